@@ -1,0 +1,35 @@
+from glob import glob
+
+from setuptools import find_packages, setup
+
+setup(
+    name="vga_bringup",
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/vga_bringup"]),
+        ("share/vga_bringup", ["package.xml"]),
+        ("share/vga_bringup/launch", glob("launch/*.launch.py")),
+        ("share/vga_bringup/config", glob("config/*.xml")),
+        ("share/vga_bringup/config/cells", glob("config/cells/*.yaml")),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="VGA-ROS maintainers",
+    maintainer_email="maintainers@vga-ros.org",
+    description="The robot cell: camera and Franka driver nodes, launch files, cell files and the simulated cell.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "camera_node = vga_bringup.nodes.camera_node:main",
+            "franka_driver_node = vga_bringup.nodes.franka_driver_node:main",
+            "sim_cell = vga_bringup.sim.cell:main",
+            "sim_camera = vga_bringup.sim.camera:main",
+        ],
+        "vga.commands": [
+            "doctor = vga_bringup.doctor:command",
+            "demo = vga_bringup.demo:command",
+            "sim = vga_bringup.graph:command",
+        ],
+    },
+)

@@ -1,0 +1,20 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="vga_teleop",
+    version="0.1.0",
+    packages=find_packages(exclude=["test"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/vga_teleop"]),
+        ("share/vga_teleop", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=True,
+    maintainer="VGA-ROS maintainers",
+    maintainer_email="maintainers@vga-ros.org",
+    description="Demonstrations: recording episodes as rosbag2 MCAP bags.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": ["recorder_node = vga_teleop.nodes.recorder_node:main"],
+    },
+)
