@@ -16,9 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 ARM_JOINTS = 7
 
 Joints = Annotated[list[float], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
-PositiveJoints = Annotated[
-    list[Annotated[float, Field(gt=0)]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)
-]
+PositiveJoints = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -143,9 +141,7 @@ class Arm(Section):
     def _home_inside(self) -> Arm:
         if len(set(self.joint_names)) != ARM_JOINTS:
             raise ValueError("joint_names must differ from each other")
-        for name, q, low, high in zip(
-            self.joint_names, self.home, self.limits.lower, self.limits.upper, strict=True
-        ):
+        for name, q, low, high in zip(self.joint_names, self.home, self.limits.lower, self.limits.upper, strict=True):
             if not low < q < high:
                 raise ValueError(f"home of {name} ({q}) must lie inside its limits [{low}, {high}]")
         return self

@@ -46,4 +46,5 @@ class ActionChunk:
 
     @property
     def horizon(self) -> int:
+        """Number of steps H."""
         return len(self.joints)

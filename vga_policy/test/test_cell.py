@@ -1,0 +1,144 @@
+"""The cell file: what is refused, with which words, and what counts as a difference in meaning."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from vga_policy.contract.cell import (
+    ContractError,
+    Strategy,
+    differences,
+    dump_cell,
+    load_cell,
+    parse_cell,
+)
+
+SIM = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+
+
+@pytest.fixture
+def data():
+    return yaml.safe_load(SIM.read_text())
+
+
+def refuse(data):
+    with pytest.raises(ContractError) as caught:
+        parse_cell(yaml.safe_dump(data), "my_cell.yaml")
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith("my_cell.yaml: ") for line in lines)
+    return lines
+
+
+@pytest.mark.parametrize("path", sorted(SIM.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_cells_load_and_round_trip(path):
+    cell = load_cell(path)
+    assert parse_cell(dump_cell(cell)) == cell
+    assert not differences(cell, parse_cell(dump_cell(cell)))
+
+
+def test_views_follow_the_slots(data):
+    cell = parse_cell(yaml.safe_dump(data))
+    assert [camera.name for camera in cell.views] == ["fixed_1", "wrist"]
+    assert [camera.name for camera in cell.with_views(["fixed_2", "wrist"]).views] == ["fixed_2", "wrist"]
+    with pytest.raises(ContractError, match=r"fixed_1.*wrist.*fixed_2"):
+        cell.with_views(["fixed_9", "wrist"])
+    with pytest.raises(ContractError, match="one slot"):
+        cell.with_views(["wrist", "wrist"])
+
+
+def test_unknown_key_names_the_allowed_ones(data):
+    data["arm"]["tracking"]["mod"] = "velocity"
+    (line,) = refuse(data)
+    assert "arm.tracking.mod" in line
+    assert "mode, rate_hz, gain" in line
+
+
+def test_wrong_choice_names_the_allowed_values(data):
+    data["execution"] = {"strategy": "fastest"}
+    (line,) = refuse(data)
+    assert "execution.strategy" in line
+    assert all(strategy.value in line for strategy in Strategy)
+
+
+def test_missing_key_is_named(data):
+    del data["cameras"][1]["serial"]
+    (line,) = refuse(data)
+    assert "cameras.1.serial" in line
+    assert "missing" in line
+
+
+def test_every_fault_is_listed(data):
+    data["cameras"][0]["color"]["fps"] = 14
+    data["arm"]["speed_scale"] = 2.0
+    del data["workspace"]
+    assert len(refuse(data)) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda d: d["cameras"][1].update(slot=0), "slots are [0, 0]"),
+        (lambda d: d["cameras"][1].update(slot=2), "slots are [0, 2]"),
+        (lambda d: d["cameras"][1].update(name="fixed_1"), "name ['fixed_1'] is used more than once"),
+        (lambda d: d["cameras"][1].update(serial=d["cameras"][0]["serial"]), "serial"),
+        (lambda d: d.update(cameras=[]), "cameras"),
+        (lambda d: d["arm"]["home"].__setitem__(3, 0.5), "home of fr3_joint4 (0.5) must lie inside its limits"),
+        (lambda d: d["arm"]["home"].append(0.0), "arm.home"),
+        (lambda d: d["arm"]["home"].__setitem__(0, float("nan")), "arm.home.0"),
+        (lambda d: d["workspace"].update(min=[1.0, 0.0, 0.0]), "must be below"),
+        (lambda d: d.update(gripper={"grasp_below": 0.05, "release_above": 0.04}), "grasp_below < release_above"),
+    ],
+)
+def test_contradictions_are_refused(data, fault, words):
+    fault(data)
+    (line,) = refuse(data)
+    assert words in line
+
+
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list", "a: [1, 2", "a: {b: }}"])
+def test_not_a_cell_at_all(text):
+    with pytest.raises(ContractError, match=r"my\.yaml: "):
+        parse_cell(text, "my.yaml")
+
+
+def test_missing_file():
+    with pytest.raises(ContractError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load_cell("nowhere.yaml")
+
+
+def test_meaning_ignores_addresses_and_names_the_rest(data):
+    cell = parse_cell(yaml.safe_dump(data))
+    data["arm"]["ip"] = "172.16.0.2"
+    data["cameras"][0]["serial"] = "other"
+    data["execution"] = {"strategy": "open_loop_sync"}
+    assert not differences(cell, parse_cell(yaml.safe_dump(data)))
+    data["control_rate_hz"] = 20.0
+    data["arm"]["joint_names"].reverse()
+    data["cameras"][1]["role"] = "fixed"
+    data["action"]["joints"] = "leader"
+    found = differences(cell, parse_cell(yaml.safe_dump(data)))
+    assert {difference.key for difference in found} == {
+        "control_rate_hz",
+        "arm.joint_names",
+        "slot roles",
+        "action.joints",
+    }
+    assert "control_rate_hz: 10.0 here, 20.0 there" in [str(difference) for difference in found]
+
+
+def test_unseen_view_keeps_the_meaning(data):
+    cell = parse_cell(yaml.safe_dump(data))
+    assert not differences(cell, cell.with_views(["fixed_2", "wrist"]))
+
+
+def test_contract_needs_neither_torch_nor_rclpy():
+    code = """
+import importlib, pkgutil, sys
+sys.modules["torch"] = sys.modules["rclpy"] = None
+import vga_policy.contract as contract
+for module in pkgutil.iter_modules(contract.__path__):
+    importlib.import_module(f"vga_policy.contract.{module.name}")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
