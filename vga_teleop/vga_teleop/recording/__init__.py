@@ -1,0 +1,1 @@
+"""Recording episodes: one MCAP rosbag2 directory each, written without rclpy."""

@@ -1,0 +1,197 @@
+"""The episode recorder: decides what is recorded, when it may start, and when it must stop."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vga_policy.contract.cell import Cell, dump_cell
+
+from vga_teleop.recording.bag import BagWriter, Topic
+from vga_teleop.recording.episode import OUTCOMES, Episode
+
+SILENT_AFTER = 1.0  # s without a message
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class RecordingError(RuntimeError):
+    """A request the recorder refuses. The message says why and what to do."""
+
+
+def camera_topics(cell: Cell) -> list[str]:
+    """The compressed images and camera parameters of every camera."""
+    prefixes = [f"/cameras/{camera.name}/color" for camera in cell.cameras]
+    return [f"{prefix}/{name}" for prefix in prefixes for name in ("image_raw/compressed", "camera_info")]
+
+
+def recorded_topics(cell: Cell) -> list[str]:
+    """Every topic an episode of this cell holds."""
+    return [*camera_topics(cell), *cell.recording.topics]
+
+
+def required_topics(cell: Cell) -> list[str]:
+    """Topics without which an episode is worthless."""
+    images = [topic for topic in camera_topics(cell) if topic.endswith("/compressed")]
+    return [*images, "/joint_states", "/franka_driver/reference"]
+
+
+@dataclass
+class _Source:
+    """A topic that exists, its last sign of life (ns), and the last message (data, published) of a latched one."""
+
+    topic: Topic
+    last_seen: int = 0
+    latched: tuple[bytes, int] | None = None
+
+
+class Recorder:
+    """Records episodes into `directory`, one bag each. All times are ns since the epoch.
+
+    min_free: bytes that stay free on the disk; an episode that would use them is ended, whole.
+    """
+
+    def __init__(
+        self, cell: Cell, directory: Path, min_free: int = 2 * 10**9, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.cell = cell
+        self.directory = directory.absolute()
+        self.min_free = min_free
+        self.episode: Episode | None = None  # the running one, else the last one
+        self.path = Path()
+        self._clock = clock
+        self._sources: dict[str, _Source] = {}
+        self._bag: BagWriter | None = None
+        self._lost = 0
+
+    @property
+    def recording(self) -> bool:
+        """Whether an episode is being recorded."""
+        return self._bag is not None
+
+    @property
+    def messages(self) -> int:
+        """Messages written in the running or last episode."""
+        if self._bag is not None:
+            return self._bag.messages
+        return sum(self.episode.messages.values()) if self.episode else 0
+
+    @property
+    def messages_lost(self) -> int:
+        """Messages the transport lost or the disk was too slow for, in the running or last episode."""
+        if self._bag is not None:
+            return self._lost + self._bag.dropped
+        return self.episode.messages_lost if self.episode else 0
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start of the running or last episode to now or to its end."""
+        if self.episode is None:
+            return 0.0
+        return ((self.episode.ended_ns or self._clock()) - self.episode.started_ns) / 1e9
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in words; empty when all is well."""
+        if self._bag is not None:
+            return self._bag.problem
+        return self.episode.problem if self.episode else ""
+
+    def add_topic(self, topic: Topic) -> None:
+        """Announces a topic as soon as it is known, recording or not."""
+        self._sources[topic.name] = _Source(topic)
+        if self._bag is not None:
+            self._bag.add_topic(topic)
+
+    def message(self, name: str, data: bytes, received: int, published: int) -> None:
+        """Takes one message (raw CDR) of an announced topic: recorded in an episode, a sign of life always."""
+        source = self._sources[name]
+        source.last_seen = received
+        if source.topic.qos.durability == "transient_local":
+            source.latched = (data, published)
+        if self._bag is not None:
+            self._bag.write(name, data, received, published)
+
+    def lost(self, count: int) -> None:
+        """Counts messages the transport reported lost."""
+        if self._bag is not None:
+            self._lost += count
+
+    def silent_topics(self) -> list[str]:
+        """Required topics without a recent message."""
+        limit = self._clock() - int(SILENT_AFTER * 1e9)
+        sources = {name: self._sources.get(name) for name in required_topics(self.cell)}
+        return [name for name, source in sources.items() if source is None or source.last_seen < limit]
+
+    def start(self, task: str, instruction: str, operator: str) -> Episode:
+        """Starts an episode. Raises RecordingError while one runs, a required topic is silent or the disk is full."""
+        if self._bag is not None:
+            raise RecordingError(f"episode {self._bag.path.name} is being recorded: stop it first")
+        if not _NAME.fullmatch(task):
+            raise RecordingError(f"task {task!r}: use letters, digits, _ and - only")
+        if silent := self.silent_topics():
+            raise RecordingError(f"no message within {SILENT_AFTER:g} s on {', '.join(silent)}: is its node running?")
+        now = self._clock()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            if shortage := self._shortage():
+                raise RecordingError(shortage)
+            self.path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
+            cell = dump_cell(self.cell)
+            bag = BagWriter(self.path, {"cell": cell})
+            episode = Episode(self.path.name, task, instruction, operator, now, cell)
+            episode.save(self.path)
+        except OSError as error:
+            raise RecordingError(f"{self.directory}: {error.strerror}") from None
+        for name, source in self._sources.items():
+            bag.add_topic(source.topic)
+            if source.latched is not None:
+                data, published = source.latched
+                bag.write(name, data, now, published)
+        self._bag, self.episode, self._lost = bag, episode, 0
+        return episode
+
+    def stop(self, outcome: str | None, note: str = "", problem: str = "") -> Episode:
+        """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs."""
+        if self._bag is None or self.episode is None:
+            raise RecordingError("no episode is being recorded")
+        if outcome is not None and outcome not in OUTCOMES:
+            raise RecordingError(f"outcome {outcome!r}: use one of {', '.join(OUTCOMES)}")
+        bag, self._bag = self._bag, None
+        ended = self._clock()
+        bag.close()
+        self.episode = replace(
+            self.episode,
+            ended_ns=ended,
+            outcome=outcome,
+            note=note,
+            messages=dict(bag.counts),
+            messages_lost=self._lost + bag.dropped,
+            problem=problem or bag.problem,
+        )
+        self.episode.save(self.path)
+        return self.episode
+
+    def check(self) -> str:
+        """Ends an episode that cannot go on. Returns why, or an empty text. Call it about once a second."""
+        if self._bag is None:
+            return ""
+        problem = self._bag.problem or self._shortage()
+        if problem:
+            self.stop(None, problem=problem)
+        return problem
+
+    def _shortage(self) -> str:
+        free = shutil.disk_usage(self.directory).free
+        if free >= self.min_free:
+            return ""
+        return f"{self.directory}: {free / 1e9:.1f} GB free, {self.min_free / 1e9:.1f} GB needed: make room"
+
+    def _new_path(self, name: str) -> Path:
+        path, copy = self.directory / name, 2
+        while path.exists():
+            path, copy = self.directory / f"{name}_{copy}", copy + 1
+        return path
