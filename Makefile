@@ -1,0 +1,57 @@
+# `make` lists the targets. Everything else is in env/ (set-up) and in the `vga` command.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+DURATION ?= 30
+PURPOSES ?=
+ARGS ?=
+
+# Runs a command of this checkout. `exec`: Ctrl-C then reaches the command alone, once.
+RUN := eval "$$(env/exports.sh)" && exec
+
+.PHONY: help setup demo sim test lint format bench env lock clean
+
+help: ## This list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@echo
+	@echo '  DURATION=30        seconds of motion in make demo'
+	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
+	@echo '  ARGS="..."         arguments for vga demo, vga sim or pytest'
+	@echo '  PYTHON=python3.12  interpreter of .venv; 3.11 or 3.12'
+
+setup: ## System packages, .venv, ROS workspace; done steps are skipped
+	@env/setup.sh $(PURPOSES)
+
+demo: .ready ## The whole stack in simulation; leaves out/demo/{report.json,summary.png,demo.mp4}
+	@$(RUN) vga demo --duration $(DURATION) $(ARGS)
+
+sim: .ready ## The simulated cell with every node, until Ctrl-C
+	@$(RUN) vga sim $(ARGS)
+
+test: .ready lint ## Checks and tests
+	@$(RUN) pytest $(ARGS)
+
+lint: .ready ## ruff and mypy
+	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy
+
+format: .ready ## Formats the code and applies the safe fixes
+	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
+
+bench: .ready ## Timings of this machine
+	@$(RUN) vga bench $(ARGS)
+
+env: .ready ## Prints this environment: eval "$(make -s env)"
+	@env/exports.sh
+
+lock: ## Resolves env/requirements/*.in to exact versions; UPGRADE=1 for newer ones
+	@env/lock.sh
+
+clean: ## Removes what setup and demo made, except .venv
+	@rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache
+
+.PHONY: .ready
+.ready:
+	@env/setup.sh --quiet
