@@ -1,0 +1,137 @@
+"""VGGT against the public implementation: parameter names, outputs, and what loading refuses.
+
+The golden outputs were made by the public implementation from the same seeded weights and images.
+"""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from model_fixtures import TINY_VGGT, seeded_images, seeded_state
+from safetensors.torch import load_file, save_file
+from vga_policy.model import InputError, WeightsError, load_vggt
+from vga_policy.model.vggt import VGGTConfig
+
+DATA = Path(__file__).parent / "data"
+GOLDEN = load_file(DATA / "vggt_golden.safetensors")
+SIZES = [(1, 56, 56), (2, 56, 56), (2, 42, 84), (3, 56, 42), (5, 28, 56)]
+
+
+@pytest.fixture(scope="module")
+def state():
+    with torch.device("meta"):
+        return seeded_state(TINY_VGGT.build())
+
+
+@pytest.fixture(scope="module")
+def tiny(state, tmp_path_factory):
+    path = tmp_path_factory.mktemp("vggt") / "model.safetensors"
+    save_file(state, path)
+    return load_vggt(path)
+
+
+def test_names_and_shapes_are_the_public_checkpoints():
+    public = json.loads((DATA / "vggt_1b_tensors.json").read_text())
+    with torch.device("meta"):
+        model = VGGTConfig().build()
+    assert {name: list(tensor.shape) for name, tensor in model.state_dict().items()} == public
+
+
+@pytest.mark.parametrize(("views", "height", "width"), SIZES)
+def test_geometry_equals_the_public_implementation(tiny, views, height, width):
+    images = seeded_images(1, views, 3, height, width)
+    geometry = tiny.geometry(images)
+    for name, value in geometry.items():
+        golden = GOLDEN[f"{name}.{views}x{height}x{width}"]
+        assert value.shape == golden.shape
+        assert (value - golden).abs().max() <= 1e-4 * golden.abs().max(), name
+
+
+def test_the_order_of_views_matters(tiny):
+    images = seeded_images(1, 2, 3, 28, 28)
+    forward, backward = tiny.geometry(images), tiny.geometry(images.flip(1))
+    assert not torch.allclose(forward["depth"], backward["depth"].flip(1), atol=1e-3)
+
+
+def test_samples_of_a_batch_do_not_see_each_other(tiny):
+    images = seeded_images(3, 2, 3, 28, 42)
+    together = tiny.geometry(images)
+    alone = tiny.geometry(images[1:2])
+    for name in together:
+        torch.testing.assert_close(together[name][1:2], alone[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_loads_a_directory_and_skips_the_point_and_track_heads(state, tmp_path, suffix):
+    extra = {"point_head.norm.weight": torch.ones(3), "track_head.any.thing": torch.ones(2)}
+    if suffix == "pt":
+        torch.save({**state, **extra}, tmp_path / "model.pt")
+    else:
+        save_file({**state, **extra}, tmp_path / "model.safetensors")
+    model = load_vggt(tmp_path)
+    assert model.config == TINY_VGGT
+    assert not model.training
+    torch.testing.assert_close(model.state_dict()["aggregator.camera_token"], state["aggregator.camera_token"])
+
+
+def test_every_misfit_is_listed_in_one_error(state, tmp_path):
+    wrong = dict(state)
+    del wrong["aggregator.global_blocks.5.attn.proj.bias"]
+    wrong["depth_head.norm.weight"] = torch.ones(3)
+    wrong["aggregator.extra"] = torch.ones(1)
+    save_file(wrong, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError) as error:
+        load_vggt(tmp_path)
+    message = str(error.value)
+    assert "missing aggregator.global_blocks.5.attn.proj.bias" in message
+    assert "unexpected aggregator.extra" in message
+    assert "depth_head.norm.weight has shape [3], expected [256]" in message
+
+
+def test_a_truncated_file_is_named(state, tmp_path):
+    for name in ("model.safetensors", "weights.pt"):
+        path = tmp_path / name
+        save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+        path.write_bytes(path.read_bytes()[:-100_000])
+        with pytest.raises(WeightsError, match=rf"{name}: truncated"):
+            load_vggt(path)
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was executed",))
+
+
+def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
+    torch.save({"aggregator.camera_token": Bomb()}, tmp_path / "model.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"weights": Bomb()}))
+    for name in ("model.pt", "plain.pt"):
+        with pytest.raises(WeightsError, match=name):
+            load_vggt(tmp_path / name)
+
+
+def test_what_is_not_a_checkpoint_is_said(tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        load_vggt(tmp_path / "nowhere")
+    with pytest.raises(WeightsError, match=r"holds none of model\.safetensors"):
+        load_vggt(tmp_path)
+    save_file({"something": torch.ones(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="not a VGGT checkpoint"):
+        load_vggt(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.zeros(2, 3, 28, 28), r"\[B, S, 3, H, W\]"),
+        (torch.zeros(1, 1, 4, 28, 28), r"\[1, 1, 4, 28, 28\]"),
+        (torch.zeros(1, 1, 3, 28, 30), "multiples of 14"),
+        (torch.zeros(1, 1, 3, 28, 28, dtype=torch.uint8), "uint8"),
+        (torch.full((1, 1, 3, 28, 28), torch.nan), "NaN"),
+    ],
+)
+def test_images_it_cannot_take_are_refused(tiny, images, said):
+    with pytest.raises(InputError, match=said):
+        tiny.geometry(images)

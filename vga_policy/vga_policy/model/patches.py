@@ -1,0 +1,60 @@
+"""From pixels to patches: what every vision encoder shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+PATCH = 14
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Colour = tuple[float, float, float]
+
+
+def standardise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
+    """(images − mean) / std per channel; images [N, 3, H, W] in [0, 1]."""
+    return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
+
+
+def grid_positions(learned: Tensor, side: int, rows: int, columns: int) -> Tensor:
+    """Position embeddings learned on a square grid, [1, side², C], for rows x columns patches in reading order."""
+    if (rows, columns) == (side, side):
+        return learned
+    grid = learned.float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    resized = functional.interpolate(grid, size=(rows, columns), mode="bicubic", antialias=True)
+    return resized.flatten(2).transpose(1, 2).to(learned.dtype)
+
+
+class PatchProjection(nn.Module):
+    """A linear map of every patch: [N, 3, H, W] → [N, H/14 · W/14, width] in reading order."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, kernel_size=PATCH, stride=PATCH)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images of any scale, H and W multiples of 14."""
+        return self.proj(images).flatten(2).transpose(1, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPatchesConfig:
+    """VGGT's plainest patch embedding (`conv`), without a pretrained encoder."""
+
+    kind: Literal["linear"] = "linear"
+
+    def build(self, width: int) -> LinearPatches:
+        """`width` is the backbone's."""
+        return LinearPatches(width)
+
+
+class LinearPatches(PatchProjection):
+    """A linear map of every standardised patch; where it is, only the backbone's rotary embedding says."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
+        return super().forward(standardise(images, IMAGENET_MEAN, IMAGENET_STD))

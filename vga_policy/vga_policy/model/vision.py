@@ -1,0 +1,11 @@
+"""The vision encoders a backbone can be built with."""
+
+from __future__ import annotations
+
+from vga_policy.model.conv_stem import ConvStemConfig
+from vga_policy.model.dino_siglip import DinoSiglipConfig
+from vga_policy.model.dinov2 import DinoV2Config
+from vga_policy.model.patches import LinearPatchesConfig
+
+VisionConfig = DinoV2Config | DinoSiglipConfig | ConvStemConfig | LinearPatchesConfig
+"""Configs whose `build(width)` makes a module from images [N, 3, H, W] in [0, 1] to patch tokens [N, K, width]."""
