@@ -2,20 +2,103 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Arm
 
+Array = NDArray[np.float64]
+
+# Modified Denavit-Hartenberg parameters (Craig): a (m) and alpha (rad) before each joint, d (m) along it.
+A = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)
+ALPHA = (0.0, -np.pi / 2, np.pi / 2, np.pi / 2, -np.pi / 2, np.pi / 2, np.pi / 2)
+D = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
+FLANGE = 0.107  # m, from joint 7's origin along its axis
+FINGERTIPS = 0.1034  # m, from the flange along the same axis
+HAND_ANGLE = -np.pi / 4  # the hand is mounted turned about that axis; its fingers move along its y
+HAND_BODY = 0.04  # m, from the flange to the middle of the hand's body
+HAND_HALF_WIDTH = 0.1  # m
+
+# The moving parts of the arm as line segments, in the order of Kinematics.skeleton. The tool ends at the TCP.
+SEGMENTS = ("upper arm", "elbow", "forearm", "wrist", "flange", "tool", "hand", "fingers")
+
+
+class Pose(NamedTuple):
+    """Rotations [..., 3, 3] and positions [..., 3] (m) in the arm's base frame."""
+
+    rotation: Array
+    position: Array
+
 
 class Kinematics:
-    """Where the arm's frames are. Positions in metres in the arm's base frame."""
+    """Where the arm is, for joint angles q [..., 7] (rad), in its base frame."""
 
-    def __init__(self, arm: Arm) -> None: ...
+    def __init__(self, arm: Arm) -> None:
+        self._twists = [rotation(roll=alpha) for alpha in ALPHA]
+        self._offsets = [
+            np.array((a, -d * np.sin(alpha), d * np.cos(alpha))) for a, alpha, d in zip(A, ALPHA, D, strict=True)
+        ]
+        self._end_effector = Pose(rotation(*arm.end_effector_rpy), np.array(arm.end_effector_xyz))
 
-    def tcp(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pose of the tool centre point, [..., 4, 4], for joint angles q [..., 7] (rad)."""
-        raise NotImplementedError
+    def tcp(self, q: Array) -> Pose:
+        """The tool centre point: midway between the fingertips, displaced by the cell's end_effector_xyz and _rpy."""
+        hand, _ = self._chain(q)
+        return self._tcp(hand)
 
-    def skeleton(self, q: NDArray[np.float64], opening: float) -> NDArray[np.float64]:
-        """The arm as line segments [..., S, 2, 3], base to fingertips, for joint angles q [..., 7]."""
-        raise NotImplementedError
+    def skeleton(self, q: Array, opening: float) -> tuple[Array, Array]:
+        """The ends of the arm's SEGMENTS, each [..., S, 3] (m), with the gripper open by `opening` (m).
+
+        They have no thickness: a box to keep out of must be larger than the obstacle by the radius of the links.
+        """
+        hand, joints = self._chain(q)
+        chain = np.stack([*joints, hand.position, self._tcp(hand).position], axis=-2)
+        along, across = hand.rotation[..., 2], hand.rotation[..., 1]
+        body, tips = hand.position + HAND_BODY * along, hand.position + FINGERTIPS * along
+        left = np.stack((body + HAND_HALF_WIDTH * across, tips + opening / 2 * across), axis=-2)
+        right = np.stack((body - HAND_HALF_WIDTH * across, tips - opening / 2 * across), axis=-2)
+        return np.concatenate((chain[..., :-1, :], left), axis=-2), np.concatenate((chain[..., 1:, :], right), axis=-2)
+
+    def _chain(self, q: Array) -> tuple[Pose, list[Array]]:
+        """Pose of the hand (its origin is the flange's), and the distinct joint origins before it."""
+        pose = Pose(np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3)), np.zeros((*q.shape[:-1], 3)))
+        origins = []
+        for i, (twist, offset) in enumerate(zip(self._twists, self._offsets, strict=True)):
+            pose = Pose(pose.rotation @ (twist @ _about_z(q[..., i])), pose.position + pose.rotation @ offset)
+            if offset.any():
+                origins.append(pose.position)
+        flange = pose.position + FLANGE * pose.rotation[..., 2]
+        return Pose(pose.rotation @ rotation(yaw=HAND_ANGLE), flange), origins
+
+    def _tcp(self, hand: Pose) -> Pose:
+        offset = self._end_effector.position + np.array((0.0, 0.0, FINGERTIPS))
+        return Pose(hand.rotation @ self._end_effector.rotation, hand.position + hand.rotation @ offset)
+
+
+def segments_touch_box(start: Array, end: Array, low: Array, high: Array) -> NDArray[np.bool_]:
+    """Which line segments (ends [..., 3]) have a point in the axis-aligned box from `low` to `high` [3]: [...]."""
+    direction = end - start
+    direction = np.where(np.abs(direction) < 1e-12, 1e-12, direction)
+    # The share of the way at which each axis enters and leaves the box (the slab method).
+    to_low, to_high = (low - start) / direction, (high - start) / direction
+    enters = np.minimum(to_low, to_high).max(axis=-1).clip(min=0.0)
+    leaves = np.maximum(to_low, to_high).min(axis=-1).clip(max=1.0)
+    return enters <= leaves
+
+
+def rotation(roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> Array:
+    """Rotation matrix [3, 3] of roll about x, then pitch about y, then yaw about z, all fixed axes (rad)."""
+    (cr, sr), (cp, sp) = (np.cos(roll), np.sin(roll)), (np.cos(pitch), np.sin(pitch))
+    about_x = np.array(((1.0, 0.0, 0.0), (0.0, cr, -sr), (0.0, sr, cr)))
+    about_y = np.array(((cp, 0.0, sp), (0.0, 1.0, 0.0), (-sp, 0.0, cp)))
+    return _about_z(np.array(yaw)) @ about_y @ about_x
+
+
+def _about_z(angle: Array) -> Array:
+    """Rotation matrices [..., 3, 3] about z."""
+    matrix = np.zeros((*angle.shape, 3, 3))
+    matrix[..., 0, 0] = matrix[..., 1, 1] = np.cos(angle)
+    matrix[..., 1, 0] = np.sin(angle)
+    matrix[..., 0, 1] = -matrix[..., 1, 0]
+    matrix[..., 2, 2] = 1.0
+    return matrix

@@ -1,20 +1,43 @@
-"""The gate before the executor: every chunk is taken whole or rejected whole, with a reason."""
+"""The gate before the executor: every chunk is executed as it is, or rejected whole with a reason.
+
+Cheap checks come first and the order is fixed, so a chunk with several faults always gets the same reason. Limits hold
+for what the arm would execute, not only for the chunk's steps: the curve between them, the fade from
+the present motion, and the rest positions if the arm were stopped anywhere on the way.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Cell
+from vga_policy.contract.observation import ActionChunk
 
-from vga_bringup.robot.executor import Executor
+from vga_bringup.robot.executor import Executor, Proposal
+from vga_bringup.robot.kinematics import SEGMENTS, Kinematics, segments_touch_box
+from vga_bringup.robot.strategy import ChunkRefusedError
+from vga_bringup.robot.trajectory import stopping_point
+
+Array = NDArray[np.float64]
+
+TIME_TOLERANCE = 1e-3  # s, of a step's time_from_start
+WIDTH_TOLERANCE = 1e-6  # m; 0.08 as float32 is not 0.08
+SAMPLING = 0.01  # s, between the instants at which a motion is checked
+# A cubic through steps whose second differences respect the limit accelerates up to three times as much in the worst
+# case, and hardly more than the second differences when they are smooth.
+ACCELERATION_MARGIN = 2.0
+# The last line of defence must not trip over what may happen between two checked instants.
+TICK_POSITION_TOLERANCE = 2e-3  # rad
+TICK_VELOCITY_TOLERANCE = 0.05  # rad/s
 
 
 @dataclass(frozen=True)
 class ChunkRequest:
-    """A chunk as it came off the wire; nothing in it is trusted.
+    """A chunk as it came off the wire: lists of any length holding any numbers.
 
     t_obs: s, on the executor's clock. goal: 16 bytes of the goal's UUID.
     joint_names; positions [H][7], rad; time_from_start [H], s; gripper_width [H], m.
@@ -47,7 +70,7 @@ class Verdict:
 
     reason: str = ""
     message: str = ""
-    anchor: float = float("nan")
+    anchor: float = math.nan
     steps_dropped: int = 0
 
     @property
@@ -59,12 +82,169 @@ class Verdict:
 class SafetyFilter:
     """The cell's limits, applied to chunks and, as a last line of defence, to every reference sent."""
 
-    def __init__(self, cell: Cell) -> None: ...
+    def __init__(self, cell: Cell) -> None:
+        limits = cell.arm.limits
+        self._names = list(cell.arm.joint_names)
+        self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
+        self._velocity = np.array(limits.velocity) * cell.arm.speed_scale
+        self._acceleration = np.array(limits.acceleration)
+        self._max_width = cell.gripper.max_width
+        self._horizon = cell.action.horizon
+        self._dt = cell.dt
+        self._execution = cell.execution
+        self._workspace = np.array(cell.workspace.min), np.array(cell.workspace.max)
+        self._keep_out = [(box.name or "unnamed", np.array(box.min), np.array(box.max)) for box in cell.keep_out]
+        self._kinematics = Kinematics(cell.arm)
 
     def admit(self, executor: Executor, request: ChunkRequest, context: Context) -> Verdict:
         """Checks a chunk and, if nothing is wrong with it, hands it to the executor. Never raises on bad input."""
-        raise NotImplementedError
+        try:
+            self._check_origin(request, context, executor)
+            chunk = self._read(request)
+            self._check_age(request, context)
+            self._check_steps(chunk)
+            proposal = executor.propose(context.now, chunk, request.t_obs, request.sequence)
+            self._check_jump(chunk, proposal)
+            self._check_motion(proposal)
+        except ChunkRefusedError as refusal:
+            return Verdict(refusal.reason, str(refusal))
+        executor.accept(proposal)
+        return Verdict(anchor=proposal.admission.anchor, steps_dropped=proposal.admission.steps_dropped)
 
-    def tick_ok(self, q: NDArray[np.float64], dq: NDArray[np.float64]) -> bool:
-        """Whether a reference is finite and within the position and velocity limits."""
-        raise NotImplementedError
+    def tick_ok(self, q: Array, dq: Array) -> bool:
+        """Whether a reference (q, dq [7]) is finite and within the position and velocity limits."""
+        # Written so that NaN compares as a fault.
+        return bool(
+            (q >= self._lower - TICK_POSITION_TOLERANCE).all()
+            and (q <= self._upper + TICK_POSITION_TOLERANCE).all()
+            and (np.abs(dq) <= self._velocity + TICK_VELOCITY_TOLERANCE).all()
+        )
+
+    def _check_origin(self, request: ChunkRequest, context: Context, executor: Executor) -> None:
+        if context.mode != "POLICY":
+            raise ChunkRefusedError("mode", f"the driver is in {context.mode}; chunks are executed in POLICY only")
+        if context.goal is None or bytes(request.goal) != bytes(context.goal):
+            live = "no goal is live" if context.goal is None else f"the live goal is {bytes(context.goal).hex()}"
+            raise ChunkRefusedError("goal", f"goal {bytes(request.goal).hex()} is not live: {live}")
+        if message := executor.out_of_order(request.t_obs, request.sequence):
+            raise ChunkRefusedError("sequence", message)
+
+    def _read(self, request: ChunkRequest) -> ActionChunk:
+        """The request as arrays, once its shape, time axis and numbers are sound."""
+        names = list(request.joint_names)
+        if names != self._names:
+            fault = "in another order" if sorted(names) == sorted(self._names) else f"{names[: len(self._names) + 1]}"
+            raise ChunkRefusedError("joint_names", f"joints must be {self._names}, found {fault}")
+        for what in ("positions", "time_from_start", "gripper_width"):
+            if (length := len(getattr(request, what))) != self._horizon:
+                raise ChunkRefusedError("length", f"{what} holds {length} steps instead of {self._horizon}")
+        for step, point in enumerate(request.positions):
+            if len(point) != len(self._names):
+                raise ChunkRefusedError("length", f"step {step} holds {len(point)} joints")
+        for step, time in enumerate(request.time_from_start):
+            due = (step + 1) * self._dt
+            if not abs(time - due) <= TIME_TOLERANCE:
+                raise ChunkRefusedError("dt", f"step {step} is due after {time} s instead of {due:g} s")
+        joints, widths = np.array(request.positions, dtype=float), np.array(request.gripper_width, dtype=float)
+        self._refuse("nonfinite", ~np.isfinite(joints), lambda k, j: f"is {joints[k, j]} at step {k}")
+        if not np.isfinite(widths).all():
+            step = int(np.isfinite(widths).argmin())
+            raise ChunkRefusedError("nonfinite", f"the gripper width is {widths[step]} at step {step}")
+        if not math.isfinite(request.t_obs):
+            raise ChunkRefusedError("nonfinite", f"t_obs is {request.t_obs}")
+        return ActionChunk(joints, widths)
+
+    def _check_age(self, request: ChunkRequest, context: Context) -> None:
+        age, oldest, lead = context.now - request.t_obs, self._execution.max_chunk_age, self._execution.max_chunk_lead
+        if age < -lead:
+            raise ChunkRefusedError("stamp_future", f"observed {-age:.3f} s in the future, limit {lead:g} s")
+        if age > oldest:
+            raise ChunkRefusedError("stamp_stale", f"observed {age:.3f} s ago, limit {oldest:g} s")
+
+    def _check_steps(self, chunk: ActionChunk) -> None:
+        """The steps by themselves, those already past included."""
+        q, widths = chunk.joints, chunk.gripper_width
+        self._check_position(q, lambda k: f"at step {k}")
+        bad = (widths < -WIDTH_TOLERANCE) | (widths > self._max_width + WIDTH_TOLERANCE)
+        if bad.any():
+            step = int(bad.argmax())
+            message = f"the gripper width is {widths[step]:.4f} m at step {step}, limits [0, {self._max_width:g}]"
+            raise ChunkRefusedError("gripper_limit", message)
+        v = np.diff(q, axis=0) / self._dt
+        self._check_rate("velocity_limit", v, self._velocity, "rad/s", lambda k: f"from step {k} to {k + 1}")
+        a = np.diff(v, axis=0) / self._dt
+        self._check_rate("acceleration_limit", a, self._acceleration, "rad/s^2", lambda k: f"at step {k + 1}")
+
+    def _check_jump(self, chunk: ActionChunk, proposal: Proposal) -> None:
+        """The chunk must begin where the reference is, and matching its velocity must not lead far away from it."""
+        start, anchor = proposal.admission.start, proposal.admission.anchor
+        limit = self._execution.max_jump
+        distances = [proposal.after.path.at(start)[0] - proposal.plan.curve.at(start)[0]]
+        if proposal.admission.steps_dropped == 0:  # its spline starts on the reference, so look at where it leads
+            q, dq = proposal.before.path.at(anchor)
+            distances.append(q + dq * self._dt - chunk.joints[0])
+        fading = np.linspace(start, proposal.offset.starts[-1], 16)
+        jumps = np.abs(np.concatenate((np.array(distances), proposal.offset.sample(fading)[0])))
+
+        def describe(k: int, j: int) -> str:
+            step = proposal.admission.steps_dropped
+            return f"is {jumps[k, j]:.3f} rad away from the present motion at step {step}, limit {limit:g}"
+
+        self._refuse("jump", jumps > limit, describe)
+
+    def _check_motion(self, proposal: Proposal) -> None:
+        """What the arm would execute from the switch until it rests."""
+        path, due, begin = proposal.after.path, proposal.plan.due, proposal.admission.start
+        times = np.arange(begin, path.starts[-1], SAMPLING)
+        q, dq, _ = path.sample(times)
+        # Wherever the arm is stopped on the way, it must come to rest in bounds.
+        poses = np.concatenate((q, stopping_point(q, dq, self._execution.stop_acceleration)))
+        knots = path.starts[path.starts > begin]
+        edges = np.concatenate(((begin,), knots, knots - 1e-9))  # acceleration is linear in between
+        ddq = path.sample(edges)[2]
+
+        def when(t: float) -> str:
+            step = bisect_left(due, t)
+            return f"on the way to step {step}" if step < len(due) else "while stopping after the last step"
+
+        def when_posed(k: int) -> str:
+            return when(times[k]) if k < len(times) else f"if stopped {when(times[k - len(times)])}"
+
+        margin = ACCELERATION_MARGIN * self._acceleration
+        self._check_position(poses, when_posed)
+        self._check_rate("velocity_limit", dq, self._velocity, "rad/s", lambda k: when(times[k]))
+        self._check_rate("acceleration_limit", ddq, margin, "rad/s^2", lambda k: when(edges[k]))
+        self._check_space(poses, when_posed)
+
+    def _check_position(self, q: Array, when: Callable[[int], str]) -> None:
+        def describe(k: int, j: int) -> str:
+            return f"would be at {q[k, j]:.3f} rad {when(k)}, limits [{self._lower[j]:g}, {self._upper[j]:g}]"
+
+        self._refuse("joint_limit", (q < self._lower) | (q > self._upper), describe)
+
+    def _check_rate(self, reason: str, rate: Array, limit: Array, unit: str, when: Callable[[int], str]) -> None:
+        def describe(k: int, j: int) -> str:
+            return f"needs {abs(rate[k, j]):.2f} {unit} {when(k)}, limit {limit[j]:g}"
+
+        self._refuse(reason, np.abs(rate) > limit, describe)
+
+    def _refuse(self, reason: str, bad: NDArray[np.bool_], describe: Callable[[int, int], str]) -> None:
+        """Refuses for the first true value of `bad` [N, J], in the words of describe(row, joint)."""
+        if bad.any():
+            row, joint = divmod(int(bad.argmax()), bad.shape[1])
+            raise ChunkRefusedError(reason, f"{self._names[joint]} {describe(row, joint)}")
+
+    def _check_space(self, q: Array, when: Callable[[int], str]) -> None:
+        low, high = self._workspace
+        starts, ends = self._kinematics.skeleton(q, self._max_width)
+        tcp = ends[:, SEGMENTS.index("tool")]
+        outside = ((tcp < low) | (tcp > high)).any(axis=-1)
+        if outside.any():
+            k = int(outside.argmax())
+            where = f"{np.round(tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
+            raise ChunkRefusedError("workspace", f"the tool centre point would be at {where}")
+        for name, low, high in self._keep_out:
+            touching = segments_touch_box(starts, ends, low, high)
+            if touching.any():
+                k, segment = divmod(int(touching.argmax()), touching.shape[1])
+                raise ChunkRefusedError("keep_out", f"the {SEGMENTS[segment]} would enter the box '{name}' {when(k)}")
