@@ -28,8 +28,9 @@ setup(
         ],
         "vga.commands": [
             "doctor = vga_bringup.doctor:command",
-            "demo = vga_bringup.demo:command",
-            "sim = vga_bringup.graph:command",
+            "sim = vga_bringup.commands:sim",
+            "run = vga_bringup.commands:run",
+            "demo = vga_bringup.commands:demo",
         ],
     },
 )

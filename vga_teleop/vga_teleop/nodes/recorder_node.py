@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import struct
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -32,7 +34,10 @@ class RecorderNode(Node):
 
     def __init__(self) -> None:
         super().__init__("recorder")
-        cell = load_cell(self.declare_parameter("cell", "").value)
+        path = self.declare_parameter("cell", "").value
+        if not path:
+            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+        cell = load_cell(path)
         directory = Path(self.declare_parameter("directory", "episodes").value)
         self.recorder = Recorder(cell, directory)
         self._missing = recorded_topics(cell)
@@ -141,16 +146,19 @@ def header_stamp(data: bytes) -> int:
 
 
 def main() -> int:
-    """Entry point of recorder_node."""
+    """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
+    # rclpy's handlers end spin(); without the default ones behind them no KeyboardInterrupt falls into the clean-up.
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, signal.SIG_IGN)
     rclpy.init()
     node = None
     try:
         node = RecorderNode()
         rclpy.spin(node)
-    except ContractError as error:
+    except (ContractError, ParameterException) as error:
         print(error, file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
     finally:
         if node is not None:

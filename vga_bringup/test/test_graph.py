@@ -1,0 +1,78 @@
+"""The node graph as data, and its options as text."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from vga_bringup.graph import cell_path, from_text, lab_graph, options, policy_graph, sim_graph, to_text
+from vga_policy.contract.cell import ContractError, load_cell
+
+
+def names(graph):
+    return [(spec.executable, spec.namespace.rstrip("/") + "/" + spec.name) for spec in graph]
+
+
+CAMERAS = ("/cameras/fixed_1", "/cameras/wrist", "/cameras/fixed_2")
+
+
+def test_simulation_runs_everything():
+    assert names(sim_graph()) == [
+        ("sim_cell", "/sim_cell"),
+        *[("sim_camera", name) for name in CAMERAS],
+        ("franka_driver_node", "/franka_driver"),
+        ("policy_node", "/policy"),
+    ]
+
+
+def test_lab_and_policy_share_the_work(tmp_path):
+    cell = str(cell_path("sim"))
+    robot, gpu = lab_graph(cell=cell), policy_graph(cell=cell)
+    assert names(robot) == [*[("camera_node", name) for name in CAMERAS], ("franka_driver_node", "/franka_driver")]
+    assert names(gpu) == [("policy_node", "/policy")]
+
+
+def test_recorder_on_request():
+    *rest, recorder = sim_graph(record=True, episodes="somewhere")
+    assert tuple(rest) == sim_graph()
+    assert recorder.executable == "recorder_node"
+    assert recorder.parameters["directory"] == str(Path("somewhere").absolute())
+
+
+@pytest.mark.parametrize("graph", [sim_graph, lab_graph, policy_graph])
+def test_every_node_has_the_transports_and_stays_on_this_host(graph):
+    for spec in graph(cell="sim"):
+        assert Path(spec.environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+        assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+        assert load_cell(spec.parameters["cell"]).name == "sim"
+    for spec in graph(cell="sim", discovery="subnet"):
+        assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
+
+
+def test_options_as_text_mean_the_same():
+    given = {"cell": "sim", "checkpoint": "", "views": ("fixed_2", "wrist"), "record": True, "discovery": "subnet"}
+    values = {**options(sim_graph), **given}
+    graph = from_text(sim_graph, {name: to_text(value) for name, value in values.items()})
+    assert graph == sim_graph(**values)
+    assert graph[-2].parameters["views"] == ("fixed_2", "wrist")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"cell": "moon"}, "cell 'moon': give the path of a .yaml file, or one of .*sim"),
+        ({"cell": "moon.yaml"}, r"moon\.yaml: cannot be read"),
+        ({"views": "fixed_1,rear"}, "no camera 'rear'"),
+        ({"record": "perhaps"}, "record 'perhaps': use true or false"),
+        ({"discovery": "world"}, "discovery 'world': use one of localhost, subnet"),
+    ],
+)
+def test_wrong_options_are_explained(wrong, message):
+    values = {name: to_text(value) for name, value in options(sim_graph).items()}
+    with pytest.raises(ContractError, match=message):
+        from_text(sim_graph, values | wrong)
+
+
+def test_the_graph_needs_neither_ros_nor_torch():
+    code = "import sys, vga_bringup.commands; sys.exit(bool({'rclpy', 'torch', 'launch'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

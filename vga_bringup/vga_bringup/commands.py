@@ -1,0 +1,55 @@
+"""The commands that vga_bringup adds to `vga`. What they run is imported when they run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from vga_bringup.graph import OPTIONS, options, sim_graph, to_text
+
+
+def sim(subparsers: argparse._SubParsersAction) -> None:
+    """`vga sim`: the simulated graph, until Ctrl-C."""
+    parser = subparsers.add_parser("sim", help="bring the simulated graph up and keep it until Ctrl-C")
+    for name, default in options(sim_graph).items():
+        parser.add_argument(f"--{name}", default=to_text(default), help=f"{OPTIONS[name]} (default: %(default)r)")
+    parser.set_defaults(run=_later("simulate"))
+
+
+def run(subparsers: argparse._SubParsersAction) -> None:
+    """`vga run`: one task, from arming the driver to its end."""
+    parser = subparsers.add_parser("run", help="arm the driver and run the policy on one instruction; Ctrl-C cancels")
+    parser.add_argument("instruction", help='what to do, e.g. "pick up the red cube"')
+    parser.add_argument("--max-steps", type=_steps, default=0, help="steps until the task ends (default: no limit)")
+    parser.set_defaults(run=_later("task"))
+
+
+def demo(subparsers: argparse._SubParsersAction) -> None:
+    """`vga demo`: the simulated graph, one recorded task, and a report made from the recording."""
+    parser = subparsers.add_parser("demo", help="run one task on the simulated cell, record it and report on it")
+    parser.add_argument("--duration", type=_seconds, default=30.0, help="seconds of motion (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="for the results (default: %(default)s)")
+    parser.add_argument("--cell", default="sim", help=OPTIONS["cell"])
+    parser.add_argument("--checkpoint", default="", help=OPTIONS["checkpoint"])
+    parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)r)")
+    parser.set_defaults(run=_later("demo"))
+
+
+def _later(module: str) -> Callable[[argparse.Namespace], int]:
+    return lambda args: import_module(f"vga_bringup.{module}").run(args)
+
+
+def _steps(text: str) -> int:
+    steps = int(text)
+    if not 0 <= steps < 2**32:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return steps
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError("must be between 1 and 3600")
+    return seconds

@@ -1,0 +1,186 @@
+"""The node graph as data: which nodes each configuration runs, and with what.
+
+Two renderers read it: :mod:`vga_bringup.graph_launch` for `ros2 launch`, :mod:`vga_bringup.runner` for machines
+without the launch package.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import get_package_share_directory
+from vga_policy.contract.cell import Cell, ContractError, load_cell
+
+Value = str | bool | tuple[str, ...]
+
+
+class GraphError(RuntimeError):
+    """A graph that cannot be run or does not do what was asked. The message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph: a ROS node, what it is called and what it is given."""
+
+    package: str
+    executable: str
+    name: str
+    namespace: str = "/"
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+Graph = tuple[NodeSpec, ...]
+
+OPTIONS = {
+    "cell": "cell file, or the name of one that vga_bringup ships",
+    "checkpoint": "directory of the policy's checkpoint; empty: an untrained policy",
+    "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
+    "record": "true: run the episode recorder too",
+    "episodes": "directory that episodes are recorded into",
+    "discovery": "who may find these nodes: localhost, or subnet (robot PC and GPU PC)",
+}
+DISCOVERY = ("localhost", "subnet")
+
+
+def sim_graph(
+    *,
+    cell: str = "sim",
+    checkpoint: str = "",
+    views: tuple[str, ...] = (),
+    record: bool = False,
+    episodes: str = "episodes",
+    discovery: str = "localhost",
+) -> Graph:
+    """Everything on one machine, against the simulated cell."""
+    path, contract = _load(cell)
+    environment = node_environment(discovery)
+    return (
+        NodeSpec("vga_bringup", "sim_cell", "sim_cell", parameters={"cell": path}, environment=environment),
+        *_cameras("sim_camera", path, contract, environment),
+        _driver(path, environment),
+        _policy(path, contract, checkpoint, views, environment),
+        *_recorder(record, path, episodes, environment),
+    )
+
+
+def lab_graph(
+    *, cell: str = "lab", record: bool = False, episodes: str = "episodes", discovery: str = "localhost"
+) -> Graph:
+    """The robot PC: cameras and arm."""
+    path, contract = _load(cell)
+    environment = node_environment(discovery)
+    return (
+        *_cameras("camera_node", path, contract, environment),
+        _driver(path, environment),
+        *_recorder(record, path, episodes, environment),
+    )
+
+
+def policy_graph(
+    *, cell: str = "lab", checkpoint: str = "", views: tuple[str, ...] = (), discovery: str = "localhost"
+) -> Graph:
+    """The GPU PC: the policy."""
+    path, contract = _load(cell)
+    return (_policy(path, contract, checkpoint, views, node_environment(discovery)),)
+
+
+def options(graph: Callable[..., Graph]) -> dict[str, Any]:
+    """Names and defaults of a graph's options."""
+    return {name: parameter.default for name, parameter in inspect.signature(graph).parameters.items()}
+
+
+def from_text(graph: Callable[..., Graph], values: Mapping[str, str]) -> Graph:
+    """Builds a graph from options given as text, as on a command line. Raises ContractError."""
+    return graph(**{name: _parse(name, values[name], default) for name, default in options(graph).items()})
+
+
+def to_text(value: Value) -> str:
+    """The text that :func:`from_text` reads back to `value`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def cell_path(cell: str) -> Path:
+    """The file meant by the path of a cell file or the name of a shipped one. Raises ContractError."""
+    path = Path(cell)
+    if path.suffix in (".yaml", ".yml"):
+        return path.absolute()
+    shipped = Path(get_package_share_directory("vga_bringup"), "config", "cells")
+    path = shipped / f"{cell}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+        raise ContractError(f"cell {cell!r}: give the path of a .yaml file, or one of {names}")
+    return path
+
+
+def node_environment(discovery: str) -> dict[str, str]:
+    """Environment every node needs: the Fast DDS transports and how far discovery reaches. Raises ContractError."""
+    if discovery not in DISCOVERY:
+        raise ContractError(f"discovery {discovery!r}: use one of {', '.join(DISCOVERY)}")
+    return {
+        "FASTRTPS_DEFAULT_PROFILES_FILE": str(
+            Path(get_package_share_directory("vga_bringup"), "config", "fastdds.xml")
+        ),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": discovery.upper(),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _load(cell: str) -> tuple[str, Cell]:
+    path = cell_path(cell)
+    return str(path), load_cell(path)
+
+
+def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, str]) -> Graph:
+    return tuple(
+        NodeSpec(
+            "vga_bringup",
+            executable,
+            camera.name,
+            namespace="/cameras",
+            parameters={"cell": path, "camera": camera.name},
+            environment=environment,
+        )
+        for camera in cell.cameras
+    )
+
+
+def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
+    return NodeSpec(
+        "vga_bringup", "franka_driver_node", "franka_driver", parameters={"cell": path}, environment=environment
+    )
+
+
+def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], environment: Mapping[str, str]) -> NodeSpec:
+    views = views or tuple(camera.name for camera in cell.views)
+    cell.with_views(list(views))  # refuses cameras the cell does not have
+    parameters: dict[str, Value] = {
+        "cell": path,
+        "checkpoint": str(Path(checkpoint).absolute()) if checkpoint else "",
+        "views": views,
+    }
+    return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)
+
+
+def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:
+    if not record:
+        return ()
+    parameters: dict[str, Value] = {"cell": path, "directory": str(Path(episodes).absolute())}
+    return (NodeSpec("vga_teleop", "recorder_node", "recorder", parameters=parameters, environment=environment),)
+
+
+def _parse(name: str, text: str, default: Value) -> Value:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ContractError(f"{name} {text!r}: use true or false")
+        return text.lower() == "true"
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
