@@ -1,0 +1,82 @@
+"""From librealsense's framesets to stamped frames."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyrealsense2 as rs
+
+from vga_bringup.camera.clock import CaptureClock, TimestampDomain
+from vga_bringup.camera.intrinsics import CameraModel, camera_model
+
+Depth = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One captured frame. The arrays are librealsense's own memory: use them within the callback, copy to keep.
+
+    color: (height, width, 3) uint8, RGB.
+    aligned_depth: computes the depth seen by each colour pixel, (height, width) uint16 in mm, 0 where unknown; None if
+        the frame has no depth. A call, because aligning costs more than all the rest.
+    capture_ns: capture time on the host's system clock (see vga_bringup.camera.clock), strictly increasing.
+    domain: the clock the camera's timestamp was read from. number: the camera's frame number.
+    """
+
+    color: npt.NDArray[np.uint8]
+    aligned_depth: Callable[[], Depth | None]
+    capture_ns: int
+    domain: TimestampDomain
+    number: int
+    model: CameraModel
+
+
+class FrameReader:
+    """Reads the framesets of one started stream; `clock` outlives it, so that stamps increase across reconnections."""
+
+    def __init__(self, profile: rs.pipeline_profile, clock: CaptureClock) -> None:
+        color = profile.get_stream(rs.stream.color).as_video_stream_profile()
+        self._model = camera_model(color.get_intrinsics())
+        self._clock = clock
+        self._align = rs.align(rs.stream.color)
+
+    def read(self, frameset: rs.composite_frame) -> Frame | None:
+        """The frame of a frameset that has just arrived; None if it brings no new colour image."""
+        color = frameset.get_color_frame()
+        if not color:
+            return None
+        domain = TimestampDomain(color.get_frame_timestamp_domain().name)
+        capture_ns = self._clock.stamp(color.get_timestamp(), domain, time.time_ns(), _readout_delay_us(color))
+        if capture_ns is None:
+            return None
+        return Frame(
+            color=np.asanyarray(color.get_data()),
+            aligned_depth=lambda: self._aligned_depth(frameset),
+            capture_ns=capture_ns,
+            domain=domain,
+            number=color.get_frame_number(),
+            model=self._model,
+        )
+
+    def _aligned_depth(self, frameset: rs.composite_frame) -> Depth | None:
+        depth = frameset.get_depth_frame()
+        if not depth:
+            return None
+        millimetres_per_unit = depth.get_units() * 1000
+        aligned = np.asanyarray(self._align.process(frameset).get_depth_frame().get_data())
+        if math.isclose(millimetres_per_unit, 1.0, rel_tol=1e-6):  # the D400's default
+            return aligned
+        return np.rint(aligned * millimetres_per_unit).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+
+
+def _readout_delay_us(frame: rs.frame) -> int:
+    """From the middle of the exposure to the start of readout, by the camera's clock; 0 where it does not say."""
+    readout, exposure = rs.frame_metadata_value.frame_timestamp, rs.frame_metadata_value.sensor_timestamp
+    if not (frame.supports_frame_metadata(readout) and frame.supports_frame_metadata(exposure)):
+        return 0
+    return int(frame.get_frame_metadata(readout) - frame.get_frame_metadata(exposure))
