@@ -1,0 +1,199 @@
+"""One RealSense camera of the cell as a ROS 2 node.
+
+Parameters: `cell`, path of the cell file; `camera`, name of the camera in it. The graph runs it under that name in the
+namespace /cameras; by hand: `camera_node --ros-args -r __ns:=/cameras -r __node:=wrist -p camera:=wrist -p cell:=...`.
+
+Publishes, best effort, stamped with the capture time, in frame `<camera>_color_optical_frame`:
+    ~/color/image_raw                      sensor_msgs/Image, rgb8
+    ~/color/image_raw/compressed           sensor_msgs/CompressedImage, JPEG 4:2:0
+    ~/color/camera_info                    sensor_msgs/CameraInfo
+    ~/aligned_depth_to_color/image_raw     sensor_msgs/Image, 16UC1, mm (if the cell file says depth)
+    ~/aligned_depth_to_color/camera_info
+and /diagnostics at 1 Hz.
+"""
+
+from __future__ import annotations
+
+import array
+import signal
+import sys
+import time
+
+import numpy.typing as npt
+import pyrealsense2 as rs
+import rclpy
+import simplejpeg
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from vga_policy.contract.cell import Camera, ContractError, load_cell
+
+from vga_bringup.camera.clock import TimestampDomain
+from vga_bringup.camera.device import DeviceLoop, State, Status
+from vga_bringup.camera.frames import Frame
+from vga_bringup.camera.intrinsics import CameraModel
+from vga_bringup.camera.statistics import StreamReport
+
+# Share of the profile's rate below which the stream is reported as slow.
+SLOW = 0.9
+
+
+class CameraNode(Node):
+    """Publishes what the camera's device loop delivers, from the loop's own thread.
+
+    context: where to look for the camera; by default this computer's devices.
+    Raises ContractError when the cell file is wrong or has no such camera.
+    """
+
+    def __init__(self, *, context: rs.context | None = None) -> None:
+        super().__init__("camera")
+        self._camera = self._load_camera()
+        self._frame_id = f"{self._camera.name}_color_optical_frame"
+        self._image = self.create_publisher(Image, "~/color/image_raw", qos_profile_sensor_data)
+        self._compressed = self.create_publisher(
+            CompressedImage, "~/color/image_raw/compressed", qos_profile_sensor_data
+        )
+        self._info = self.create_publisher(CameraInfo, "~/color/camera_info", qos_profile_sensor_data)
+        if self._camera.depth:
+            depth = "~/aligned_depth_to_color"
+            self._depth = self.create_publisher(Image, f"{depth}/image_raw", qos_profile_sensor_data)
+            self._depth_info = self.create_publisher(CameraInfo, f"{depth}/camera_info", qos_profile_sensor_data)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._diagnose)
+        self._loop = DeviceLoop(self._camera, self._publish, self._log, context)
+        self._loop.start()
+
+    def close(self) -> None:
+        """Stops the camera."""
+        self._loop.stop()
+
+    def _load_camera(self) -> Camera:
+        read_only = ParameterDescriptor(read_only=True)
+        cell, camera = (self.declare_parameter(name, "", read_only).value for name in ("cell", "camera"))
+        if not cell:
+            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+        return load_cell(cell).camera(camera)
+
+    def _publish(self, frame: Frame) -> None:
+        stamp = rclpy.time.Time(nanoseconds=frame.capture_ns).to_msg()
+        header = Header(stamp=stamp, frame_id=self._frame_id)
+        info = _camera_info(header, frame.model)
+        try:
+            self._compressed.publish(self._compress(header, frame))
+            self._info.publish(info)
+            if self._image.get_subscription_count():
+                self._image.publish(_image(header, "rgb8", frame.color))
+            if self._camera.depth and self._depth.get_subscription_count():
+                depth = frame.aligned_depth()
+                if depth is not None:
+                    self._depth.publish(_image(header, "16UC1", depth))
+                    self._depth_info.publish(info)
+        except RuntimeError:
+            if self.context.ok():  # else ROS was shut down between two lines of this function
+                raise
+
+    def _compress(self, header: Header, frame: Frame) -> CompressedImage:
+        jpeg = simplejpeg.encode_jpeg(frame.color, self._camera.jpeg_quality, "RGB", "420")
+        return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array.array("B", jpeg))
+
+    def _log(self, status: Status) -> None:
+        if status.state is State.STREAMING:
+            self.get_logger().info(status.message)
+        else:
+            self.get_logger().error(status.message)
+
+    def _diagnose(self) -> None:
+        status, report = self._loop.status, self._loop.statistics.report(time.monotonic_ns())
+        level, message = self._judge(status, report)
+        color = self._camera.color
+        values = {
+            "state": status.state,
+            "serial": self._camera.serial,
+            "usb": status.identity.usb if status.identity else "",
+            "profile": f"{color.width}x{color.height} at {color.fps} fps",
+            **{control.name: control for control in status.controls},
+            "fps": f"{report.fps:.2f}",
+            "frames": report.delivered,
+            "frames_lost": report.lost,
+            "frames_duplicated": report.duplicates,
+            "timestamp_domain": status.domain or "",
+            "capture_to_publish_ms": f"{report.latency_ms:.1f}",
+            "capture_to_publish_worst_ms": f"{report.worst_latency_ms:.1f}",
+        }
+        diagnostic = DiagnosticStatus(
+            level=level,
+            name=f"{self.get_fully_qualified_name()}: stream",
+            message=message,
+            hardware_id=self._camera.serial,
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+        )
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._diagnostics.publish(DiagnosticArray(header=header, status=[diagnostic]))
+
+    def _judge(self, status: Status, report: StreamReport) -> tuple[bytes, str]:
+        """Diagnostic level of the stream, and one line that says why."""
+        fps = self._camera.color.fps
+        if status.state is State.CONNECTING:
+            return DiagnosticStatus.WARN, status.message
+        if status.state is not State.STREAMING:
+            return DiagnosticStatus.ERROR, status.message
+        if any(control.problem for control in status.controls):
+            return DiagnosticStatus.WARN, status.message
+        if report.fps < SLOW * fps or report.lost_since:
+            return DiagnosticStatus.WARN, f"{report.fps:.1f} of {fps} fps, {report.lost_since} frames lost"
+        if status.domain is TimestampDomain.SYSTEM_TIME:
+            return DiagnosticStatus.WARN, "stamps are times of arrival: let the camera's metadata through (udev rules)"
+        return DiagnosticStatus.OK, status.message
+
+
+def _image(header: Header, encoding: str, pixels: npt.NDArray) -> Image:
+    """An Image of a C-contiguous array.
+
+    Not by cv_bridge, which subscribers decode with: it copies the pixels once more, and its PyPI build cannot write
+    messages with NumPy 2. An array.array is taken over as it is; bytes would be checked one by one.
+    """
+    data = array.array("B")
+    data.frombytes(pixels.data.cast("B"))
+    height, width = pixels.shape[:2]
+    return Image(header=header, height=height, width=width, encoding=encoding, step=pixels.strides[0], data=data)
+
+
+def _camera_info(header: Header, model: CameraModel) -> CameraInfo:
+    return CameraInfo(
+        header=header,
+        width=model.width,
+        height=model.height,
+        distortion_model=model.distortion_model,
+        d=model.d,
+        k=model.k,
+        r=model.r,
+        p=model.p,
+    )
+
+
+def main(args: list[str] | None = None, context: rs.context | None = None) -> int:
+    """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
+    # rclpy's handlers end spin(); without the default ones behind them no KeyboardInterrupt falls into the clean-up.
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, signal.SIG_IGN)
+    rclpy.init(args=args)
+    try:
+        node = CameraNode(context=context)
+        try:
+            rclpy.spin(node)
+        except ExternalShutdownException:
+            pass
+        finally:
+            node.close()
+            node.destroy_node()
+    except (ContractError, ParameterException) as error:
+        print(f"camera_node: {error}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
