@@ -1,0 +1,154 @@
+"""The hand: what to command, and that commands never block, are superseded cleanly and the latest wins."""
+
+import time
+
+import pytest
+from faulty_robot import FaultyHand, ports
+from vga_policy.contract.cell import Gripper as Config
+
+from vga_bringup.robot.gripper import Grasp, Gripper, Move, decide
+
+ADDRESS = "127.0.5.10"
+CONFIG = Config(grasp_below=0.03, release_above=0.045, min_change=0.005)
+
+
+def commands(widths):
+    """The commands a sequence of wanted widths leads to."""
+    sent = []
+    for width in widths:
+        command = decide(width, sent[-1] if sent else None, CONFIG)
+        if command is not None:
+            sent.append(command)
+    return sent
+
+
+def wait_for(condition, seconds=3.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def hand():
+    return FaultyHand()
+
+
+@pytest.fixture
+def gripper(hand):
+    with ports(ADDRESS):
+        gripper = Gripper(ADDRESS, CONFIG, lambda _: hand)
+        gripper.start()
+        wait_for(lambda: gripper.state.connected)
+        yield gripper
+        gripper.close()
+
+
+def test_small_changes_are_not_commanded():
+    assert commands([0.06, 0.062, 0.058, 0.0649]) == [Move(0.06)]
+    assert commands([0.06, 0.066]) == [Move(0.06), Move(0.066)]
+
+
+def test_closing_grasps_and_only_a_clear_opening_releases():
+    assert commands([0.06, 0.03, 0.0, 0.035, 0.044, 0.02, 0.045]) == [Move(0.06), Grasp(), Move(0.045)]
+
+
+def test_openings_beyond_the_hand_are_clamped():
+    assert commands([0.2]) == [Move(0.08)]
+
+
+def test_a_command_returns_at_once_and_is_carried_out(gripper, hand):
+    started = time.monotonic()
+    gripper.command(0.07)
+    assert time.monotonic() - started < 0.05
+    wait_for(lambda: gripper.state.moving)
+    wait_for(lambda: not gripper.state.moving)
+    assert gripper.state.width == pytest.approx(0.07, abs=1e-3)
+    assert gripper.state.commanded_width == 0.07
+    assert hand.calls == [("move", 0.07)]
+
+
+def test_the_latest_command_wins_and_stops_the_running_one(gripper, hand):
+    hand.speed = 0.02
+    gripper.command(0.08)
+    wait_for(lambda: gripper.state.moving)
+    gripper.command(0.06)  # overtaken before it is sent
+    gripper.command(0.0)
+    hand.speed = 0.2
+    wait_for(lambda: hand.calls[-1] == ("grasp", CONFIG.force) and not gripper.state.moving)
+    assert hand.calls == [("move", 0.08), ("stop",), ("grasp", CONFIG.force)]
+
+
+def test_a_command_taken_back_is_still_carried_out(gripper, hand):
+    hand.speed = 0.02
+    gripper.command(0.07)
+    wait_for(lambda: ("move", 0.07) in hand.calls)
+    gripper.command(0.0)
+    wait_for(lambda: ("stop",) in hand.calls)
+    gripper.command(0.07)
+    hand.speed = 0.5
+    wait_for(lambda: abs(hand.width - 0.07) < 1e-3)
+
+
+def test_an_object_is_held_with_force_and_air_is_not(gripper, hand):
+    hand.object_width = 0.02
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.is_grasped)
+    gripper.command(0.08)
+    wait_for(lambda: gripper.state.width > 0.075)
+    assert not gripper.state.is_grasped
+    hand.object_width = 0.0
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.width < 0.001 and not gripper.state.moving)
+    assert not gripper.state.is_grasped
+
+
+def test_homing_ends_earlier_commands_and_reports(gripper, hand):
+    gripper.command(0.0)
+    wait_for(lambda: hand.calls)
+    job = gripper.home()
+    assert job.wait(3.0)
+    assert job.success, job.message
+    assert hand.calls == [("grasp", CONFIG.force), ("stop",), ("homing",)]
+    wait_for(lambda: not gripper.state.moving)
+    assert gripper.state.width == pytest.approx(0.08, abs=1e-3)
+
+
+def test_homing_can_be_cancelled(gripper, hand):
+    hand.speed = 0.001
+    job = gripper.home()
+    wait_for(lambda: ("homing",) in hand.calls)
+    assert not gripper.home().success
+    job.cancel()
+    assert job.wait(3.0)
+    assert (job.success, job.message) == (False, "cancelled")
+
+
+def test_a_hand_that_does_not_answer_blocks_nobody(gripper, hand):
+    hand.deaf = True
+    gripper.command(0.08)
+    wait_for(lambda: gripper.state.moving)
+    first = gripper.state.stamp_ns
+    gripper.command(0.01)
+    wait_for(lambda: gripper.state.stamp_ns > first)
+
+
+def test_a_lost_hand_is_reported_and_connected_again(gripper, hand):
+    hand.lost = True
+    wait_for(lambda: not gripper.state.connected)
+    assert "connection lost" in gripper.state.problem
+    job = gripper.home()
+    assert job.done
+    assert not job.success
+    hand.lost = False
+    wait_for(lambda: gripper.state.connected)
+    assert gripper.state.problem == ""
+
+
+def test_no_hand_means_a_clear_problem():
+    gripper = Gripper("127.0.5.11", CONFIG, lambda _: FaultyHand())
+    gripper.start()
+    wait_for(lambda: "port 1338" in gripper.state.problem)
+    assert gripper.state.problem == "nobody answers at 127.0.5.11 port 1338 (Connection refused)"
+    assert not gripper.state.connected
+    gripper.close()

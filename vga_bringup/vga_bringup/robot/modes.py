@@ -1,0 +1,142 @@
+"""Who may command the arm: modes, hold reasons, the heartbeat watch and the life of goals.
+
+A pure state machine: it knows neither ROS nor the arm, and time is whatever the caller passes as `now`
+(seconds, monotonic). The control loop asks it every tick; everything that may stop the arm goes through here.
+
+A goal lives once. It becomes live when the heartbeat announces it in POLICY, and dies for ever when the
+heartbeat moves on, when the driver leaves POLICY, or when it was announced while no policy was in command.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+GoalId = bytes
+
+
+class Mode(IntEnum):
+    """Who commands the arm; values are those of vga_msgs/DriverState."""
+
+    HOLD = 0
+    TELEOP = 1
+    POLICY = 2
+
+
+class ModeRefusedError(Exception):
+    """A mode cannot be set now. The message says why and what to do."""
+
+
+class Modes:
+    """The driver's mode, why it holds, and the goal whose chunks may move the arm.
+
+    heartbeat_timeout: seconds without a healthy heartbeat after which POLICY falls back to HOLD.
+    leader_timeout: seconds without a leader message after which TELEOP falls back to HOLD.
+    """
+
+    def __init__(self, heartbeat_timeout: float, leader_timeout: float = 0.5) -> None:
+        self._heartbeat_timeout = heartbeat_timeout
+        self._leader_timeout = leader_timeout
+        self._mode = Mode.HOLD
+        self._hold_reason = "driver started"
+        self._needs_recovery = False
+        self._goal: GoalId | None = None
+        self._dead: set[GoalId] = set()
+        self._healthy_at: float | None = None  # last healthy heartbeat since POLICY was armed
+        self._unhealthy_reason = ""
+        self._leader_at: float | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """Who commands the arm."""
+        return self._mode
+
+    @property
+    def hold_reason(self) -> str:
+        """Why the driver is in HOLD, in words; empty in the other modes."""
+        return self._hold_reason if self._mode is Mode.HOLD else ""
+
+    @property
+    def needs_recovery(self) -> bool:
+        """Whether a recover is needed before a mode other than HOLD can be set."""
+        return self._needs_recovery
+
+    @property
+    def goal(self) -> GoalId | None:
+        """The live goal, None when there is none."""
+        return self._goal
+
+    def request(self, mode: Mode, now: float, obstacle: str = "") -> None:
+        """Sets a mode on the operator's behalf.
+
+        obstacle: why the arm cannot be armed at the moment (not connected, homing); empty when it can.
+        Raises ModeRefusedError for TELEOP and POLICY. HOLD always succeeds.
+        """
+        if mode is Mode.HOLD:
+            self.hold("requested by the operator")
+            return
+        if obstacle:
+            raise ModeRefusedError(f"{mode.name} refused: {obstacle}")
+        if self._needs_recovery:
+            raise ModeRefusedError(f"{mode.name} refused: {self._hold_reason}; run the recover action first")
+        if mode is Mode.TELEOP and not self._leader_present(now):
+            raise ModeRefusedError("TELEOP refused: no leader publishes joint states; start the leader node first")
+        if mode is self._mode:
+            return
+        self._kill_goal()
+        self._mode = mode
+        self._healthy_at = None
+        self._unhealthy_reason = ""
+
+    def hold(self, reason: str, needs_recovery: bool = False) -> None:
+        """Enters HOLD and kills the live goal. A fault's reason stays until it is recovered or another fault."""
+        self._kill_goal()
+        self._mode = Mode.HOLD
+        if needs_recovery or not self._needs_recovery:
+            self._hold_reason = reason
+        self._needs_recovery = self._needs_recovery or needs_recovery
+
+    def recovered(self) -> None:
+        """The fault is cleared; the driver stays in HOLD."""
+        self._needs_recovery = False
+        self.hold("recovered from: " + self._hold_reason.removeprefix("recovered from: "))
+
+    def heartbeat(self, goal: GoalId | None, healthy: bool, reason: str, now: float) -> None:
+        """Takes one heartbeat of the policy; goal None when it serves none."""
+        if goal != self._goal:
+            self._kill_goal()
+            if goal is not None:
+                if self._mode is Mode.POLICY and goal not in self._dead:
+                    self._goal = goal
+                else:
+                    self._dead.add(goal)
+        if self._mode is Mode.POLICY:
+            if healthy:
+                self._healthy_at = now
+            self._unhealthy_reason = "" if healthy else reason
+
+    def leader(self, now: float) -> None:
+        """Takes note of one message of the leader."""
+        self._leader_at = now
+
+    def check(self, now: float) -> None:
+        """Falls back to HOLD when the one in command has gone silent."""
+        if self._mode is Mode.POLICY and self._healthy_at is not None:
+            silence = now - self._healthy_at
+            if silence > self._heartbeat_timeout:
+                cause = self._unhealthy_reason or "the policy is silent"
+                self.hold(f"no healthy policy heartbeat for {silence:.2f} s: {cause}")
+        elif self._mode is Mode.TELEOP and not self._leader_present(now):
+            self.hold(f"no message of the leader for {self._leader_timeout:.2f} s")
+
+    def commanding_goal(self, now: float) -> GoalId | None:
+        """The goal that may move the arm at `now`: live, under a healthy and recent heartbeat."""
+        healthy = self._healthy_at is not None and now - self._healthy_at <= self._heartbeat_timeout
+        return self._goal if healthy else None
+
+    def _leader_present(self, now: float) -> bool:
+        return self._leader_at is not None and now - self._leader_at <= self._leader_timeout
+
+    def _kill_goal(self) -> None:
+        if self._goal is not None:
+            self._dead.add(self._goal)
+            self._goal = None
