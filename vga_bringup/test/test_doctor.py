@@ -1,0 +1,332 @@
+"""`vga doctor`: what it sees of real sockets, files and processes, and how it fares with nothing to see."""
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
+from vga_bringup.doctor.finding import Finding, State
+from vga_policy.contract.cell import load_cell
+
+from vga_policy import cli
+
+CELLS = Path(__file__).parents[1] / "config" / "cells"
+ADDRESS = "127.0.0.77"  # of this file alone: libfranka's port is fixed
+
+
+@pytest.fixture
+def lab(monkeypatch):
+    """The lab cell with its robot at ADDRESS, which is not to count as a simulated one."""
+    monkeypatch.setattr(robot, "is_simulated", lambda cell: False)
+    cell = load_cell(CELLS / "lab.yaml")
+    return cell.model_copy(update={"arm": cell.arm.model_copy(update={"ip": ADDRESS})})
+
+
+@pytest.fixture
+def listen():
+    """Opens TCP ports of ADDRESS as a robot would."""
+    sockets = []
+
+    def open_port(port):
+        server = socket.create_server((ADDRESS, port), backlog=1)
+        server.settimeout(5)
+        sockets.append(server)
+        return server
+
+    yield open_port
+    for server in sockets:
+        server.close()
+
+
+def states(findings):
+    return {finding.subject: finding.state for finding in findings}
+
+
+# --- The robot ---
+
+
+def test_robot_with_open_fci_is_ready_and_left_alone(lab, listen):
+    fci = listen(robot.FCI)
+    assert states(robot.arm(lab)) == {"robot": State.READY, "FCI": State.READY}
+    connection, _ = fci.accept()
+    connection.settimeout(5)
+    assert connection.recv(1) == b""  # closed at once, without a word of libfranka's protocol
+    connection.close()
+
+
+def test_robot_without_fci_says_to_activate_it(lab):
+    findings = list(robot.arm(lab))
+    assert states(findings) == {"robot": State.READY, "FCI": State.MISSING}  # a refusal is an answer
+    assert "activate FCI in Desk" in findings[-1].remedy
+
+
+def test_silent_robot_is_missing(lab, monkeypatch):
+    monkeypatch.setattr(robot, "_connect", lambda ip, port: TimeoutError("timed out"))
+    (finding,) = robot.arm(lab)
+    assert finding.state == State.MISSING
+    assert "does not answer" in finding.seen
+    assert "arm.ip" in finding.remedy
+
+
+def test_owned_robot_does_not_hang_the_doctor(lab, listen):
+    """libfranka serves one client; a second one waits in the queue for ever."""
+    listen(robot.FCI)
+    owner = socket.create_connection((ADDRESS, robot.FCI))
+    started = time.monotonic()
+    assert states(robot.arm(lab))["robot"] == State.READY
+    assert time.monotonic() - started < 2 * robot.TIMEOUT + 1
+    owner.close()
+
+
+def test_simulated_cell_needs_no_hardware():
+    cell = load_cell(CELLS / "sim.yaml")
+    assert robot.is_simulated(cell)
+    assert states(cameras.cameras(cell)) == {"cameras": State.READY}
+    elsewhere = cell.model_copy(update={"arm": cell.arm.model_copy(update={"ip": ADDRESS})})
+    (finding,) = robot.arm(elsewhere)
+    assert (finding.state, finding.remedy) == (State.ABSENT, "it runs with: vga sim")
+
+
+@pytest.mark.parametrize(
+    ("mode", "state", "remedy"),
+    [
+        ("idle", State.READY, ""),
+        ("user stopped", State.MISSING, "release the user stop"),
+        ("other", State.MISSING, "the brakes are closed: unlock the joints in Desk"),
+    ],
+)
+def test_brakes_are_read_from_a_running_driver(lab, monkeypatch, mode, state, remedy):
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": mode}
+    monkeypatch.setattr(robot, "driver_state", lambda: seen)
+    (finding,) = robot.brakes(lab)
+    assert (finding.state, finding.remedy) == (state, remedy)
+
+
+def test_driver_state_comes_from_the_graph(lab, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "177")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    driver = subprocess.Popen([sys.executable, "-c", FAKE_DRIVER], stdout=subprocess.PIPE, text=True)
+    try:
+        assert driver.stdout.readline() == "published\n"
+        deadline = time.monotonic() + 30  # discovery can take longer than one look on a busy machine
+        while (state := robot.driver_state()) is None:
+            assert time.monotonic() < deadline, "the driver's state was never seen"
+    finally:
+        driver.kill()
+        driver.wait()
+    (finding,) = robot.brakes(lab)  # nobody publishes any more
+    assert finding.state == State.UNKNOWN
+    assert state == {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped"}
+
+
+FAKE_DRIVER = """
+import rclpy
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from vga_msgs.msg import DriverState
+rclpy.init()
+node = rclpy.create_node("driver")
+latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+publisher = node.create_publisher(DriverState, "/franka_driver/state", latched)
+publisher.publish(DriverState(hold_reason="user stop", connected=True, robot_mode="user stopped"))
+print("published", flush=True)
+rclpy.spin(node)
+"""
+
+
+# --- Cameras ---
+
+
+def test_cameras_come_from_librealsense(lab, monkeypatch):
+    """No camera has the serial numbers of the shipped file."""
+    monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)
+    findings = list(cameras.cameras(lab))
+    assert set(states(findings).values()) == {State.MISSING}
+    assert "serial 000000000001 is not connected; connected:" in findings[0].seen
+
+
+def test_each_camera_is_judged_by_serial_and_usb_speed(lab, monkeypatch):
+    monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)
+    present = {
+        "000000000001": {"model": "Intel RealSense D415", "serial": "000000000001", "usb": "3.2"},
+        "000000000002": {"model": "Intel RealSense D415", "serial": "000000000002", "usb": "2.1"},
+    }
+    monkeypatch.setattr(cameras, "connected", lambda: present)
+    findings = list(cameras.cameras(lab))
+    assert [finding.state for finding in findings] == [State.READY, State.MISSING, State.MISSING]
+    assert "USB 3" in findings[1].remedy
+    assert "connected: 000000000001, 000000000002" in findings[2].seen
+    assert len(list(cameras.cameras(None))) == 2  # without a cell, those that are there
+
+
+def test_camera_the_kernel_sees_and_librealsense_does_not(tmp_path):
+    assert "plug it" in cameras._hint(tmp_path)
+    device = tmp_path / "2-1"
+    device.mkdir()
+    (device / "idVendor").write_text("8086\n")
+    (device / "product").write_text("Intel(R) RealSense(TM) Depth Camera 415\n")
+    assert "udev rules" in cameras._hint(tmp_path)
+
+
+# --- Leader ---
+
+
+def _with_port(cell, port):
+    return cell.model_copy(update={"leader": cell.leader.model_copy(update={"port": str(port)})})
+
+
+def test_leader_port(lab, tmp_path):
+    adapters = tmp_path / "adapters"
+    (finding,) = leader.leader(_with_port(lab, tmp_path / "absent"), adapters)
+    assert finding.state == State.MISSING
+    assert "does not exist" in finding.seen
+
+    main, end = os.openpty()
+    port = tmp_path / "by-id"
+    port.symlink_to(os.ttyname(end))
+    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": State.READY}
+
+    timer = adapters / port.resolve().name / "latency_timer"
+    timer.parent.mkdir(parents=True)
+    timer.write_text("16\n")
+    (finding,) = leader.leader(_with_port(lab, port), adapters)
+    assert (finding.state, finding.remedy) == (State.MISSING, f"echo 1 | sudo tee {timer}")
+    timer.write_text("1\n")
+    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": State.READY}
+    os.close(main)
+    os.close(end)
+
+
+def test_leader_port_without_permission(lab, tmp_path, monkeypatch):
+    port = tmp_path / "port"
+    port.touch(stat.S_IRUSR)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open anything
+    (finding,) = leader.leader(_with_port(lab, port))
+    assert finding.state == State.MISSING
+    assert "dialout" in finding.remedy
+
+
+# --- The machine ---
+
+
+def test_realtime_kernel_is_needed_where_the_cell_enforces_it(lab, tmp_path):
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel" / "realtime").write_text("0\n")
+    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == State.MISSING
+    assert states(machine.realtime(None, tmp_path))["real-time kernel"] == State.ABSENT
+    (tmp_path / "kernel" / "realtime").write_text("1\n")
+    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == State.READY
+
+
+TRACKING = "C0A80101,192.168.1.1,3,1764000000.1,{offset},0.000012,0.000020,-1.5,0.001,0.02,0.003,0.001,64.2,{leap}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        (TRACKING.format(offset="0.000034", leap="Normal"), State.READY),
+        (TRACKING.format(offset="-0.250000", leap="Normal"), State.MISSING),
+        (TRACKING.format(offset="0.000000", leap="Not synchronised"), State.ABSENT),
+        ("506 Cannot talk to daemon\n", State.UNKNOWN),
+        ("", State.UNKNOWN),
+    ],
+)
+def test_clock_offset(text, state):
+    assert machine.read_tracking(text).state == state
+
+
+def test_shared_memory_absent_or_small(tmp_path):
+    assert states(machine.shared_memory(tmp_path / "absent")) == {"shared memory": State.MISSING}
+    assert states(machine.shared_memory(Path("/proc"))) == {"shared memory": State.MISSING}  # a file system of 0 bytes
+
+
+def test_gpu_driver_that_fails_is_absent(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert states(machine.gpu()) == {"GPU": State.ABSENT}
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
+    program.chmod(0o755)
+    assert states(machine.gpu()) == {"GPU": State.ABSENT}
+    program.write_text("#!/bin/sh\necho NVIDIA L40S, 46068 MiB, 570.86\n")
+    (finding,) = machine.gpu()
+    assert finding == Finding("GPU", State.READY, "NVIDIA L40S, 46068 MiB, 570.86")
+
+
+# --- ROS ---
+
+
+def test_fast_dds_profile(tmp_path, monkeypatch):
+    monkeypatch.delenv(ros.PROFILE, raising=False)
+    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.ABSENT}
+    file = tmp_path / "profile.xml"
+    monkeypatch.setenv(ros.PROFILE, str(file))
+    for text in (None, "not xml", "<profiles/>"):
+        if text is not None:
+            file.write_text(text)
+        assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.MISSING}
+    monkeypatch.setenv(ros.PROFILE, str(CELLS.parent / "fastdds.xml"))
+    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.READY}
+
+
+def test_other_middleware_is_named(monkeypatch):
+    assert states(ros.environment()) == {"ROS 2": State.READY}
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    (finding,) = ros.environment()
+    assert finding.state == State.MISSING
+    assert "rmw_cyclonedds_cpp" in finding.seen
+
+
+# --- The command ---
+
+
+def test_hanging_and_failing_probes_become_rows():
+    def hangs():
+        time.sleep(60)
+        yield from ()
+
+    def fails():
+        raise RuntimeError("no such thing")
+        yield
+
+    def works():
+        yield Finding("disk", State.READY, "room")
+
+    started = time.monotonic()
+    findings = examine({"hangs": hangs, "fails": fails, "works": works}, deadline=0.5)
+    assert time.monotonic() - started < 5
+    assert [(finding.subject, finding.state) for finding in findings] == [
+        ("hangs", State.UNKNOWN),
+        ("fails", State.UNKNOWN),
+        ("disk", State.READY),
+    ]
+    assert "no answer" in findings[0].seen
+    assert "no such thing" in findings[1].seen
+
+
+def test_without_a_cell_nothing_is_required(capsys):
+    assert cli.main(["doctor", "--json"]) == 0
+    subjects = {finding["subject"] for finding in json.loads(capsys.readouterr().out)["findings"]}
+    assert {"robot", "real-time kernel", "clock offset", "disk", "GPU", "ROS 2"} <= subjects
+
+
+def test_missing_parts_of_a_given_cell_fail_the_command(tmp_path, capsys):
+    cell = tmp_path / "cell.yaml"
+    port = load_cell(CELLS / "lab.yaml").leader.port
+    text = (CELLS / "lab.yaml").read_text()
+    cell.write_text(text.replace("172.16.0.2", ADDRESS).replace(port, "/dev/absent"))
+    assert cli.main(["doctor", "--cell", str(cell)]) == 1
+    output = capsys.readouterr().out
+    assert "/dev/absent does not exist" in output
+    assert "Missing: " in output
+
+
+def test_wrong_cell_file_is_refused(tmp_path, capsys):
+    cell = tmp_path / "cell.yaml"
+    cell.write_text((CELLS / "sim.yaml").read_text().replace("slot: 1", "slot: 0"))
+    assert cli.main(["doctor", "--cell", str(cell)]) == 2
+    assert str(cell) in capsys.readouterr().err

@@ -1,0 +1,121 @@
+"""`vga doctor`: before a day's work, one table of what is ready, what is not, and the remedy.
+
+It only looks. It ends within seconds whatever hangs, and takes no control of anything: a probe that gets no answer is
+a row of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from vga_policy.contract.cell import Cell, load_cell
+
+from vga_bringup.doctor.finding import Finding, State
+
+DEADLINE = 4.5  # s for all probes together
+
+Probe = Callable[[], Iterable[Finding]]
+
+
+def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `vga doctor`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what of the cell is ready, what is not, and the remedy",
+        description="Looks at cameras, robot, leader, real-time set-up, clock, disk, GPU and ROS environment.",
+        epilog="Exit status: 0; 1 if something the given cell needs is missing; 2 if its file cannot be used.",
+    )
+    parser.add_argument("--cell", help="cell file, or the name of a shipped one; without it nothing is required")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Probes, prints, and returns the exit status. Raises ContractError for a cell file that cannot be used."""
+    cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell))
+    findings = examine(_probes(cell))
+    lacking = [finding for finding in findings if finding.state == State.MISSING]
+    if arguments.json:
+        name = None if cell is None else cell.name
+        print(json.dumps({"cell": name, "ready": not lacking, "findings": [asdict(f) for f in findings]}, indent=2))
+    else:
+        _print_table(findings)
+    return 1 if lacking and cell is not None else 0
+
+
+def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Finding]:
+    """Runs all probes at once; returns their findings in order. One that fails or hangs becomes a finding itself."""
+    results: dict[str, list[Finding]] = {}
+
+    def look(name: str, probe: Probe) -> None:
+        try:
+            results[name] = list(probe())
+        except Exception as error:  # one broken probe must not hide the others
+            results[name] = [Finding(name, State.UNKNOWN, f"{type(error).__name__}: {error}", "report this as a bug")]
+
+    threads = [threading.Thread(target=look, args=item, daemon=True) for item in probes.items()]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + deadline
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = f"no answer within {deadline:.0f} s"
+    return [
+        finding
+        for name in probes
+        for finding in results.get(name, [Finding(name, State.UNKNOWN, late, "look at it by hand")])
+    ]
+
+
+def _probes(cell: Cell | None) -> dict[str, Probe]:
+    from vga_bringup.doctor import cameras, leader, machine, robot, ros
+
+    return {
+        "robot": partial(robot.arm, cell),
+        "brakes, user stop": partial(robot.brakes, cell),
+        "cameras": partial(cameras.cameras, cell),
+        "leader": partial(leader.leader, cell),
+        "real-time": partial(machine.realtime, cell),
+        "clock offset": machine.clock,
+        "disk": machine.disk,
+        "shared memory": machine.shared_memory,
+        "GPU": machine.gpu,
+        "ROS 2": ros.environment,
+        "Fast DDS profile": ros.fast_dds_profile,
+    }
+
+
+def _cell_path(cell: str) -> Path:
+    if Path(cell).is_file():
+        return Path(cell)
+    from vga_bringup.graph import cell_path  # needs ROS, which may be what is missing
+
+    return cell_path(cell)
+
+
+def _print_table(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colors = {State.READY: "green", State.MISSING: "bold red", State.ABSENT: "yellow", State.UNKNOWN: "yellow"}
+    table = Table()
+    table.add_column("what", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("seen, and the remedy", overflow="fold")
+    for finding in findings:
+        seen = Text(finding.seen)
+        if finding.remedy:
+            seen.append(f"\n→ {finding.remedy}", style="cyan")
+        table.add_row(finding.subject, Text(finding.state, style=colors[finding.state]), seen)
+    console = Console()
+    console.print(table)
+    count = sum(finding.state == State.MISSING for finding in findings)
+    console.print("Nothing that is needed is missing." if not count else f"Missing: {count}.")

@@ -1,0 +1,30 @@
+"""What a probe reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """How a thing stands."""
+
+    READY = "ready"
+    MISSING = "missing"  # needed here, and not there or not good enough
+    ABSENT = "absent"  # not there; needed for some uses only
+    UNKNOWN = "unknown"  # cannot be seen from here; the remedy says how to look
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table: what was looked at, how it stands, what was seen, and what to do unless it is ready."""
+
+    subject: str
+    state: State
+    seen: str
+    remedy: str = ""
+
+
+def needed(required: bool) -> State:
+    """The state of something that is not there."""
+    return State.MISSING if required else State.ABSENT

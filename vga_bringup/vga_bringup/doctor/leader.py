@@ -1,0 +1,40 @@
+"""The leader arm's serial port."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vga_policy.contract.cell import Cell
+
+from vga_bringup.doctor.finding import Finding, State
+
+
+def leader(
+    cell: Cell | None, adapters: Path = Path("/sys/bus/usb-serial/devices"), ports: Path = Path("/dev/serial/by-id")
+) -> Iterator[Finding]:
+    """The port is there, may be opened, and forwards bytes at once (FTDI adapters wait 16 ms unless told otherwise)."""
+    if cell is None or cell.leader is None:
+        present = sorted(str(port) for port in ports.glob("*"))
+        if present:
+            yield Finding("leader", State.READY, ", ".join(present))
+        elif cell is None:
+            yield Finding("leader", State.ABSENT, "no serial adapter is connected", "needed for teleoperation only")
+        return
+    port = Path(cell.leader.port)
+    if not port.exists():
+        others = ", ".join(str(other) for other in ports.glob("*")) or "none"
+        remedy = "plug the leader in; leader.port in the cell file must be one of these"
+        yield Finding("leader", State.MISSING, f"{port} does not exist; serial ports: {others}", remedy)
+        return
+    if not os.access(port, os.R_OK | os.W_OK):
+        remedy = "sudo usermod -a -G dialout $USER, then log in again"
+        yield Finding("leader", State.MISSING, f"{port} may not be opened", remedy)
+        return
+    timer = adapters / port.resolve().name / "latency_timer"
+    latency = timer.read_text().strip() if timer.exists() else None
+    if latency in (None, "1"):
+        yield Finding("leader", State.READY, str(port) + (", latency 1 ms" if latency else ""))
+    else:
+        yield Finding("leader", State.MISSING, f"{port}, latency {latency} ms", f"echo 1 | sudo tee {timer}")

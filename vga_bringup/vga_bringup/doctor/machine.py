@@ -1,0 +1,126 @@
+"""The machine itself: kernel, limits, clock, disk, memory, GPU."""
+
+from __future__ import annotations
+
+import csv
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from vga_policy.contract.cell import Cell
+
+from vga_bringup.doctor.finding import Finding, State, needed
+
+RTPRIO = 99  # libfranka asks for the highest priority
+MEMLOCK = 100 * 1024 * 1024  # bytes; libfranka locks its memory
+CLOCK_OFFSET = 0.010  # s; beyond it POLICY is refused across hosts
+DISK = 20e9  # bytes; three cameras record about 16 GB an hour
+SHARED_MEMORY = 256e6  # bytes; Fast DDS maps 4 MB and more a node, and Docker gives 64 MB unless told otherwise
+
+
+def realtime(cell: Cell | None, sys: Path = Path("/sys")) -> Iterator[Finding]:
+    """A PREEMPT_RT kernel, and the right to use it. Needed where the cell says `realtime: enforce`."""
+    required = cell is not None and cell.arm.realtime == "enforce"
+    kernel = f"{os.uname().release} ({'PREEMPT_RT' if _is_realtime(sys) else 'not real-time'})"
+    if _is_realtime(sys):
+        yield Finding("real-time kernel", State.READY, kernel)
+    else:
+        remedy = "on the robot PC, boot a PREEMPT_RT kernel (Ubuntu Pro: pro enable realtime-kernel)"
+        yield Finding("real-time kernel", needed(required), kernel, remedy)
+
+    rtprio = _hard_limit(resource.RLIMIT_RTPRIO)
+    memlock = _hard_limit(resource.RLIMIT_MEMLOCK)
+    seen = f"rtprio {_words(rtprio)}, memlock {_words(memlock, 1024, ' kB')}"
+    if (rtprio >= RTPRIO or os.geteuid() == 0) and memlock >= MEMLOCK:
+        yield Finding("real-time limits", State.READY, seen + (", root" if os.geteuid() == 0 else ""))
+    else:
+        remedy = (
+            "in /etc/security/limits.d/realtime.conf: '@realtime - rtprio 99' and '@realtime - memlock 102400'; "
+            "add yourself to the group realtime and log in again"
+        )
+        yield Finding("real-time limits", needed(required), seen, remedy)
+
+
+def clock() -> Iterator[Finding]:
+    """Offset of this machine's clock, from chrony. Matters when cameras, robot and policy run on several hosts."""
+    if shutil.which("chronyc") is None:
+        remedy = "needed with several PCs: apt-get install chrony on each, one of them the others' server"
+        yield Finding("clock offset", State.ABSENT, "chrony is not installed", remedy)
+        return
+    output = subprocess.run(["chronyc", "-c", "tracking"], capture_output=True, text=True, timeout=2)
+    yield read_tracking(output.stdout)
+
+
+def read_tracking(text: str) -> Finding:
+    """The finding in the output of `chronyc -c tracking`."""
+    fields = next(csv.reader([text.strip()]), [])
+    if len(fields) < 14:
+        return Finding("clock offset", State.UNKNOWN, "chronyd does not answer", "systemctl start chrony")
+    source, offset, leap = fields[1], float(fields[4]), fields[13]
+    seen = f"{offset * 1e3:+.3f} ms to {source or fields[0]}"
+    if leap == "Not synchronised":
+        return Finding("clock offset", State.ABSENT, "not synchronised", "needed with several PCs: chronyc sources -v")
+    if abs(offset) > CLOCK_OFFSET:
+        return Finding(
+            "clock offset", State.MISSING, seen, f"POLICY needs {CLOCK_OFFSET * 1e3:.0f} ms: chronyc makestep"
+        )
+    return Finding("clock offset", State.READY, seen)
+
+
+def disk() -> Iterator[Finding]:
+    """Room for recordings where the command runs."""
+    free = shutil.disk_usage(Path.cwd()).free
+    seen = f"{free / 1e9:.0f} GB free in {Path.cwd()}"
+    if free >= DISK:
+        yield Finding("disk", State.READY, seen)
+    else:
+        yield Finding("disk", State.MISSING, seen, "three cameras record about 16 GB an hour: make room")
+
+
+def shared_memory(memory: Path = Path("/dev/shm")) -> Iterator[Finding]:
+    """Images travel between nodes through it."""
+    try:
+        size = shutil.disk_usage(memory).total
+    except OSError as error:
+        yield Finding("shared memory", State.MISSING, f"{memory}: {error.strerror}", f"mount a tmpfs on {memory}")
+        return
+    seen = f"{size / 1e6:.0f} MB"
+    if size >= SHARED_MEMORY:
+        yield Finding("shared memory", State.READY, seen)
+    else:
+        remedy = f"in a container: --ipc=host or --shm-size=1g; else: mount -o remount,size=1g {memory}"
+        yield Finding("shared memory", State.MISSING, seen, remedy)
+
+
+def gpu() -> Iterator[Finding]:
+    """An NVIDIA GPU, for the policy."""
+    remedy = "needed only where a large policy runs or trains: install NVIDIA's driver there"
+    if shutil.which("nvidia-smi") is None:
+        yield Finding("GPU", State.ABSENT, "no NVIDIA driver", remedy)
+        return
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=3)
+    cards = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+    if answer.returncode == 0 and cards:
+        yield Finding("GPU", State.READY, "; ".join(cards))
+    else:
+        yield Finding("GPU", State.ABSENT, (answer.stdout + answer.stderr).strip() or "no GPU", remedy)
+
+
+def _is_realtime(sys: Path) -> bool:
+    try:
+        return (sys / "kernel/realtime").read_text().strip() == "1"
+    except OSError:
+        return "PREEMPT_RT" in os.uname().version
+
+
+def _hard_limit(which: int) -> float:
+    limit = resource.getrlimit(which)[1]
+    return float("inf") if limit == resource.RLIM_INFINITY else limit
+
+
+def _words(limit: float, unit: int = 1, name: str = "") -> str:
+    return "unlimited" if limit == float("inf") else f"{limit / unit:.0f}{name}"

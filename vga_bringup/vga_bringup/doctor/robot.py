@@ -1,0 +1,106 @@
+"""The arm: is it there, is its research interface (FCI) open, in which state is it. Never takes control of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from vga_policy.contract.cell import Cell
+
+from vga_bringup.doctor.finding import Finding, State
+
+FCI = 1337  # TCP port of libfranka's server; open while FCI is active
+DESK = 443
+TIMEOUT = 1.0  # s
+LOOK_IN_DESK = "unlock the joints, release the user stop and activate FCI in Desk: https://{ip}"
+
+# libfranka's robot modes in which nothing moves until a person has done something
+_REMEDIES = {
+    "other": "the brakes are closed: unlock the joints in Desk",
+    "user stopped": "release the user stop",
+    "reflex": "clear what the arm touched, then call the action /franka_driver/recover",
+    "guiding": "let go of the guiding buttons",
+}
+
+
+def is_simulated(cell: Cell) -> bool:
+    """Whether the cell's arm is served from this machine: then its cameras are rendered too."""
+    try:
+        return ip_address(cell.arm.ip).is_loopback
+    except ValueError:  # a host name
+        return cell.arm.ip == "localhost"
+
+
+def arm(cell: Cell | None) -> Iterator[Finding]:
+    """The arm's network side. One client at a time may own the robot, so this only opens a connection and closes it."""
+    if cell is None:
+        yield Finding("robot", State.UNKNOWN, "no cell file given", "vga doctor --cell my_cell.yaml")
+        return
+    ip = cell.arm.ip
+    if is_simulated(cell):
+        if _connect(ip, FCI) is None:
+            yield Finding("robot", State.READY, f"the simulated arm answers on {ip}")
+        else:
+            yield Finding("robot", State.ABSENT, f"no simulated arm on {ip}", "it runs with: vga sim")
+        return
+
+    refusal = _connect(ip, FCI)
+    desk = _connect(ip, DESK)
+    if refusal is None or desk is None or isinstance(refusal, ConnectionRefusedError):
+        yield Finding("robot", State.READY, f"{ip} answers")
+    else:
+        remedy = (
+            "switch the control box on; connect this PC to its LAN port; give this PC an address of the same "
+            "network; arm.ip in the cell file must be the robot's"
+        )
+        yield Finding("robot", State.MISSING, f"{ip} does not answer: {_reason(refusal)}", remedy)
+        return
+    if refusal is None:
+        yield Finding("FCI", State.READY, f"port {FCI} is open")
+    else:
+        seen = f"port {FCI}: {_reason(refusal)}"
+        yield Finding("FCI", State.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
+
+
+def brakes(cell: Cell | None) -> Iterator[Finding]:
+    """Brakes and user stop, from a running driver: reading them from the robot would take the robot from it."""
+    if cell is None:
+        return
+    subject = "brakes, user stop"
+    state = driver_state()
+    if state is None or not state["connected"]:
+        seen = "only a connected driver can tell" if state is None else "the driver is not connected to the robot"
+        remedy = "it runs with: vga sim" if is_simulated(cell) else f"look in Desk: https://{cell.arm.ip}"
+        yield Finding(subject, State.UNKNOWN, seen, remedy)
+        return
+    mode = state["robot_mode"]
+    seen = f"robot mode {mode}; driver in {state['mode']}" + (f" ({state['reason']})" if state["reason"] else "")
+    remedy = _REMEDIES.get(mode, "")
+    yield Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
+
+
+def driver_state() -> dict[str, str] | None:
+    """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends."""
+    command = [sys.executable, "-m", "vga_bringup.doctor.driver_state"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=4.3)
+    except subprocess.TimeoutExpired:
+        return None
+    return json.loads(answer.stdout) if answer.returncode == 0 and answer.stdout.strip() else None
+
+
+def _connect(ip: str, port: int) -> OSError | None:
+    """Opens and closes a TCP connection; the reason if that fails."""
+    try:
+        socket.create_connection((ip, port), timeout=TIMEOUT).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _reason(error: OSError) -> str:
+    return "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
