@@ -1,5 +1,5 @@
-"""A stand-in for franky.Robot and franky.Gripper that raises what no simulator can: reflex, communication error,
-user stop, lost connection, a hand that does not answer. It moves like an ideal arm: commanded velocities are reached at once.
+"""Stand-ins for franky.Robot and franky.Gripper that raise what no simulator can: reflex, communication error, user
+stop, lost connection, a hand that does not answer. The arm is ideal: it reaches commanded velocities at once.
 """
 
 from __future__ import annotations

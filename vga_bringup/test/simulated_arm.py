@@ -36,10 +36,9 @@ class SimulatedArm:
 
 
 def main(address):
-    from vga_policy.contract.cell import load_cell
-
     from vga_bringup.sim.server import CellServer
     from vga_bringup.sim.simulator import CellSimulator
+    from vga_policy.contract.cell import load_cell
 
     with CellSimulator(load_cell(CELL).arm.home) as simulator:
         server = CellServer(simulator, address)

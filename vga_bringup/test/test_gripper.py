@@ -4,9 +4,8 @@ import time
 
 import pytest
 from faulty_robot import FaultyHand, ports
-from vga_policy.contract.cell import Gripper as Config
-
 from vga_bringup.robot.gripper import Grasp, Gripper, Move, decide
+from vga_policy.contract.cell import Gripper as Config
 
 ADDRESS = "127.0.5.10"
 CONFIG = Config(grasp_below=0.03, release_above=0.045, min_change=0.005)

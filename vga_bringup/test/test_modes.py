@@ -1,7 +1,6 @@
 """Who may command the arm. Time is a number; nothing here waits."""
 
 import pytest
-
 from vga_bringup.robot.modes import Mode, ModeRefusedError, Modes
 
 A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))

@@ -1,0 +1,204 @@
+"""One connection to the arm: settings, state, faults in words, tracking. Against the stand-in for franky's robot."""
+
+import math
+import socket
+import threading
+import time
+
+import franky
+import numpy as np
+import pytest
+from faulty_robot import COMMUNICATION, REFLEX, FaultyRobot, ports
+from simulated_arm import CELL
+from vga_bringup.robot.arm import FrankaArm
+from vga_bringup.robot.connection import Connector
+from vga_bringup.robot.faults import ArmError, explain
+from vga_bringup.robot.homing import WayHome
+from vga_policy.contract.cell import Cell, load_cell
+
+
+@pytest.fixture
+def config():
+    """The arm of the simulated cell, with something in every setting."""
+    cell = load_cell(CELL).model_dump()
+    cell["arm"].update(
+        speed_scale=0.5,
+        payload={"mass": 0.12, "center_of_mass": [0.05, 0.0, 0.03], "inertia": [2e-4, 1e-5, 0, 1e-5, 3e-4, 0, 0, 0, 1e-4]},
+        end_effector_xyz=[0.0, 0.0, 0.1],
+        end_effector_rpy=[0.0, 0.0, math.pi / 2],
+    )  # fmt: skip
+    return Cell.model_validate(cell).arm
+
+
+@pytest.fixture
+def robot(config):
+    return FaultyRobot(config.home)
+
+
+@pytest.fixture
+def arm(robot, config):
+    arm = FrankaArm(robot, config)
+    arm.apply_settings()
+    return arm
+
+
+def test_settings_reach_the_robot_and_are_read_back(arm, robot, config):
+    assert robot.collision == (config.collision.joint_torque, config.collision.cartesian_wrench)
+    assert robot.load[0] == 0.12
+    assert robot.frame[:3, 3] == pytest.approx([0, 0, 0.1])
+    assert robot.frame[:3, 0] == pytest.approx([0, 1, 0])
+    assert robot.relative_dynamics_factor.velocity == 0.5
+    assert robot.relative_dynamics_factor.acceleration == 1.0
+    assert robot.joint_velocity_limit.get() == pytest.approx(config.limits.velocity)
+    assert {setting.name for setting in arm.settings} == {
+        "realtime", "collision.joint_torque", "collision.cartesian_wrench", "limits.velocity", "speed_scale",
+        "payload.mass", "payload.center_of_mass", "payload.inertia", "end_effector",
+    }  # fmt: skip
+    assert all(setting.ok for setting in arm.settings)
+
+
+def test_a_value_the_robot_does_not_take_is_reported(robot, config):
+    robot.joint_velocity_limit.max = np.full(7, 1.0)
+    robot.set_load = lambda *_: None
+    arm = FrankaArm(robot, config)
+    arm.apply_settings()
+    wrong = {setting.name: (setting.wanted, setting.actual) for setting in arm.settings if not setting.ok}
+    assert wrong["limits.velocity"] == ("2.1 2.1 2.1 2.1 2.5 2.5 2.5", "1 1 1 1 1 1 1")
+    assert wrong["payload.mass"] == ("0.12", "0")
+
+
+def test_a_refused_setting_is_a_fault(robot, config):
+    robot.refuse_settings = "libfranka: command not possible in the current mode"
+    with pytest.raises(ArmError, match="command refused by the robot"):
+        FrankaArm(robot, config).apply_settings()
+
+
+def test_success_rate_is_known_only_in_motion(arm, robot):
+    robot.success_rate = 0.93
+    assert math.isnan(arm.read().success_rate)
+    arm.follow(robot.q, np.zeros(7), robot.q)
+    assert arm.read().success_rate == 0.93
+    assert arm.read().mode == "move"
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "lost"),
+    [
+        (franky.ControlException(REFLEX), "reflex (Move command aborted", False),
+        (franky.ControlException(COMMUNICATION), "communication error, commands reached the arm too late", False),
+        (franky.ControlException("libfranka: User Stop pressed!"), "user stop pressed", False),
+        (franky.NetworkException("libfranka: UDP receive: Timeout"), "UDP receive: Timeout", True),
+        (RuntimeError("Net Exception"), "Net Exception", True),
+        (franky.RealtimeException("no"), "set arm.realtime to ignore", True),
+        (RuntimeError("Motion planner failed with error code -100"), "Motion planner failed", False),
+    ],
+)
+def test_faults_in_one_line(error, words, lost):
+    fault = explain(error)
+    assert words in str(fault)
+    assert "\n" not in str(fault)
+    assert fault.lost is lost
+    assert fault.needs_recovery
+
+
+def test_what_ends_a_motion_is_raised(arm, robot, config):
+    arm.follow(robot.q, np.zeros(7), robot.q)
+    robot.reflex()
+    with pytest.raises(ArmError, match="reflex"):
+        arm.follow(robot.q, np.zeros(7), robot.q)
+    state = arm.read()
+    assert (state.mode, state.errors) == ("reflex", "cartesian_reflex")
+    assert "reflex" in str(state.fault)
+    arm.clear_errors()
+    assert arm.read().fault is None
+
+
+def test_clearing_errors_forgets_what_ended_the_last_motion(arm, robot):
+    arm.follow(robot.q, np.zeros(7), robot.q)
+    robot.reflex()
+    arm.clear_errors()
+    arm.follow(robot.q, np.zeros(7), robot.q)
+
+
+def test_an_arm_that_cannot_clear_its_errors_says_so(arm, robot):
+    robot.recovers = False
+    with pytest.raises(ArmError, match="could not clear its errors"):
+        arm.clear_errors()
+
+
+@pytest.mark.parametrize("mode", ["velocity", "impedance"])
+def test_tracking_and_release(robot, config, mode):
+    tracking = config.tracking.model_copy(update={"mode": mode})
+    arm = FrankaArm(robot, config.model_copy(update={"tracking": tracking}))
+    q = np.array(config.home)
+    for _ in range(20):
+        q = q + 0.001
+        arm.follow(q, np.full(7, 0.1), robot.state.q)
+        time.sleep(0.01)
+    assert arm.moving
+    assert robot.q == pytest.approx(q, abs=0.01)
+    arm.release()
+    assert not arm.moving
+    arm.release()
+
+
+def test_commanded_velocity_is_clipped(arm, robot, config):
+    arm.follow(robot.q + 1.0, np.zeros(7), robot.q)
+    assert robot.state.dq == pytest.approx(0.5 * np.array(config.limits.velocity))
+
+
+def test_impedance_targets_stay_near_the_arm(robot, config):
+    tracking = config.tracking.model_copy(update={"mode": "impedance"})
+    arm = FrankaArm(robot, config.model_copy(update={"tracking": tracking}))
+    arm.follow(robot.q + 1.0, np.zeros(7), robot.q)
+    assert np.max(np.abs(robot.state.q - config.home)) <= 0.1 + 1e-9
+
+
+def test_the_way_home_is_smooth_slow_and_can_be_braked(config):
+    q = np.array(config.home) + [0.8, -0.3, 0.1, 0.5, -0.9, 0.4, 1.0]
+    way = WayHome(config, q, speed=0.15, now=10.0)
+    times = np.arange(10.0, 60.0, 0.01)
+    times = times[: np.argmax([way.finished(t) for t in times]) + 2]
+    positions, velocities = (np.array(x) for x in zip(*(way.reference(t) for t in times), strict=True))
+    assert positions[0] == pytest.approx(q)
+    assert positions[-1] == pytest.approx(config.home)
+    assert np.max(np.abs(velocities) / config.limits.velocity) <= 0.15 * config.speed_scale + 1e-9
+    assert np.gradient(positions, times, axis=0)[1:-1] == pytest.approx(velocities[1:-1], abs=2e-3)
+    assert np.max(np.abs(np.diff(velocities, axis=0))) / 0.01 < 2.0
+
+    middle = times[len(times) // 2]
+    way.brake(middle)
+    rest = next(t for t in times if way.finished(t))
+    assert middle < rest < middle + 0.3
+    before, after = (np.array(way.reference(middle + offset)[1]) for offset in (-1e-6, 1e-6))
+    assert before == pytest.approx(after, abs=1e-4)
+    assert way.reference(rest + 1.0)[1] == pytest.approx(np.zeros(7))
+
+
+def attempts(connector, seconds):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (built := connector.take()) is not None:
+            return built
+        time.sleep(0.01)
+    return None
+
+
+def test_connecting_names_what_is_wrong_and_goes_on():
+    connector = Connector("127.0.5.12", 1337, lambda: "robot", retry=0.1)
+    assert attempts(connector, 0.3) is None
+    assert connector.problem == "nobody answers at 127.0.5.12 port 1337 (Connection refused)"
+    with socket.create_server(("127.0.5.12", 1337)):
+        assert attempts(connector, 2.0) == "robot"
+    assert connector.problem == ""
+
+
+def test_a_robot_that_never_answers_blocks_nobody(monkeypatch):
+    monkeypatch.setattr("vga_bringup.robot.connection.ANSWER_TIMEOUT", 0.1)
+    answer = threading.Event()
+    connector = Connector("127.0.5.12", 1337, lambda: answer.wait() and "robot")
+    with ports("127.0.5.12"):
+        assert attempts(connector, 0.4) is None
+        assert "another program controlling it" in connector.problem
+        answer.set()  # the other program has ended
+        assert attempts(connector, 2.0) == "robot"

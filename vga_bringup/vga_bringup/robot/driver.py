@@ -1,0 +1,447 @@
+"""The control loop: one thread that owns the arm, reads it, decides and streams the reference.
+
+Everything that moves the arm passes here at the tracking rate: chunks through safety filter and executor, the way
+home, and every stop. Requests come from other threads and take effect at the next tick. The arm is always brought
+to rest along a decelerating reference; only an arm that has already stopped by itself is let go.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import franky
+import numpy as np
+from vga_policy.contract.cell import Cell
+
+from vga_bringup.robot.arm import ROBOT_PORT, ArmState, FrankaArm, RobotFactory, franky_robot
+from vga_bringup.robot.cadence import Cadence
+from vga_bringup.robot.connection import Connector
+from vga_bringup.robot.executor import Executor, Reference
+from vga_bringup.robot.faults import ArmError, explain
+from vga_bringup.robot.gripper import Gripper, GripperState
+from vga_bringup.robot.homing import WayHome
+from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.modes import GoalId, Mode, Modes
+from vga_bringup.robot.reports import DriverState, Figures, Listener, Tick, TrackingError
+from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdict
+
+log = logging.getLogger(__name__)
+
+SETTLE = 0.2  # s the reference rests before the motion is ended, so that the arm has arrived
+STALE = 0.3  # s without a new robot state after which the arm is held
+MAX_ERROR = 0.3  # rad between reference and arm beyond which the arm does not follow
+ARRIVED = 0.02  # rad from home that count as home
+CLOSE_TIMEOUT = 1.5  # s to come to rest when the driver ends
+CONNECT_TIMEOUT = 10.0  # s a recover waits for the robot
+
+
+class FrankaDriver:
+    """Arm and hand of one cell. All public methods may be called from any thread and return at once.
+
+    robot_factory, hand_factory: build the franky objects; tests give stand-ins.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        listener: Listener,
+        robot_factory: RobotFactory = franky_robot,
+        hand_factory: Callable[[str], Any] = franky.Gripper,
+        on_gripper: Callable[[GripperState], None] | None = None,
+    ) -> None:
+        self._cell = cell
+        self._listener = listener
+        self._connector = Connector(cell.arm.ip, ROBOT_PORT, lambda: robot_factory(cell.arm))
+        self._gripper = Gripper(cell.arm.ip, cell.gripper, hand_factory, on_gripper)
+        self._executor = Executor(cell)
+        self._safety = SafetyFilter(cell)
+        self._cadence = Cadence(cell.arm.tracking.rate_hz)
+
+        self._lock = threading.Lock()  # guards all below
+        self._modes = Modes(cell.execution.heartbeat_timeout)
+        self._arm: FrankaArm | None = None
+        self._measured: ArmState | None = None
+        self._measured_at = 0.0
+        self._following = False  # a motion of ours holds or moves the arm
+        self._rests_since = 0.0
+        self._goal_in_force: GoalId | None = None
+        self._problem = ""  # why there is no connection
+        self._homing: Job | None = None
+        self._way_home: WayHome | None = None
+        self._recovering: Job | None = None
+        self._accepted = 0
+        self._rejected: Counter[str] = Counter()
+        self._steps_dropped = 0
+        self._tracking_error = TrackingError()
+        self._announced: DriverState | None = None
+
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+
+    def start(self) -> None:
+        """Starts the loop; it connects as long as it takes."""
+        self._gripper.start()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Brings the arm to rest, ends the motion and the loop."""
+        with self._lock:
+            self._halt("the driver is shutting down")
+        self._closing.set()
+        self._gripper.close()
+        self._thread.join(timeout=CLOSE_TIMEOUT)
+
+    @property
+    def state(self) -> DriverState:
+        """The driver's state now."""
+        with self._lock:
+            return self._state(time.monotonic())
+
+    @property
+    def gripper_state(self) -> GripperState:
+        """The hand's newest reading."""
+        return self._gripper.state
+
+    def set_mode(self, mode: Mode) -> str:
+        """Sets the mode; returns what was done, in words. Raises ModeRefusedError saying why and what to do."""
+        now = time.monotonic()
+        with self._lock:
+            if mode is Mode.HOLD:
+                self._halt("requested by the operator")
+                return "HOLD"
+            self._modes.request(mode, now, self._obstacle() or self._outside_limits())
+            if not self._following and self._measured is not None:
+                self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
+            self._drop_dead_goal(now)
+        if mode is Mode.TELEOP:
+            return "TELEOP: the arm holds its position, this driver does not follow a leader yet"
+        return f"{mode.name}: the arm moves with the next goal"
+
+    def stop(self) -> None:
+        """Decelerates whatever moves the arm and enters HOLD."""
+        with self._lock:
+            self._halt("stop requested")
+
+    def heartbeat(self, goal: GoalId | None, healthy: bool, reason: str) -> None:
+        """One heartbeat of the policy; goal None when it serves none."""
+        now = time.monotonic()
+        with self._lock:
+            self._modes.heartbeat(goal, healthy, reason, now)
+            self._drop_dead_goal(now)
+
+    def leader(self) -> None:
+        """One sign of life of the leader arm."""
+        with self._lock:
+            self._modes.leader(time.monotonic())
+
+    def submit(self, request: ChunkRequest) -> Verdict:
+        """Decides on one chunk and executes it when nothing is wrong with it."""
+        with self._lock:
+            now = time.monotonic()
+            context = Context(now, self._modes.mode.name, self._modes.commanding_goal(now))
+            verdict = self._safety.admit(self._executor, request, context)
+            if verdict.accepted:
+                self._accepted += 1
+                self._steps_dropped += verdict.steps_dropped
+            else:
+                self._rejected[verdict.reason] += 1
+        return verdict
+
+    def home(self, speed: float = 0.0) -> Job:
+        """Moves to the cell's home. speed: share of the cell's speed, 0 for the cell's homing speed."""
+        job = Job("homing")
+        with self._lock:
+            obstacle = self._obstacle()
+            if self._modes.mode is not Mode.HOLD:
+                obstacle = f"the driver is in {self._modes.mode.name}: set HOLD first"
+            elif self._modes.needs_recovery:
+                obstacle = f"{self._modes.hold_reason}: run the recover action first"
+            elif not 0.0 <= speed <= 1.0:
+                obstacle = f"speed_scale {speed:g} is not between 0 and 1"
+            elif self._following:
+                obstacle = "the arm is still coming to rest"
+            if obstacle or self._measured is None:
+                job.finish(False, f"not homing: {obstacle}")
+                return job
+            self._homing = job
+            scale = speed or self._cell.arm.homing_speed
+            self._way_home = WayHome(self._cell.arm, self._measured.q, scale, time.monotonic())
+        return job
+
+    def recover(self) -> Job:
+        """Clears errors and rebuilds a lost connection; the driver stays in HOLD."""
+        job = Job("reconnecting")
+        with self._lock:
+            if self._modes.mode is not Mode.HOLD:
+                job.finish(False, f"nothing to recover from in {self._modes.mode.name}")
+            elif self._recovering is not None and not self._recovering.done:
+                job.finish(False, "recovering already")
+            else:
+                self._recovering = job
+                threading.Thread(target=self._recover, args=(job,), name="recover", daemon=True).start()
+        return job
+
+    def gripper_homing(self) -> Job:
+        """Homes the hand."""
+        with self._lock:
+            if self._modes.mode is not Mode.HOLD:
+                job = Job()
+                job.finish(False, f"the driver is in {self._modes.mode.name}: set HOLD first")
+                return job
+        return self._gripper.home()
+
+    def figures(self) -> Figures:
+        """Counters since the start, and cadence and tracking since the last call."""
+        with self._lock:
+            rms, worst = self._tracking_error.report()
+            return Figures(
+                state=self._state(time.monotonic()),
+                accepted=self._accepted,
+                rejected=dict(self._rejected),
+                steps_dropped=self._steps_dropped,
+                tracking_rms=rms,
+                tracking_worst=worst,
+                cadence=self._cadence.report(),
+                settings=self._arm.settings if self._arm is not None else (),
+                gripper=self._gripper.state,
+            )
+
+    # The control thread.
+
+    def _run(self) -> None:
+        close_by = math.inf
+        while time.monotonic() < close_by:
+            if self._closing.is_set():
+                if self._arm is None or not (self._following or self._arm.moving):
+                    break
+                close_by = min(close_by, time.monotonic() + CLOSE_TIMEOUT)
+            self._cadence.wait()
+            try:
+                if self._arm is None:
+                    self._connect()
+                else:
+                    self._tick(self._arm)
+                self._announce()
+            except Exception as error:
+                with self._lock:
+                    self._interrupt(explain(error), time.monotonic())
+        with self._lock:
+            if self._homing is not None:
+                self._homing.finish(False, "the driver is shutting down")
+            self._arm = None
+
+    def _connect(self) -> None:
+        robot = self._connector.take()
+        if robot is None:
+            with self._lock:
+                problem = self._connector.problem
+                if problem and problem != self._problem:
+                    log.warning("%s; retrying", problem)
+                self._problem = problem or self._problem
+            return
+        arm = FrankaArm(robot, self._cell.arm)
+        with self._lock:
+            self._arm, self._problem, self._measured = arm, "", None
+        log.info("connected to the robot at %s", self._cell.arm.ip)
+        arm.apply_settings()
+        for setting in arm.settings:
+            if not setting.ok:
+                log.warning("%s: the robot uses %s instead of %s", setting.name, setting.actual, setting.wanted)
+
+    def _tick(self, arm: FrankaArm) -> None:
+        measured = arm.read()
+        stamp_ns = time.time_ns()
+        with self._lock:
+            now = time.monotonic()
+            if self._measured is None:
+                self._executor.reset(now, measured.q, self._gripper.state.commanded_width)
+            fresh = self._measured is None or measured.time_ms != self._measured.time_ms
+            if fresh:
+                self._measured_at = now
+            self._measured = measured
+            self._watch(measured, now)
+            reference = self._reference(measured, now)
+            follow, mode, goal = self._following, self._modes.mode, self._modes.goal
+        if follow:
+            arm.follow(reference.q, reference.dq, measured.q)
+        else:
+            arm.release()
+        if reference.sequence is not None:
+            self._gripper.command(reference.gripper_width)
+        if fresh:
+            self._listener.on_tick(Tick(stamp_ns, measured, self._gripper.state, reference, mode, goal))
+
+    def _watch(self, measured: ArmState, now: float) -> None:
+        """Everything that sends the driver to HOLD, once a tick."""
+        fault = measured.fault
+        if fault is not None and str(fault) != self._modes.hold_reason:
+            self._interrupt(fault, now)
+        if self._following and now - self._measured_at > STALE:
+            reason = f"no new robot state for {now - self._measured_at:.2f} s"
+            self._interrupt(ArmError(reason, needs_recovery=False), now)
+        before = self._modes.mode
+        self._modes.check(now)
+        if before is not self._modes.mode:
+            log.warning("HOLD: %s", self._modes.hold_reason)
+        self._drop_dead_goal(now)
+
+    def _reference(self, measured: ArmState, now: float) -> Reference:
+        """What the arm is asked to do now, and whether a motion of ours is needed for it."""
+        if self._way_home is not None and self._homing is not None:
+            self._step_home(self._way_home, self._homing, measured, now)
+        if self._modes.mode is not Mode.HOLD or not self._at_rest(now):
+            self._rests_since = now
+            self._following = True
+        elif now - self._rests_since > SETTLE:
+            self._following = False
+        if not self._following:
+            return Reference(measured.q, np.zeros(7), self._gripper.state.commanded_width, None, -1, False)
+
+        reference = self._executor.reference(now)
+        if self._way_home is not None:
+            q, dq = self._way_home.reference(now)
+            return Reference(q, dq, reference.gripper_width, None, -1, True)
+        if not self._safety.tick_ok(reference.q, reference.dq):
+            self._interrupt(ArmError("the reference left the cell's limits", needs_recovery=False), now)
+            return self._executor.reference(now)
+        return self._check_error(reference, measured, now)
+
+    def _check_error(self, reference: Reference, measured: ArmState, now: float) -> Reference:
+        error = np.abs(reference.q - measured.q)
+        self._tracking_error.add(error)
+        if np.any(error > MAX_ERROR):
+            joint = int(np.argmax(error))
+            reason = f"{self._cell.arm.joint_names[joint]} is {error[joint]:.2f} rad away from its reference"
+            self._interrupt(ArmError(reason, needs_recovery=False), now)
+            return self._executor.reference(now)
+        return reference
+
+    def _step_home(self, way: WayHome, job: Job, measured: ArmState, now: float) -> None:
+        job.remaining = way.remaining(measured.q)
+        if job.cancelled:
+            way.brake(now)
+        if not way.finished(now):
+            return
+        q, _ = way.reference(now)
+        self._executor.reset(now, q, self._gripper.state.commanded_width)
+        self._homing, self._way_home = None, None
+        if job.cancelled:
+            job.finish(False, f"stopped {job.remaining:.2f} rad from home")
+        elif job.remaining > ARRIVED:
+            job.finish(False, f"the arm is {job.remaining:.2f} rad from home")
+        else:
+            job.finish(True, "at home")
+
+    def _interrupt(self, fault: ArmError, now: float) -> None:
+        """The arm has stopped or must stop where it is: HOLD, with the reference at the measured position."""
+        reason = f"connection lost: {fault}" if fault.lost else str(fault)
+        if reason != self._modes.hold_reason:
+            log.warning("HOLD: %s", reason)
+        self._modes.hold(reason, fault.needs_recovery)
+        self._goal_in_force = None
+        if self._measured is not None:
+            self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
+        if self._homing is not None:
+            self._homing.finish(False, reason)
+        self._homing, self._way_home = None, None
+        if fault.needs_recovery:
+            self._following = False
+            self._rests_since = -math.inf
+        if fault.lost:
+            self._arm, self._measured = None, None
+            self._problem = reason
+
+    def _recover(self, job: Job) -> None:
+        """The recover action; runs beside the control thread, which goes on reading the arm."""
+        deadline = time.monotonic() + CONNECT_TIMEOUT
+        while (arm := self._resting_arm()) is None:
+            if job.cancelled or time.monotonic() > deadline or self._closing.wait(0.02):
+                job.finish(False, "cancelled" if job.cancelled else self._problem or "the arm does not come to rest")
+                return
+        try:
+            if arm.read().mode == "user stopped":
+                raise ArmError("user stop pressed: release it, then recover again")
+            job.phase = "clearing errors"
+            arm.clear_errors()
+            job.phase = "reading back settings"
+            arm.apply_settings()
+            if fault := arm.read().fault:
+                raise fault
+        except ArmError as fault:
+            job.finish(False, str(fault))
+            return
+        with self._lock:
+            self._modes.recovered()
+        job.finish(True, "recovered; set a mode and send a new goal to move again")
+
+    def _resting_arm(self) -> FrankaArm | None:
+        """The arm, once it is connected and no motion runs on it."""
+        with self._lock:
+            arm = self._arm
+            if arm is None or self._measured is None or self._following or arm.moving:
+                return None
+            return arm
+
+    # Helpers; the caller holds the lock.
+
+    def _halt(self, reason: str) -> None:
+        """HOLD by request: what moves is decelerated."""
+        self._modes.hold(reason)
+        if self._homing is not None:
+            self._homing.cancel()
+        self._drop_dead_goal(time.monotonic())
+
+    def _drop_dead_goal(self, now: float) -> None:
+        """Decelerates when the goal whose chunks are in force is no longer live."""
+        if self._goal_in_force is not None and self._modes.goal != self._goal_in_force:
+            self._executor.stop(now)
+        self._goal_in_force = self._modes.goal
+
+    def _at_rest(self, now: float) -> bool:
+        return self._way_home is None and self._executor.at_rest(now)
+
+    def _obstacle(self) -> str:
+        """Why the arm cannot be given to anyone now; empty when it can."""
+        if self._arm is None or self._measured is None:
+            return f"not connected to the robot: {self._problem or 'connecting'}"
+        if self._homing is not None:
+            return "homing is running: wait for it or cancel it"
+        if self._recovering is not None and not self._recovering.done:
+            return "a recover is running: wait for it"
+        if self._measured.fault is not None:
+            return str(self._measured.fault)
+        return ""
+
+    def _outside_limits(self) -> str:
+        """Why the arm cannot start from where it is; empty when it can."""
+        if self._measured is None or self._safety.tick_ok(self._measured.q, np.zeros(7)):
+            return ""
+        return "the arm is outside the cell's joint limits: run the home action first"
+
+    def _state(self, now: float) -> DriverState:
+        measured = self._measured
+        connected = self._arm is not None and measured is not None
+        return DriverState(
+            mode=self._modes.mode,
+            hold_reason=self._modes.hold_reason if connected else self._problem or "connecting to the robot",
+            needs_recovery=self._modes.needs_recovery,
+            connected=connected,
+            at_rest=not connected or self._at_rest(now),
+            goal=self._modes.goal,
+            robot_mode=measured.mode if measured is not None else "",
+            tracking=self._cell.arm.tracking.mode,
+            success_rate=measured.success_rate if measured is not None else math.nan,
+        )
+
+    def _announce(self) -> None:
+        with self._lock:
+            state = self._state(time.monotonic())
+        if state.differs(self._announced):
+            self._announced = state
+            self._listener.on_state(state)

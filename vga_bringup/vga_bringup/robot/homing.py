@@ -1,0 +1,66 @@
+"""The way home: a straight line in joint space, driven slowly, that can be braked at any moment."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from vga_policy.contract.cell import Arm
+
+Vector = NDArray[np.float64]
+
+# A minimum-jerk profile peaks at these multiples of distance/duration and distance/duration^2.
+PEAK_SPEED = 15 / 8
+PEAK_ACCELERATION = 10 / np.sqrt(3)
+
+
+class WayHome:
+    """From rest at `q` (rad, [7]) to the cell's home, starting at `now` (s).
+
+    speed: share of the cell's velocity limits, 0 < speed <= 1.
+    """
+
+    def __init__(self, arm: Arm, q: Vector, speed: float, now: float) -> None:
+        self._start = np.array(q, dtype=float)
+        self._home = np.array(arm.home)
+        distance = np.abs(self._home - self._start)
+        velocity = np.array(arm.limits.velocity) * arm.speed_scale * speed
+        acceleration = np.array(arm.limits.acceleration) * speed
+        self._duration = max(
+            float(np.max(PEAK_SPEED * distance / velocity)),
+            float(np.max(np.sqrt(PEAK_ACCELERATION * distance / acceleration))),
+            0.1,
+        )
+        self._began = now
+        self._brake_at: float | None = None
+        self._brake_time = max(0.1, float(np.max(velocity)) / 4.0)
+
+    def brake(self, now: float) -> None:
+        """Comes to rest on the line, from `now` on. A second call changes nothing."""
+        if self._brake_at is None:
+            self._brake_at = now
+
+    def reference(self, now: float) -> tuple[Vector, Vector]:
+        """Position (rad) and velocity (rad/s) at `now`."""
+        progress, rate = self._path_time(now)
+        x = min(max(progress / self._duration, 0.0), 1.0)
+        blend = x**3 * (10 - 15 * x + 6 * x**2)
+        slope = 30 * x**2 * (1 - x) ** 2 / self._duration * rate
+        span = self._home - self._start
+        return self._start + blend * span, slope * span
+
+    def finished(self, now: float) -> bool:
+        """Whether the reference rests, at home or where it was braked."""
+        progress, rate = self._path_time(now)
+        return progress >= self._duration or rate == 0.0
+
+    def remaining(self, q: Vector) -> float:
+        """Largest joint distance from `q` to home, rad."""
+        return float(np.max(np.abs(self._home - q)))
+
+    def _path_time(self, now: float) -> tuple[float, float]:
+        """Time along the undisturbed motion, and how fast it passes: 1, falling to 0 while braking."""
+        if self._brake_at is None or now <= self._brake_at:
+            return now - self._began, 1.0
+        braking = min(now - self._brake_at, self._brake_time)
+        rate = 1.0 - braking / self._brake_time
+        return self._brake_at - self._began + braking * (1.0 + rate) / 2, rate
