@@ -202,7 +202,13 @@ install_requirements() {
     for purpose in build "${purposes[@]}"; do files+=(--requirement "$requirements/$purpose.in"); done
     [[ $ros == apt ]] || files+=(--requirement "$requirements/ros.in")
     pip_install "${files[@]}"
-    [[ $ros == apt ]] || fix_cmake_paths
+    if [[ $ros == apt ]]; then link_ros2; else fix_cmake_paths; fi
+}
+
+# apt's ros2 runs in the system's Python, where launch files of this workspace would not find .venv's packages.
+link_ros2() {
+    printf '#!/bin/sh\nexec "%s/bin/python" %s/bin/ros2 "$@"\n' "$venv" "$apt_ros" >"$venv/bin/ros2"
+    chmod +x "$venv/bin/ros2"
 }
 
 # The CMake files of the ROS wheels name the Python of the image that they were built in.
