@@ -1,0 +1,164 @@
+"""The simulated cell as a ROS 2 node: an FR3 behind libfranka's protocol, and the pictures its cameras take.
+
+Parameters: `cell`, path of the cell file; `capture_delay`, seconds from the instant an image shows to its delivery by
+the camera (default 0.04, as a D415's). The arm answers at the cell file's `arm.ip`, a loopback address.
+
+Physics and drawing run in child processes. This one watches over them and publishes /diagnostics at 1 Hz, with the
+`real_time_factor`: simulated seconds per second, over the last one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from std_msgs.msg import Header
+from vga_policy.contract.cell import Cell, ContractError, load_cell
+
+from vga_bringup.sim import meshes
+from vga_bringup.sim.frames import FrameReader
+from vga_bringup.sim.process import Children
+from vga_bringup.sim.state import Snapshot, StateReader
+from vga_bringup.sim.views import VIEWS
+
+PHYSICS = "vga_bringup.sim.physics"
+RENDERER = "vga_bringup.sim.renderer"
+CAPTURE_DELAY = 0.04  # s
+SLOW = 0.95  # real-time factor below which the cell is reported as slow
+
+# Mesa's software renderer then draws in the renderer's own thread: less work in all, and none for the other processes.
+RENDERER_ENVIRONMENT = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl"), "LP_NUM_THREADS": "0"}
+
+
+class CellFailed(Exception):  # noqa: N818 - named for what happened
+    """A part of the simulated cell ended by itself. The message says which."""
+
+
+class SimCell(Node):
+    """Starts the parts of the simulated cell one after the other and reports how they do.
+
+    Raises ContractError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
+    when a part ends by itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("sim_cell")
+        read_only = ParameterDescriptor(read_only=True)
+        self._path = str(self.declare_parameter("cell", "", read_only).value)
+        self._capture_delay = float(self.declare_parameter("capture_delay", CAPTURE_DELAY, read_only).value or 0.0)
+        self._cell = _load(self._path)
+        meshes.light_meshes()
+        self._children = Children()
+        self._started = time.time()
+        self._state: StateReader | None = None
+        self._frames: list[FrameReader] = []
+        self._last: Snapshot | None = None
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_timer(1.0, self._diagnose)
+        self._watch_timer = self.create_timer(0.1, self._watch)
+        self._children.start(PHYSICS, "--cell", self._path)
+
+    def close(self) -> None:
+        """Ends the parts of the cell."""
+        self._children.stop()
+
+    def _watch(self) -> None:
+        if failure := self._children.ended():
+            raise CellFailed(failure)
+        if self._state is None:
+            self._await_physics()
+        elif not self._frames:
+            self._await_frames()
+
+    def _await_physics(self) -> None:
+        try:
+            state = StateReader(self._cell.arm.ip)
+        except FileNotFoundError:
+            return
+        if state.read().wall_time < self._started:  # left over by a cell that was killed
+            return
+        self._state = state
+        delay = f"{self._capture_delay:g}"
+        self._children.start(RENDERER, "--cell", self._path, "--capture-delay", delay, environment=RENDERER_ENVIRONMENT)
+
+    def _await_frames(self) -> None:
+        try:
+            frames = [FrameReader(self._cell.arm.ip, camera) for camera in self._cell.cameras]
+        except (FileNotFoundError, ValueError):  # not there yet, or left over with another profile
+            return
+        newest = [ring.read(ring.written - 1) for ring in frames if ring.written]
+        if len(newest) < len(frames) or any(frame is None or frame.captured < self._started for frame in newest):
+            return
+        self._frames = frames
+        names = ", ".join(camera.name for camera in self._cell.cameras)
+        self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
+
+    def _diagnose(self) -> None:
+        level, message, values = DiagnosticStatus.WARN, "starting", {}
+        if self._state is not None:
+            now = self._state.read()
+            if self._last is not None and now.wall_time > self._last.wall_time:
+                factor = (now.sim_time - self._last.sim_time) / (now.wall_time - self._last.wall_time)
+                level, message = DiagnosticStatus.OK, "in step with real time"
+                if factor < SLOW:
+                    level, message = DiagnosticStatus.WARN, "slower than real time: this computer has too much to do"
+                values["real_time_factor"] = f"{factor:.4f}"
+            values["sim_time"] = f"{now.sim_time:.3f}"
+            values["wall_time"] = f"{now.wall_time:.6f}"
+            self._last = now
+        values["frames_rendered"] = str(sum(ring.written for ring in self._frames))
+        values["frames_late"] = str(sum(ring.late for ring in self._frames))
+        values["capture_delay_ms"] = f"{1e3 * self._capture_delay:g}"
+        status = DiagnosticStatus(
+            level=level,
+            name="sim_cell: real_time_factor",
+            message=message,
+            hardware_id=self._cell.arm.ip,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._diagnostics.publish(DiagnosticArray(header=header, status=[status]))
+
+
+def _load(path: str) -> Cell:
+    if not path:
+        raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+    cell = load_cell(path)
+    for camera in cell.cameras:
+        if camera.name not in VIEWS:
+            raise ContractError(f"{path}: camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
+    return cell
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the cell until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, 1 when a part failed."""
+    # rclpy's handlers end spin(); these stand behind them in place of the default ones, which would raise or kill.
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, lambda *_: None)
+    rclpy.init(args=args)
+    try:
+        node = SimCell()
+    except (ContractError, ParameterException) as error:
+        print(f"sim_cell: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    try:
+        rclpy.spin(node)
+    except ExternalShutdownException:
+        pass
+    except CellFailed as failure:
+        print(f"sim_cell: {failure}", file=sys.stderr)
+        return 1
+    finally:
+        node.close()
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

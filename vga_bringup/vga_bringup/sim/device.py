@@ -1,0 +1,106 @@
+"""A D415 that is not there: librealsense's software device, streaming what is pushed into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyrealsense2 as rs
+from numpy.typing import NDArray
+from vga_policy.contract.cell import Camera
+
+from vga_bringup.sim.frames import SimFrame
+from vga_bringup.sim.views import intrinsics
+
+# Controls of a D415's colour sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.
+_CONTROLS = (
+    (rs.option.exposure, 1, 10000, 1, 166),
+    (rs.option.gain, 0, 128, 1, 64),
+    (rs.option.white_balance, 2800, 6500, 10, 4600),
+    (rs.option.enable_auto_exposure, 0, 1, 1, 1),
+    (rs.option.enable_auto_white_balance, 0, 1, 1, 1),
+    (rs.option.auto_exposure_priority, 0, 1, 1, 1),
+)
+
+
+class Bus:
+    """A librealsense context standing in for this computer's USB ports; cameras are plugged into it and pulled out."""
+
+    def __init__(self) -> None:
+        self.context = rs.context()
+        # The context itself keeps no device alive; what it tells of a change does.
+        self._plugged: list[Any] = []
+        self.context.set_devices_changed_callback(self._plugged.append)
+
+    def plug(self, camera: Camera) -> SoftwareD415:
+        """Plugs a camera in. Its frames go to whoever streams it."""
+        device = SoftwareD415(camera)
+        device.add_to(self.context)
+        return device
+
+    def unplug_all(self) -> None:
+        """Pulls all cameras out; they are gone once their SoftwareD415 is dropped and nobody streams them."""
+        self._plugged.clear()
+
+
+class SoftwareD415:
+    """One camera of the cell as a librealsense device. Its depth is given from colour's viewpoint."""
+
+    def __init__(self, camera: Camera) -> None:
+        self._device = rs.software_device()
+        for key, value in {
+            rs.camera_info.name: "Intel RealSense D415",
+            rs.camera_info.serial_number: camera.serial,
+            rs.camera_info.product_line: "D400",
+            rs.camera_info.product_id: "0AD3",
+            rs.camera_info.usb_type_descriptor: "3.2",
+            rs.camera_info.physical_port: f"simulated {camera.name}",
+        }.items():
+            self._device.register_info(key, value)
+        self._stereo = self._device.add_sensor("Stereo Module")
+        self._rgb = self._device.add_sensor("RGB Camera")
+        self._color = self._rgb.add_video_stream(_stream(camera, rs.stream.color, rs.format.rgb8, 3), True)
+        for option, *limits in _CONTROLS:
+            allowed = rs.option_range()
+            allowed.min, allowed.max, allowed.step, allowed.default = limits
+            self._rgb.add_option(option, allowed)
+        if camera.depth:
+            self._depth = self._stereo.add_video_stream(_stream(camera, rs.stream.depth, rs.format.z16, 2), True)
+            self._stereo.add_read_only_option(rs.option.depth_units, 0.001)
+            same_place = rs.extrinsics()
+            same_place.rotation, same_place.translation = np.eye(3).ravel().tolist(), [0.0, 0.0, 0.0]
+            self._depth.register_extrinsics_to(self._color, same_place)
+        self._device.create_matcher(rs.matchers.default)
+
+    def add_to(self, context: rs.context) -> None:
+        """Makes the device known to a context."""
+        self._device.add_to(context)
+
+    def push(self, frame: SimFrame) -> None:
+        """Delivers a frame. Its timestamp is the capture time; metadata carries the simulated time as camera clock."""
+        if frame.depth is not None:
+            self._stereo.on_video_frame(_video_frame(frame, self._depth, frame.depth))
+        self._rgb.set_metadata(rs.frame_metadata_value.frame_timestamp, round(1e6 * frame.sim_time))
+        self._rgb.on_video_frame(_video_frame(frame, self._color, frame.color))
+
+
+def _stream(camera: Camera, kind: rs.stream, pixels: rs.format, bytes_per_pixel: int) -> rs.video_stream:
+    width, height = camera.color.width, camera.color.height
+    matrix = intrinsics(width, height)
+    numbers = rs.intrinsics()
+    numbers.width, numbers.height = width, height
+    numbers.fx, numbers.fy, numbers.ppx, numbers.ppy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
+    numbers.model, numbers.coeffs = rs.distortion.inverse_brown_conrady, [0.0] * 5
+    stream = rs.video_stream()
+    stream.type, stream.index, stream.uid, stream.fmt, stream.bpp = kind, 0, int(kind), pixels, bytes_per_pixel
+    stream.width, stream.height, stream.fps, stream.intrinsics = width, height, camera.color.fps, numbers
+    return stream
+
+
+def _video_frame(frame: SimFrame, profile: rs.stream_profile, pixels: NDArray[Any]) -> rs.software_video_frame:
+    video = rs.software_video_frame()
+    video.pixels, video.stride, video.bpp = pixels, pixels.strides[0], pixels.strides[1]
+    video.timestamp, video.frame_number = 1e3 * frame.captured, frame.number
+    video.domain = rs.timestamp_domain.global_time  # as of a D415 whose clock librealsense converts to the host's
+    video.profile = profile.as_video_stream_profile()
+    return video

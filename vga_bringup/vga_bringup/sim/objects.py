@@ -1,0 +1,199 @@
+"""What lies on the table: three cubes, a button with a lamp, three vegetables. Where they lie is data: `Placement`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+
+CUBE = 0.045  # m, edge
+BUTTON_TRAVEL = 0.012  # m
+PRESSED = 0.75  # share of the travel at which the button latches
+
+LAMP_OFF = (0.75, 0.62, 0.10)
+LAMP_ON = (0.20, 0.95, 1.00)
+
+
+class Placement(NamedTuple):
+    """Where an object lies on the table: metres in the arm's base frame, yaw in radians."""
+
+    x: float
+    y: float
+    yaw: float = 0.0
+
+
+DEFAULT_PLACEMENTS: Mapping[str, Placement] = {
+    "red_cube": Placement(0.50, 0.06),
+    "green_cube": Placement(0.58, -0.07, 0.4),
+    "blue_cube": Placement(0.42, -0.10, -0.3),
+    "button": Placement(0.50, 0.22),
+    "cucumber": Placement(0.40, -0.27, 1.5),
+    "carrot": Placement(0.50, -0.27, 1.7),
+    "eggplant": Placement(0.60, -0.27, 1.4),
+}
+
+# How high an object's origin is above the table when it rests there, m.
+_REST_HEIGHT = {
+    "red_cube": CUBE / 2,
+    "green_cube": CUBE / 2,
+    "blue_cube": CUBE / 2,
+    "button": 0.0,
+    "cucumber": 0.017,
+    "carrot": 0.015,
+    "eggplant": 0.0225,
+}
+
+# The vegetables are turned on a lathe: radius at positions along their axis, m.
+_PROFILES: Mapping[str, Sequence[tuple[float, float]]] = {
+    "cucumber": (
+        (-0.082, 0.0), (-0.080, 0.008), (-0.072, 0.015), (-0.050, 0.017), (0.050, 0.017), (0.072, 0.015),
+        (0.080, 0.008), (0.082, 0.0),
+    ),
+    "carrot": (
+        (-0.070, 0.0), (-0.069, 0.010), (-0.062, 0.016), (-0.020, 0.0145), (0.030, 0.011), (0.072, 0.006),
+        (0.080, 0.0),
+    ),
+    "carrot_leaves": ((-0.110, 0.0), (-0.105, 0.009), (-0.085, 0.006), (-0.066, 0.004), (-0.066, 0.0)),
+    "eggplant": (
+        (-0.070, 0.0), (-0.066, 0.011), (-0.045, 0.0145), (-0.010, 0.0175), (0.025, 0.0225), (0.045, 0.023),
+        (0.062, 0.018), (0.072, 0.008), (0.074, 0.0),
+    ),
+    "eggplant_calyx": (
+        (-0.092, 0.0), (-0.092, 0.004), (-0.075, 0.005), (-0.071, 0.011), (-0.052, 0.0155), (-0.052, 0.0),
+    ),
+}  # fmt: skip
+
+
+def mjcf() -> str:
+    """The objects as MJCF: free bodies, and the button on a mocap body, so that each of them can be placed.
+
+    Vegetables are seen as meshes and felt as capsules, which roll and rest more steadily.
+    """
+    return f"""
+    <mujoco>
+      <size nuserdata="1"/>
+      <default>
+        <default class="object">
+          <geom friction="1.2 0.02 0.0006" condim="4" priority="1" solref="0.006 1"/>
+          <default class="cube"><geom type="box" size="{CUBE / 2} {CUBE / 2} {CUBE / 2}" mass="0.06"/></default>
+          <default class="felt"><geom type="capsule" group="3" condim="6"/></default>
+          <default class="seen"><geom type="mesh" group="2" contype="0" conaffinity="0" mass="0"/></default>
+        </default>
+      </default>
+      <asset>
+        {"".join(_lathe(name, profile) for name, profile in _PROFILES.items())}
+        <material name="lamp" rgba="{_rgba(LAMP_OFF)}" specular="0" shininess="0"/>
+      </asset>
+      <worldbody>
+        <body name="red_cube" {_pose("red_cube")} childclass="object">
+          <freejoint/>
+          <geom class="cube" rgba="0.85 0.08 0.08 1"/>
+        </body>
+        <body name="green_cube" {_pose("green_cube")} childclass="object">
+          <freejoint/>
+          <geom class="cube" rgba="0.10 0.62 0.16 1"/>
+        </body>
+        <body name="blue_cube" {_pose("blue_cube")} childclass="object">
+          <freejoint/>
+          <geom class="cube" rgba="0.08 0.22 0.80 1"/>
+        </body>
+        <body name="button" {_pose("button")} mocap="true">
+          <geom type="box" size="0.045 0.045 0.012" pos="0 0 0.012" rgba="0.25 0.25 0.28 1"/>
+          <geom type="box" size="0.012 0.030 0.006" pos="0.060 0 0.006" rgba="0.25 0.25 0.28 1"/>
+          <geom type="cylinder" size="0.008 0.008" pos="0.060 0 0.010" material="lamp" contype="0" conaffinity="0"/>
+          <body name="button_cap" pos="0 0 0.034">
+            <joint name="button" type="slide" axis="0 0 -1" range="0 {BUTTON_TRAVEL}" stiffness="300" damping="4"/>
+            <geom type="cylinder" size="0.026 0.010" mass="0.03" material="lamp"/>
+          </body>
+        </body>
+        <body name="cucumber" {_pose("cucumber")} childclass="object">
+          <freejoint/>
+          <geom class="felt" size="0.017" fromto="-0.063 0 0 0.063 0 0" mass="0.14"/>
+          <geom class="seen" mesh="cucumber" rgba="0.13 0.36 0.10 1"/>
+        </body>
+        <body name="carrot" {_pose("carrot")} childclass="object">
+          <freejoint/>
+          <geom class="felt" size="0.015" fromto="-0.053 0 0 -0.02 0 0" mass="0.04"/>
+          <geom class="felt" size="0.0105" fromto="-0.02 0 0 0.035 0 0" mass="0.03"/>
+          <geom class="felt" size="0.0065" fromto="0.035 0 0 0.070 0 0" mass="0.01"/>
+          <geom class="seen" mesh="carrot" rgba="0.95 0.42 0.06 1"/>
+          <geom class="seen" mesh="carrot_leaves" rgba="0.30 0.58 0.15 1"/>
+        </body>
+        <body name="eggplant" {_pose("eggplant")} childclass="object">
+          <freejoint/>
+          <geom class="felt" size="0.015" fromto="-0.055 0 0 0.01 0 0" mass="0.05"/>
+          <geom class="felt" size="0.0225" fromto="0.025 0 0 0.049 0 0" mass="0.09"/>
+          <geom class="seen" mesh="eggplant" rgba="0.24 0.07 0.30 1"/>
+          <geom class="seen" mesh="eggplant_calyx" rgba="0.27 0.45 0.14 1"/>
+        </body>
+      </worldbody>
+    </mujoco>
+    """
+
+
+def place(model: mujoco.MjModel, data: mujoco.MjData, placements: Mapping[str, Placement]) -> None:
+    """Puts objects at rest on the table, and the button's lamp out. Run `mj_forward` afterwards."""
+    for name, placement in placements.items():
+        body = model.body(name)
+        position, quaternion = _resting(name, placement)
+        if (mocap := int(body.mocapid[0])) >= 0:
+            data.mocap_pos[mocap], data.mocap_quat[mocap] = position, quaternion
+        else:
+            joint = data.joint(int(body.jntadr[0]))
+            joint.qpos[:3], joint.qpos[3:], joint.qvel[:] = position, quaternion, 0.0
+    button = data.joint("button")
+    button.qpos[0] = button.qvel[0] = 0.0
+    data.userdata[0] = 0.0
+
+
+def latch_button(data: mujoco.MjData, button_address: int) -> None:
+    """Lights the lamp, until objects are placed anew, once the button is pressed far enough.
+
+    button_address: where the button's joint is in `qpos`.
+    """
+    if data.qpos[button_address] > PRESSED * BUTTON_TRAVEL:
+        data.userdata[0] = 1.0
+
+
+def button_latched(data: mujoco.MjData) -> bool:
+    """Whether the button was pressed since objects were last placed. Kept in `userdata`, as part of the state."""
+    return bool(data.userdata[0])
+
+
+def _resting(name: str, placement: Placement) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Position and quaternion (w x y z) of an object at rest."""
+    half = placement.yaw / 2
+    return (placement.x, placement.y, _REST_HEIGHT[name]), (float(np.cos(half)), 0.0, 0.0, float(np.sin(half)))
+
+
+def _pose(name: str) -> str:
+    position, quaternion = _resting(name, DEFAULT_PLACEMENTS[name])
+    return f'pos="{_numbers(position)}" quat="{_numbers(quaternion)}"'
+
+
+def _rgba(rgb: Sequence[float]) -> str:
+    return _numbers((*rgb, 1.0))
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
+
+
+def _lathe(name: str, profile: Sequence[tuple[float, float]], sides: int = 12) -> str:
+    """A mesh asset: `profile` turned about the x axis. It begins and ends on the axis."""
+    angles = np.linspace(0.0, 2 * np.pi, sides, endpoint=False)
+    rings = [(np.full(sides, x), r * np.cos(angles), r * np.sin(angles)) for x, r in profile[1:-1]]
+    first, last = [profile[0][0], 0.0, 0.0], [profile[-1][0], 0.0, 0.0]
+    vertices = np.vstack([first, *(np.stack(ring, axis=1) for ring in rings), last])
+    faces: list[tuple[int, int, int]] = []
+    for side in range(sides):
+        a, b = 1 + side, 1 + (side + 1) % sides
+        faces.append((0, b, a))
+        for _ in rings[1:]:
+            faces += [(a, b, b + sides), (a, b + sides, a + sides)]
+            a, b = a + sides, b + sides
+        faces.append((len(vertices) - 1, a, b))
+    indices = " ".join(str(index) for face in faces for index in face)
+    return f'<mesh name="{name}" vertex="{_numbers(vertices.ravel().tolist())}" face="{indices}"/>'

@@ -1,0 +1,121 @@
+"""Process of the simulated cell that draws what its cameras see, beside the physics so as not to hold it up."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from contextlib import ExitStack, closing
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+from vga_policy.contract.cell import Camera, Cell, load_cell
+
+from vga_bringup.sim import objects
+from vga_bringup.sim.frames import FrameWriter
+from vga_bringup.sim.pacing import Pacer
+from vga_bringup.sim.process import Termination
+from vga_bringup.sim.simulator import compile_model
+from vga_bringup.sim.state import Snapshot, StateReader
+
+DEPTH_RANGE = 9.9  # m; beyond it a camera reports no depth
+COLLISION_GROUP = 3  # geometry that is felt but not seen
+NOISE = 1.5  # standard deviation of a pixel's noise, of 255: as of a real sensor, no two images are the same
+MOST_NOISE = 5
+
+
+class SensorNoise:
+    """Adds noise to images in place. It is cheap: each image takes another cut of one long sequence."""
+
+    def __init__(self, largest_image: int) -> None:
+        self._random = np.random.default_rng()
+        sequence = self._random.normal(0.0, NOISE, 2 * largest_image).clip(-MOST_NOISE, MOST_NOISE)
+        self._sequence = np.rint(sequence).astype(np.int8).view(np.uint8)
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        """Adds noise to an image of any shape."""
+        start = self._random.integers(len(self._sequence) - image.size)
+        noise = self._sequence[start : start + image.size].reshape(image.shape)
+        np.clip(image, MOST_NOISE, 255 - MOST_NOISE, out=image)  # now adding modulo 256 adds signed numbers
+        np.add(image, noise, out=image)
+
+
+class CellRenderer:
+    """Draws a snapshot of the cell as its cameras see it. Belongs to the thread that made it; close it there."""
+
+    def __init__(self, cameras: list[Camera]) -> None:
+        self._model = compile_model([camera.name for camera in cameras])
+        self._data = mujoco.MjData(self._model)
+        self._lamp = self._model.material("lamp").rgba
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[COLLISION_GROUP] = 0
+        sizes = {(camera.color.height, camera.color.width) for camera in cameras}
+        self._renderers = {size: mujoco.Renderer(self._model, *size) for size in sizes}
+        self._noise = SensorNoise(max(3 * height * width for height, width in sizes))
+
+    def load(self, snapshot: Snapshot) -> None:
+        """Sets what the next images show."""
+        snapshot.load(self._model, self._data)
+        self._lamp[:3] = objects.LAMP_ON if objects.button_latched(self._data) else objects.LAMP_OFF
+
+    def draw(self, camera: Camera, frames: FrameWriter) -> None:
+        """Draws one camera's image, and depth if it has it, into the next slot of its ring."""
+        renderer = self._renderers[camera.color.height, camera.color.width]
+        renderer.update_scene(self._data, camera.name, self._options)
+        renderer.render(out=frames.color)
+        self._noise.add(frames.color)
+        if camera.depth:
+            renderer.enable_depth_rendering()
+            metres = renderer.render()
+            renderer.disable_depth_rendering()
+            metres[metres > DEPTH_RANGE] = 0.0
+            frames.depth[:] = np.rint(metres * 1000)
+
+    def close(self) -> None:
+        """Frees the GL contexts."""
+        for renderer in self._renderers.values():
+            renderer.close()
+
+
+def render(cell: Cell, capture_delay: float, termination: Termination) -> None:
+    """Draws every camera of the cell at its rate until terminated. Cameras due together show the same instant.
+
+    capture_delay: seconds from the instant drawn to the delivery of its frame.
+    """
+    fastest = max(camera.color.fps for camera in cell.cameras)
+    with ExitStack() as stack:
+        renderer = stack.enter_context(closing(CellRenderer(cell.cameras)))
+        rings = [stack.enter_context(closing(FrameWriter(cell.arm.ip, camera))) for camera in cell.cameras]
+        state = StateReader(cell.arm.ip)
+        pacer = Pacer(1 / fastest, give_up=1 / fastest)
+        turn = 0
+        while not termination:
+            snapshot = state.read()
+            renderer.load(snapshot)
+            for camera, ring in zip(cell.cameras, rings, strict=True):
+                if _due(turn, camera.color.fps, fastest):
+                    renderer.draw(camera, ring)
+                    captured = snapshot.wall_time
+                    ring.publish(captured, snapshot.sim_time, captured + capture_delay, time.time())
+            turn += 1
+            pacer.wait()
+
+
+def _due(turn: int, fps: int, fastest: int) -> bool:
+    """Whether a camera of this rate has a frame in this turn of the fastest one."""
+    return turn * fps // fastest != (turn - 1) * fps // fastest
+
+
+def main() -> None:
+    """Entry point of the process; started by `sim_cell`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cell", required=True, help="path of the cell file")
+    parser.add_argument("--capture-delay", type=float, required=True, help="seconds from capture to delivery")
+    parser.add_argument("--parent", type=int, default=os.getppid(), help="process whose end ends this one")
+    arguments = parser.parse_args()
+    render(load_cell(arguments.cell), arguments.capture_delay, Termination(arguments.parent))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""libfranka's network protocol in front of the simulated arm: franky-sim's servers with their faults mended.
+
+- A gripper command that another one supersedes is answered (aborted); franky-sim leaves its client waiting for ever.
+- Grasping presses with the commanded force whatever the width; success is judged by the width and epsilon.
+- An object missed is reported as unsuccessful, as the real hand does, not as a failed command.
+- Setting the guiding mode is acknowledged. It used to end the server, as did any request that could not be read.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from typing import Any
+
+from franky_sim.constants import FRANKA_HAND_MAX_WIDTH
+from franky_sim.franka_gripper_protocol import GripperCommand, GripperCommandStatus
+from franky_sim.franka_gripper_server import FrankaGripperServer, _MotionState
+from franky_sim.franka_robot_protocol import RobotCommand
+from franky_sim.franka_robot_server import FrankaRobotServer
+from franky_sim.franka_server import BaseCommand, FrankaServer
+
+from vga_bringup.sim.simulator import DEFAULT_HAND_FORCE, MAX_HAND_SPEED, CellRobot, CellSimulator
+
+ROBOT_PORT = 1337
+GRIPPER_PORT = 1338
+
+STILL = 2e-6  # m a step of 1 ms: fingers slower than this stand
+STILL_STEPS = 100  # fingers that stand for so many steps have arrived
+
+logger = logging.getLogger(__name__)
+
+
+class AddressUnavailable(Exception):  # noqa: N818 - a state of affairs, not a fault of the program
+    """The arm cannot be served at its address. The message says which port or address, and why."""
+
+
+class _TolerantServer(FrankaServer):
+    """Disconnects a client whose request it cannot read, instead of dying of it."""
+
+    def process_commands(self) -> None:
+        try:
+            super().process_commands()
+        except (KeyError, ValueError, struct.error) as error:
+            logger.warning("disconnecting a client after an unreadable request: %r", error)
+            self.reset_state()
+
+
+class CellGripperServer(_TolerantServer, FrankaGripperServer):
+    """The hand, on port 1338. Widths are openings in metres."""
+
+    # State of the base class that this one works on.
+    _motion_state: _MotionState
+    _settling_steps: int
+    _prev_width: float
+    _pending_command_type: GripperCommand | None
+    _pending_command_id: int | None
+    _pending_tcp_socket: socket.socket | None
+
+    def start_move(self, width: float, speed: float, command_id: int, tcp_socket: socket.socket) -> None:
+        """Opens or closes to a width, clamped to what the hand can do."""
+        super().start_move(min(max(width, 0.0), FRANKA_HAND_MAX_WIDTH), speed, command_id, tcp_socket)
+
+    def start_grasp(
+        self,
+        width: float,
+        speed: float,
+        force: float,
+        epsilon_inner: float,
+        epsilon_outer: float,
+        command_id: int,
+        tcp_socket: socket.socket,
+    ) -> None:
+        """Closes until something stops the fingers, and presses with `force` (N) from then on."""
+        super().start_grasp(width, speed, force, epsilon_inner, epsilon_outer, command_id, tcp_socket)
+        self._robot.set_hand_goal(0.0, speed, force)
+
+    def stop(self, command_id: int, tcp_socket: socket.socket) -> None:
+        """Stops the fingers where they are."""
+        self._finish(GripperCommandStatus.kAborted)
+        super().stop(command_id, tcp_socket)
+
+    def _start_motion(
+        self, motion_state: _MotionState, command_type: GripperCommand, command_id: int, tcp_socket: socket.socket
+    ) -> None:
+        self._finish(GripperCommandStatus.kAborted)
+        super()._start_motion(motion_state, command_type, command_id, tcp_socket)
+
+    def _check_motion_state(self) -> None:
+        width, before = self._robot.hand_width, self._prev_width
+        self._prev_width = width
+        self._settling_steps = self._settling_steps + 1 if abs(width - before) < STILL else 0
+        if self._settling_steps < STILL_STEPS:
+            return
+        if self._motion_state is _MotionState.HOMING:  # opened as far as it goes; now back to where it was
+            self._max_width = width
+            self._motion_state, self._settling_steps = _MotionState.HOMING_RETURN, 0
+            self._robot.set_hand_goal(self._homing_start_width, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
+        elif self._motion_state is _MotionState.GRASPING:
+            short, over = self._goal_width - width, width - self._goal_width
+            self._is_grasping = short <= self._goal_epsilon_inner and over <= self._goal_epsilon_outer
+            self._finish(GripperCommandStatus.kSuccess if self._is_grasping else GripperCommandStatus.kUnsuccessful)
+        else:
+            self._finish(GripperCommandStatus.kSuccess)
+
+    def _finish(self, status: GripperCommandStatus) -> None:
+        """Answers the command in progress, if there is one."""
+        self._motion_state, self._settling_steps = _MotionState.IDLE, 0
+        if self._pending_command_id is None:
+            return
+        BaseCommand.send_response(
+            self._pending_tcp_socket,
+            self._pending_command_type,
+            self._pending_command_id,
+            status,
+            command_type_struct="H",
+            status_type_struct="H",
+        )
+        self._pending_command_id = self._pending_command_type = self._pending_tcp_socket = None
+
+
+class _SetGuidingMode(BaseCommand):
+    """Which axes a hand may guide: acknowledged, nobody guides a simulated arm."""
+
+    command_type = RobotCommand.kSetGuidingMode
+
+    @classmethod
+    def from_bytes(cls, data: bytes, command_id: int, client_socket: socket.socket) -> _SetGuidingMode:  # noqa: ARG003
+        return cls(command_id, client_socket)
+
+    def handle(self, server: FrankaServer) -> None:  # noqa: ARG002
+        self.reply(0)
+
+
+class _MoreCommands(FrankaServer):
+    """Adds to the commands its sibling class knows, on their way to the common base class."""
+
+    def __init__(self, hostnames: Any, port: int, commands: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(hostnames, port, {**commands, RobotCommand.kSetGuidingMode: _SetGuidingMode}, *args, **kwargs)
+
+
+class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
+    """The arm, on port 1337, and its hand."""
+
+    def __init__(self, robot: CellRobot, address: str) -> None:
+        FrankaRobotServer.__init__(self, robot, [address])
+        self._gripper = CellGripperServer(robot, address)
+
+    @property
+    def gripper_server(self) -> CellGripperServer:
+        """The hand's server."""
+        return self._gripper
+
+    def process_commands(self) -> None:
+        """Takes what the clients sent since the last step."""
+        super().process_commands()
+        self._gripper.process_commands()
+
+    def send_state(self) -> None:
+        """Sends the clients the state after a step."""
+        super().send_state()
+        self._gripper.send_state()
+
+    def cleanup(self) -> None:
+        """Stops listening."""
+        self._gripper.cleanup()
+        super().cleanup()
+
+    def _bind_children(self, hostname: str) -> None:  # noqa: ARG002 - the hand listens at the arm's only address
+        self._gripper.init()
+
+
+class CellServer:
+    """Physics and network together, one millisecond at a time.
+
+    Raises AddressUnavailable when the ports of `address` cannot be had.
+    """
+
+    def __init__(self, simulator: CellSimulator, address: str) -> None:
+        for port in (ROBOT_PORT, GRIPPER_PORT):
+            _check_free(address, port)
+        self._simulator = simulator
+        self._server = CellRobotServer(simulator.robot, address)
+        self._server.init()
+
+    def step(self) -> None:
+        """Advances 1 ms: commands in, physics, state out."""
+        self._server.process_commands()
+        self._simulator.step()
+        self._server.send_state()
+
+    def close(self) -> None:
+        """Disconnects the clients and frees the ports."""
+        self._server.gripper_server.reset_state()
+        self._server.reset_state()
+        self._server.cleanup()
+
+
+def _check_free(address: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except socket.gaierror:
+            raise AddressUnavailable(f"arm.ip {address} is not an address") from None
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                reason = f"port {port} of {address} is taken, perhaps by another simulated cell; stop that one"
+            else:
+                reason = (
+                    f"arm.ip {address} cannot be served here ({error.strerror}): "
+                    "a simulated arm needs an address of this computer, such as 127.0.0.1"
+                )
+            raise AddressUnavailable(reason) from None

@@ -1,0 +1,131 @@
+"""The cell's physics: franky-sim's MuJoCo arm in the cell's scene, with a hand that grips with a given force.
+
+Usable without any server: construct, `init()`, `start()`, command `robot`, `step()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import mujoco
+import numpy as np
+from franky_sim.base_simulator import InnerRobotState
+from franky_sim.constants import FRANKA_HAND_FORCE_LIMIT, FRANKA_HAND_MAX_WIDTH
+from franky_sim.mujoco_simulator import MUJOCO_DEFAULT_KV, FrankaMujocoRobot, MujocoSimulator
+from numpy.typing import NDArray
+
+from vga_bringup.sim import objects, scene
+
+# With franky-sim's own damping the joints follow a position 100 ms late; with this share of it, 15 ms.
+DAMPING_SHARE = 0.15
+
+MAX_HAND_SPEED = 0.1  # m/s of the opening, as the Franka hand's
+DEFAULT_HAND_FORCE = 70.0  # N
+FINGER_STIFFNESS = 8000.0  # N/m
+FINGER_DAMPING = 80.0  # N s/m
+
+
+class CellRobot(FrankaMujocoRobot):
+    """franky-sim's arm with a stiffer hand and quicker reading of its state."""
+
+    def __init__(self, initial_q: Sequence[float]) -> None:
+        super().__init__(
+            initial_q=initial_q,
+            initial_hand_width=FRANKA_HAND_MAX_WIDTH,
+            kv=tuple(DAMPING_SHARE * kv for kv in MUJOCO_DEFAULT_KV),
+        )
+        self._finger_target = FRANKA_HAND_MAX_WIDTH / 2
+        self.set_hand_goal(FRANKA_HAND_MAX_WIDTH, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
+
+    def set_hand_goal(self, width: float, max_velocity: float, max_force: float) -> None:
+        """Drives the fingers to an opening (m, clamped to what the hand can do) with bounded speed (m/s) and force (N).
+
+        The fingers press with `max_force` against whatever stops them short of the opening.
+        """
+        self._hand_goal_width = float(np.clip(width, 0.0, FRANKA_HAND_MAX_WIDTH))
+        self._hand_goal_velocity = min(float(max_velocity), MAX_HAND_SPEED)
+        self._hand_goal_force = min(float(max_force), FRANKA_HAND_FORCE_LIMIT)
+
+    def kinematics(self, q: NDArray[np.float64]) -> Any:
+        """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""
+        return super().kinematics(q).copy()
+
+    def _pre_step(self) -> None:
+        """Moves the fingers' target at the commanded speed and pulls the fingers to it."""
+        if self._data is None:
+            return
+        limit, reach = self._hand_goal_force, self._hand_goal_force / FINGER_STIFFNESS
+        step = self._hand_goal_velocity / 2 * 0.001
+        goal = self._hand_goal_width / 2
+        q = [float(self._data.qpos[address]) for address in self._finger_qpos_addrs]
+        target = min(max(goal, self._finger_target - step), self._finger_target + step)
+        # Stopped by an object, the target stays where it asks for just the force: opening then starts at once.
+        middle = sum(q) / 2
+        self._finger_target = min(max(target, middle - reach), middle + reach)
+        for position, address in zip(q, self._finger_dof_addrs, strict=True):
+            speed = float(self._data.qvel[address])
+            pull = FINGER_STIFFNESS * (self._finger_target - position) - FINGER_DAMPING * speed
+            self._data.qfrc_applied[address] = min(max(pull, -limit), limit)
+
+    def _get_state(self) -> InnerRobotState:
+        if self._data is None:
+            return super()._get_state()
+        first_q, first_dof = self._qpos_addrs[0], self._dof_addrs[0]
+        return InnerRobotState(
+            q=tuple(self._data.qpos[first_q : first_q + 7].tolist()),
+            dq=tuple(self._data.qvel[first_dof : first_dof + 7].tolist()),
+            tau_j=tuple(self._applied_torques.tolist()),
+        )
+
+
+class CellSimulator(MujocoSimulator):
+    """The arm, the table with its objects, and cameras.
+
+    home: joint angles (rad) the arm starts at. cameras: names of `views.VIEWS`.
+    """
+
+    def __init__(self, home: Sequence[float], cameras: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._home = home
+        self._cameras = tuple(cameras)
+
+    @property
+    def robot(self) -> CellRobot:
+        """The arm with its hand."""
+        return self._robots[0]
+
+    @property
+    def button_latched(self) -> bool:
+        """Whether the button was pressed since the objects were last placed."""
+        return objects.button_latched(self.data)
+
+    def place(self, placements: Mapping[str, objects.Placement]) -> None:
+        """Puts objects at rest on the table, the others stay; the button's lamp goes out."""
+        objects.place(self.model, self.data, placements)
+        mujoco.mj_forward(self.model, self.data)
+
+    def object_position(self, name: str) -> NDArray[np.float64]:
+        """Position [3] of an object in the arm's base frame, m."""
+        return self.data.body(name).xpos.copy()
+
+    def _init(self) -> None:
+        self.add_robot()  # appends the arm to the scene …
+        self._robots[0] = CellRobot(self._home)  # … and creates a stock robot to drive it
+        scene.furnish(self.scene, self._cameras)
+
+    def _start(self) -> None:
+        super()._start()
+        self._button_address = int(self.model.joint("button").qposadr[0])
+        self.place(objects.DEFAULT_PLACEMENTS)
+
+    def _step(self) -> None:
+        mujoco.mj_step(self.model, self.data)
+        objects.latch_button(self.data, self._button_address)
+
+
+def compile_model(cameras: Iterable[str]) -> mujoco.MjModel:
+    """The cell's model alone, to draw or to measure a state that the physics published."""
+    simulator = CellSimulator(home=(0.0,) * 7, cameras=cameras)
+    simulator.init()
+    return mujoco.MjModel.from_xml_string(scene.text(simulator.scene))

@@ -1,0 +1,79 @@
+"""Where the cell's cameras look from, and their ground truth: intrinsics and extrinsics in OpenCV's convention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+# A D415's colour sensor sees 69.4 degrees across in 16:9. Its 4:3 profiles crop the sides, so that what is the same in
+# every profile is the vertical field of view.
+FOVY = 2 * np.arctan(np.tan(np.radians(69.4) / 2) * 9 / 16)
+
+BASE_BODY = "robot0_base"
+HAND_BODY = "robot0_hand"
+
+
+class View(NamedTuple):
+    """A camera pose, in metres in the frame of `body` ('world' is the arm's base frame).
+
+    position: optical centre. target: a point on the optical axis. up: a direction that points up in the image.
+    """
+
+    body: str
+    position: tuple[float, float, float]
+    target: tuple[float, float, float]
+    up: tuple[float, float, float]
+
+
+VIEWS: Mapping[str, View] = {
+    "fixed_1": View("world", (1.35, -0.85, 0.80), (0.34, 0.00, 0.29), (0.0, 0.0, 1.0)),
+    "fixed_2": View("world", (0.65, 1.10, 1.25), (0.33, -0.02, 0.20), (0.0, 0.0, 1.0)),
+    "wrist": View(HAND_BODY, (0.090, 0.0, -0.050), (0.043, 0.0, 0.20), (1.0, 0.0, 0.0)),
+}
+
+
+def mjcf(name: str, view: View) -> str:
+    """The view as an MJCF camera with the body of a D415 behind its lens."""
+    right, up, backward = _axes(view).T
+    position = np.array(view.position)
+    return f"""
+      <camera name="{name}" pos="{_text(position)}" xyaxes="{_text(right)} {_text(up)}" fovy="{np.degrees(FOVY):.4f}"/>
+      <geom type="box" size="0.0495 0.010 0.0115" pos="{_text(position + 0.0125 * backward)}"
+            xyaxes="{_text(right)} {_text(up)}" rgba="0.55 0.57 0.60 1" contype="0" conaffinity="0" mass="0"/>
+    """
+
+
+def intrinsics(width: int, height: int) -> NDArray[np.float64]:
+    """Camera matrix K [3, 3] in pixels; the centre of the upper left pixel is (0, 0)."""
+    focal = height / 2 / np.tan(FOVY / 2)
+    return np.array([[focal, 0, width / 2 - 0.5], [0, focal, height / 2 - 0.5], [0, 0, 1]])
+
+
+def camera_pose(data: mujoco.MjData, name: str) -> NDArray[np.float64]:
+    """Pose [4, 4] of a camera's optical frame (x right, y down, z forward) in the arm's base frame.
+
+    Its inverse is the extrinsic matrix. Valid after `mj_kinematics` and `mj_camlight`.
+    """
+    base, camera = data.body(BASE_BODY), data.camera(name)
+    base_rotation = base.xmat.reshape(3, 3)
+    pose = np.eye(4)
+    pose[:3, :3] = base_rotation.T @ camera.xmat.reshape(3, 3) @ np.diag([1.0, -1.0, -1.0])
+    pose[:3, 3] = base_rotation.T @ (camera.xpos - base.xpos)
+    return pose
+
+
+def _axes(view: View) -> NDArray[np.float64]:
+    """Rotation [3, 3] whose columns are MuJoCo's camera axes: right, up, backward."""
+    backward = np.subtract(view.position, view.target)
+    backward /= np.linalg.norm(backward)
+    right = np.cross(view.up, backward)
+    right /= np.linalg.norm(right)
+    return np.stack([right, np.cross(backward, right), backward], axis=1)
+
+
+def _text(vector: NDArray[np.float64]) -> str:
+    return " ".join(f"{value:.6g}" for value in vector)
