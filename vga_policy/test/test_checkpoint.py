@@ -1,0 +1,207 @@
+"""Checkpoints: what is written is read back, and everything else is refused with a line that says why."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from policy_fixtures import HOME, SIM, observation
+from safetensors.torch import load_file, save_file
+from vga_policy.contract.cell import Cell
+from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, CheckpointError
+from vga_policy.runtime.policy import Policy, PolicyError
+from vga_policy.runtime.untrained import untrained_policy
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return untrained_policy(SIM)
+
+
+@pytest.fixture
+def saved(policy, tmp_path):
+    policy.save(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def refusal(directory, cell=SIM):
+    with pytest.raises(CheckpointError) as caught:
+        Policy.from_pretrained(directory, cell)
+    message = str(caught.value)
+    assert str(directory) in message
+    assert "\n" not in message
+    return message
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def changed(**changes):
+    """The simulated cell with some keys changed, given as section__key=value."""
+    data = SIM.model_dump(mode="json")
+    for path, value in changes.items():
+        *sections, key = path.split("__")
+        section = data
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    return Cell.model_validate(data)
+
+
+def test_a_saved_policy_acts_the_same(policy, saved):
+    loaded = Policy.from_pretrained(saved, SIM)
+    for seed in range(3):
+        expected, found = (each.act(observation(HOME + 0.1 * seed, seed=seed)) for each in (policy, loaded))
+        np.testing.assert_array_equal(found.joints, expected.joints)
+        np.testing.assert_array_equal(found.gripper_width, expected.gripper_width)
+    assert Policy.from_pretrained(saved).cell == SIM
+
+
+def test_only_data_is_written(saved):
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "cell.yaml", "config.json", "model.safetensors", "normalization.json",
+    ]  # fmt: skip
+    assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_is_never_overwritten(policy, saved):
+    with pytest.raises(CheckpointError, match="exists already"):
+        policy.save(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "elsewhere", "arm__ip": "172.16.0.2", "arm__realtime": "enforce"},
+        {"execution__max_jump": 0.1, "arm__speed_scale": 0.5},
+    ],
+)
+def test_a_cell_that_means_the_same_is_welcome(saved, change):
+    assert Policy.from_pretrained(saved, changed(**change)).cell == changed(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"control_rate_hz": 20.0}, "control_rate_hz: 20.0 here, 10.0 there"),
+        ({"arm__joint_names": [f"j{k}" for k in range(7)]}, "arm.joint_names"),
+        ({"action__joints": "leader"}, "action.joints: 'leader' here, 'accepted_reference' there"),
+        ({"gripper__max_width": 0.1}, "gripper.max_width"),
+    ],
+)
+def test_a_cell_that_means_something_else_is_refused(saved, change, named):
+    assert named in refusal(saved, changed(**change))
+
+
+def test_views_in_another_order_are_refused(saved):
+    assert "slot roles: ['wrist', 'fixed'] here" in refusal(saved, SIM.with_views(["wrist", "fixed_1"]))
+    Policy.from_pretrained(saved, SIM.with_views(["fixed_2", "wrist"]))
+
+
+def test_there_must_be_a_directory(tmp_path):
+    assert "no such directory" in refusal(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, NORMALIZATION, "cell.yaml"])
+def test_every_file_is_needed(saved, name):
+    (saved / name).unlink()
+    assert f"{name}: missing" in refusal(saved)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".ckpt", ".pkl"])
+def test_pickles_are_refused_unread(saved, suffix):
+    class Bomb:
+        def __reduce__(self):
+            return pytest.fail, ("unpickled",)
+
+    (saved / WEIGHTS).unlink()
+    bomb = saved / f"model{suffix}"
+    bomb.write_bytes(pickle.dumps(Bomb()))
+    assert "pickled weights are refused" in refusal(saved)
+    assert "pickled weights are refused" in refusal(bomb)
+
+
+def test_pickled_bytes_under_the_right_name_are_damaged(saved):
+    torch.save({"head.weight": torch.zeros(8)}, saved / WEIGHTS)
+    assert "damaged or truncated" in refusal(saved)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 1000, -1])
+def test_a_truncated_file_is_refused(saved, keep):
+    (saved / WEIGHTS).write_bytes((saved / WEIGHTS).read_bytes()[:keep])
+    assert f"{WEIGHTS}: damaged or truncated" in refusal(saved)
+
+
+def test_tensors_that_do_not_fit_are_named(saved):
+    tensors = load_file(saved / WEIGHTS)
+    del tensors["norm.weight"]
+    tensors["depth_head.weight"] = torch.zeros(3)
+    tensors["head.weight"] = torch.zeros(7, 96)
+    save_file(tensors, saved / WEIGHTS)
+    message = refusal(saved)
+    assert "missing tensors: norm.weight" in message
+    assert "tensors the model does not have: depth_head.weight" in message
+    assert "wrong shapes: head.weight [7, 96] instead of [8, 96]" in message
+
+
+def test_many_faults_make_a_short_line(saved):
+    save_file({"other": torch.zeros(1)}, saved / WEIGHTS)
+    assert " more; tensors the model does not have: other" in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"preset": "huge_vga"}, "preset 'huge_vga' is unknown; known: small_vga"),
+        ({"preset": ["small_vga"]}, "preset ['small_vga'] is unknown"),
+        ({"format": 2}, "format 2 is unknown; this version reads 1"),
+        ({"model": {"depth": 3}}, "unknown keys ['depth']; allowed: heads"),
+        ({"model": {"width": 50, "heads": 4}}, "width: must be a multiple of heads = 4"),
+        ({"model": None}, "small_vga: expected a mapping"),
+        ({"model": {"horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
+        ({"text_encoder": {"name": "qwen"}}, "text_encoder 'qwen' is unknown; known: hashed_ngrams"),
+        ({"text_encoder": {"name": "hashed_ngrams", "width": 64}}, "gives 64 numbers, the model takes 256"),
+        ({"extra": 1}, "expected the keys format, model, preset, text_encoder"),
+    ],
+)
+def test_a_wrong_config_is_refused(saved, change, named):
+    edit(saved / CONFIG, **change)
+    assert named in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"targets": "sideways"}, "targets: must be absolute or relative"),
+        ({"action": {"q01": [0] * 8}}, "action: expected the keys q01 and q99"),
+        ({"action": {"q01": [1] * 8, "q99": [0] * 8}}, "action: q01 must nowhere be above q99"),
+        ({"action": {"q01": [0] * 7, "q99": [1] * 7}}, "action: shape must be (8,) or (8, 8) (found (7,))"),
+        ({"proprioception": {"q01": ["a"] * 8, "q99": [1] * 8}}, "proprioception: could not convert"),
+        ({"proprioception": {"q01": [float("nan")] * 8, "q99": [1] * 8}}, "proprioception: q01 and q99 must be finite"),
+    ],
+)
+def test_a_wrong_normalization_is_refused(saved, change, named):
+    edit(saved / NORMALIZATION, **change)
+    assert named in refusal(saved)
+
+
+def test_text_that_is_no_json_or_yaml_is_refused(saved):
+    (saved / CONFIG).write_text("{")
+    assert f"{CONFIG}: not readable as JSON" in refusal(saved)
+
+
+def test_a_cell_file_of_a_checkpoint_is_checked(saved):
+    data = yaml.safe_load((saved / "cell.yaml").read_text())
+    (saved / "cell.yaml").write_text(yaml.safe_dump({**data, "colour": "red"}))
+    assert "cell.yaml: colour: unknown key" in refusal(saved)
+
+
+def test_weights_that_give_no_number_are_found_at_loading(saved):
+    tensors = load_file(saved / WEIGHTS)
+    tensors["norm.weight"][3] = float("nan")
+    save_file(tensors, saved / WEIGHTS)
+    with pytest.raises(PolicyError, match="not finite"):
+        Policy.from_pretrained(saved, SIM)

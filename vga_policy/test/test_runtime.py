@@ -1,0 +1,286 @@
+"""The runtime's parts: policy, normalization, text, task, worker and cadence."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from policy_fixtures import HOME, SIM, observation
+from vga_policy.runtime.cadence import Cadence
+from vga_policy.runtime.normalization import Normalization, Range
+from vga_policy.runtime.policy import ObservationError, Policy, PolicyError
+from vga_policy.runtime.preprocess import resize_views
+from vga_policy.runtime.task import Outcome, Phase, Task
+from vga_policy.runtime.text import HashedNgrams
+from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.runtime.worker import Worker
+
+DEADLINE = 10.0
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return untrained_policy(SIM)
+
+
+# Policy
+
+
+def test_act_gives_a_chunk(policy):
+    chunk = policy.act(observation())
+    assert chunk.joints.shape == (8, 7)
+    assert chunk.gripper_width.shape == (8,)
+    assert (chunk.gripper_width >= 0).all()
+    assert (chunk.gripper_width <= SIM.gripper.max_width).all()
+
+
+def test_act_is_a_function_of_the_observation(policy):
+    np.testing.assert_array_equal(policy.act(observation()).joints, policy.act(observation()).joints)
+    assert (policy.act(observation()).joints != policy.act(observation(seed=1)).joints).any()
+    assert (policy.act(observation()).joints != policy.act(observation(instruction="stack")).joints).any()
+
+
+def test_images_of_any_size_will_do(policy):
+    assert policy.act(observation(size=(480, 640))).joints.shape == (8, 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda o: {"images": o.images[:1]}, "1 images for 2 view slots"),
+        (lambda o: {"images": (o.images[0], o.images[1][..., :1])}, r"image of wrist: .* found uint8 \[240, 320, 1\]"),
+        (lambda o: {"images": (o.images[0].astype(np.float32), o.images[1])}, "image of fixed_1: .* found float32"),
+        (lambda o: {"images": (o.images[0], o.images[1][:0])}, r"image of wrist: .*\[0, 320, 3\]"),
+        (lambda o: {"proprioception": o.proprioception[:7]}, "proprioception: expected 8"),
+        (lambda o: {"proprioception": o.proprioception * np.nan}, "proprioception: expected 8 finite"),
+    ],
+)
+def test_an_unusable_observation_is_refused(policy, change, message):
+    good = observation()
+    with pytest.raises(ObservationError, match=message):
+        policy.act(replace(good, **change(good)))
+
+
+def test_the_text_encoder_runs_once_an_instruction():
+    class Counting(HashedNgrams):
+        calls = 0
+
+        def encode(self, text):
+            Counting.calls += 1
+            return super().encode(text)
+
+    counted = Policy(replace(untrained_policy(SIM).checkpoint, encoder=Counting()))
+    Counting.calls = 0
+    for _ in range(5):
+        counted.act(observation(instruction="press the button"))
+    assert Counting.calls == 1
+
+
+def test_a_width_beyond_the_gripper_means_its_end(policy):
+    data = policy.checkpoint.normalization.to_json()
+    data["action"] = {"q01": [-1.0] * 8, "q99": [1.0] * 8}
+    wide = Policy(replace(policy.checkpoint, normalization=Normalization.from_json(data, 8)))
+    assert set(wide.act(observation()).gripper_width) <= {0.0, SIM.gripper.max_width}
+
+
+def test_a_device_that_is_not_there_is_named(policy):
+    with pytest.raises(PolicyError, match="device 'abacus' cannot be used"):
+        Policy(policy.checkpoint, device="abacus")
+
+
+def test_one_core_is_enough_for_ten_hertz(policy):
+    """The aim is 30 ms; the bound leaves room for a loaded machine. CPU time, so that waiting does not count."""
+    assert torch.get_num_threads() == 1
+    example = observation()
+    durations = []
+    for _ in range(20):
+        start = time.process_time()
+        policy.act(example)
+        durations.append(time.process_time() - start)
+    assert np.median(durations) < 0.06
+
+
+def test_views_are_squeezed_to_squares():
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 40:, 0] = 255
+    views = resize_views([image, image[:, ::-1]], 16)
+    assert views.shape == (2, 3, 16, 16)
+    assert (views[0, 0, :, 8:] == 255).all()
+    assert (views[0, 0, :, :8] == 0).all()
+    assert (views[0, 1:] == 0).all()
+    np.testing.assert_array_equal(views[1], views[0, :, :, ::-1])
+
+
+# Normalization
+
+finite = st.floats(-100, 100)
+
+
+@given(arrays(float, 8, elements=finite), arrays(float, 8, elements=finite), arrays(float, 8, elements=st.floats(0, 1)))
+def test_normalization_has_an_inverse_inside_the_range(a, b, share):
+    span = Range.of(np.minimum(a, b), np.maximum(a, b))
+    values = span.q01 + share * (span.q99 - span.q01)
+    np.testing.assert_allclose(span.denormalize(span.normalize(values)), values, atol=1e-9)
+
+
+def test_normalization_clips_and_knows_constants():
+    span = Range.of([0.0, 5.0], [1.0, 5.0])
+    assert span.normalize(np.array([7.0, 9.0])).tolist() == [1.0, 0.0]
+    assert span.denormalize(np.array([2.0, 2.0])).tolist() == [1.5, 5.0]
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_targets_are_absolute_or_relative_but_widths_never_relative(relative):
+    span = Range.of([-1.0] * 7 + [0.0], [1.0] * 7 + [0.08])
+    chunk = Normalization(span, span, relative).chunk(np.zeros((8, 8)), np.append(HOME, 0.08))
+    np.testing.assert_allclose(chunk[:, :7], np.tile(HOME if relative else np.zeros(7), (8, 1)))
+    np.testing.assert_allclose(chunk[:, 7], 0.04)
+
+
+# Text
+
+
+def test_text_embeddings_tell_instructions_apart():
+    encoder = HashedNgrams()
+    cube, box, button = map(encoder.encode, ("pick up the red cube", "Pick up the red box!", "press the button"))
+    assert cube @ cube == pytest.approx(1.0)
+    assert cube @ box > cube @ button + 0.2
+    assert cube.dtype == np.float32
+    np.testing.assert_array_equal(cube, encoder.encode("  Pick up the RED cube."))
+    assert not encoder.encode("...").any()
+
+
+def test_text_embeddings_are_the_same_everywhere():
+    assert np.flatnonzero(HashedNgrams(64).encode("stack")).tolist() == [12, 19, 45, 46, 52, 54]
+
+
+# Task
+
+
+def task(max_steps=0):
+    return Task(b"\1" * 16, "stack the cubes", max_steps, dt=0.1, accepted_ns=0)
+
+
+def test_a_task_waits_runs_and_ends_once():
+    made = task()
+    assert made.phase is Phase.WAITING
+    made.start()
+    assert made.phase is Phase.LIVE
+    made.end(Outcome.CANCELED, "enough")
+    made.end(Outcome.ABORTED, "too late")
+    made.start()
+    assert (made.phase, made.outcome, made.message) == (Phase.ENDED, Outcome.CANCELED, "enough")
+
+
+@given(st.integers(1, 50), st.lists(st.floats(-0.02, 0.02), min_size=51, max_size=51))
+def test_steps_are_control_periods_whatever_the_jitter(limit, jitter):
+    made = task(limit)
+    made.start()
+    ticks = [round((5.0 + 0.1 * k + late) * 1e9) for k, late in enumerate(jitter)]
+    reached = [made.advance(tick) for tick in ticks]
+    assert reached.index(True) == limit
+
+
+def test_ticks_that_never_came_are_steps_too():
+    made = task()
+    made.start()
+    assert not made.advance(0)
+    assert not made.advance(1_000_000_000)
+    assert made.steps == 10
+
+
+def test_nothing_is_published_after_the_end():
+    made = task()
+    made.start()
+    inside, release, published = threading.Event(), threading.Event(), []
+
+    def publish():
+        with made.publishing() as live:
+            inside.set()
+            release.wait(DEADLINE)
+            published.append((live, made.outcome))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    assert inside.wait(DEADLINE)
+    ender = threading.Thread(target=made.end, args=(Outcome.CANCELED, ""))
+    ender.start()
+    release.set()
+    publisher.join()
+    ender.join()
+    assert published == [(True, None)]
+    with made.publishing() as live:
+        assert not live
+
+
+# Worker
+
+
+def until(condition):
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline, "condition not met in time"
+        time.sleep(0.002)
+
+
+def test_a_worker_runs_one_cycle_a_tick_and_drops_ticks_while_busy():
+    running, release, cycles = threading.Event(), threading.Event(), []
+
+    def cycle():
+        cycles.append(None)
+        running.set()
+        release.wait(DEADLINE)
+
+    worker = Worker(cycle, on_failure=pytest.fail)
+    worker.tick()
+    assert running.wait(DEADLINE)
+    until(lambda: worker.busy_for() > 0.01)
+    worker.tick()
+    worker.tick()
+    assert worker.ticks_missed == 2
+    release.set()
+    until(lambda: worker.busy_for() == 0.0)
+    assert len(cycles) == 1
+    worker.tick()
+    until(lambda: len(cycles) == 2)
+    worker.stop()
+
+
+def test_a_worker_outlives_a_failing_cycle():
+    outcomes, failures = [ValueError("no"), None], []
+
+    def cycle():
+        if (error := outcomes.pop(0)) is not None:
+            raise error
+
+    worker = Worker(cycle, failures.append)
+    worker.tick()
+    until(lambda: worker.failure)
+    assert worker.failure == "ValueError: no"
+    assert [str(failure) for failure in failures] == ["no"]
+    until(lambda: worker.busy_for() == 0.0)
+    worker.tick()
+    until(lambda: not worker.failure)
+    worker.stop()
+
+
+# Cadence
+
+
+def test_cadence_reports_rate_and_percentiles():
+    cadence = Cadence()
+    assert cadence.report() == {}
+    for k in range(1, 500):
+        cadence.record(0.1 * k, prepare=0.002, predict=0.010 if k % 2 else 0.012)
+    report = cadence.report()
+    assert report["rate_hz"] == pytest.approx(10.0)
+    assert report["preprocessing_ms_p50"] == pytest.approx(2.0)
+    assert report["inference_ms_p50"] == pytest.approx(11.0)
+    assert report["inference_ms_p95"] == pytest.approx(12.0)
+    cadence.clear()
+    assert cadence.report() == {}

@@ -1,0 +1,204 @@
+"""Checkpoints: a directory of config.json, model.safetensors, normalization.json and cell.yaml.
+
+Only data is read, never code: pickles are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from vga_policy.contract.cell import Cell, ContractError, dump_cell, load_cell
+from vga_policy.model.small_vga import SmallVGAConfig
+from vga_policy.runtime.normalization import Normalization
+from vga_policy.runtime.text import HashedNgrams, TextEncoder
+
+FORMAT = 1
+CONFIG, WEIGHTS, NORMALIZATION, CELL = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+NAMES_SHOWN = 5
+
+
+class ModelConfig(Protocol):
+    """What the runtime asks of a model's configuration, a dataclass whose `build` makes the module."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square images the model takes."""
+
+    @property
+    def language_width(self) -> int:
+        """Dimension of the instruction's embedding."""
+
+    @property
+    def horizon(self) -> int:
+        """Steps of the chunk it makes."""
+
+    def build(self) -> nn.Module:
+        """A module (images, language, proprioception) → normalised chunk; see SmallVGA.forward."""
+
+
+PRESETS: dict[str, type[Any]] = {"small_vga": SmallVGAConfig}
+TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. The message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a policy is made of."""
+
+    config: ModelConfig
+    encoder: TextEncoder
+    model: nn.Module
+    normalization: Normalization
+    cell: Cell
+
+
+def save(checkpoint: Checkpoint, directory: str | Path) -> None:
+    """Writes a checkpoint. It appears whole or not at all.
+
+    Raises CheckpointError when something is there already.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise CheckpointError(f"{directory}: exists already; checkpoints are never overwritten")
+    config = {
+        "format": FORMAT,
+        "preset": _name_of(PRESETS, checkpoint.config),
+        "model": asdict(checkpoint.config),  # type: ignore[call-overload]
+        "text_encoder": {"name": _name_of(TEXT_ENCODERS, checkpoint.encoder), **asdict(checkpoint.encoder)},  # type: ignore[call-overload]
+    }
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+    (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
+    (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    save_file(tensors, unfinished / WEIGHTS)
+    unfinished.rename(directory)
+
+
+def load(directory: str | Path) -> Checkpoint:
+    """Reads a checkpoint. Raises CheckpointError naming the file and what is wrong with it."""
+    directory = Path(directory)
+    _require_files(directory)
+    data = _json(directory / CONFIG)
+    config, encoder = _parse_config(data, directory / CONFIG)
+    try:
+        normalization = Normalization.from_json(_json(directory / NORMALIZATION), config.horizon)
+    except ValueError as error:
+        raise CheckpointError(_prefixed(directory / NORMALIZATION, error)) from None
+    try:
+        cell = load_cell(directory / CELL)
+    except ContractError as error:
+        raise CheckpointError(str(error)) from None
+    if cell.action.horizon != config.horizon:
+        raise CheckpointError(
+            f"{directory}: the model's horizon is {config.horizon}, its cell's action.horizon {cell.action.horizon}"
+        )
+    model = config.build()
+    _load_weights(model, directory / WEIGHTS)
+    return Checkpoint(config, encoder, model, normalization, cell)
+
+
+def _require_files(directory: Path) -> None:
+    if directory.suffix in PICKLES:
+        raise CheckpointError(_pickle_refusal(directory))
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such directory; a checkpoint is one, with {CONFIG} and {WEIGHTS}")
+    for name in (CONFIG, WEIGHTS, NORMALIZATION, CELL):
+        if not (directory / name).is_file():
+            pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
+            if name == WEIGHTS and pickles:
+                raise CheckpointError(_pickle_refusal(pickles[0]))
+            raise CheckpointError(f"{directory / name}: missing from the checkpoint")
+
+
+def _pickle_refusal(path: Path) -> str:
+    return f"{path}: pickled weights are refused, they can run code when loaded; convert them to {WEIGHTS}"
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
+
+
+def _parse_config(data: Any, path: Path) -> tuple[ModelConfig, TextEncoder]:
+    expected = {"format", "preset", "model", "text_encoder"}
+    if not isinstance(data, dict) or set(data) != expected:
+        raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(expected))}")
+    if data["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {data['format']!r} is unknown; this version reads {FORMAT}")
+    encoder = dict(data["text_encoder"]) if isinstance(data["text_encoder"], dict) else {}
+    config = _build("preset", PRESETS, data["preset"], data["model"], path)
+    text_encoder = _build("text_encoder", TEXT_ENCODERS, encoder.pop("name", None), encoder, path)
+    if text_encoder.width != config.language_width:
+        raise CheckpointError(
+            f"{path}: the text encoder gives {text_encoder.width} numbers, the model takes {config.language_width}"
+        )
+    return config, text_encoder
+
+
+def _build(key: str, registry: dict[str, type[Any]], name: Any, arguments: Any, path: Path) -> Any:
+    """The registered dataclass called `name`, made with these arguments."""
+    if not isinstance(name, str) or name not in registry:
+        raise CheckpointError(f"{path}: {key} {name!r} is unknown; known: {', '.join(registry)}")
+    if not isinstance(arguments, dict):
+        raise CheckpointError(f"{path}: {name}: expected a mapping of keys (found {arguments!r})")
+    allowed = sorted(field.name for field in fields(registry[name]))
+    if unknown := sorted(arguments.keys() - allowed):
+        raise CheckpointError(f"{path}: {name}: unknown keys {unknown}; allowed: {', '.join(allowed)}")
+    try:
+        return registry[name](**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(_prefixed(path, error)) from None
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged or truncated: {error}") from None
+    wanted = model.state_dict()
+    faults = []
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        faults.append(f"missing tensors: {_some(missing)}")
+    if extra := sorted(tensors.keys() - wanted.keys()):
+        faults.append(f"tensors the model does not have: {_some(extra)}")
+    common = sorted(wanted.keys() & tensors.keys())
+    if misshapen := [name for name in common if tensors[name].shape != wanted[name].shape]:
+        faults.append(f"wrong shapes: {_some([_mismatch(name, tensors[name], wanted[name]) for name in misshapen])}")
+    if faults:
+        raise CheckpointError(f"{path}: {'; '.join(faults)}")
+    model.load_state_dict(tensors)
+
+
+def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:
+    return f"{name} {list(found.shape)} instead of {list(wanted.shape)}"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _name_of(registry: dict[str, type[Any]], value: object) -> str:
+    return next(name for name, kind in registry.items() if type(value) is kind)
+
+
+def _prefixed(path: Path, error: Exception) -> str:
+    message = str(error)
+    return message if message.startswith(str(path)) else f"{path}: {message}"
