@@ -29,6 +29,7 @@ from vga_bringup.graph import Graph, GraphError, NodeSpec, Value
 from vga_bringup.shared_memory import remove_leftovers
 
 GRACE = 10.0  # s a node has to end by itself
+HELPERS_GRACE = 2.0  # s the processes that it started have, once it has ended
 
 
 class Runner:
@@ -108,9 +109,15 @@ class Runner:
             self._bury(name)
 
     def _bury(self, name: str) -> None:
-        """Ends what is left of a node, helpers it started included."""
+        """Ends what is left of a node: itself if need be, and helpers it started, which may tidy up first."""
         process = self._processes.pop(name)
         with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + HELPERS_GRACE
+            while time.monotonic() < deadline:
+                process.poll()
+                os.killpg(process.pid, 0)
+                time.sleep(0.02)
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         self._readers.pop(name).join(timeout=1.0)

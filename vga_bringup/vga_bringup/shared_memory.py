@@ -1,4 +1,4 @@
-"""Removes shared memory that Fast DDS participants left behind when they were killed."""
+"""Removes shared memory that killed processes left behind: Fast DDS participants and the simulated cell."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import os
 import time
 from pathlib import Path
 
+from vga_bringup.sim.shared import PREFIX as SIMULATION
+
 MEMORY = Path("/dev/shm")
 SETTLING = 1.0  # s that a new participant may take from creating a file to locking it
 
 
 def remove_leftovers(memory: Path = MEMORY) -> list[str]:
-    """Removes every Fast DDS segment and port that nobody uses any more; returns their names.
+    """Removes every segment and port that nobody uses any more; returns their names.
 
-    The owner of `fastrtps_X` holds a lock on `fastrtps_X_el` (`_sl` when shared) for as long as it lives, so a free
-    lock means a dead owner; a file that a process still has mapped is left to it nevertheless.
+    The owner of Fast DDS's `fastrtps_X` holds a lock on `fastrtps_X_el` (`_sl` when shared) for as long as it lives,
+    so a free lock means a dead owner. A file that a process still has mapped is left to it in any case.
     """
     mapped = _mapped_names(memory)
     removed = []
-    for file in memory.glob("fastrtps_*"):
+    for file in [*memory.glob("fastrtps_*"), *memory.glob(f"{SIMULATION}-*")]:
         if file.name.endswith(("_el", "_sl")) or file.name in mapped or _is_new(file):
             continue
         locks = [file.with_name(file.name + suffix) for suffix in ("_el", "_sl")]
