@@ -25,22 +25,22 @@ help: ## This list
 setup: ## System packages, .venv, ROS workspace; done steps are skipped
 	@env/setup.sh $(PURPOSES)
 
-demo: .ready ## The whole stack in simulation; leaves out/demo/{report.json,summary.png,demo.mp4}
+demo: .complete ## The whole stack in simulation; leaves out/demo/{report.json,summary.png,demo.mp4}
 	@$(RUN) vga demo --duration $(DURATION) $(ARGS)
 
-sim: .ready ## The simulated cell with every node, until Ctrl-C
+sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)
 
-test: .ready lint ## Checks and tests
+test: .complete lint ## Checks and tests
 	@$(RUN) pytest $(ARGS)
 
-lint: .ready ## ruff and mypy
+lint: .complete ## ruff and mypy
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy
 
-format: .ready ## Formats the code and applies the safe fixes
+format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
 
-bench: .ready ## Timings of this machine
+bench: .complete ## Timings of this machine
 	@$(RUN) vga bench $(ARGS)
 
 env: .ready ## Prints this environment: eval "$(make -s env)"
@@ -52,6 +52,9 @@ lock: ## Resolves env/requirements/*.in to exact versions; UPGRADE=1 for newer o
 clean: ## Removes what setup and demo made, except .venv
 	@rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache
 
-.PHONY: .ready
+# .ready: what this machine was set up for. .complete: everything that the simulation and the tests need.
+.PHONY: .ready .complete
 .ready:
 	@env/setup.sh --quiet
+.complete:
+	@env/setup.sh --quiet robot runtime sim dev
