@@ -176,9 +176,7 @@ class Executor:
         start = self._strategy.start(Arrival(now, t_obs, state.plan_at(now), state.rest_at))
         due = [anchor + (k + 1) * self._dt for k in range(chunk.horizon)]
         if due[-1] <= start:
-            raise ChunkRefusedError(
-                "stamp_stale", f"all steps past: the last was due {start - due[-1]:.3f} s too early"
-            )
+            raise ChunkRefusedError("stamp_stale", f"could take over only {start - due[-1]:.3f} s past its last step")
 
         q, dq = state.path.at(anchor)
         curve = spline(anchor, self._dt, np.vstack((q, chunk.joints)), dq, self._ease)
