@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import torch
+from vga_policy.model.action_head import ActionHeadConfig
 from vga_policy.model.aggregator import AggregatorConfig
 from vga_policy.model.camera_head import CameraHeadConfig
 from vga_policy.model.depth_head import DepthHeadConfig
 from vga_policy.model.dinov2 import DinoV2Config
+from vga_policy.model.vga import VGAConfig
 from vga_policy.model.vggt import VGGTConfig
 
 TINY_VGGT = VGGTConfig(
@@ -39,3 +41,24 @@ def seeded_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 def seeded_images(*shape: int) -> torch.Tensor:
     """Images [B, S, 3, H, W] in [0, 1]."""
     return torch.from_numpy(np.random.default_rng(len(shape)).random(shape, dtype=np.float32))
+
+
+TINY_VGA = VGAConfig(
+    image_size=42,
+    backbone=AggregatorConfig(width=32, depth=4, heads=2, vision=DinoV2Config(width=32, depth=1, heads=2, grid=3)),
+    language_width=12,
+    language_projector=(24, 24),
+    action_head=ActionHeadConfig(layers=2, heads=2),
+    camera_head=CameraHeadConfig(depth=1, heads=2),
+    depth_head=DepthHeadConfig(channels=(4, 8, 8, 8), features=8, last=4),
+)
+
+
+def seeded_inputs(batch: int = 2, views: int = 2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images, language and proprioception for TINY_VGA."""
+    side = TINY_VGA.image_size
+    return (
+        seeded_images(batch, views, 3, side, side),
+        seeded_tensor("language", (batch, TINY_VGA.language_width)),
+        seeded_tensor("proprioception", (batch, 8)),
+    )

@@ -44,14 +44,14 @@ class Features:
 
     frame: tuple[Tensor, ...]
     whole: tuple[Tensor, ...]
-    views: int
-    tokens_per_view: int
+    groups: tuple[Group, ...]
     specials: int
 
     def of_views(self, layer: int) -> Tensor:
         """Both outputs of a layer for the views' tokens, [B, S, P, 2C]: what VGGT's heads read."""
-        both = torch.cat([self.frame[layer], self.whole[layer]], dim=-1)
-        return both[:, : self.views * self.tokens_per_view].unflatten(1, (self.views, self.tokens_per_view))
+        views = self.groups[0]
+        both = torch.cat([self.frame[layer][:, views.tokens], self.whole[layer][:, views.tokens]], dim=-1)
+        return both.unflatten(1, (views.runs, views.length))
 
     def camera_tokens(self) -> Tensor:
         """The last layer's camera tokens, [B, S, 2C]."""
@@ -60,6 +60,11 @@ class Features:
     def patch_tokens(self, layer: int) -> Tensor:
         """A layer's patch tokens, [B, S, K, 2C]."""
         return self.of_views(layer)[:, :, self.specials :]
+
+    def split_last_group(self, layer: int) -> tuple[Tensor, Tensor]:
+        """A layer's final tokens: all groups but the last, [B, n, C], and the last, [B, m, C]."""
+        start = self.groups[-1].start
+        return self.whole[layer][:, :start], self.whole[layer][:, start:]
 
 
 class Aggregator(nn.Module):
@@ -87,9 +92,12 @@ class Aggregator(nn.Module):
 
         One patch grid serves all views: they share H and W.
         """
-        views = self.embed_views(images)
+        return self.alternate(self.embed_views(images), others, (images.shape[-2], images.shape[-1]))
+
+    def alternate(self, views: Tensor, others: Sequence[Tensor], size: tuple[int, int]) -> Features:
+        """The alternating blocks over view tokens [B, S, P, C] of images of `size` (H, W) and the other groups."""
         groups = self._groups(views, others)
-        rope = self._rope(images, sum(other.shape[1] for other in others))
+        rope = self._rope(views, sum(other.shape[1] for other in others), size)
         x = torch.cat([views.flatten(1, 2), *others], dim=1)
         frame, whole = [], []
         for frame_block, global_block in zip(self.frame_blocks, self.global_blocks, strict=True):
@@ -97,7 +105,7 @@ class Aggregator(nn.Module):
             frame.append(x)
             x = global_block(x, rope)
             whole.append(x)
-        return Features(tuple(frame), tuple(whole), views.shape[1], views.shape[2], self.specials)
+        return Features(tuple(frame), tuple(whole), groups, self.specials)
 
     @property
     def specials(self) -> int:
@@ -112,15 +120,15 @@ class Aggregator(nn.Module):
         return torch.cat([torch.cat([first, rest], dim=1).expand(len(images), -1, -1, -1), patches], dim=2)
 
     @staticmethod
-    def _groups(views: Tensor, others: Sequence[Tensor]) -> list[Group]:
+    def _groups(views: Tensor, others: Sequence[Tensor]) -> tuple[Group, ...]:
         groups = [Group(0, views.shape[1], views.shape[2])]
         for other in others:
             groups.append(Group(groups[-1].tokens.stop, 1, other.shape[1]))
-        return groups
+        return tuple(groups)
 
-    def _rope(self, images: Tensor, others: int) -> Rope:
+    def _rope(self, views: Tensor, others: int, size: tuple[int, int]) -> Rope:
         """Patches sit at their place in the image, counted from 1; every other token at (0, 0)."""
-        patches = patch_positions(images.shape[-2] // PATCH, images.shape[-1] // PATCH, images.device)
+        patches = patch_positions(size[0] // PATCH, size[1] // PATCH, views.device)
         view = torch.cat([patches.new_zeros(self.specials, 2), patches])
-        positions = torch.cat([view.repeat(images.shape[1], 1), patches.new_zeros(others, 2)])
+        positions = torch.cat([view.repeat(views.shape[1], 1), patches.new_zeros(others, 2)])
         return rope_table(positions, self.config.width // self.config.heads)
