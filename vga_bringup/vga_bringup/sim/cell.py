@@ -9,14 +9,12 @@ Physics and drawing run in child processes. This one watches over them and publi
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-import time
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -26,7 +24,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_bringup.sim import meshes
 from vga_bringup.sim.frames import FrameReader
 from vga_bringup.sim.process import Children
-from vga_bringup.sim.state import Snapshot, StateReader
+from vga_bringup.sim.state import Snapshot, StateReader, find_state
 from vga_bringup.sim.views import VIEWS
 
 PHYSICS = "vga_bringup.sim.physics"
@@ -34,8 +32,8 @@ RENDERER = "vga_bringup.sim.renderer"
 CAPTURE_DELAY = 0.04  # s
 SLOW = 0.95  # real-time factor below which the cell is reported as slow
 
-# Mesa's software renderer then draws in the renderer's own thread: less work in all, and none for the other processes.
-RENDERER_ENVIRONMENT = {"MUJOCO_GL": os.environ.get("MUJOCO_GL", "egl"), "LP_NUM_THREADS": "0"}
+# Mesa's software renderer then draws in the thread that asks: less work in all, and one processor left alone.
+RENDERER_ENVIRONMENT = {"LP_NUM_THREADS": "0"}
 
 
 class CellFailed(Exception):  # noqa: N818 - named for what happened
@@ -43,7 +41,7 @@ class CellFailed(Exception):  # noqa: N818 - named for what happened
 
 
 class SimCell(Node):
-    """Starts the parts of the simulated cell one after the other and reports how they do.
+    """Starts the parts of the simulated cell and reports how they do.
 
     Raises ContractError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
     when a part ends by itself.
@@ -51,55 +49,50 @@ class SimCell(Node):
 
     def __init__(self) -> None:
         super().__init__("sim_cell")
-        read_only = ParameterDescriptor(read_only=True)
-        self._path = str(self.declare_parameter("cell", "", read_only).value)
-        self._capture_delay = float(self.declare_parameter("capture_delay", CAPTURE_DELAY, read_only).value or 0.0)
+        path = ParameterDescriptor(read_only=True)
+        seconds = [FloatingPointRange(from_value=0.0, to_value=1.0)]
+        delay = ParameterDescriptor(read_only=True, floating_point_range=seconds)
+        self._path = str(self.declare_parameter("cell", "", path).value)
+        self._capture_delay = float(self.declare_parameter("capture_delay", CAPTURE_DELAY, delay).value or 0.0)
         self._cell = _load(self._path)
         meshes.light_meshes()
         self._children = Children()
-        self._started = time.time()
+        self._physics, self._renderer = self._start()
         self._state: StateReader | None = None
         self._frames: list[FrameReader] = []
         self._last: Snapshot | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._diagnose)
-        self._watch_timer = self.create_timer(0.1, self._watch)
-        self._children.start(PHYSICS, "--cell", self._path)
+        self.create_timer(0.1, self._watch)
 
     def close(self) -> None:
         """Ends the parts of the cell."""
         self._children.stop()
 
+    def _start(self) -> tuple[int, int]:
+        """Starts the parts of the cell; process ids of physics and renderer."""
+        physics = self._children.start(PHYSICS, "--cell", self._path)
+        arguments = ("--cell", self._path, "--physics", str(physics), "--capture-delay", f"{self._capture_delay:g}")
+        return physics, self._children.start(RENDERER, *arguments, environment=RENDERER_ENVIRONMENT)
+
     def _watch(self) -> None:
         if failure := self._children.ended():
             raise CellFailed(failure)
         if self._state is None:
-            self._await_physics()
+            self._state = find_state(self._cell.arm.ip, self._physics)
         elif not self._frames:
-            self._await_frames()
+            self._frames = self._find_frames()
+            if self._frames:
+                names = ", ".join(camera.name for camera in self._cell.cameras)
+                self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
 
-    def _await_physics(self) -> None:
-        try:
-            state = StateReader(self._cell.arm.ip)
-        except FileNotFoundError:
-            return
-        if state.read().wall_time < self._started:  # left over by a cell that was killed
-            return
-        self._state = state
-        delay = f"{self._capture_delay:g}"
-        self._children.start(RENDERER, "--cell", self._path, "--capture-delay", delay, environment=RENDERER_ENVIRONMENT)
-
-    def _await_frames(self) -> None:
+    def _find_frames(self) -> list[FrameReader]:
+        """The rings of all cameras; none before every one has a frame."""
         try:
             frames = [FrameReader(self._cell.arm.ip, camera) for camera in self._cell.cameras]
         except (FileNotFoundError, ValueError):  # not there yet, or left over with another profile
-            return
-        newest = [ring.read(ring.written - 1) for ring in frames if ring.written]
-        if len(newest) < len(frames) or any(frame is None or frame.captured < self._started for frame in newest):
-            return
-        self._frames = frames
-        names = ", ".join(camera.name for camera in self._cell.cameras)
-        self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
+            return []
+        return frames if all(ring.writer == self._renderer and ring.written for ring in frames) else []
 
     def _diagnose(self) -> None:
         level, message, values = DiagnosticStatus.WARN, "starting", {}

@@ -6,6 +6,7 @@ renderer has come round to it meanwhile. Neither waits for the other.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,11 @@ class FrameRing:
         self._ring = np.ndarray((), layout, segment.buffer)
 
     @property
+    def writer(self) -> int:
+        """Id of the process that draws the frames, or did when it was killed."""
+        return int(self._ring["writer"])
+
+    @property
     def written(self) -> int:
         """Number of frames written so far; the newest is `written` - 1."""
         return int(self._ring["written"])
@@ -69,6 +75,7 @@ class FrameWriter(FrameRing):
 
     def __init__(self, address: str, camera: Camera) -> None:
         super().__init__(Segment.create(segment_path(address, camera.name), _layout(camera).itemsize), camera)
+        self._ring["writer"] = os.getpid()
 
     @property
     def color(self) -> NDArray[np.uint8]:
@@ -118,4 +125,4 @@ def _layout(camera: Camera) -> np.dtype:
     slot: list[Any] = [("captured", "f8"), ("sim_time", "f8"), ("due", "f8"), ("color", "u1", (height, width, 3))]
     if camera.depth:
         slot.append(("depth", "<u2", (height, width)))
-    return np.dtype([("written", "u8"), ("late", "u8"), ("slots", slot, (SLOTS,))])
+    return np.dtype([("writer", "u8"), ("written", "u8"), ("late", "u8"), ("slots", slot, (SLOTS,))])

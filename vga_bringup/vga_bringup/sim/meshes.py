@@ -21,7 +21,7 @@ FEWEST_FACES = 200  # … but never fewer than this
 WELD = 0.001  # m; the meshes are torn into shells, whose borders a decimation keeps unless they are welded first
 RECIPE = 1  # raise when the recipe changes, so that old caches are not used
 
-_ASSETS = Path(franky_sim.__file__).parent / "assets"
+ASSETS = Path(franky_sim.__file__).parent / "assets"
 
 
 def cache_directory() -> Path:
@@ -43,8 +43,8 @@ def derive(directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
     try:
-        for mesh in ET.parse(_ASSETS / "fr3.xml").iter("mesh"):
-            _lighten(_ASSETS / "meshes" / mesh.attrib["file"], work)
+        for mesh in ET.parse(ASSETS / "fr3.xml").iter("mesh"):
+            _lighten(ASSETS / "meshes" / mesh.attrib["file"], work)
         try:
             work.rename(directory)
         except OSError:

@@ -22,13 +22,13 @@ class Children:
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        """Starts a module with command line arguments and additional environment variables."""
+    def start(self, module: str, *arguments: str, environment: Mapping[str, str] | None = None) -> int:
+        """Starts a module with command line arguments and additional environment variables; returns its process id."""
         command = [sys.executable, "-m", module, *arguments, "--parent", str(os.getpid())]
         # In a session of its own: Ctrl-C is for the parent alone, and `claim_processor` then is about this child alone.
-        self._running[module] = subprocess.Popen(
-            command, env={**os.environ, **(environment or {})}, start_new_session=True
-        )
+        child = subprocess.Popen(command, env={**os.environ, **(environment or {})}, start_new_session=True)
+        self._running[module] = child
+        return child.pid
 
     def ended(self) -> str:
         """Names a child that ended by itself, with its exit code; empty while all run."""

@@ -17,7 +17,7 @@ from vga_bringup.sim.frames import FrameWriter
 from vga_bringup.sim.pacing import Pacer
 from vga_bringup.sim.process import Termination
 from vga_bringup.sim.simulator import compile_model
-from vga_bringup.sim.state import Snapshot, StateReader
+from vga_bringup.sim.state import Snapshot, find_state
 
 DEPTH_RANGE = 9.9  # m; beyond it a camera reports no depth
 COLLISION_GROUP = 3  # geometry that is felt but not seen
@@ -78,16 +78,20 @@ class CellRenderer:
             renderer.close()
 
 
-def render(cell: Cell, capture_delay: float, termination: Termination) -> None:
+def render(cell: Cell, physics: int, capture_delay: float, termination: Termination) -> None:
     """Draws every camera of the cell at its rate until terminated. Cameras due together show the same instant.
 
+    physics: id of the process that computes the state; drawing starts when it publishes its first.
     capture_delay: seconds from the instant drawn to the delivery of its frame.
     """
     fastest = max(camera.color.fps for camera in cell.cameras)
     with ExitStack() as stack:
         renderer = stack.enter_context(closing(CellRenderer(cell.cameras)))
+        while (state := find_state(cell.arm.ip, physics)) is None:
+            if termination:
+                return
+            time.sleep(0.05)
         rings = [stack.enter_context(closing(FrameWriter(cell.arm.ip, camera))) for camera in cell.cameras]
-        state = StateReader(cell.arm.ip)
         pacer = Pacer(1 / fastest, give_up=1 / fastest)
         turn = 0
         while not termination:
@@ -111,10 +115,12 @@ def main() -> None:
     """Entry point of the process; started by `sim_cell`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", required=True, help="path of the cell file")
+    parser.add_argument("--physics", type=int, required=True, help="process that computes the state")
     parser.add_argument("--capture-delay", type=float, required=True, help="seconds from capture to delivery")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="process whose end ends this one")
     arguments = parser.parse_args()
-    render(load_cell(arguments.cell), arguments.capture_delay, Termination(arguments.parent))
+    termination = Termination(arguments.parent)
+    render(load_cell(arguments.cell), arguments.physics, arguments.capture_delay, termination)
 
 
 if __name__ == "__main__":

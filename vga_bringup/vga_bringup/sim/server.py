@@ -26,8 +26,9 @@ from vga_bringup.sim.simulator import DEFAULT_HAND_FORCE, MAX_HAND_SPEED, CellRo
 ROBOT_PORT = 1337
 GRIPPER_PORT = 1338
 
-STILL = 2e-6  # m a step of 1 ms: fingers slower than this stand
-STILL_STEPS = 100  # fingers that stand for so many steps have arrived
+HAND_EVERY = 10  # steps of 1 ms between two turns of the hand's server: its state needs no 1000 Hz
+STILL = 2e-5  # m a turn: fingers slower than this stand
+STILL_TURNS = 10  # fingers that stand for so many turns have arrived
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class CellGripperServer(_TolerantServer, FrankaGripperServer):
         width, before = self._robot.hand_width, self._prev_width
         self._prev_width = width
         self._settling_steps = self._settling_steps + 1 if abs(width - before) < STILL else 0
-        if self._settling_steps < STILL_STEPS:
+        if self._settling_steps < STILL_TURNS:
             return
         if self._motion_state is _MotionState.HOMING:  # opened as far as it goes; now back to where it was
             self._max_width = width
@@ -145,6 +146,7 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
 
     def __init__(self, robot: CellRobot, address: str) -> None:
         FrankaRobotServer.__init__(self, robot, [address])
+        self._turn = 0
         self._gripper = CellGripperServer(robot, address)
 
     @property
@@ -155,12 +157,15 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
     def process_commands(self) -> None:
         """Takes what the clients sent since the last step."""
         super().process_commands()
-        self._gripper.process_commands()
+        self._turn = (self._turn + 1) % HAND_EVERY
+        if self._turn == 0:
+            self._gripper.process_commands()
 
     def send_state(self) -> None:
         """Sends the clients the state after a step."""
         super().send_state()
-        self._gripper.send_state()
+        if self._turn == 0:
+            self._gripper.send_state()
 
     def cleanup(self) -> None:
         """Stops listening."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import NamedTuple
 
@@ -20,11 +21,11 @@ PUBLIC_STATE = int(
     | mujoco.mjtState.mjSTATE_USERDATA
 )
 
-_SEQUENCE, _WALL_TIME, _STATE = 0, 1, 2
+SLOTS = 4
 
 
 class Snapshot(NamedTuple):
-    """One instant. sim_time, wall_time (system clock) in s; state: MuJoCo's PUBLIC_STATE vector."""
+    """One instant. wall_time: system time of its publication, s. state: MuJoCo's PUBLIC_STATE vector."""
 
     wall_time: float
     state: NDArray[np.float64]
@@ -43,19 +44,21 @@ class Snapshot(NamedTuple):
 
 
 class StateWriter:
-    """Publishes the state of one simulated cell. A sequence lock: odd while a write is under way."""
+    """Publishes the state of one simulated cell: fills slots in turn, and then raises `written`."""
 
     def __init__(self, address: str, model: mujoco.MjModel) -> None:
-        size = mujoco.mj_stateSize(model, PUBLIC_STATE)
-        self._segment = Segment.create(segment_path(address, "state"), 8 * (_STATE + size))
-        self._values = np.frombuffer(self._segment.buffer, np.float64)
+        layout = _layout(mujoco.mj_stateSize(model, PUBLIC_STATE))
+        self._segment = Segment.create(segment_path(address, "state"), layout.itemsize)
+        ring = np.ndarray((), layout, self._segment.buffer)
+        ring["writer"] = os.getpid()
+        self._written, self._wall_times, self._states = ring["written"], ring["wall_time"], ring["state"]
 
     def write(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Publishes the state as of now."""
-        self._values[_SEQUENCE] += 1
-        self._values[_WALL_TIME] = time.time()
-        mujoco.mj_getState(model, data, self._values[_STATE:], PUBLIC_STATE)
-        self._values[_SEQUENCE] += 1
+        slot = int(self._written) % SLOTS
+        self._wall_times[slot] = time.time()
+        mujoco.mj_getState(model, data, self._states[slot], PUBLIC_STATE)
+        self._written += 1
 
     def close(self) -> None:
         """Withdraws the state."""
@@ -63,11 +66,17 @@ class StateWriter:
 
 
 class StateReader:
-    """Reads the state of a simulated cell. Raises FileNotFoundError while none is published."""
+    """Reads the state of a simulated cell. Raises FileNotFoundError while none is published.
+
+    writer: id of the process that publishes it, or did when it was killed.
+    """
 
     def __init__(self, address: str) -> None:
         self._segment = Segment.attach(segment_path(address, "state"))
-        self._values = np.frombuffer(self._segment.buffer, np.float64)
+        size = len(self._segment.buffer) // (8 * SLOTS) - 1
+        ring = np.ndarray((), _layout(size), self._segment.buffer)
+        self.writer = int(ring["writer"])
+        self._written, self._wall_times, self._states = ring["written"], ring["wall_time"], ring["state"]
 
     @property
     def withdrawn(self) -> bool:
@@ -75,10 +84,27 @@ class StateReader:
         return self._segment.replaced
 
     def read(self) -> Snapshot:
-        """The newest state."""
+        """The newest state; all zero before the first one."""
         while True:
-            before = self._values[_SEQUENCE]
-            copy = self._values.copy()
-            if before % 2 == 0 and self._values[_SEQUENCE] == before:
-                return Snapshot(float(copy[_WALL_TIME]), copy[_STATE:])
-            time.sleep(0)
+            newest = max(int(self._written) - 1, 0)
+            snapshot = Snapshot(float(self._wall_times[newest % SLOTS]), self._states[newest % SLOTS].copy())
+            if int(self._written) < newest + SLOTS:  # else the writer has come round to this slot meanwhile
+                return snapshot
+
+
+def find_state(address: str, writer: int) -> StateReader | None:
+    """A reader of the state that process `writer` publishes; None before it has published any.
+
+    What a killed cell left behind, or one still running at this address, is not taken for it.
+    """
+    try:
+        reader = StateReader(address)
+    except FileNotFoundError:
+        return None
+    return reader if reader.writer == writer and reader.read().wall_time > 0 else None
+
+
+def _layout(size: int) -> np.dtype:
+    return np.dtype(
+        [("writer", "u8"), ("written", "u8"), ("wall_time", "f8", (SLOTS,)), ("state", "f8", (SLOTS, size))]
+    )
