@@ -272,7 +272,7 @@ torch_build=${TORCH:-$(grep -qs ^cuda "$marks/torch" || has_gpu && echo cuda || 
 retry="Is the network up, and 8 GB of disk free? Then run it again: it goes on where it stopped."
 [[ $(version_of "$venv/bin/python") == "$python_version" ]] || rm -f "$marks/venv"
 step venv "$root $ros $python_version" "virtual environment, Python $python_version" \
-    "Try another interpreter: PYTHON=python3.12 make setup" make_venv
+    "Is the network up? To try another interpreter: PYTHON=python3.12 make setup" make_venv
 
 if has runtime || has train; then
     step torch "$torch_build $(grep '^torch==' "$lock")" "PyTorch, $torch_build build" \
