@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from vga_policy.contract.cell import Execution, Strategy
 
-from vga_bringup.robot.trajectory import Curve
+from vga_bringup.robot.trajectory import Curve, merged
 
 
 class ChunkRefusedError(Exception):
@@ -85,8 +85,7 @@ class TemporalEnsemble(Receding):
 
     def pieces(self, live: list[Plan], start: float) -> list[tuple[float, Curve]]:
         """One mean for each set of members, which changes whenever the oldest chunk ends."""
-        knots = np.unique(np.concatenate([(start,), *(plan.curve.starts for plan in live), [p.end for p in live]]))
-        knots = knots[knots >= start]
+        knots = merged(start, (t for plan in live for t in (*plan.curve.starts.tolist(), plan.end)))
         members = np.stack([plan.curve.expanded(knots) for plan in live])
         pieces = []
         for oldest, plan in enumerate(live):

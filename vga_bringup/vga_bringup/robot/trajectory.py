@@ -6,6 +6,7 @@ Times are seconds, joints are radians. Curves are immutable.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,9 +67,14 @@ class Curve:
 
     def __add__(self, other: Curve) -> Curve:
         """The sum of both, beginning where the later one does."""
-        begin = max(self.starts[0], other.starts[0])
-        starts = np.unique(np.concatenate((self.starts, other.starts)).clip(begin))
+        starts = merged(max(self._starts[0], other._starts[0]), (*self._starts, *other._starts))
         return Curve(starts, self.expanded(starts) + other.expanded(starts))
+
+
+def merged(begin: float, times: Iterable[float]) -> Array:
+    """`begin` and the later ones of `times`, ascending, each once."""
+    # Not np.unique: its first call imports numpy.ma, which would hold up the control thread for 10 ms and more.
+    return np.array(sorted({begin, *(t for t in times if t > begin)}))
 
 
 def rest(t: float, q: Array) -> Curve:
