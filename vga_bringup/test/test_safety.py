@@ -150,6 +150,14 @@ def test_chunks_out_of_order_are_refused_for_their_sequence():
     assert safety.admit(executor, request(sequence=4, t_obs=1.0), later).accepted
 
 
+@pytest.mark.parametrize("fault", [name for name, (*_, reason, _) in FAULTS.items() if reason not in HERE_ONLY])
+def test_a_faulty_copy_of_a_chunk_already_taken_is_refused_for_its_fault(fault):
+    bad, context, reason, _ = FAULTS[fault]
+    executor, safety = start()
+    assert safety.admit(executor, request(), POLICY).accepted
+    assert safety.admit(executor, replace(bad, sequence=1), context).reason == reason
+
+
 def test_a_chunk_with_every_step_past_is_stale():
     executor, safety = start()
     assert safety.admit(executor, request(ramp(0.3 * joint[0])), POLICY).accepted

@@ -150,6 +150,7 @@ class Executor:
 
     def offer(self, now: float, chunk: ActionChunk, t_obs: float, sequence: int) -> Admission:
         """Executes a chunk observed at `t_obs`, without any safety check. Raises ChunkRefusedError."""
+        self.check_order(t_obs, sequence)
         proposal = self.propose(now, chunk, t_obs, sequence)
         self.accept(proposal)
         return proposal.admission
@@ -163,8 +164,6 @@ class Executor:
     def propose(self, now: float, chunk: ActionChunk, t_obs: float, sequence: int) -> Proposal:
         """What would be executed if this chunk were accepted now. Changes nothing. Raises ChunkRefusedError."""
         state = self._state
-        if message := self.out_of_order(t_obs, sequence):
-            raise ChunkRefusedError("sequence", message)
         if chunk.horizon != self._horizon:
             raise ChunkRefusedError("length", f"{chunk.horizon} steps instead of {self._horizon}")
         now = max(now, t_obs)  # t_obs lies ahead by the clock error between hosts, if at all
@@ -196,14 +195,14 @@ class Executor:
         admission = Admission(anchor, start, steps_dropped=bisect_left(due, start))
         return Proposal(admission, plan, offsets[0], before=state, after=after)
 
-    def out_of_order(self, t_obs: float, sequence: int) -> str:
-        """Why a chunk with these numbers is not newer than the newest one taken; empty when it is."""
+    def check_order(self, t_obs: float, sequence: int) -> None:
+        """Raises ChunkRefusedError for a chunk that is not newer than the newest one taken."""
         newest_t_obs, newest_sequence = self._state.newest
         if sequence <= newest_sequence:
-            return f"sequence {sequence} after {newest_sequence} was taken"
+            raise ChunkRefusedError("sequence", f"sequence {sequence} after {newest_sequence} was taken")
         if t_obs < newest_t_obs:
-            return f"observed {newest_t_obs - t_obs:.3f} s before sequence {newest_sequence}, which was taken"
-        return ""
+            message = f"observed {newest_t_obs - t_obs:.3f} s before sequence {newest_sequence}, which was taken"
+            raise ChunkRefusedError("sequence", message)
 
     def _join(self, path: Curve, pieces: list[tuple[float, Curve]]) -> tuple[Curve, list[Curve]]:
         """`path` going over into each curve at its time, and the offsets that fade out after each switch."""

@@ -99,13 +99,15 @@ class SafetyFilter:
     def admit(self, executor: Executor, request: ChunkRequest, context: Context) -> Verdict:
         """Checks a chunk and, if nothing is wrong with it, hands it to the executor. Never raises on bad input."""
         try:
-            self._check_origin(request, context, executor)
+            self._check_origin(request, context)
             chunk = self._read(request)
             self._check_age(request, context)
             self._check_steps(chunk)
             proposal = executor.propose(context.now, chunk, request.t_obs, request.sequence)
             self._check_jump(chunk, proposal)
             self._check_motion(proposal)
+            # Last, so that a faulty chunk is counted under its fault whatever number it carries.
+            executor.check_order(request.t_obs, request.sequence)
         except ChunkRefusedError as refusal:
             return Verdict(refusal.reason, str(refusal))
         executor.accept(proposal)
@@ -120,14 +122,12 @@ class SafetyFilter:
             and (np.abs(dq) <= self._velocity + TICK_VELOCITY_TOLERANCE).all()
         )
 
-    def _check_origin(self, request: ChunkRequest, context: Context, executor: Executor) -> None:
+    def _check_origin(self, request: ChunkRequest, context: Context) -> None:
         if context.mode != "POLICY":
             raise ChunkRefusedError("mode", f"the driver is in {context.mode}; chunks are executed in POLICY only")
         if context.goal is None or bytes(request.goal) != bytes(context.goal):
             live = "no goal is live" if context.goal is None else f"the live goal is {bytes(context.goal).hex()}"
             raise ChunkRefusedError("goal", f"goal {bytes(request.goal).hex()} is not live: {live}")
-        if message := executor.out_of_order(request.t_obs, request.sequence):
-            raise ChunkRefusedError("sequence", message)
 
     def _read(self, request: ChunkRequest) -> ActionChunk:
         """The request as arrays, once its shape, time axis and numbers are sound."""
