@@ -19,5 +19,10 @@ setup(
             "vga = vga_policy.cli:main",
             "policy_node = vga_policy.nodes.policy_node:main",
         ],
+        "vga.commands": [
+            "model = vga_policy.model.commands:model_command",
+            "bench = vga_policy.model.commands:bench_command",
+            "geometry = vga_policy.model.commands:geometry_command",
+        ],
     },
 )

@@ -123,10 +123,10 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
         self.attn = SelfAttention(width, heads, qk_norm=qk_norm)
-        self.ls1 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.ls1: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
         self.norm2 = nn.LayerNorm(width, eps=eps)
         self.mlp = Mlp(width, 4 * width if hidden is None else hidden)
-        self.ls2 = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
+        self.ls2: nn.Module = nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
     def forward(self, x: Tensor, rope: Rope | None = None, groups: Sequence[Group] | None = None) -> Tensor:
         """x [B, N, C] → [B, N, C]; `groups` as in SelfAttention."""

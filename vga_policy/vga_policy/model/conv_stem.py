@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vga_policy.model.patches import IMAGENET_MEAN, IMAGENET_STD, PATCH, grid_positions, standardise
+from vga_policy.model.patches import IMAGENET_MEAN, IMAGENET_STD, PATCH, GridEncoder, grid_positions, standardise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ConvStemConfig:
         return ConvStem(self, width)
 
 
-class ConvStem(nn.Module):
+class ConvStem(GridEncoder):
     """Two convolutions at half resolution, then one per patch: early convolutions make small transformers trainable."""
 
     def __init__(self, config: ConvStemConfig, width: int) -> None:

@@ -19,6 +19,7 @@ from vga_policy.model.patches import (
     IMAGENET_STD,
     PATCH,
     Colour,
+    GridEncoder,
     PatchProjection,
     grid_positions,
     standardise,
@@ -83,12 +84,13 @@ class AttentionPool(nn.Module):
         self.mlp = Mlp(width, hidden)
 
 
-class TimmVit(nn.Module):
+class TimmVit(GridEncoder):
     """Patch features of the second-to-last block, without the final norm (as Prismatic and VLA-Adapter take them)."""
 
     def __init__(self, config: TimmVitConfig) -> None:
         super().__init__()
         self.config = config
+        self.grid = config.grid
         width = config.width
         self.patch_embed = PatchProjection(width)
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, width))
@@ -108,7 +110,7 @@ class TimmVit(nn.Module):
         """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
         config = self.config
         x = self.patch_embed(standardise(images, config.mean, config.std))
-        x = x + grid_positions(self.pos_embed, config.grid, images.shape[-2] // PATCH, images.shape[-1] // PATCH)
+        x = x + grid_positions(self.pos_embed, self.grid, images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         if config.prefix_tokens:
             prefix = torch.cat([self.cls_token, self.reg_token], dim=1)
             x = torch.cat([prefix.expand(len(x), -1, -1), x], dim=1)

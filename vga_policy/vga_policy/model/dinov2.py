@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from vga_policy.model.attention import Block
-from vga_policy.model.patches import IMAGENET_MEAN, IMAGENET_STD, PATCH, PatchProjection, grid_positions, standardise
+from vga_policy.model.patches import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    PATCH,
+    GridEncoder,
+    PatchProjection,
+    grid_positions,
+    standardise,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,7 @@ class DinoV2Config:
         return DinoV2(self)
 
 
-class DinoV2(nn.Module):
+class DinoV2(GridEncoder):
     """Patch tokens of DINOv2's last block, after its final norm."""
 
     def __init__(self, config: DinoV2Config) -> None:

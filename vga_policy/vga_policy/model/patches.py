@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +28,20 @@ def grid_positions(learned: Tensor, side: int, rows: int, columns: int) -> Tenso
     grid = learned.float().unflatten(1, (side, side)).permute(0, 3, 1, 2)
     resized = functional.interpolate(grid, size=(rows, columns), mode="bicubic", antialias=True)
     return resized.flatten(2).transpose(1, 2).to(learned.dtype)
+
+
+class GridEncoder(nn.Module):
+    """A vision encoder whose position embeddings were learned on a square grid, `grid` patches a side."""
+
+    grid: int
+    pos_embed: nn.Parameter
+
+    def fix_grid(self, side: int) -> None:
+        """Resizes the embeddings to side x side patches for good, so that no forward pass has to."""
+        prefix = self.pos_embed.shape[1] - self.grid**2
+        positions = grid_positions(self.pos_embed[:, prefix:], self.grid, side, side)
+        self.pos_embed = nn.Parameter(torch.cat([self.pos_embed[:, :prefix], positions], dim=1).detach())
+        self.grid = side
 
 
 class PatchProjection(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from vga_policy.model.action_head import ActionHeadConfig
 from vga_policy.model.aggregator import AggregatorConfig
@@ -15,12 +16,16 @@ from vga_policy.model.dinov2 import DinoV2Config
 from vga_policy.model.recipe import Recipe
 from vga_policy.model.vga import VGAConfig
 
+TextEncoderName = Literal["qwen_gte", "minilm"]
+"""Encoders of vga_policy.model.language."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A model and how it is trained."""
+    """A model, what encodes its instructions, and how it is trained."""
 
     model: VGAConfig
+    text_encoder: TextEncoderName = "qwen_gte"
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -53,6 +58,7 @@ def small() -> Preset:
             camera_head=CameraHeadConfig(depth=2, heads=12),
             depth_head=DepthHeadConfig(channels=(64, 128, 256, 256), features=128),
         ),
+        text_encoder="minilm",
         recipe=Recipe(initialisation="random", strategy="full"),
     )
 
@@ -70,6 +76,7 @@ def nano() -> Preset:
             camera_head=CameraHeadConfig(depth=1, heads=6),
             depth_head=DepthHeadConfig(channels=(24, 48, 96, 96), features=32, last=16),
         ),
+        text_encoder="minilm",
         recipe=Recipe(initialisation="random", strategy="full"),
     )
 
@@ -89,9 +96,8 @@ def without_pvm(preset: Preset) -> Preset:
 
 def without_joint_training(preset: Preset) -> Preset:
     """VGA w/o joint-training: the 3D heads are not built and actions are the only objective."""
-    return Preset(
-        model=replace(preset.model, camera_head=None, depth_head=None), recipe=replace(preset.recipe, joint=False)
-    )
+    model = replace(preset.model, camera_head=None, depth_head=None)
+    return replace(preset, model=model, recipe=replace(preset.recipe, joint=False))
 
 
 def zeroinit_full(preset: Preset) -> Preset:

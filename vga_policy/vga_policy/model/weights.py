@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from vga_policy.model.aggregator import AggregatorConfig
 from vga_policy.model.camera_head import CameraHeadConfig
@@ -40,7 +40,8 @@ def load_vggt(path: str | Path, config: VGGTConfig | None = None) -> VGGT:
     config = config or infer_config(tensors, file)
     with torch.device("meta"):
         model = config.build()
-    assign(model, tensors, file)
+    check_fit(model.state_dict(), tensors, file)
+    model.load_state_dict(tensors, assign=True)
     return model.float().eval()
 
 
@@ -76,12 +77,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     return dict(found)
 
 
-def assign(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """Makes `tensors` the model's parameters, whatever device it was built on.
-
-    WeightsError lists everything missing, unexpected or of another shape.
-    """
-    wanted = model.state_dict()
+def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """WeightsError that lists every tensor missing, unexpected or of another shape than wanted."""
     faults = [f"missing {name}" for name in wanted if name not in tensors]
     faults += [f"unexpected {name}" for name in tensors if name not in wanted]
     faults += [
@@ -91,7 +88,6 @@ def assign(model: nn.Module, tensors: Mapping[str, Tensor], source: str | Path) 
     ]
     if faults:
         raise WeightsError(f"{source}: {len(faults)} tensors do not fit the model:\n  " + "\n  ".join(faults))
-    model.load_state_dict(tensors, assign=True)
 
 
 def infer_config(tensors: Mapping[str, Tensor], source: str | Path) -> VGGTConfig:

@@ -1,0 +1,233 @@
+"""Starting from public weights, the fast model, text encoders and the commands."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from model_fixtures import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
+from safetensors.torch import save_file
+from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
+from vga_policy.cli import main
+from vga_policy.model import InputError, WeightsError, load_vggt
+from vga_policy.model.commands import ABLATION_NAMES, PRESET_NAMES
+from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
+from vga_policy.model.fast import for_inference
+from vga_policy.model.initialise import initialise_from_timm, initialise_from_vggt
+from vga_policy.model.language import EncoderError, MiniLM, QwenGTE
+from vga_policy.model.lora import make_trainable
+from vga_policy.model.picture import draw_geometry, read_images
+from vga_policy.model.presets import ABLATIONS, PRESETS
+from vga_policy.model.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def vggt(tmp_path_factory):
+    with torch.device("meta"):
+        state = seeded_state(TINY_VGGT.build())
+    directory = tmp_path_factory.mktemp("vggt")
+    save_file({**state, "point_head.norm.weight": torch.ones(2)}, directory / "model.safetensors")
+    return directory
+
+
+def policy_on(vggt_config, **changes):
+    config = replace(
+        TINY_VGA,
+        backbone=vggt_config.aggregator,
+        camera_head=vggt_config.camera_head,
+        depth_head=vggt_config.depth_head,
+    )
+    return replace(config, **changes)
+
+
+def test_a_policy_starts_as_the_vggt_it_is_built_on(vggt):
+    model = policy_on(TINY_VGGT, film=False).build().eval()
+    initialise_from_vggt(model, vggt)
+    public = load_vggt(vggt)
+    for name, tensor in public.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_what_the_policy_does_not_have_is_skipped_by_name(vggt):
+    shallow = replace(TINY_VGGT.aggregator, depth=3)
+    vision = DinoSiglipConfig(dino=tiny_vit(DINOV2_LARGE), siglip=tiny_vit(SIGLIP_SO400M), projector=(8,))
+    other = replace(shallow, vision=vision)
+    for backbone in (shallow, other):
+        model = policy_on(TINY_VGGT, backbone=backbone, camera_head=None, depth_head=None).build()
+        initialise_from_vggt(model, vggt)
+        name = "aggregator.global_blocks.2.attn.qkv.weight"
+        assert torch.equal(model.state_dict()[name], seeded_tensor(name, (384, 128)))
+
+
+def test_a_vggt_that_does_not_fit_is_refused(vggt):
+    model = replace(TINY_VGA, camera_head=None).build()
+    with pytest.raises(WeightsError, match=r"aggregator.camera_token has shape \[1, 2, 1, 128\], expected"):
+        initialise_from_vggt(model, vggt)
+
+
+def tiny_vit(config):
+    return replace(config, width=16, depth=3, heads=2, hidden=32, grid=3)
+
+
+@pytest.mark.parametrize("config", [DINOV2_LARGE, SIGLIP_SO400M])
+def test_timm_weights_made_for_another_image_size_are_resized(config, tmp_path):
+    small = TimmVit(tiny_vit(config))
+    large = TimmVit(replace(tiny_vit(config), grid=6))
+    save_file(seeded_state(large), tmp_path / "model.safetensors")
+    initialise_from_timm(small, tmp_path)
+    assert small.pos_embed.shape == (1, 9, 16)
+    assert torch.equal(small.norm.weight, seeded_tensor("norm.weight", (16,)))
+    save_file({"pos_embed": torch.zeros(1, 36, 16)}, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match=r"missing norm\.weight"):
+        initialise_from_timm(small, tmp_path)
+
+
+def test_the_fast_model_acts_the_same_and_leaves_the_original_alone():
+    model = TINY_VGA.build().eval()
+    make_trainable(model, Recipe(rank=2))
+    model.load_state_dict(seeded_state(model))
+    model.aggregator.patch_embed.fix_grid(5)  # of another size than the images, so that resizing it counts
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fast = for_inference(model)
+    torch.testing.assert_close(fast(*seeded_inputs()), model(*seeded_inputs()), rtol=1e-4, atol=1e-5)
+    assert fast.camera_head is None
+    assert fast.depth_head is None
+    assert fast.aggregator.patch_embed.grid == 3
+    assert not [name for name in fast.state_dict() if "lora" in name or "gamma" in name]
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+    assert model.state_dict().keys() == before.keys()
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_minilm_tells_instructions_apart_and_paraphrases_together():
+    encode = MiniLM().encode
+    cube, paraphrase, door = map(encode, ("pick up the red cube", "grasp the red block", "close the cabinet door"))
+    assert cube.shape == (384,)
+    assert cube.dtype == np.float32
+    assert np.linalg.norm(cube) == pytest.approx(1.0, abs=1e-5)
+    assert cube @ paraphrase > cube @ door + 0.1
+    assert encode("pick up the red cube") is cube
+
+
+@pytest.fixture
+def qwen(tmp_path):
+    """A Qwen2 of 26 letters, a space and the end of text."""
+    letters = [*"abcdefghijklmnopqrstuvwxyz", "Ġ", "<|endoftext|>"]
+    Qwen2Tokenizer(vocab={letter: index for index, letter in enumerate(letters)}, merges=[]).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(letters),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+    )
+    model = Qwen2Model(config).eval()
+    model.save_pretrained(tmp_path)
+    return tmp_path, model
+
+
+def test_qwen_gte_pools_the_appended_end_of_text(qwen):
+    directory, model = qwen
+    embedding = QwenGTE(weights=str(directory), width=16).encode("go up")
+    with torch.inference_mode():
+        hidden = model(input_ids=torch.tensor([[6, 14, 26, 20, 15, 27]])).last_hidden_state[0, 5]
+    np.testing.assert_allclose(embedding, hidden / hidden.norm(), rtol=1e-4, atol=1e-5)
+
+
+def test_text_encoders_without_weights_say_so(tmp_path, qwen):
+    with pytest.raises(EncoderError, match="cannot be loaded"):
+        QwenGTE(weights=str(tmp_path / "nowhere")).encode("pick up the cube")
+    with pytest.raises(EncoderError, match=r"\[16\] numbers instead of 1536"):
+        QwenGTE(weights=str(qwen[0])).encode("pick up the cube")
+
+
+def test_the_commands_offer_what_there_is():
+    assert tuple(PRESETS) == PRESET_NAMES
+    assert tuple(ABLATIONS) == ABLATION_NAMES
+
+
+def test_vga_model_reproduces_table_5(capsys):
+    assert main(["model", "--preset", "paper", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in report["rows"]}
+    for name, (parameters, trainable) in {
+        "Vision encoder": (730.9, 0.0),
+        "Language encoder": (1543.3, 0.0),
+        "Proprio encoder": (1.1, 1.1),
+        "Vision projector": (27.6, 27.6),
+        "Language projector": (2.2, 2.2),
+        "Depth head": (32.7, 32.7),
+        "Action head": (285.6, 285.6),
+    }.items():
+        assert rows[name]["parameters"] / 1e6 == pytest.approx(parameters, abs=0.1)
+        assert rows[name]["trainable"] / 1e6 == pytest.approx(trainable, abs=0.1)
+    variants = {name: round(count / 1e6, 1) for name, count in report["variants"].items()}
+    assert variants["Action head, 7-D actions"] == 284.5
+    assert variants["Vision encoder, dinov2"] == 304.4
+    backbone = rows["Transformer backbone"]
+    for key in ("parameters", "trainable"):
+        assert sum(part[key] for part in report["backbone"]) == backbone[key]
+        assert sum(row[key] for row in report["rows"]) == report["total"][key]
+
+
+def test_vga_model_lists_what_trains(capsys):
+    assert main(["model", "--preset", "nano", "--ablation", "zeroinit-lora", "--rank", "4", "--tensors"]) == 0
+    printed = capsys.readouterr().out
+    assert "trains aggregator.global_blocks.3.attn.proj.lora_B.default.weight (768)" in printed
+    assert "trains aggregator.frame_blocks.0.attn.qkv.base_layer.weight" not in printed
+
+
+def test_vga_bench_latency_reports_percentiles(capsys):
+    assert main(["bench", "latency", "--preset", "nano", "--device", "cpu", "--repeats", "3", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert set(report["modes"]) == {"eager"}
+    times = report["modes"]["eager"]
+    assert times["total_ms"]["p50"] >= times["inference_ms"]["p50"] > 0
+    assert main(["bench", "latency", "--device", "cpu", "--repeats", "2"]) == 0
+    assert "eager preprocessing" in capsys.readouterr().out
+
+
+def test_vga_geometry_draws_a_picture(vggt, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = [tmp_path / f"{name}.png" for name in "ab"]
+    for path in images:
+        cv2.imwrite(str(path), rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
+    out = tmp_path / "geometry.png"
+    command = ["geometry", *map(str, images), "--checkpoint", str(vggt), "--out", str(out), "--width", "70"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert cv2.imread(str(out)).shape == (56 + 56 + 44, 2 * 70, 3)
+
+
+def test_the_picture_shows_near_bright():
+    class Ramp:
+        def geometry(self, images):
+            depth = torch.linspace(1, 2, 28).expand(1, 1, 28, 28)[..., None]
+            return {"pose_enc": torch.tensor([[[0, 0, 0, 0, 0, 0, 1.0, 1.0, 1.0]]]), "depth": depth}
+
+    picture = draw_geometry(Ramp(), torch.zeros(1, 1, 3, 28, 28))
+    assert picture[40, 2].sum() > picture[40, 25].sum()
+
+
+def test_vga_geometry_says_what_is_wrong(vggt, tmp_path, capsys):
+    assert main(["geometry", "nowhere.png", "--checkpoint", str(vggt)]) == 1
+    assert "nowhere.png: cannot be read as an image" in capsys.readouterr().err
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.zeros((28, 28, 3), np.uint8))
+    assert main(["geometry", str(image), "--checkpoint", str(tmp_path)]) == 1
+    assert "holds none of" in capsys.readouterr().err
+    with pytest.raises(InputError, match="cannot be read"):
+        read_images([tmp_path / "missing.png"], 28)
+
+
+def test_the_model_package_needs_no_ros():
+    blocked = "import sys; sys.modules['rclpy'] = None; import vga_policy.model, vga_policy.model.commands"
+    subprocess.run([sys.executable, "-c", blocked], check=True, timeout=120)
