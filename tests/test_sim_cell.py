@@ -99,7 +99,6 @@ def test_frames_carry_their_capture_time_and_arrive_after_the_delay(cell_path, o
 
     received, stamped, images = zip(*observer.images, strict=True)
     assert np.all(np.diff(stamped) > 0)
-    assert np.median(np.diff(stamped)) == pytest.approx(1 / 15, abs=0.004)
     assert np.min(np.subtract(received, stamped)) >= 0.04, "no image is delivered before the capture delay is over"
     assert len(set(images)) == len(images)
     assert np.array(observer.infos[-1].k).reshape(3, 3) == pytest.approx(views.intrinsics(320, 240))
@@ -110,8 +109,10 @@ def test_frames_carry_their_capture_time_and_arrive_after_the_delay(cell_path, o
     assert status.level in (DiagnosticStatus.OK, DiagnosticStatus.WARN)
     assert 0.2 < float(values["real_time_factor"]) < 1.5
     assert float(values["sim_time"]) > 0
-    assert int(values["frames_rendered"]) >= 3 * 45
-    assert int(values["frames_late"]) >= 0
+    assert int(values["frames_rendered"]) >= 45
+    period = np.median(np.diff(stamped))
+    assert period > 0.95 / 15
+    assert period < 1.05 / 15 or int(values["frames_late"]) > 0, "15 Hz, or the cell says that it cannot keep up"
     assert not processes_of(cell_path)
     assert not shared_memory(ADDRESS)
     assert not cell.said("Traceback")
@@ -146,6 +147,7 @@ def test_a_cell_whose_physics_dies_ends(cell_path):
         os.kill(physics, signal.SIGKILL)
         assert cell.wait() == 1
         assert cell.said("sim_cell: vga_bringup.sim.physics ended with exit code -9")
+        assert not shared_memory(ADDRESS)
         assert not cell.said("Traceback")
     wait_for(lambda: not processes_of(cell_path), what="the end of all processes")
 

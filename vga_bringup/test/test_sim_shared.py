@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vga_bringup.sim.frames import SLOTS, FrameReader, FrameWriter
 from vga_bringup.sim.pacing import Pacer
-from vga_bringup.sim.shared import DIRECTORY, Segment, segment_path
+from vga_bringup.sim.shared import DIRECTORY, Segment, remove_segments, segment_path
 from vga_bringup.sim.state import StateReader, StateWriter
 from vga_policy.contract.cell import Camera, ColorProfile
 
@@ -28,15 +28,28 @@ def _nothing_left():
 
 def test_segment_of_a_killed_process_is_replaced_at_once():
     path = segment_path(ADDRESS, "x")
-    path.write_bytes(b"left over")
+    left_over = Segment.create(path, 9)
+    left_over.memory[:] = b"left over"
     old = Segment.attach(path)
     new = Segment.create(path, 100)
     assert old.replaced
-    assert old.buffer[:] == b"left over"
+    assert bytes(old.memory) == b"left over"
     assert not new.replaced
-    assert Segment.attach(path).buffer[:] == bytes(100)
+    assert bytes(Segment.attach(path).memory) == bytes(100)
     new.close()
     assert new.replaced
+
+
+def test_only_the_segments_of_ended_processes_are_removed():
+    mine, another = segment_path(ADDRESS, "mine"), segment_path(f"{ADDRESS}0", "mine")
+    segments = [Segment.create(mine, 8), Segment.create(another, 8)]
+    assert segments[0].writer == os.getpid()
+    remove_segments(ADDRESS, [os.getpid() + 1])
+    assert mine.exists()
+    remove_segments(ADDRESS, [os.getpid()])
+    assert not mine.exists()
+    assert another.exists()
+    segments[1].close()
 
 
 def test_closing_leaves_the_segment_of_a_successor_alone():
@@ -109,6 +122,24 @@ def test_frames_arrive_whole_and_in_order():
         assert frame.depth is None
         assert frame.color.shape == (3, 4, 3)
         assert np.all(frame.color == number)
+    writer.close()
+
+
+def test_a_frame_finished_during_the_copy_is_not_read(monkeypatch):
+    writer = FrameWriter(ADDRESS, CAMERA)
+    reader = FrameReader(ADDRESS, CAMERA)
+    slot_of = reader._slot
+
+    def slow_slot(number):
+        slot = slot_of(number).copy()  # as yet empty
+        publish(writer, 7)
+        return slot
+
+    monkeypatch.setattr(reader, "_slot", slow_slot)
+    assert reader.read(0) is None
+    monkeypatch.undo()
+    publish(writer, 7)
+    assert np.all(reader.read(0).color == 7)
     writer.close()
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import array
 import signal
 import sys
+import threading
 import time
 
 import numpy.typing as npt
@@ -26,9 +27,10 @@ import simplejpeg
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Camera, ContractError, load_cell
@@ -178,18 +180,21 @@ def _camera_info(header: Header, model: CameraModel) -> CameraInfo:
 
 def main(args: list[str] | None = None, context: rs.context | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    # rclpy's handlers end spin(); without the default ones behind them no KeyboardInterrupt falls into the clean-up.
+    stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, signal.SIG_IGN)
-    rclpy.init(args=args)
+        signal.signal(interrupt, lambda *_: stopping.set())
+    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = CameraNode(context=context)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
         try:
-            rclpy.spin(node)
-        except ExternalShutdownException:
-            pass
+            while not stopping.is_set():
+                executor.spin_once(timeout_sec=0.1)
         finally:
             node.close()
+            executor.shutdown()
             node.destroy_node()
     except (ContractError, ParameterException) as error:
         print(f"camera_node: {error}", file=sys.stderr)

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Cell, ContractError, load_cell
 
 from vga_bringup.sim import meshes
 from vga_bringup.sim.frames import FrameReader
 from vga_bringup.sim.process import Children
+from vga_bringup.sim.shared import remove_segments
 from vga_bringup.sim.state import Snapshot, StateReader, find_state
 from vga_bringup.sim.views import VIEWS
 
@@ -66,8 +69,8 @@ class SimCell(Node):
         self.create_timer(0.1, self._watch)
 
     def close(self) -> None:
-        """Ends the parts of the cell."""
-        self._children.stop()
+        """Ends the parts of the cell, and removes what they could not."""
+        remove_segments(self._cell.arm.ip, self._children.stop())
 
     def _start(self) -> tuple[int, int]:
         """Starts the parts of the cell; process ids of physics and renderer."""
@@ -133,25 +136,28 @@ def _load(path: str) -> Cell:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the cell until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, 1 when a part failed."""
-    # rclpy's handlers end spin(); these stand behind them in place of the default ones, which would raise or kill.
+    stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: None)
-    rclpy.init(args=args)
+        signal.signal(interrupt, lambda *_: stopping.set())
+    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = SimCell()
     except (ContractError, ParameterException) as error:
         print(f"sim_cell: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
+        rclpy.shutdown()
         return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
     try:
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        pass
+        while not stopping.is_set():
+            executor.spin_once(timeout_sec=0.1)
     except CellFailed as failure:
         print(f"sim_cell: {failure}", file=sys.stderr)
         return 1
     finally:
         node.close()
+        executor.shutdown()
         node.destroy_node()
-        rclpy.try_shutdown()
+        rclpy.shutdown()
     return 0

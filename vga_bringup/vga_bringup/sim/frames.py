@@ -6,7 +6,6 @@ renderer has come round to it meanwhile. Neither waits for the other.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,15 +41,15 @@ class FrameRing:
 
     def __init__(self, segment: Segment, camera: Camera) -> None:
         layout = _layout(camera)
-        if len(segment.buffer) != layout.itemsize:
+        if len(segment.memory) != layout.itemsize:
             raise ValueError(f"camera '{camera.name}': this cell file's profile is not the running simulated cell's")
         self._segment = segment
-        self._ring = np.ndarray((), layout, segment.buffer)
+        self._ring = np.ndarray((), layout, segment.memory)
 
     @property
     def writer(self) -> int:
         """Id of the process that draws the frames, or did when it was killed."""
-        return int(self._ring["writer"])
+        return self._segment.writer
 
     @property
     def written(self) -> int:
@@ -75,7 +74,6 @@ class FrameWriter(FrameRing):
 
     def __init__(self, address: str, camera: Camera) -> None:
         super().__init__(Segment.create(segment_path(address, camera.name), _layout(camera).itemsize), camera)
-        self._ring["writer"] = os.getpid()
 
     @property
     def color(self) -> NDArray[np.uint8]:
@@ -108,6 +106,8 @@ class FrameReader(FrameRing):
 
     def read(self, number: int) -> SimFrame | None:
         """A copy of a frame; None if it is not there yet or no more."""
+        if number >= self.written:
+            return None
         slot = self._slot(number)
         frame = SimFrame(
             number=number,
@@ -117,7 +117,8 @@ class FrameReader(FrameRing):
             color=slot["color"].copy(),
             depth=slot["depth"].copy() if "depth" in slot.dtype.names else None,
         )
-        return frame if number < self.written < number + SLOTS else None
+        # Once `written` has come so far, the renderer may have been drawing over the slot during the copy.
+        return frame if self.written < number + SLOTS else None
 
 
 def _layout(camera: Camera) -> np.dtype:
@@ -125,4 +126,4 @@ def _layout(camera: Camera) -> np.dtype:
     slot: list[Any] = [("captured", "f8"), ("sim_time", "f8"), ("due", "f8"), ("color", "u1", (height, width, 3))]
     if camera.depth:
         slot.append(("depth", "<u2", (height, width)))
-    return np.dtype([("writer", "u8"), ("written", "u8"), ("late", "u8"), ("slots", slot, (SLOTS,))])
+    return np.dtype([("written", "u8"), ("late", "u8"), ("slots", slot, (SLOTS,))])

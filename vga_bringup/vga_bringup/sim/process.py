@@ -37,8 +37,8 @@ class Children:
                 return f"{module} ended with exit code {code}"
         return ""
 
-    def stop(self) -> None:
-        """Ends all children, the last one started first."""
+    def stop(self) -> list[int]:
+        """Ends all children, the last one started first; the ids they had."""
         for child in reversed(self._running.values()):
             child.terminate()
             try:
@@ -46,7 +46,9 @@ class Children:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+        ended = [child.pid for child in self._running.values()]
         self._running.clear()
+        return ended
 
 
 class Termination:

@@ -1,20 +1,26 @@
 """Named shared memory between the processes of the simulated cell.
 
-A segment is a file in /dev/shm. Creating one replaces a left-over of the same name in one step: whoever mapped the old
-one keeps it, and sees by `replaced` that it is time to map the new one. (`multiprocessing.shared_memory` refuses to
-replace, and its resource tracker unlinks a segment as soon as one of its readers ends.)
+A segment is a file in /dev/shm that begins with the id of the process that made it. Making one replaces a left-over of
+the same name in one step: whoever mapped the old one keeps it, and sees by `replaced` that it is time to map the new
+one. (`multiprocessing.shared_memory` refuses to replace, and its resource tracker removes a segment as soon as one of
+its readers ends.)
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import struct
 import tempfile
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 DIRECTORY = Path("/dev/shm")
 PREFIX = "vga_sim"
+
+_HEADER = struct.Struct("q")
 
 
 def segment_path(address: str, name: str) -> Path:
@@ -22,22 +28,37 @@ def segment_path(address: str, name: str) -> Path:
     return DIRECTORY / f"{PREFIX}-{address}-{name}"
 
 
+def remove_segments(address: str, writers: Collection[int]) -> None:
+    """Removes what these processes, ended by now, left behind of the cell at this address."""
+    for path in DIRECTORY.glob(f"{PREFIX}-{address}-*"):
+        with suppress(FileNotFoundError):
+            if Segment.attach(path).writer in writers:
+                path.unlink()
+
+
 class Segment:
-    """A mapped block of shared memory. Only its creator removes its name, when it closes it."""
+    """A mapped block of shared memory. Only its creator removes its name, when it closes it.
+
+    memory: its bytes, zero at first. writer: id of the process that made it.
+    """
 
     def __init__(self, path: Path, descriptor: int, *, owner: bool) -> None:
         self._path = path
         self._owner = owner
         status = os.fstat(descriptor)
         self._identity = (status.st_dev, status.st_ino)
-        self.buffer = mmap.mmap(descriptor, status.st_size)
+        block = memoryview(mmap.mmap(descriptor, status.st_size))
+        if owner:
+            _HEADER.pack_into(block, 0, os.getpid())
+        (self.writer,) = _HEADER.unpack_from(block)
+        self.memory = block[_HEADER.size :]
 
     @classmethod
     def create(cls, path: Path, size: int) -> Self:
-        """A new segment of `size` zero bytes under this name, in place of an older one."""
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+        """A new segment of `size` bytes under this name, in place of an older one."""
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            os.truncate(descriptor, size)
+            os.truncate(descriptor, _HEADER.size + size)
             segment = cls(path, descriptor, owner=True)
             os.replace(temporary, path)
         except BaseException:
@@ -66,6 +87,6 @@ class Segment:
         return (status.st_dev, status.st_ino) != self._identity
 
     def close(self) -> None:
-        """Gives the segment up. Arrays made of `buffer` stay valid; the memory is freed with the last of them."""
+        """Gives the segment up. Arrays made of `memory` stay valid; it is freed with the last of them."""
         if self._owner and not self.replaced:
             self._path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import NamedTuple
 
@@ -49,8 +48,7 @@ class StateWriter:
     def __init__(self, address: str, model: mujoco.MjModel) -> None:
         layout = _layout(mujoco.mj_stateSize(model, PUBLIC_STATE))
         self._segment = Segment.create(segment_path(address, "state"), layout.itemsize)
-        ring = np.ndarray((), layout, self._segment.buffer)
-        ring["writer"] = os.getpid()
+        ring = np.ndarray((), layout, self._segment.memory)
         self._written, self._wall_times, self._states = ring["written"], ring["wall_time"], ring["state"]
 
     def write(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
@@ -66,17 +64,18 @@ class StateWriter:
 
 
 class StateReader:
-    """Reads the state of a simulated cell. Raises FileNotFoundError while none is published.
-
-    writer: id of the process that publishes it, or did when it was killed.
-    """
+    """Reads the state of a simulated cell. Raises FileNotFoundError while none is published."""
 
     def __init__(self, address: str) -> None:
         self._segment = Segment.attach(segment_path(address, "state"))
-        size = len(self._segment.buffer) // (8 * SLOTS) - 1
-        ring = np.ndarray((), _layout(size), self._segment.buffer)
-        self.writer = int(ring["writer"])
+        size = len(self._segment.memory) // (8 * SLOTS) - 1
+        ring = np.ndarray((), _layout(size), self._segment.memory)
         self._written, self._wall_times, self._states = ring["written"], ring["wall_time"], ring["state"]
+
+    @property
+    def writer(self) -> int:
+        """Id of the process that publishes the state, or did when it was killed."""
+        return self._segment.writer
 
     @property
     def withdrawn(self) -> bool:
@@ -105,6 +104,4 @@ def find_state(address: str, writer: int) -> StateReader | None:
 
 
 def _layout(size: int) -> np.dtype:
-    return np.dtype(
-        [("writer", "u8"), ("written", "u8"), ("wall_time", "f8", (SLOTS,)), ("state", "f8", (SLOTS, size))]
-    )
+    return np.dtype([("written", "u8"), ("wall_time", "f8", (SLOTS,)), ("state", "f8", (SLOTS, size))])
