@@ -19,7 +19,7 @@ help: ## This list
 	@echo
 	@echo '  DURATION=30        seconds of motion in make demo'
 	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
-	@echo '  ARGS="..."         arguments for vga demo, vga sim or pytest'
+	@echo '  ARGS="..."         arguments for vga demo, sim, bench or for pytest'
 	@echo '  PYTHON=python3.12  interpreter of .venv; 3.11 or 3.12'
 
 setup: ## System packages, .venv, ROS workspace; done steps are skipped
@@ -40,8 +40,8 @@ lint: .complete ## ruff and mypy
 format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
 
-bench: .complete ## Timings of this machine
-	@$(RUN) vga bench $(ARGS)
+bench: .complete ## Time from camera images to a chunk of actions on this machine
+	@$(RUN) vga bench latency $(ARGS)
 
 env: .ready ## Prints this environment: eval "$(make -s env)"
 	@env/exports.sh

@@ -203,6 +203,7 @@ install_requirements() {
     for purpose in build "${purposes[@]}"; do files+=(--requirement "$requirements/$purpose.in"); done
     [[ $ros == apt ]] || files+=(--requirement "$requirements/ros.in")
     pip_install "${files[@]}"
+    ! has runtime || pip_install --no-deps --requirement "$requirements/runtime.no-deps.txt"
     if [[ $ros == apt ]]; then link_ros2; else fix_cmake_paths; fi
 }
 
@@ -279,7 +280,7 @@ if has runtime || has train; then
         "CPU builds come from $torch_cpu_index: if that cannot be reached, set TORCH_INDEX_URL to a mirror, or TORCH=cuda to take the CUDA build (6 GB) from pip's index." \
         install_torch
 fi
-requirements_key="$(hash_of "$lock" "$requirements"/*.in env/setup.sh) ${purposes[*]}"
+requirements_key="$(hash_of "$lock" "$requirements"/*.{in,no-deps.txt} env/setup.sh) ${purposes[*]}"
 step requirements "$requirements_key" "Python packages (${purposes[*]})" "$retry" install_requirements
 echo "${purposes[*]}" >"$marks/purposes"
 
