@@ -16,7 +16,7 @@ from vga_bringup.shared_memory import MEMORY, SETTLING, remove_leftovers
 
 from vga_bringup import runner as runner_module
 
-DOMAIN = "82"
+DOMAIN = "91"
 
 
 def recorder(name):

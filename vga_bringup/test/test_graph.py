@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from vga_bringup.graph import cell_path, from_text, lab_graph, options, policy_graph, sim_graph, to_text
+from vga_policy.cli import main
 from vga_policy.contract.cell import ContractError, load_cell
 
 
@@ -71,6 +72,11 @@ def test_wrong_options_are_explained(wrong, message):
     values = {name: to_text(value) for name, value in options(sim_graph).items()}
     with pytest.raises(ContractError, match=message):
         from_text(sim_graph, values | wrong)
+
+
+def test_a_wrong_option_ends_the_command_with_one_line(capsys):
+    assert main(["sim", "--cell", "moon"]) == 2
+    assert capsys.readouterr().err.startswith("cell 'moon': give the path")
 
 
 def test_the_graph_needs_neither_ros_nor_torch():

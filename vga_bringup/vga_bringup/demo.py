@@ -25,6 +25,7 @@ from vga_msgs.srv import StartEpisode, StopEpisode
 
 RESULTS = ("report.json", "summary.png", "demo.mp4")
 READY_WITHIN = 180.0  # s
+RECORDING_WITHIN = 30.0  # s; the recorder may discover the topics later than we do
 FIRST_CHUNK_WITHIN = 10.0  # s
 MARGIN = 1.0  # s of motion beyond what is asked for: the report counts from the first chunk to the last
 REST = 1.0  # s recorded after the task, while the arm comes to rest
@@ -112,9 +113,12 @@ class Demo:
         start = session.node.create_client(StartEpisode, "/recorder/start")
         end = session.node.create_client(StopEpisode, "/recorder/stop")
         request = StartEpisode.Request(task="demo", instruction=self._args.instruction, operator_name="vga demo")
-        started = session.call(start, request)
-        if not started.success:
-            raise GraphError(f"the recorder refuses to start: {started.message}")
+        deadline = time.monotonic() + RECORDING_WITHIN
+        while not (started := session.call(start, request)).success:
+            self._check(runner)
+            if time.monotonic() > deadline:
+                raise GraphError(f"the recorder refuses to start: {started.message}")
+            session.spin_until(self._stop.is_set, timeout=0.5)
         self._bag = Path(started.path)
         try:
             self._run_task(session, runner)
@@ -157,13 +161,14 @@ class Demo:
 
 def _conclude(console: Console, report: Report) -> None:
     if not report["healthy"]:
-        console.print("not healthy:", *report["problems"], sep="\n  ")
+        console.print("not healthy:", *report["problems"], sep="\n  ", soft_wrap=True)
         return
     latency = report["capture_to_command_ms"]
     console.print(
         f"healthy: {report['duration_s']:.1f} s of motion, {report['chunks_published']} chunks at "
         f"{report['policy_rate_hz']:.2f} Hz, capture to command {latency['p50']:.0f} ms (p95 {latency['p95']:.0f} ms), "
-        f"tracking error {1e3 * report['tracking_rms_rad']:.1f} mrad rms"
+        f"tracking error {1e3 * report['tracking_rms_rad']:.1f} mrad rms",
+        soft_wrap=True,
     )
 
 

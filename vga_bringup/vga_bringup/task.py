@@ -67,6 +67,11 @@ class Task:
         self._result = self._goal.get_result_async()
 
     @property
+    def goal_id(self) -> bytes:
+        """The 16 bytes that name the task on every topic."""
+        return bytes(self._goal.goal_id.uuid)
+
+    @property
     def done(self) -> bool:
         """Whether the task has ended."""
         return bool(self._result.done())

@@ -21,7 +21,7 @@ from vga_teleop.recording.episode import load_episode
 from vga_msgs.msg import DriverState, RecorderState, RobotReference
 from vga_msgs.srv import StartEpisode, StopEpisode
 
-DOMAIN = 81
+DOMAIN = 90
 CELL = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RECORDER = Path(get_package_prefix("vga_teleop"), "lib", "vga_teleop", "recorder_node")
