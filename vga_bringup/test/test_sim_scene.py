@@ -1,5 +1,8 @@
 """The simulated cell in this process: objects, button, cameras and their ground truth. No server, no ROS."""
 
+import os
+from contextlib import closing
+
 import numpy as np
 import pytest
 from vga_bringup.sim import objects, views
@@ -10,7 +13,7 @@ from vga_bringup.sim.simulator import CellSimulator
 from vga_bringup.sim.state import StateReader, StateWriter
 from vga_policy.contract.cell import Camera, ColorProfile
 
-ADDRESS = "test_sim_scene"  # nobody serves an arm here: any name will do
+ADDRESS = f"test-{os.getpid()}"  # nobody serves an arm here: any name will do
 HOME = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854)
 ABOVE_CUBES = (0.0, 0.1, 0.0, -2.35, 0.0, 2.45, 0.7854)
 COLORS = {"red_cube": 0, "green_cube": 1, "blue_cube": 2}
@@ -41,18 +44,16 @@ class Studio:
 
     def images(self, simulator):
         """Colour and depth of every camera, by name."""
-        state = StateWriter(ADDRESS, simulator.model)
-        state.write(simulator.model, simulator.data)
-        snapshot = StateReader(ADDRESS).read()
-        state.close()
+        with closing(StateWriter(ADDRESS, simulator.model)) as state:
+            state.write(simulator.model, simulator.data)
+            snapshot = StateReader(ADDRESS).read()
         self._renderer.load(snapshot)
         frames = {}
         for camera in CAMERAS:
-            ring = FrameWriter(ADDRESS, camera)
-            self._renderer.draw(camera, ring)
-            ring.publish(snapshot.wall_time, snapshot.sim_time, due=0.0, finished=0.0)
-            frames[camera.name] = FrameReader(ADDRESS, camera).read(0)
-            ring.close()
+            with closing(FrameWriter(ADDRESS, camera)) as ring:
+                self._renderer.draw(camera, ring)
+                ring.publish(snapshot.wall_time, snapshot.sim_time, due=0.0, finished=0.0)
+                frames[camera.name] = FrameReader(ADDRESS, camera).read(0)
         return {name: (frame.color, frame.depth) for name, frame in frames.items()}
 
     def close(self):
