@@ -5,6 +5,7 @@
 #   lock.txt      Python 3.11 and 3.12, ROS from PyPI
 #   lock-apt.txt  Python 3.12 beside apt's ROS: its cv_bridge is built against NumPy 1.26. Same versions otherwise,
 #                 where those allow it
+# *.no-deps.txt are kept by hand: packages whose own word on what they depend on is not to be followed.
 set -euo pipefail
 cd "$(dirname "$0")/requirements"
 

@@ -203,7 +203,10 @@ install_requirements() {
     for purpose in build "${purposes[@]}"; do files+=(--requirement "$requirements/$purpose.in"); done
     [[ $ros == apt ]] || files+=(--requirement "$requirements/ros.in")
     pip_install "${files[@]}"
-    ! has runtime || pip_install --no-deps --requirement "$requirements/runtime.no-deps.txt"
+    for purpose in "${purposes[@]}"; do
+        [[ ! -f $requirements/$purpose.no-deps.txt ]] ||
+            pip_install --no-deps --requirement "$requirements/$purpose.no-deps.txt"
+    done
     if [[ $ros == apt ]]; then link_ros2; else fix_cmake_paths; fi
 }
 

@@ -127,6 +127,14 @@ def test_every_requirement_is_pinned_in_both_locks():
         assert names(file) <= pins("lock-apt.txt").keys(), file
 
 
+def test_requirements_without_dependencies_are_exact():
+    files = list(REQUIREMENTS.glob("*.no-deps.txt"))
+    assert files
+    for file in files:
+        lines = [line.split("#")[0].strip() for line in file.read_text().splitlines()]
+        assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+", line) for line in lines if line), file
+
+
 def test_numpy_is_the_one_apts_cv_bridge_was_built_for():
     assert pins("lock-apt.txt")["numpy"] == "1.26.4"
     assert pins("lock.txt")["numpy"].startswith("2.")
