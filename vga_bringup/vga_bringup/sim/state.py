@@ -56,7 +56,7 @@ class StateWriter:
         slot = int(self._written) % SLOTS
         self._wall_times[slot] = time.time()
         mujoco.mj_getState(model, data, self._states[slot], PUBLIC_STATE)
-        self._written += 1
+        self._written += np.uint64(1)  # NumPy 1.26 would make a float of uint64 + int
 
     def close(self) -> None:
         """Withdraws the state."""
