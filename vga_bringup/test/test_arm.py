@@ -23,10 +23,14 @@ def config():
     cell = load_cell(CELL).model_dump()
     cell["arm"].update(
         speed_scale=0.5,
-        payload={"mass": 0.12, "center_of_mass": [0.05, 0.0, 0.03], "inertia": [2e-4, 1e-5, 0, 1e-5, 3e-4, 0, 0, 0, 1e-4]},
+        payload={
+            "mass": 0.12,
+            "center_of_mass": [0.05, 0.0, 0.03],
+            "inertia": [2e-4, 1e-5, 0, 1e-5, 3e-4, 0, 0, 0, 1e-4],
+        },
         end_effector_xyz=[0.0, 0.0, 0.1],
         end_effector_rpy=[0.0, 0.0, math.pi / 2],
-    )  # fmt: skip
+    )
     return Cell.model_validate(cell).arm
 
 
@@ -155,7 +159,7 @@ def test_impedance_targets_stay_near_the_arm(robot, config):
 
 
 def test_the_way_home_is_smooth_slow_and_can_be_braked(config):
-    q = np.array(config.home) + [0.8, -0.3, 0.1, 0.5, -0.9, 0.4, 1.0]
+    q = np.add(config.home, [0.8, -0.3, 0.1, 0.5, -0.9, 0.4, 1.0])
     way = WayHome(config, q, speed=0.15, now=10.0)
     times = np.arange(10.0, 60.0, 0.01)
     times = times[: np.argmax([way.finished(t) for t in times]) + 2]

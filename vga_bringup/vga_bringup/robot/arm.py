@@ -21,6 +21,7 @@ Vector = NDArray[np.float64]
 RobotFactory = Callable[[Arm], Any]
 
 ROBOT_PORT = 1337  # fixed by libfranka
+JOIN_TIMEOUT = 0.1  # s franky may take to clear up behind a motion that has ended
 READ_BACK_TOLERANCE = 1e-4  # the robot reports some settings in single precision
 
 
@@ -82,6 +83,7 @@ class FrankaArm:
         self._robot = robot
         self._config = config
         self._settings: tuple[Setting, ...] = ()
+        self._in_control = False  # at the last reading
         self._tracker = build_tracker(robot, config.tracking, np.array(config.limits.velocity))
 
     @property
@@ -102,10 +104,15 @@ class FrankaArm:
             raise explain(error) from error
 
     def read(self) -> ArmState:
-        """The arm's state. Takes about 1 ms at rest, no time in motion, 1 s when the robot has gone."""
+        """The arm's state. Takes about 1 ms at rest, no time in motion, 1 s when the robot has gone.
+
+        Raises the fault that ended a motion, once.
+        """
         try:
+            was_in_control, self._in_control = self._in_control, self.moving
+            if was_in_control and not self._in_control:
+                self._robot.join_motion(JOIN_TIMEOUT)
             state = self._robot.state
-            in_control = self._robot.is_in_control
         except Exception as error:
             raise explain(error) from error
         return ArmState(
@@ -115,7 +122,7 @@ class FrankaArm:
             time_ms=state.time.to_msec(),
             mode=_words(state.robot_mode.name),
             errors=repr(state.current_errors).strip("[]").replace('"', ""),
-            success_rate=float(state.control_command_success_rate) if in_control else math.nan,
+            success_rate=float(state.control_command_success_rate) if self._in_control else math.nan,
         )
 
     def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
@@ -135,7 +142,7 @@ class FrankaArm:
     def clear_errors(self) -> None:
         """Libfranka's automatic error recovery. Takes up to some seconds."""
         with contextlib.suppress(Exception):
-            self._robot.join_motion(0.0)  # forget what ended the last motion, it has been reported
+            self._robot.join_motion(JOIN_TIMEOUT)  # forget what ended the last motion, it has been reported
         try:
             recovered = self._robot.recover_from_errors()
         except Exception as error:

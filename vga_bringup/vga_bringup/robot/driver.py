@@ -33,10 +33,11 @@ from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdic
 
 log = logging.getLogger(__name__)
 
-SETTLE = 0.2  # s the reference rests before the motion is ended, so that the arm has arrived
+SETTLE = 0.1  # s the reference rests before the motion is ended, so that the arm has arrived
 STALE = 0.3  # s without a new robot state after which the arm is held
 MAX_ERROR = 0.3  # rad between reference and arm beyond which the arm does not follow
 ARRIVED = 0.02  # rad from home that count as home
+ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at home
 CLOSE_TIMEOUT = 1.5  # s to come to rest when the driver ends
 CONNECT_TIMEOUT = 10.0  # s a recover waits for the robot
 
@@ -62,6 +63,7 @@ class FrankaDriver:
         self._executor = Executor(cell)
         self._safety = SafetyFilter(cell)
         self._cadence = Cadence(cell.arm.tracking.rate_hz)
+        self._period = 1.0 / cell.arm.tracking.rate_hz
 
         self._lock = threading.Lock()  # guards all below
         self._modes = Modes(cell.execution.heartbeat_timeout)
@@ -223,11 +225,11 @@ class FrankaDriver:
                 close_by = min(close_by, time.monotonic() + CLOSE_TIMEOUT)
             self._cadence.wait()
             try:
+                self._announce()
                 if self._arm is None:
                     self._connect()
                 else:
                     self._tick(self._arm)
-                self._announce()
             except Exception as error:
                 with self._lock:
                     self._interrupt(explain(error), time.monotonic())
@@ -259,17 +261,25 @@ class FrankaDriver:
         stamp_ns = time.time_ns()
         with self._lock:
             now = time.monotonic()
-            if self._measured is None:
+            before = self._measured
+            if before is None:
                 self._executor.reset(now, measured.q, self._gripper.state.commanded_width)
-            fresh = self._measured is None or measured.time_ms != self._measured.time_ms
+            elif measured.time_ms < before.time_ms:
+                return  # read before a recover ended: its errors are history
+            fresh = before is None or measured.time_ms > before.time_ms
             if fresh:
                 self._measured_at = now
             self._measured = measured
             self._watch(measured, now)
-            reference = self._reference(measured, now)
+            self._step_home(measured, now)
+            self._decide_following(now)
+            if problem := self._problem_ahead(measured, now):
+                self._interrupt(ArmError(problem, needs_recovery=False), now)
+            reference = self._desired(measured, now)
+            target = self._desired(measured, now + self._period)  # a command is in force until the next tick
             follow, mode, goal = self._following, self._modes.mode, self._modes.goal
         if follow:
-            arm.follow(reference.q, reference.dq, measured.q)
+            arm.follow(target.q, target.dq, measured.q)
         else:
             arm.release()
         if reference.sequence is not None:
@@ -283,60 +293,64 @@ class FrankaDriver:
         if fault is not None and str(fault) != self._modes.hold_reason:
             self._interrupt(fault, now)
         if self._following and now - self._measured_at > STALE:
-            reason = f"no new robot state for {now - self._measured_at:.2f} s"
-            self._interrupt(ArmError(reason, needs_recovery=False), now)
+            self._interrupt(ArmError(f"no new robot state for {STALE:g} s", needs_recovery=False), now)
         before = self._modes.mode
         self._modes.check(now)
         if before is not self._modes.mode:
             log.warning("HOLD: %s", self._modes.hold_reason)
         self._drop_dead_goal(now)
 
-    def _reference(self, measured: ArmState, now: float) -> Reference:
-        """What the arm is asked to do now, and whether a motion of ours is needed for it."""
-        if self._way_home is not None and self._homing is not None:
-            self._step_home(self._way_home, self._homing, measured, now)
+    def _step_home(self, measured: ArmState, now: float) -> None:
+        """Ends the way home when the arm is there or has stopped."""
+        way, job = self._way_home, self._homing
+        if way is None or job is None:
+            return
+        job.remaining = way.remaining(measured.q)
+        if job.cancelled:
+            way.brake(now)
+        arrived = job.remaining <= ARRIVED
+        if not way.finished(now) or not (arrived or job.cancelled or now > way.ends + ARRIVAL_TIMEOUT):
+            return
+        self._executor.reset(now, way.reference(now)[0], self._gripper.state.commanded_width)
+        self._homing, self._way_home = None, None
+        if arrived:
+            job.finish(True, "at home")
+        else:
+            what = "stopped" if job.cancelled else "the arm does not follow, it is"
+            job.finish(False, f"{what} {job.remaining:.2f} rad from home")
+
+    def _decide_following(self, now: float) -> None:
+        """A motion runs while somebody commands, while anything moves, and until the arm has settled after that."""
         if self._modes.mode is not Mode.HOLD or not self._at_rest(now):
             self._rests_since = now
             self._following = True
         elif now - self._rests_since > SETTLE:
             self._following = False
+
+    def _desired(self, measured: ArmState, t: float) -> Reference:
+        """What the arm is asked to do at `t`; where it is when no motion of ours runs."""
         if not self._following:
             return Reference(measured.q, np.zeros(7), self._gripper.state.commanded_width, None, -1, False)
+        reference = self._executor.reference(t)
+        if self._way_home is None:
+            return reference
+        q, dq = self._way_home.reference(t)
+        return Reference(q, dq, reference.gripper_width, None, -1, True)
 
-        reference = self._executor.reference(now)
-        if self._way_home is not None:
-            q, dq = self._way_home.reference(now)
-            return Reference(q, dq, reference.gripper_width, None, -1, True)
-        if not self._safety.tick_ok(reference.q, reference.dq):
-            self._interrupt(ArmError("the reference left the cell's limits", needs_recovery=False), now)
-            return self._executor.reference(now)
-        return self._check_error(reference, measured, now)
-
-    def _check_error(self, reference: Reference, measured: ArmState, now: float) -> Reference:
-        error = np.abs(reference.q - measured.q)
+    def _problem_ahead(self, measured: ArmState, now: float) -> str:
+        """Why the arm must not go on, the last line of defence; empty when it may."""
+        if not self._following:
+            return ""
+        error = np.abs(self._desired(measured, now).q - measured.q)
         self._tracking_error.add(error)
-        if np.any(error > MAX_ERROR):
-            joint = int(np.argmax(error))
-            reason = f"{self._cell.arm.joint_names[joint]} is {error[joint]:.2f} rad away from its reference"
-            self._interrupt(ArmError(reason, needs_recovery=False), now)
-            return self._executor.reference(now)
-        return reference
-
-    def _step_home(self, way: WayHome, job: Job, measured: ArmState, now: float) -> None:
-        job.remaining = way.remaining(measured.q)
-        if job.cancelled:
-            way.brake(now)
-        if not way.finished(now):
-            return
-        q, _ = way.reference(now)
-        self._executor.reset(now, q, self._gripper.state.commanded_width)
-        self._homing, self._way_home = None, None
-        if job.cancelled:
-            job.finish(False, f"stopped {job.remaining:.2f} rad from home")
-        elif job.remaining > ARRIVED:
-            job.finish(False, f"the arm is {job.remaining:.2f} rad from home")
-        else:
-            job.finish(True, "at home")
+        joint = int(np.argmax(error))
+        if error[joint] > MAX_ERROR:
+            return f"{self._cell.arm.joint_names[joint]} is {error[joint]:.2f} rad away from its reference"
+        target = self._desired(measured, now + self._period)
+        # Homing may begin outside the limits: it is the way back.
+        if self._way_home is None and not self._safety.tick_ok(target.q, target.dq):
+            return "the reference left the cell's limits"
+        return ""
 
     def _interrupt(self, fault: ArmError, now: float) -> None:
         """The arm has stopped or must stop where it is: HOLD, with the reference at the measured position."""
@@ -371,12 +385,17 @@ class FrankaDriver:
             arm.clear_errors()
             job.phase = "reading back settings"
             arm.apply_settings()
-            if fault := arm.read().fault:
-                raise fault
+            measured = arm.read()
+            if measured.fault is not None:
+                raise measured.fault
         except ArmError as fault:
             job.finish(False, str(fault))
             return
         with self._lock:
+            if self._arm is not arm:
+                job.finish(False, self._problem)
+                return
+            self._measured = measured
             self._modes.recovered()
         job.finish(True, "recovered; set a mode and send a new goal to move again")
 

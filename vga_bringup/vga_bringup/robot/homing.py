@@ -34,6 +34,11 @@ class WayHome:
         self._brake_at: float | None = None
         self._brake_time = max(0.1, float(np.max(velocity)) / 4.0)
 
+    @property
+    def ends(self) -> float:
+        """When the reference reaches home if it is not braked, s."""
+        return self._began + self._duration
+
     def brake(self, now: float) -> None:
         """Comes to rest on the line, from `now` on. A second call changes nothing."""
         if self._brake_at is None:

@@ -69,10 +69,8 @@ class ImpedanceTracker:
 
     def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
         """See Tracker."""
-        if self._tracker is None:
+        if self._tracker is None or not self._robot.is_in_control:
             self._tracker = franky.JointImpedanceTracker(self._robot, stiffness=self._stiffness, damping=self._damping)
-        elif not self._robot.is_in_control:
-            self._robot.join_motion(0.0)  # raises what ended the motion
         self._tracker.set_target(q + np.clip(q_ref - q, -self._limit, self._limit), dq_ref)
 
     def release(self) -> None:

@@ -1,0 +1,206 @@
+"""Between the driver's plain data and ROS messages."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from unique_identifier_msgs.msg import UUID
+from vga_policy.contract.cell import Cell
+
+from vga_bringup.robot.gripper import GripperState
+from vga_bringup.robot.modes import GoalId
+from vga_bringup.robot.reports import DriverState, Figures, Tick
+from vga_bringup.robot.safety import ChunkRequest, Verdict
+from vga_msgs import msg
+
+# Every reason of vga_msgs/ChunkVerdict, so that diagnostics always show all of them.
+REASONS = (
+    "mode", "goal", "sequence", "joint_names", "length", "dt", "nonfinite", "stamp_future", "stamp_stale",
+    "joint_limit", "gripper_limit", "velocity_limit", "acceleration_limit", "jump", "workspace", "keep_out",
+)  # fmt: skip
+SLOW = 0.95  # share of the tracking rate below which the loop is reported as slow
+
+
+class Clock:
+    """One reading of both clocks: stamps are system time, the control loop lives on monotonic time."""
+
+    def __init__(self) -> None:
+        self._monotonic, self._system_ns = time.monotonic(), time.time_ns()
+
+    def to_monotonic(self, stamp: Time) -> float:
+        """Monotonic time (s) of a stamp, by its age now."""
+        return self._monotonic - (self._system_ns - stamp.sec * 1_000_000_000 - stamp.nanosec) * 1e-9
+
+    def to_stamp(self, monotonic: float | None = None) -> Time:
+        """Stamp of a monotonic time (s), of now by default."""
+        ahead = 0.0 if monotonic is None else monotonic - self._monotonic
+        return stamp_of(self._system_ns + round(ahead * 1e9))
+
+
+def stamp_of(ns: int) -> Time:
+    """A stamp of the system clock's nanoseconds."""
+    return Time(sec=ns // 1_000_000_000, nanosec=ns % 1_000_000_000)
+
+
+def chunk_request(chunk: msg.ActionChunk, clock: Clock) -> ChunkRequest:
+    """A chunk as the safety filter reads it; nothing is checked here."""
+    points = chunk.trajectory.points
+    return ChunkRequest(
+        t_obs=clock.to_monotonic(chunk.header.stamp),
+        goal=bytes(chunk.goal_id.uuid),
+        sequence=chunk.sequence,
+        joint_names=chunk.trajectory.joint_names,
+        positions=[point.positions for point in points],
+        time_from_start=[point.time_from_start.sec + point.time_from_start.nanosec * 1e-9 for point in points],
+        gripper_width=chunk.gripper_width,
+    )
+
+
+def chunk_verdict(chunk: msg.ActionChunk, verdict: Verdict, clock: Clock) -> msg.ChunkVerdict:
+    """The decision on a chunk."""
+    return msg.ChunkVerdict(
+        header=Header(stamp=clock.to_stamp()),
+        goal_id=chunk.goal_id,
+        sequence=chunk.sequence,
+        t_obs=chunk.header.stamp,
+        accepted=verdict.accepted,
+        reason=verdict.reason,
+        message=verdict.message,
+        anchor=clock.to_stamp(verdict.anchor) if verdict.accepted else Time(),
+        steps_dropped=verdict.steps_dropped,
+    )
+
+
+class TickMessages:
+    """The messages of every control tick, reused from tick to tick."""
+
+    def __init__(self, cell: Cell) -> None:
+        self._arm_joints = list(cell.arm.joint_names)
+        self._joint_state = JointState(header=Header(frame_id=cell.arm.base_frame))
+        self._finger = cell.gripper.joint_name
+        self._reference = msg.RobotReference(header=Header(frame_id=cell.arm.base_frame), joint_names=self._arm_joints)
+
+    def joint_state(self, tick: Tick) -> JointState:
+        """The measured joints; the finger joint is left out while the hand is not connected."""
+        message, arm = self._joint_state, tick.arm
+        position, velocity, effort = arm.q.tolist(), arm.dq.tolist(), arm.torque.tolist()
+        names = self._arm_joints
+        if tick.gripper.connected:
+            names = [*names, self._finger]
+            position.append(tick.gripper.width / 2)  # the URDF's joint is one finger's way
+            velocity.append(0.0)
+            effort.append(0.0)
+        message.header.stamp = stamp_of(tick.stamp_ns)
+        message.name = names
+        message.position, message.velocity, message.effort = (array("d", x) for x in (position, velocity, effort))
+        return message
+
+    def reference(self, tick: Tick) -> msg.RobotReference:
+        """What the arm was asked to track in this tick."""
+        message, reference = self._reference, tick.reference
+        message.header.stamp = stamp_of(tick.stamp_ns)
+        message.position, message.velocity = reference.q, reference.dq
+        message.gripper_width = reference.gripper_width
+        message.mode = int(tick.mode)
+        message.goal_id = _uuid(tick.goal)
+        message.chunk_sequence = reference.sequence or 0
+        message.step = reference.step
+        return message
+
+
+def driver_state(state: DriverState) -> msg.DriverState:
+    """The driver's state, stamped now."""
+    return msg.DriverState(
+        header=Header(stamp=Clock().to_stamp()),
+        mode=int(state.mode),
+        hold_reason=state.hold_reason,
+        needs_recovery=state.needs_recovery,
+        connected=state.connected,
+        at_rest=state.at_rest,
+        goal_id=_uuid(state.goal),
+        robot_mode=state.robot_mode,
+        tracking=state.tracking,
+        control_command_success_rate=state.success_rate,
+    )
+
+
+def gripper_state(state: GripperState) -> msg.GripperState:
+    """A reading of the hand."""
+    return msg.GripperState(
+        header=Header(stamp=stamp_of(state.stamp_ns)),
+        width=state.width,
+        max_width=state.max_width,
+        commanded_width=state.commanded_width,
+        is_grasped=state.is_grasped,
+        moving=state.moving,
+    )
+
+
+def diagnostics(figures: Figures, name: str, rate_hz: float) -> list[DiagnosticStatus]:
+    """The health of control loop and hand; rate_hz is what the loop should achieve."""
+    state, cadence = figures.state, figures.cadence
+    level, message = DiagnosticStatus.OK, state.mode.name
+    if state.hold_reason:
+        message = f"HOLD: {state.hold_reason}"
+    if not state.connected or state.needs_recovery:
+        level = DiagnosticStatus.ERROR
+    elif wrong := [setting.name for setting in figures.settings if not setting.ok]:
+        level, message = DiagnosticStatus.WARN, f"{message}; the robot uses other values for {', '.join(wrong)}"
+    elif cadence.rate_hz < SLOW * rate_hz:
+        level, message = DiagnosticStatus.WARN, f"{message}; the loop runs at {cadence.rate_hz:.1f} of {rate_hz:g} Hz"
+    control = {
+        "mode": state.mode.name,
+        "hold_reason": state.hold_reason,
+        "needs_recovery": state.needs_recovery,
+        "connected": state.connected,
+        "robot_mode": state.robot_mode,
+        "control_command_success_rate": _figure(state.success_rate),
+        "chunks_accepted": figures.accepted,
+        "chunks_rejected": sum(figures.rejected.values()),
+        **{f"rejected_{reason}": figures.rejected.get(reason, 0) for reason in REASONS},
+        "steps_dropped": figures.steps_dropped,
+        "tracking": state.tracking,
+        "tracking_rms_rad": _figure(figures.tracking_rms),
+        "tracking_worst_rad": _figure(figures.tracking_worst),
+        "loop_rate_hz": f"{cadence.rate_hz:.1f}",
+        "loop_worst_tick_ms": f"{1e3 * cadence.worst:.1f}",
+        "loop_overruns": cadence.overruns,
+        **{
+            f"setting_{setting.name}": setting.wanted if setting.ok else f"{setting.actual} (cell: {setting.wanted})"
+            for setting in figures.settings
+        },
+    }
+    gripper = figures.gripper
+    hand = {
+        "connected": gripper.connected,
+        "width": _figure(gripper.width),
+        "max_width": _figure(gripper.max_width),
+        "commanded_width": _figure(gripper.commanded_width),
+        "is_grasped": gripper.is_grasped,
+        "moving": gripper.moving,
+    }
+    hand_level = DiagnosticStatus.ERROR if gripper.problem else DiagnosticStatus.OK
+    return [
+        _status(f"{name}: control", level, message, control),
+        _status(f"{name}: gripper", hand_level, gripper.problem or "ready", hand),
+    ]
+
+
+def _status(name: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
+    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+    return DiagnosticStatus(name=name, level=level, message=message, hardware_id="franka", values=pairs)
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _uuid(goal: GoalId | None) -> UUID:
+    return UUID() if goal is None else UUID(uuid=np.frombuffer(goal, np.uint8))

@@ -1,0 +1,227 @@
+"""The Franka arm and hand as a ROS 2 node.
+
+Parameter: `cell`, path of the cell file. All decisions are made in vga_bringup.robot; this file carries them to
+and from ROS. Nothing that moves the arm waits for DDS: the outbox's thread publishes everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.exceptions import ParameterException
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+from vga_policy.contract.cell import ContractError, load_cell
+
+from vga_bringup.nodes import driver_messages as messages
+from vga_bringup.nodes.outbox import Outbox
+from vga_bringup.robot.driver import FrankaDriver
+from vga_bringup.robot.gripper import GripperState
+from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.modes import Mode, ModeRefusedError
+from vga_bringup.robot.reports import DriverState, Tick
+from vga_msgs import action, msg, srv
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
+ACTION_THREADS = 3  # one for each action to wait in
+LEAVE_TIMEOUT = 0.5  # s for taking leave of the other nodes
+SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
+
+
+class FrankaDriverNode(Node):
+    """Wires one driver to ROS. Raises ContractError when the cell file is wrong or time is not the system's."""
+
+    def __init__(self) -> None:
+        super().__init__("franka_driver")
+        if self.get_parameter("use_sim_time").value:
+            raise ContractError("use_sim_time is set: replayed time must not move a robot; start the driver without it")
+        path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
+        if not path:
+            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+        cell = load_cell(path)
+        self._rate_hz = cell.arm.tracking.rate_hz
+
+        self._joint_states = self.create_publisher(JointState, "/joint_states", 10)
+        self._reference = self.create_publisher(msg.RobotReference, "~/reference", 10)
+        self._state = self.create_publisher(msg.DriverState, "~/state", LATCHED)
+        self._verdict = self.create_publisher(msg.ChunkVerdict, "~/chunk_verdict", CHUNK_DEPTH)
+        self._gripper_state = self.create_publisher(msg.GripperState, "~/gripper_state", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._tick_messages = messages.TickMessages(cell)
+        self._outbox = Outbox()
+
+        logging.getLogger("vga_bringup").addHandler(_RosLog(self))
+        self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._outbox.post(self._publish_gripper, state))
+        self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
+        self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
+        self.create_subscription(JointState, "/gello/joint_states", lambda _: self.driver.leader(), 10)
+        self.create_timer(0.1, lambda: self.on_state(self.driver.state))
+        self.create_timer(1.0, self._diagnose)
+        self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
+        self.create_service(Trigger, "~/stop", self._on_stop, callback_group=MutuallyExclusiveCallbackGroup())
+        waiting = ReentrantCallbackGroup()  # their callbacks last as long as the action
+        for name, kind, execute in (
+            ("~/home", action.Home, self._home),
+            ("~/recover", action.Recover, self._recover),
+            ("~/gripper_homing", action.GripperHoming, self._gripper_homing),
+        ):
+            ActionServer(
+                self, kind, name, execute, cancel_callback=lambda _: CancelResponse.ACCEPT, callback_group=waiting
+            )
+
+    def close(self) -> None:
+        """Brings the arm to rest and says so."""
+        self.driver.close()
+        self._outbox.close()
+
+    # What the driver says, in its own threads.
+
+    def on_tick(self, tick: Tick) -> None:
+        """Has the measured joints published, and the reference they are asked to track."""
+        self._outbox.post(self._publish_tick, tick)
+
+    def on_state(self, state: DriverState) -> None:
+        """Has the driver's state published."""
+        self._outbox.post(self._publish_state, state)
+
+    # The outbox's thread.
+
+    def _publish_tick(self, tick: Tick) -> None:
+        self._joint_states.publish(self._tick_messages.joint_state(tick))
+        self._reference.publish(self._tick_messages.reference(tick))
+
+    def _publish_state(self, state: DriverState) -> None:
+        self._state.publish(messages.driver_state(state))
+
+    def _publish_gripper(self, state: GripperState) -> None:
+        self._gripper_state.publish(messages.gripper_state(state))
+
+    # What ROS says.
+
+    def _on_chunk(self, chunk: msg.ActionChunk) -> None:
+        clock = messages.Clock()
+        verdict = self.driver.submit(messages.chunk_request(chunk, clock))
+        self._outbox.post(self._verdict.publish, messages.chunk_verdict(chunk, verdict, clock))
+
+    def _on_heartbeat(self, heartbeat: msg.PolicyHeartbeat) -> None:
+        goal = bytes(heartbeat.goal_id.uuid)
+        self.driver.heartbeat(goal if any(goal) else None, heartbeat.healthy, heartbeat.reason)
+
+    def _on_set_mode(self, request: srv.SetMode.Request, response: srv.SetMode.Response) -> srv.SetMode.Response:
+        try:
+            response.message = self.driver.set_mode(Mode(request.mode))
+            response.success = True
+        except ModeRefusedError as refusal:
+            response.message = str(refusal)
+        except ValueError:
+            response.message = f"no mode {request.mode}; 0 is HOLD, 1 TELEOP, 2 POLICY"
+        response.mode = int(self.driver.state.mode)
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.driver.stop()
+        response.success, response.message = True, "HOLD: decelerating"
+        return response
+
+    def _home(self, goal: ServerGoalHandle) -> action.Home.Result:
+        job = self.driver.home(goal.request.speed_scale)
+        self._wait(goal, job, lambda: action.Home.Feedback(distance=job.remaining))
+        return action.Home.Result(success=job.success, message=job.message)
+
+    def _recover(self, goal: ServerGoalHandle) -> action.Recover.Result:
+        job = self.driver.recover()
+        self._wait(goal, job, lambda: action.Recover.Feedback(phase=job.phase))
+        return action.Recover.Result(success=job.success, message=job.message)
+
+    def _gripper_homing(self, goal: ServerGoalHandle) -> action.GripperHoming.Result:
+        job = self.driver.gripper_homing()
+        self._wait(goal, job, lambda: action.GripperHoming.Feedback(phase=job.phase))
+        width = self.driver.gripper_state.max_width
+        return action.GripperHoming.Result(success=job.success, message=job.message, max_width=width)
+
+    def _wait(self, goal: ServerGoalHandle, job: Job, feedback: Callable[[], Any]) -> None:
+        """Follows a job to its end, passing on a cancel, and gives the goal its final state."""
+        while not job.wait(0.1):
+            if goal.is_cancel_requested:
+                job.cancel()
+            goal.publish_feedback(feedback())
+        if job.success:
+            goal.succeed()
+        elif goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+
+    def _diagnose(self) -> None:
+        name = self.get_fully_qualified_name()
+        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz)
+        stamp = messages.Clock().to_stamp()
+        self._outbox.post(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
+
+
+class _RosLog(logging.Handler):
+    """Carries Python's log records to the node's logger."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._logger = node.get_logger()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # Two lines, because rclpy ties a severity to the line it is logged from.
+        if record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the driver until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    signals = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads to come; this one waits for them below
+    # ROS stays up until the arm has come to rest.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = FrankaDriverNode()
+    except (ContractError, ParameterException) as error:
+        print(f"franka_driver_node: {error}", file=sys.stderr)
+        return 2
+    executor = MultiThreadedExecutor(num_threads=ACTION_THREADS + 2)
+    executor.add_node(node)
+    threading.Thread(target=executor.spin, name="ros", daemon=True).start()
+    node.driver.start()
+    signal.sigwait(signals)
+    node.close()
+    leaving = threading.Thread(target=_leave_ros, args=(executor,), daemon=True)
+    leaving.start()
+    leaving.join(timeout=LEAVE_TIMEOUT)
+    if leaving.is_alive():
+        os._exit(0)  # the arm rests; DDS may hang behind a killed peer
+    return 0
+
+
+def _leave_ros(executor: MultiThreadedExecutor) -> None:
+    executor.shutdown()
+    rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

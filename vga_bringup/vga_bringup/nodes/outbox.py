@@ -1,0 +1,42 @@
+"""Publishing from a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+DEPTH = 1000  # some seconds of everything a driver says
+
+
+class Outbox:
+    """Publishes what is posted, in order.
+
+    A publish may block for a third of a second, namely when a subscriber on this host was killed and DDS cleans up
+    after it. Neither a control loop nor the callback that watches a heartbeat can wait for that.
+    """
+
+    def __init__(self) -> None:
+        self._posts: queue.Queue[tuple[Callable[[Any], None], Any] | None] = queue.Queue(DEPTH)
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread.start()
+
+    def post(self, publish: Callable[[Any], None], what: Any) -> None:
+        """Has `publish(what)` called soon. Returns at once; when the outbox is full, this post is lost."""
+        with contextlib.suppress(queue.Full):
+            self._posts.put_nowait((publish, what))
+
+    def close(self) -> None:
+        """Publishes what is left, unless that takes long."""
+        try:
+            self._posts.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(timeout=0.2)
+
+    def _run(self) -> None:
+        while (post := self._posts.get()) is not None:
+            publish, what = post
+            publish(what)

@@ -1,0 +1,377 @@
+"""The policy as a ROS 2 node: images, joint states and an instruction in, action chunks out, at the control rate.
+
+Parameters: `cell`, path of the cell file; `checkpoint`, directory of trained weights, empty for an untrained policy
+that only keeps the arm moving; `views`, camera names for the view slots, by default the cell's; `threads`, cores the
+model computes on; `device`, torch's name of where it computes.
+
+Subscribes to the views' /cameras/<name>/color/image_raw/compressed, /joint_states and /franka_driver/state.
+Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.
+Offers the action /policy/run_task.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.clock import JumpThreshold, TimeJump
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rclpy.task import Future
+from sensor_msgs.msg import CompressedImage, JointState
+
+from vga_msgs.action import RunTask
+from vga_msgs.msg import ActionChunk as ActionChunkMsg
+from vga_msgs.msg import DriverState, PolicyHeartbeat
+from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.contract.observation import Observation
+from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
+from vga_policy.model.language import EncoderError
+from vga_policy.nodes.messages import SECOND, chunk_message, diagnostic, nanoseconds, uuid_message
+from vga_policy.runtime.cadence import Cadence
+from vga_policy.runtime.checkpoint import CheckpointError
+from vga_policy.runtime.policy import Policy, PolicyError
+from vga_policy.runtime.task import Outcome, Phase, Task
+from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.runtime.worker import Worker
+
+HEARTBEAT_RATE = 20.0  # Hz
+STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itself unhealthy
+DRIVER_GRACE = 0.5  # s a new task waits for the driver: its state may arrive after the goal it precedes
+DRIVER_SILENCE = 1.0  # s without a driver state after which the driver counts as gone
+SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
+FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
+MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
+
+BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A task and the action goal it answers; `ended` completes when the task does."""
+
+    task: Task
+    goal: ServerGoalHandle
+    ended: Future
+
+
+class PolicyNode(Node):
+    """Wires topics to the resampler, the policy and the running task.
+
+    Everything but the control cycle runs in the executor's thread; the cycle runs in the worker's.
+    """
+
+    def __init__(self) -> None:
+        """Raises ContractError, CheckpointError, PolicyError, EncoderError or ParameterException when it cannot be set up."""
+        super().__init__("policy")
+        self._cell = self._load_cell()
+        self._policy = self._load_policy()
+        self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
+        self._cadence = Cadence()
+        self._worker = Worker(self._cycle, self._on_failure)
+        self._run: Run | None = None
+        self._unanswered: dict[bytes, Run] = {}
+        self._sequence = 0
+        self._driver: DriverState | None = None
+        self._driver_heard_ns = 0
+        self._reported: object = None
+
+        self._chunks = self.create_publisher(ActionChunkMsg, "/policy/action_chunk", 10)
+        self._heartbeat = self.create_publisher(PolicyHeartbeat, "/policy/heartbeat", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        for camera in self._cell.views:
+            topic = f"/cameras/{camera.name}/color/image_raw/compressed"
+            self.create_subscription(CompressedImage, topic, partial(self._on_image, camera.name), BEST_EFFORT(depth=5))
+        self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=10))
+        self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
+        ActionServer(
+            self,
+            RunTask,
+            "/policy/run_task",
+            execute_callback=self._answer,
+            goal_callback=self._admit,
+            handle_accepted_callback=self._accept,
+            cancel_callback=self._cancel,
+        )
+        self.create_timer(self._cell.dt, self._on_tick)
+        self.create_timer(1.0 / HEARTBEAT_RATE, self._beat)
+        self.create_timer(1.0, self._diagnose)
+        # A replay that starts over sets the clock back: samples of its first round are from the future then.
+        backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
+        self._jump = self.get_clock().create_jump_callback(backwards, post_callback=self._on_clock_set_back)
+
+    def close(self) -> None:
+        """Ends the running task and says so to the driver: the arm comes to rest without waiting for a timeout."""
+        self._end(Outcome.ABORTED, "the policy node is shutting down")
+        self._worker.stop()
+
+    # Set-up.
+
+    def _load_cell(self) -> Cell:
+        read_only = ParameterDescriptor(read_only=True)
+        path = self.declare_parameter("cell", "", read_only).value
+        self.declare_parameter("views", Parameter.Type.STRING_ARRAY, read_only)
+        if not path:
+            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+        cell = load_cell(path)
+        views = self.get_parameter_or("views", None)
+        return cell.with_views(list(views.value)) if views is not None and views.value else cell
+
+    def _load_policy(self) -> Policy:
+        read_only = ParameterDescriptor(read_only=True)
+        checkpoint = self.declare_parameter("checkpoint", "", read_only).value
+        device = self.declare_parameter("device", "cpu", read_only).value
+        threads = self.declare_parameter("threads", 1, read_only).value
+        if checkpoint:
+            self.get_logger().info(f"policy from {checkpoint}")
+            return Policy.from_pretrained(checkpoint, self._cell, device=device, threads=threads)
+        self.get_logger().warning("no checkpoint: this policy is UNTRAINED; it keeps the arm moving and does no task")
+        return untrained_policy(self._cell, device=device, threads=threads)
+
+    # Inputs.
+
+    def _on_image(self, camera: str, message: CompressedImage) -> None:
+        self._resampler.push_image(camera, nanoseconds(message.header.stamp), JpegImage(bytes(message.data)))
+
+    def _on_joints(self, message: JointState) -> None:
+        try:
+            sample = proprioception(self._cell, message.name, message.position)
+            self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
+        except ValueError as error:
+            self.get_logger().warning(f"joint state ignored: {error}", throttle_duration_sec=5.0)
+
+    def _on_driver(self, message: DriverState) -> None:
+        self._driver = message
+        self._driver_heard_ns = self._now()
+        self._follow_driver()
+
+    def _on_clock_set_back(self, _jump: TimeJump) -> None:
+        self._resampler.clear()
+        self._end(Outcome.ABORTED, "the clock was set back")
+
+    # The control cycle: asked for by the tick, run in the worker's thread.
+
+    def _on_tick(self) -> None:
+        self._follow_driver()
+        run = self._run
+        if run is None:
+            return
+        if run.task.phase is Phase.WAITING:
+            self._give_feedback(run)
+        elif run.task.advance(self._now()):
+            self._end(Outcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
+        else:
+            self._worker.tick()
+
+    def _cycle(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        task = run.task
+        started_ns, started = self._now(), time.perf_counter()
+        observation = self._resampler.observe(started_ns, task.instruction)
+        if not isinstance(observation, Observation):
+            task.waiting_for = _in_words(observation)
+            self._give_feedback(run)
+            return
+        inputs = self._policy.prepare(observation)
+        prepared = time.perf_counter()
+        chunk = self._policy.predict(inputs)
+        predicted = time.perf_counter()
+        message = chunk_message(self._cell, task.goal_id, observation, chunk, started_ns, self._now())
+        with task.publishing() as live:
+            if not live:
+                return
+            self._sequence += 1
+            message.sequence = self._sequence
+            self._chunks.publish(message)
+            task.chunks += 1
+        task.waiting_for = ""
+        self._cadence.record(time.monotonic(), prepare=prepared - started, predict=predicted - prepared)
+        self._give_feedback(run)
+
+    def _on_failure(self, error: Exception) -> None:
+        self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=1.0)
+        if (run := self._run) is not None:
+            run.task.waiting_for = f"the policy failed: {error}"
+            self._give_feedback(run)
+
+    def _give_feedback(self, run: Run) -> None:
+        task = run.task
+        run.goal.publish_feedback(
+            RunTask.Feedback(steps=task.steps, chunk_sequence=self._sequence, waiting_for=task.waiting_for)
+        )
+
+    # The running task.
+
+    def _admit(self, request: RunTask.Goal) -> GoalResponse:
+        if self._run is None:
+            return GoalResponse.ACCEPT
+        self.get_logger().warning(
+            f"task '{request.instruction}' rejected: '{self._run.task.instruction}' is running, cancel it first"
+        )
+        return GoalResponse.REJECT
+
+    def _accept(self, goal: ServerGoalHandle) -> None:
+        request = goal.request
+        task = Task(bytes(goal.goal_id.uuid), request.instruction, request.max_steps, self._cell.dt, self._now())
+        self._run = self._unanswered[task.goal_id] = Run(task, goal, Future())
+        self._cadence.clear()
+        self._worker.failure = ""
+        goal.execute()
+        if request.instruction.strip():
+            self._follow_driver()
+        else:
+            self._end(Outcome.ABORTED, "the instruction is empty")
+
+    def _follow_driver(self) -> None:
+        """Starts a waiting task when the driver is ready; ends the task when the driver is not, or no longer."""
+        if self._run is None:
+            return
+        task, fault = self._run.task, self._driver_fault()
+        if task.phase is Phase.WAITING:
+            if not fault:
+                task.start()
+                self.get_logger().info(f"task '{task.instruction}' runs")
+                self._beat()
+                return
+            task.waiting_for = fault
+            if self._now() - task.accepted_ns < DRIVER_GRACE * SECOND:
+                return
+        if fault:
+            self._end(Outcome.ABORTED, fault)
+
+    def _driver_fault(self) -> str:
+        """Why the driver would not execute chunks; empty when it would."""
+        if self._driver is None or self._now() - self._driver_heard_ns > DRIVER_SILENCE * SECOND:
+            return "driver is silent: nothing on /franka_driver/state; start franka_driver_node"
+        if self._driver.mode == DriverState.POLICY:
+            return ""
+        reason = f" ({self._driver.hold_reason})" if self._driver.hold_reason else ""
+        return f"driver is in {MODES[self._driver.mode]}{reason}: call /franka_driver/set_mode with POLICY first"
+
+    def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
+        if self._run is None or self._run.goal is not goal:
+            return CancelResponse.REJECT
+        self._end(Outcome.CANCELED, "cancelled by the caller")
+        return CancelResponse.ACCEPT
+
+    def _end(self, outcome: Outcome, message: str) -> None:
+        """Ends the running task, if any: from here on no chunk of it is published and the heartbeat is without goal."""
+        if self._run is None:
+            return
+        run, self._run = self._run, None
+        run.task.end(outcome, message)
+        run.ended.set_result(None)
+        self._beat()
+        self.get_logger().info(
+            f"task '{run.task.instruction}' ended after {run.task.steps} steps, {run.task.chunks} chunks: {message}"
+        )
+
+    async def _answer(self, goal: ServerGoalHandle) -> RunTask.Result:
+        """Waits for the task's end and answers the goal; timers and worker do the work meanwhile."""
+        run = self._unanswered.pop(bytes(goal.goal_id.uuid))
+        await run.ended
+        task = run.task
+        assert task.outcome is not None
+        settle = {Outcome.STEP_LIMIT: goal.succeed, Outcome.CANCELED: goal.canceled, Outcome.ABORTED: goal.abort}
+        settle[task.outcome]()
+        return RunTask.Result(outcome=task.outcome, message=task.message, steps=task.steps, chunks=task.chunks)
+
+    # Health.
+
+    def _beat(self) -> None:
+        now = self.get_clock().now()
+        problems = self._resampler.problems(now.nanoseconds)
+        inference = self._inference_problem()
+        run = self._run
+        live = run is not None and run.task.phase is Phase.LIVE
+        beat = PolicyHeartbeat(
+            goal_id=uuid_message(run.task.goal_id if run is not None and live else b""),
+            healthy=not problems and not inference,
+            reason="; ".join(filter(None, [_in_words(problems), inference])),
+        )
+        beat.header.stamp = now.to_msg()
+        self._heartbeat.publish(beat)
+        state = (live, bool(inference), [(problem.input, problem.fault) for problem in problems])
+        if state != self._reported:
+            self._reported = state
+            self._diagnose()
+
+    def _inference_problem(self) -> str:
+        if self._run is None:
+            return ""
+        if (busy := self._worker.busy_for()) > STUCK_AFTER:
+            return f"inference has been running for {busy:.2f} s, limit {STUCK_AFTER} s"
+        return self._worker.failure
+
+    def _diagnose(self) -> None:
+        now = self.get_clock().now()
+        run = self._run
+        problems = self._resampler.problems(now.nanoseconds)
+        ages = {
+            f"{name}_age_s": "none" if age is None else age
+            for name, age in self._resampler.ages(now.nanoseconds).items()
+        }
+        activity = "idle" if run is None else f"task '{run.task.instruction}': {run.task.phase.name.lower()}"
+        report = {
+            **self._cadence.report(),
+            "chunks": self._sequence,
+            "ticks_missed": self._worker.ticks_missed,
+            "waiting_for": "" if run is None else run.task.waiting_for,
+        }
+        name = self.get_fully_qualified_name()
+        message = DiagnosticArray(
+            status=[
+                diagnostic(f"{name}: inputs", self._cell.name, _in_words(problems), "complete and recent", ages),
+                diagnostic(f"{name}: inference", self._cell.name, self._inference_problem(), activity, report),
+            ]
+        )
+        message.header.stamp = now.to_msg()
+        self._diagnostics.publish(message)
+
+    def _now(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+
+def _in_words(problems: tuple[Problem, ...]) -> str:
+    return "; ".join(map(str, problems))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters, cell or checkpoint are wrong, else 0."""
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: stopping.append(number))
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = PolicyNode()
+    except (ContractError, CheckpointError, PolicyError, EncoderError, ParameterException) as error:
+        print(f"policy_node: {error}", file=sys.stderr)
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not stopping:
+        executor.spin_once(timeout_sec=SIGNAL_POLL)
+    node.close()
+    farewell = time.monotonic() + FAREWELL
+    while time.monotonic() < farewell:
+        executor.spin_once(timeout_sec=FAREWELL)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
