@@ -54,6 +54,7 @@ DRIVER_GRACE = 0.5  # s a new task waits for the driver: its state may arrive af
 DRIVER_SILENCE = 1.0  # s without a driver state after which the driver counts as gone
 SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
 FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
+SETUP_ERRORS = (ContractError, CheckpointError, EncoderError, PolicyError, ParameterException)
 MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
 
 BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -76,7 +77,7 @@ class PolicyNode(Node):
     """
 
     def __init__(self) -> None:
-        """Raises ContractError, CheckpointError, PolicyError, EncoderError or ParameterException when it cannot be set up."""
+        """Raises one of SETUP_ERRORS when it cannot be set up."""
         super().__init__("policy")
         self._cell = self._load_cell()
         self._policy = self._load_policy()
@@ -360,7 +361,7 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = PolicyNode()
-    except (ContractError, CheckpointError, PolicyError, EncoderError, ParameterException) as error:
+    except SETUP_ERRORS as error:
         print(f"policy_node: {error}", file=sys.stderr)
         return 2
     executor = SingleThreadedExecutor()
