@@ -10,8 +10,13 @@ import yaml
 from policy_fixtures import HOME, SIM, observation
 from safetensors.torch import load_file, save_file
 from vga_policy.contract.cell import Cell
-from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, CheckpointError
+from vga_policy.model.action_head import ActionHeadConfig
+from vga_policy.model.aggregator import AggregatorConfig
+from vga_policy.model.conv_stem import ConvStemConfig
+from vga_policy.model.vga import VGAConfig
+from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError
 from vga_policy.runtime.policy import Policy, PolicyError
+from vga_policy.runtime.text import HashedNgrams
 from vga_policy.runtime.untrained import untrained_policy
 
 
@@ -58,6 +63,24 @@ def test_a_saved_policy_acts_the_same(policy, saved):
         np.testing.assert_array_equal(found.joints, expected.joints)
         np.testing.assert_array_equal(found.gripper_width, expected.gripper_width)
     assert Policy.from_pretrained(saved).cell == SIM
+
+
+def test_every_model_fits_the_runtime(tmp_path):
+    language, backbone = HashedNgrams(32), AggregatorConfig(width=64, depth=2, heads=2, vision=ConvStemConfig(grid=4))
+    config = VGAConfig(
+        image_size=56,
+        backbone=backbone,
+        language_width=32,
+        language_projector=(32,),
+        action_head=ActionHeadConfig(layers=2, heads=2),
+        camera_head=None,
+        depth_head=None,
+    )
+    normalization = untrained_policy(SIM).checkpoint.normalization
+    made = Policy(Checkpoint(config, language, config.build(), normalization, SIM))
+    made.save(tmp_path / "vga")
+    loaded = Policy.from_pretrained(tmp_path / "vga", SIM)
+    np.testing.assert_array_equal(loaded.act(observation()).joints, made.act(observation()).joints)
 
 
 def test_only_data_is_written(saved):
@@ -155,16 +178,17 @@ def test_many_faults_make_a_short_line(saved):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"preset": "huge_vga"}, "preset 'huge_vga' is unknown; known: small_vga"),
-        ({"preset": ["small_vga"]}, "preset ['small_vga'] is unknown"),
+        ({"model": {"name": "huge_vga"}}, "model: 'huge_vga' is unknown; known: small_vga, vga"),
+        ({"model": {"name": ["small_vga"]}}, "model: ['small_vga'] is unknown"),
         ({"format": 2}, "format 2 is unknown; this version reads 1"),
-        ({"model": {"depth": 3}}, "unknown keys ['depth']; allowed: heads"),
-        ({"model": {"width": 50, "heads": 4}}, "width: must be a multiple of heads = 4"),
-        ({"model": None}, "small_vga: expected a mapping"),
-        ({"model": {"horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
-        ({"text_encoder": {"name": "qwen"}}, "text_encoder 'qwen' is unknown; known: hashed_ngrams"),
+        ({"model": {"name": "small_vga", "depth": 3}}, "model: depth: unknown key; allowed: heads"),
+        ({"model": {"name": "small_vga", "width": 50, "heads": 4}}, "model: width: must be a multiple of heads = 4"),
+        ({"model": {"name": "small_vga", "width": "50"}}, "model: width: Input should be a valid integer"),
+        ({"model": {"width": 96}}, "model: expected a mapping with a name"),
+        ({"model": {"name": "small_vga", "horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
+        ({"text_encoder": {"name": "clip"}}, "text_encoder: 'clip' is unknown; known: hashed_ngrams"),
         ({"text_encoder": {"name": "hashed_ngrams", "width": 64}}, "gives 64 numbers, the model takes 256"),
-        ({"extra": 1}, "expected the keys format, model, preset, text_encoder"),
+        ({"extra": 1}, "expected the keys format, model, text_encoder"),
     ],
 )
 def test_a_wrong_config_is_refused(saved, change, named):

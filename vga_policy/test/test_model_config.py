@@ -5,6 +5,7 @@ import json
 import pytest
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.presets import ABLATIONS, PRESETS
+from vga_policy.model.vga import VGAConfig
 
 
 @pytest.mark.parametrize("ablation", [None, *ABLATIONS])
@@ -12,7 +13,7 @@ from vga_policy.model.presets import ABLATIONS, PRESETS
 def test_configs_survive_json(name, ablation):
     preset = PRESETS[name]()
     config = (ABLATIONS[ablation](preset) if ablation else preset).model
-    assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
+    assert from_plain(VGAConfig, json.loads(json.dumps(to_plain(config)))) == config
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,10 @@ def test_what_is_wrong_is_named(keys, value, said):
         section = section[key]
     section[keys[-1]] = value
     with pytest.raises(ValueError, match=said):
-        from_plain(data)
+        from_plain(VGAConfig, data)
 
 
 @pytest.mark.parametrize("data", [None, [], "nano"])
 def test_data_that_is_no_config_is_refused(data):
     with pytest.raises(ValueError, match="Input should be"):
-        from_plain(data)
+        from_plain(VGAConfig, data)

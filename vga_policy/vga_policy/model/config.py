@@ -1,25 +1,28 @@
-"""Model configurations as plain data, for checkpoints."""
+"""Configurations, which are dataclasses, as plain data, for checkpoints."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from vga_policy.model.vga import VGAConfig
+Config = TypeVar("Config")
 
 
-def to_plain(config: VGAConfig) -> dict[str, Any]:
+def to_plain(config: Any) -> dict[str, Any]:
     """JSON-ready data that `from_plain` reads back to an equal config."""
     return json.loads(json.dumps(asdict(config)))
 
 
-def from_plain(data: Any) -> VGAConfig:
-    """Raises ValueError naming the key that is unknown, of the wrong type or no possible value."""
+def from_plain(kind: type[Config], data: Any) -> Config:
+    """The configuration of class `kind` that `data` describes.
+
+    Raises ValueError naming the key that is unknown, of the wrong type or no possible value.
+    """
     try:
-        config = TypeAdapter(VGAConfig).validate_json(json.dumps(data), strict=True)
+        config = TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vga_policy.contract.cell import Cell, ContractError, dump_cell, load_cell
+from vga_policy.model.config import from_plain, to_plain
+from vga_policy.model.language import MiniLM, QwenGTE
 from vga_policy.model.small_vga import SmallVGAConfig
+from vga_policy.model.vga import VGAConfig
 from vga_policy.runtime.normalization import Normalization
 from vga_policy.runtime.text import HashedNgrams, TextEncoder
 
@@ -45,8 +48,8 @@ class ModelConfig(Protocol):
         """A module (images, language, proprioception) → normalised chunk; see SmallVGA.forward."""
 
 
-PRESETS: dict[str, type[Any]] = {"small_vga": SmallVGAConfig}
-TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams}
+MODELS: dict[str, type[Any]] = {"small_vga": SmallVGAConfig, "vga": VGAConfig}
+TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams, "minilm": MiniLM, "qwen_gte": QwenGTE}
 
 
 class CheckpointError(ValueError):
@@ -74,9 +77,8 @@ def save(checkpoint: Checkpoint, directory: str | Path) -> None:
         raise CheckpointError(f"{directory}: exists already; checkpoints are never overwritten")
     config = {
         "format": FORMAT,
-        "preset": _name_of(PRESETS, checkpoint.config),
-        "model": asdict(checkpoint.config),  # type: ignore[call-overload]
-        "text_encoder": {"name": _name_of(TEXT_ENCODERS, checkpoint.encoder), **asdict(checkpoint.encoder)},  # type: ignore[call-overload]
+        "model": _describe(MODELS, checkpoint.config),
+        "text_encoder": _describe(TEXT_ENCODERS, checkpoint.encoder),
     }
     unfinished = directory.with_name(f".{directory.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -137,34 +139,37 @@ def _json(path: Path) -> Any:
 
 
 def _parse_config(data: Any, path: Path) -> tuple[ModelConfig, TextEncoder]:
-    expected = {"format", "preset", "model", "text_encoder"}
+    expected = {"format", "model", "text_encoder"}
     if not isinstance(data, dict) or set(data) != expected:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(expected))}")
     if data["format"] != FORMAT:
         raise CheckpointError(f"{path}: format {data['format']!r} is unknown; this version reads {FORMAT}")
-    encoder = dict(data["text_encoder"]) if isinstance(data["text_encoder"], dict) else {}
-    config = _build("preset", PRESETS, data["preset"], data["model"], path)
-    text_encoder = _build("text_encoder", TEXT_ENCODERS, encoder.pop("name", None), encoder, path)
-    if text_encoder.width != config.language_width:
+    config = _build("model", MODELS, data["model"], path)
+    encoder = _build("text_encoder", TEXT_ENCODERS, data["text_encoder"], path)
+    if encoder.width != config.language_width:
         raise CheckpointError(
-            f"{path}: the text encoder gives {text_encoder.width} numbers, the model takes {config.language_width}"
+            f"{path}: the text encoder gives {encoder.width} numbers, the model takes {config.language_width}"
         )
-    return config, text_encoder
+    return config, encoder
 
 
-def _build(key: str, registry: dict[str, type[Any]], name: Any, arguments: Any, path: Path) -> Any:
-    """The registered dataclass called `name`, made with these arguments."""
+def _describe(registry: dict[str, type[Any]], part: Any) -> dict[str, Any]:
+    """A registered dataclass as plain data: its name and its fields."""
+    name = next(name for name, kind in registry.items() if type(part) is kind)
+    return {"name": name, **to_plain(part)}
+
+
+def _build(key: str, registry: dict[str, type[Any]], data: Any, path: Path) -> Any:
+    """The part that `data` describes."""
+    if not isinstance(data, dict) or "name" not in data:
+        raise CheckpointError(f"{path}: {key}: expected a mapping with a name (found {data!r})")
+    name, arguments = data["name"], {field: value for field, value in data.items() if field != "name"}
     if not isinstance(name, str) or name not in registry:
-        raise CheckpointError(f"{path}: {key} {name!r} is unknown; known: {', '.join(registry)}")
-    if not isinstance(arguments, dict):
-        raise CheckpointError(f"{path}: {name}: expected a mapping of keys (found {arguments!r})")
-    allowed = sorted(field.name for field in fields(registry[name]))
-    if unknown := sorted(arguments.keys() - allowed):
-        raise CheckpointError(f"{path}: {name}: unknown keys {unknown}; allowed: {', '.join(allowed)}")
+        raise CheckpointError(f"{path}: {key}: {name!r} is unknown; known: {', '.join(registry)}")
     try:
-        return registry[name](**arguments)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(_prefixed(path, error)) from None
+        return from_plain(registry[name], arguments)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {key}: {error}") from None
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:
@@ -193,10 +198,6 @@ def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:
 def _some(names: list[str]) -> str:
     rest = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _name_of(registry: dict[str, type[Any]], value: object) -> str:
-    return next(name for name, kind in registry.items() if type(value) is kind)
 
 
 def _prefixed(path: Path, error: Exception) -> str:
