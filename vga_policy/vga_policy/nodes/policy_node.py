@@ -50,6 +50,7 @@ from vga_policy.runtime.worker import Worker
 
 HEARTBEAT_RATE = 20.0  # Hz
 STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itself unhealthy
+REHEARSAL_PERIOD = 1.0  # s between acts without a task: the first chunk comes as fast as any, and faults show early
 DRIVER_GRACE = 0.5  # s a new task waits for the driver: its state may arrive after the goal it precedes
 DRIVER_SILENCE = 1.0  # s without a driver state after which the driver counts as gone
 SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
@@ -109,6 +110,7 @@ class PolicyNode(Node):
             cancel_callback=self._cancel,
         )
         self.create_timer(self._cell.dt, self._on_tick)
+        self.create_timer(REHEARSAL_PERIOD, self._rehearse)
         self.create_timer(1.0 / HEARTBEAT_RATE, self._beat)
         self.create_timer(1.0, self._diagnose)
         # A replay that starts over sets the clock back: samples of its first round are from the future then.
@@ -178,21 +180,27 @@ class PolicyNode(Node):
         else:
             self._worker.tick()
 
+    def _rehearse(self) -> None:
+        if self._run is None:
+            self._worker.tick()
+
     def _cycle(self) -> None:
+        """One observation becomes one chunk; without a task it is a rehearsal, and nobody gets to see the chunk."""
         run = self._run
-        if run is None:
-            return
-        task = run.task
         started_ns, started = self._now(), time.perf_counter()
-        observation = self._resampler.observe(started_ns, task.instruction)
+        observation = self._resampler.observe(started_ns, run.task.instruction if run else "")
         if not isinstance(observation, Observation):
-            task.waiting_for = _in_words(observation)
-            self._give_feedback(run)
+            if run is not None:
+                run.task.waiting_for = _in_words(observation)
+                self._give_feedback(run)
             return
         inputs = self._policy.prepare(observation)
         prepared = time.perf_counter()
         chunk = self._policy.predict(inputs)
         predicted = time.perf_counter()
+        if run is None:
+            return
+        task = run.task
         message = chunk_message(self._cell, task.goal_id, observation, chunk, started_ns, self._now())
         with task.publishing() as live:
             if not live:
@@ -232,7 +240,6 @@ class PolicyNode(Node):
         task = Task(bytes(goal.goal_id.uuid), request.instruction, request.max_steps, self._cell.dt, self._now())
         self._run = self._unanswered[task.goal_id] = Run(task, goal, Future())
         self._cadence.clear()
-        self._worker.failure = ""
         goal.execute()
         if request.instruction.strip():
             self._follow_driver()
@@ -314,8 +321,6 @@ class PolicyNode(Node):
             self._diagnose()
 
     def _inference_problem(self) -> str:
-        if self._run is None:
-            return ""
         if (busy := self._worker.busy_for()) > STUCK_AFTER:
             return f"inference has been running for {busy:.2f} s, limit {STUCK_AFTER} s"
         return self._worker.failure
