@@ -90,7 +90,7 @@ class FrameWriter(FrameRing):
         slot = self._slot(self.written)
         slot["captured"], slot["sim_time"], slot["due"] = captured, sim_time, due
         self._ring["late"] += finished > due
-        self._ring["written"] += 1
+        self._ring["written"] += np.uint64(1)  # NumPy 1.26 would make a float of uint64 + int
 
 
 class FrameReader(FrameRing):
