@@ -6,7 +6,6 @@ when it stops; neither the node nor its order of starting matters to that.
 
 from __future__ import annotations
 
-import gc
 import sys
 import threading
 import time
@@ -74,9 +73,8 @@ class Feeder:
             number += 1
             last_frame = time.monotonic()
             self._stopping.wait(max(0.0, frame.due + 1 / self._camera.color.fps - time.time()))
-        del device
+        del device  # the bus still holds it: whoever lists the devices must find it alive
         self._bus.unplug_all()
-        gc.collect()
 
 
 def main(args: list[str] | None = None) -> int:
@@ -85,7 +83,7 @@ def main(args: list[str] | None = None) -> int:
     feeder = _feeder(bus, args)
     if feeder is not None:
         feeder.start()
-    code = camera_node.main(args, context=bus.context)
+    code = camera_node.main(args, context=bus)
     if feeder is not None:
         feeder.stop()
     return code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import queue
 from typing import Any
 
 import numpy as np
@@ -22,25 +24,51 @@ _CONTROLS = (
     (rs.option.auto_exposure_priority, 0, 1, 1, 1),
 )
 
+ANNOUNCED_WITHIN_S = 5.0  # librealsense tells of a new device from a thread of its own
 
-class Bus:
-    """A librealsense context standing in for this computer's USB ports; cameras are plugged into it and pulled out."""
+
+class Bus(rs.context):
+    """A librealsense context standing in for this computer's USB ports; cameras are plugged into it and pulled out.
+
+    They come and go when the context is asked for its devices, in the asking thread: librealsense deadlocks on
+    Python's lock when a software device is added meanwhile, and crashes on one that is still listed but no more.
+    """
 
     def __init__(self) -> None:
-        self.context = rs.context()
-        # The context itself keeps no device alive; what it tells of a change does.
-        self._plugged: list[Any] = []
-        self.context.set_devices_changed_callback(self._plugged.append)
+        super().__init__()
+        self._arriving: list[SoftwareD415] = []
+        self._plugged: list[SoftwareD415] = []
+        self._leaving: list[SoftwareD415] = []
+        self._pulled_out = False
+        self._announced: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._entries: list[Any] = []  # announcements: they alone keep devices listed
+        self.set_devices_changed_callback(self._announced.put)
 
     def plug(self, camera: Camera) -> SoftwareD415:
         """Plugs a camera in. Its frames go to whoever streams it."""
         device = SoftwareD415(camera)
-        device.add_to(self.context)
+        self._arriving.append(device)
         return device
 
     def unplug_all(self) -> None:
-        """Pulls all cameras out; they are gone once their SoftwareD415 is dropped and nobody streams them."""
-        self._plugged.clear()
+        """Pulls all cameras out."""
+        self._arriving.clear()
+        self._pulled_out = True
+
+    def query_devices(self) -> rs.device_list:
+        """The cameras that are plugged in now."""
+        if self._pulled_out:
+            self._pulled_out = False
+            self._entries.clear()
+            gc.collect()
+            # Destroyed next time only: librealsense's own thread may not have let go of the entry yet.
+            self._leaving, self._plugged = self._plugged, []
+        while self._arriving:
+            device = self._arriving.pop(0)
+            device.add_to(self)
+            self._plugged.append(device)
+            self._entries.append(self._announced.get(timeout=ANNOUNCED_WITHIN_S))
+        return super().query_devices()
 
 
 class SoftwareD415:
