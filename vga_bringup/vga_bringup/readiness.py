@@ -8,6 +8,7 @@ from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, JointState
 from vga_policy.contract.cell import Cell
 
@@ -21,6 +22,7 @@ class Readiness:
 
     def __init__(self, node: Node, cell: Cell) -> None:
         self._node = node
+        self._subscriptions: list[Subscription] = []
         self._parts = {f"camera {camera.name}": 0.0 for camera in cell.cameras} | {"joint states": 0.0}
         self._driver: DriverState | None = None
         self._heartbeat: PolicyHeartbeat | None = None
@@ -30,8 +32,10 @@ class Readiness:
             self._watch(CompressedImage, topic, f"camera {camera.name}")
         self._watch(JointState, "/joint_states", "joint states")
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(DriverState, "/franka_driver/state", self._on_driver, latched)
-        node.create_subscription(PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
+        self._subscriptions += [
+            node.create_subscription(DriverState, "/franka_driver/state", self._on_driver, latched),
+            node.create_subscription(PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10),
+        ]
 
     def missing(self) -> list[str]:
         """What is not there yet, in words; empty when a task can run."""
@@ -45,9 +49,17 @@ class Readiness:
             missing.append(f"policy ({self._heartbeat.reason})")
         return missing
 
+    def close(self) -> None:
+        """Stops watching, and receiving every image."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+
     def _watch(self, kind: type, topic: str, part: str) -> None:
         # Raw: the message's coming is all that matters here.
-        self._node.create_subscription(kind, topic, partial(self._on_part, part), qos_profile_sensor_data, raw=True)
+        callback = partial(self._on_part, part)
+        self._subscriptions.append(
+            self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
+        )
 
     def _on_part(self, part: str, _message: bytes) -> None:
         self._parts[part] = time.monotonic()
