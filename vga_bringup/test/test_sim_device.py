@@ -14,7 +14,7 @@ from vga_policy.contract.cell import load_cell
 camera, bus, done = load_cell(cell_path("sim")).cameras[0], Bus(), threading.Event()
 
 def plug_and_pull():
-    for _ in range(100):
+    for _ in range(30):
         device = bus.plug(camera)
         time.sleep(0.01)
         del device
