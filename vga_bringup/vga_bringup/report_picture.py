@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -75,11 +76,12 @@ def _camera_title(cell: Cell, name: str) -> str:
 def _figures(axes: Axes, report: Report) -> None:
     axes.set_axis_off()
     for i, (label, value) in enumerate(_figure_rows(report)):
-        y = 1.0 - i * 0.089
+        y = 1.0 - i * 0.083
         axes.text(0.02, y, label, fontsize=11.5, color=PALE, va="center")
         axes.text(0.42, y, value, fontsize=11.5, color=INK, va="center", weight="bold")
-    # Problems stand where the row below begins; there is room for the first few.
-    axes.text(0.02, -0.02, "\n".join(report["problems"][:3]), fontsize=10.5, color=BAD, va="center", weight="bold")
+    # Problems stand where the row below begins; there is room for the first few, in short.
+    problems = [textwrap.shorten(problem, 62, placeholder=" …") for problem in report["problems"][:3]]
+    axes.text(0.02, 0.11, "\n".join(problems), fontsize=9.5, color=BAD, va="top", weight="bold")
 
 
 def _figure_rows(report: Report) -> list[tuple[str, str]]:
