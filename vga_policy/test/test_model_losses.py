@@ -153,7 +153,7 @@ def test_world_points_project_back_to_their_pixels():
     for b, s, v, u in ((0, 0, 0, 0), (1, 2, 3, 5), (0, 1, 2, 4)):
         camera = given.extrinsics[b, s, :, :3] @ points[b, s, v, u] + given.extrinsics[b, s, :, 3]
         pixel = given.intrinsics[b, s] @ camera / camera[2]
-        torch.testing.assert_close(pixel[:2], torch.tensor([u + 0.5, v + 0.5], dtype=torch.float64))
+        torch.testing.assert_close(pixel[:2], torch.tensor([u, v], dtype=torch.float64))
         torch.testing.assert_close(camera[2], given.depth[b, s, v, u])
 
 

@@ -104,6 +104,17 @@ def test_the_fast_model_acts_the_same_and_leaves_the_original_alone():
         assert torch.equal(tensor, before[name]), name
 
 
+def test_a_model_in_bfloat16_answers_in_float32(monkeypatch):
+    monkeypatch.setattr("vga_policy.model.fast.inference_dtype", lambda device: torch.bfloat16)
+    model = TINY_VGA.build().eval()
+    model.load_state_dict(seeded_state(model))
+    fast = for_inference(model)
+    assert fast.action_queries.dtype == torch.bfloat16
+    chunk = fast(*seeded_inputs())
+    assert chunk.dtype == torch.float32
+    torch.testing.assert_close(chunk, model(*seeded_inputs()), rtol=0, atol=0.1)
+
+
 def test_minilm_tells_instructions_apart_and_paraphrases_together():
     encode = MiniLM().encode
     cube, paraphrase, door = map(encode, ("pick up the red cube", "grasp the red block", "close the cabinet door"))

@@ -56,4 +56,5 @@ class ActionHead(nn.Module):
         h = h.expand(len(features.whole[0]), -1, -1)
         for layer, index in zip(self.layers, backbone_layers, strict=True):
             h = layer(h, *features.split_last_group(index))
-        return self.project_out(self.norm_out(h))
+        # A model in bfloat16 keeps these two in float32: a chunk's steps are finer than bfloat16's.
+        return self.project_out(self.norm_out(h.to(self.norm_out.weight.dtype)))

@@ -65,20 +65,20 @@ def random_model(config: VGAConfig, device: str) -> VGA:
 
 
 def _measure(model: VGA, device: str, views: int, repeats: int, *, compiled: bool) -> dict[str, Any]:
-    config, dtype = model.config, next(model.parameters()).dtype
+    config = model.config
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
-    language = torch.randn(1, config.language_width, dtype=dtype, device=device)
-    proprioception = torch.randn(1, PROPRIOCEPTION, dtype=dtype, device=device)
+    language = torch.randn(1, config.language_width, device=device)
+    proprioception = torch.randn(1, PROPRIOCEPTION, device=device)
     act: Callable[..., torch.Tensor] = (
         torch.compile(model, mode="reduce-overhead", fullgraph=True) if compiled else model
     )
 
     def prepare() -> torch.Tensor:
-        return torch.from_numpy(resize_views(seen, config.image_size))[None].to(device).to(dtype) / 255
+        return torch.from_numpy(resize_views(seen, config.image_size))[None].to(device).float() / 255
 
     def chunk(images: torch.Tensor) -> NDArray[np.float32]:
-        return act(images, language, proprioception).float().cpu().numpy()
+        return act(images, language, proprioception).cpu().numpy()
 
     times = np.empty((repeats, 3))
     with torch.inference_mode():

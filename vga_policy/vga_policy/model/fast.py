@@ -36,7 +36,10 @@ def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
             module.fix_grid(fast.config.image_size // PATCH)
     # Channels-last convolutions take a quarter off the CPU time of a small model.
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return fast.to(device, inference_dtype(device)).eval().requires_grad_(False)
+    fast.to(device, inference_dtype(device)).eval().requires_grad_(False)
+    fast.action_head.norm_out.float()
+    fast.action_head.project_out.float()
+    return fast
 
 
 def inference_dtype(device: torch.device | str) -> torch.dtype:

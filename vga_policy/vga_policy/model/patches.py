@@ -17,8 +17,12 @@ Colour = tuple[float, float, float]
 
 
 def standardise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
-    """(images − mean) / std per channel; images [N, 3, H, W] in [0, 1]."""
-    return (images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)
+    """(images − mean) / std per channel; images [N, 3, H, W] in [0, 1].
+
+    In plain numbers: constants would be a copy to the GPU each time, or buffers that the meta device leaves empty.
+    """
+    channels = [(image - m) / s for image, m, s in zip(images.unbind(1), mean, std, strict=True)]
+    return torch.stack(channels, dim=1)
 
 
 def grid_positions(learned: Tensor, side: int, rows: int, columns: int) -> Tensor:
@@ -53,7 +57,7 @@ class PatchProjection(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images of any scale, H and W multiples of 14."""
-        return self.proj(images).flatten(2).transpose(1, 2)
+        return self.proj(images.to(self.proj.weight.dtype)).flatten(2).transpose(1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ class Scene:
     """Cameras and depth of a batch of views.
 
     extrinsics [B, S, 3, 4], world to camera (OpenCV). intrinsics [B, S, 3, 3] in pixels; the first pixel's centre is at
-    (0.5, 0.5). depth [B, S, H, W] along the optical axis, with mask [B, S, H, W] where it is known.
+    (0, 0). depth [B, S, H, W] along the optical axis, with mask [B, S, H, W] where it is known.
     """
 
     extrinsics: Tensor
@@ -52,10 +52,10 @@ def normalise(scene: Scene, *, metric: bool) -> tuple[Scene, Tensor]:
 def world_points(scene: Scene) -> Tensor:
     """The point of every pixel in the world's frame, [B, S, H, W, 3]."""
     height, width = scene.depth.shape[-2:]
-    v = torch.arange(height, device=scene.depth.device) + 0.5
-    u = torch.arange(width, device=scene.depth.device) + 0.5
+    v = torch.arange(height, device=scene.depth.device, dtype=scene.depth.dtype)
+    u = torch.arange(width, device=scene.depth.device, dtype=scene.depth.dtype)
     pixels = torch.stack([u.expand(height, -1), v[:, None].expand(-1, width), torch.ones_like(u).expand(height, -1)])
-    rays = torch.einsum("bsij,jhw->bshwi", torch.linalg.inv(scene.intrinsics), pixels.to(scene.depth.dtype))
+    rays = torch.einsum("bsij,jhw->bshwi", torch.linalg.inv(scene.intrinsics), pixels)
     in_camera = rays * scene.depth[..., None]
     # The inverse of [R | t] takes p to Rᵀ (p − t).
     return torch.einsum(

@@ -119,6 +119,8 @@ class VGA(nn.Module):
     def features(self, images: Tensor, language: Tensor, proprioception: Tensor) -> Features:
         """The native 3D representation: groups views, language, action (equation 1) through the backbone."""
         self._check(images, language, proprioception)
+        dtype = self.action_queries.dtype
+        language, proprioception = language.to(dtype), proprioception.to(dtype)
         views = self.aggregator.embed_views(images)
         told = self.language_projector(language)[:, None]
         if self.film is not None:
