@@ -154,6 +154,10 @@ class PlayedCell:
         for record in (self.chunks, self.beats, self.diagnostics, self.feedback):
             record.clear()
 
+    def rewind(self):
+        """Sets the simulated clock back to its beginning."""
+        self._began = time.monotonic()
+
     def now(self):
         """ns of the clock in use."""
         if self._clock_speed is None:
@@ -490,6 +494,13 @@ def test_a_replay_in_simulated_time():
         assert np.median(np.diff(starts)) == pytest.approx(0.1, abs=0.015)
         for chunk in cell.chunks:
             assert ns(chunk.header.stamp) == min(ns(stamp) for stamp in chunk.image_stamps)
+        interrupted = cell.send()
+        cell.wait_for_chunks(interrupted, 1)
+        cell.rewind()
+        assert cell.result(interrupted)[1].message == "the clock was set back"
+        cell.reset()
+        again = cell.send(max_steps=5)
+        assert cell.result(again)[0] == GoalStatus.STATUS_SUCCEEDED
 
 
 def test_other_cameras_can_fill_the_views():
