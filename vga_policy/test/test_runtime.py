@@ -88,9 +88,12 @@ def test_a_width_beyond_the_gripper_means_its_end(policy):
     assert set(wide.act(observation()).gripper_width) <= {0.0, SIM.gripper.max_width}
 
 
-def test_a_device_that_is_not_there_is_named(policy):
-    with pytest.raises(PolicyError, match="device 'abacus' cannot be used"):
-        Policy(policy.checkpoint, device="abacus")
+@pytest.mark.parametrize(
+    ("given", "said"), [({"device": "abacus"}, "device 'abacus' cannot be used"), ({"threads": 0}, "threads: must be")]
+)
+def test_a_computer_that_is_not_there_is_named(policy, given, said):
+    with pytest.raises(PolicyError, match=said):
+        Policy(policy.checkpoint, **given)
 
 
 def test_one_core_is_enough_for_ten_hertz(policy):

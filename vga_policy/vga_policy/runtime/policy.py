@@ -53,8 +53,10 @@ class Policy:
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int = 1) -> None:
         """`threads`: cores this process computes with; one leaves the others to the running cell.
 
-        Raises PolicyError when the device cannot be used or the weights give no finite output.
+        Raises PolicyError when threads or device cannot be used or the weights give no finite output.
         """
+        if threads < 1:
+            raise PolicyError(f"threads: must be at least 1 (found {threads})")
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         self.checkpoint = checkpoint
