@@ -97,7 +97,7 @@ class TickMessages:
             position.append(tick.gripper.width / 2)  # the URDF's joint is one finger's way
             velocity.append(0.0)
             effort.append(0.0)
-        message.header.stamp = stamp_of(tick.stamp_ns)
+        message.header.stamp = stamp_of(tick.read_ns)
         message.name = names
         message.position, message.velocity, message.effort = (array("d", x) for x in (position, velocity, effort))
         return message
@@ -105,7 +105,7 @@ class TickMessages:
     def reference(self, tick: Tick) -> msg.RobotReference:
         """What the arm was asked to track in this tick."""
         message, reference = self._reference, tick.reference
-        message.header.stamp = stamp_of(tick.stamp_ns)
+        message.header.stamp = stamp_of(tick.reference_ns)
         message.position, message.velocity = reference.q, reference.dq
         message.gripper_width = reference.gripper_width
         message.mode = int(tick.mode)

@@ -78,19 +78,27 @@ class FrankaDriverNode(Node):
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop, callback_group=MutuallyExclusiveCallbackGroup())
         waiting = ReentrantCallbackGroup()  # their callbacks last as long as the action
-        for name, kind, execute in (
-            ("~/home", action.Home, self._home),
-            ("~/recover", action.Recover, self._recover),
-            ("~/gripper_homing", action.GripperHoming, self._gripper_homing),
-        ):
+        self._actions = [
             ActionServer(
                 self, kind, name, execute, cancel_callback=lambda _: CancelResponse.ACCEPT, callback_group=waiting
             )
+            for name, kind, execute in (
+                ("~/home", action.Home, self._home),
+                ("~/recover", action.Recover, self._recover),
+                ("~/gripper_homing", action.GripperHoming, self._gripper_homing),
+            )
+        ]
 
     def close(self) -> None:
         """Brings the arm to rest and says so."""
         self.driver.close()
         self._outbox.close()
+
+    def destroy_node(self) -> None:
+        """Takes the node out of the graph, with its memory shared with others."""
+        for server in self._actions:
+            server.destroy()
+        super().destroy_node()
 
     # What the driver says, in its own threads.
 
@@ -206,21 +214,24 @@ def main(args: list[str] | None = None) -> int:
         return 2
     executor = MultiThreadedExecutor(num_threads=ACTION_THREADS + 2)
     executor.add_node(node)
-    threading.Thread(target=executor.spin, name="ros", daemon=True).start()
+    spinning = threading.Thread(target=executor.spin, name="ros", daemon=True)
+    spinning.start()
     node.driver.start()
     signal.sigwait(signals)
     node.close()
-    leaving = threading.Thread(target=_leave_ros, args=(executor,), daemon=True)
+
+    def leave() -> None:
+        executor.shutdown()
+        spinning.join()
+        node.destroy_node()
+        rclpy.shutdown()
+
+    leaving = threading.Thread(target=leave, daemon=True)
     leaving.start()
     leaving.join(timeout=LEAVE_TIMEOUT)
-    if leaving.is_alive():
-        os._exit(0)  # the arm rests; DDS may hang behind a killed peer
-    return 0
-
-
-def _leave_ros(executor: MultiThreadedExecutor) -> None:
-    executor.shutdown()
-    rclpy.shutdown()
+    sys.stderr.flush()
+    # The arm rests. Whatever still waits inside libfranka or DDS, for a peer that hangs or was killed, ends here.
+    os._exit(0)
 
 
 if __name__ == "__main__":

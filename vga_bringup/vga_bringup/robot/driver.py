@@ -258,9 +258,9 @@ class FrankaDriver:
 
     def _tick(self, arm: FrankaArm) -> None:
         measured = arm.read()
-        stamp_ns = time.time_ns()
+        read_ns = time.time_ns()
         with self._lock:
-            now = time.monotonic()
+            now, now_ns = time.monotonic(), time.time_ns()
             before = self._measured
             if before is None:
                 self._executor.reset(now, measured.q, self._gripper.state.commanded_width)
@@ -285,7 +285,7 @@ class FrankaDriver:
         if reference.sequence is not None:
             self._gripper.command(reference.gripper_width)
         if fresh:
-            self._listener.on_tick(Tick(stamp_ns, measured, self._gripper.state, reference, mode, goal))
+            self._listener.on_tick(Tick(read_ns, now_ns, measured, self._gripper.state, reference, mode, goal))
 
     def _watch(self, measured: ArmState, now: float) -> None:
         """Everything that sends the driver to HOLD, once a tick."""

@@ -37,9 +37,13 @@ class DriverState:
 
 @dataclass(frozen=True)
 class Tick:
-    """One control tick with a new robot state. stamp_ns: system clock of the reading."""
+    """One control tick with a new robot state.
 
-    stamp_ns: int
+    read_ns, reference_ns: system clock when the state was read and when the reference was in force.
+    """
+
+    read_ns: int
+    reference_ns: int
     arm: ArmState
     gripper: GripperState
     reference: Reference

@@ -1,0 +1,188 @@
+"""The control loop against an arm that fails: every fault means HOLD with its reason, recover and re-arm."""
+
+import time
+
+import numpy as np
+import pytest
+from driving import Log, Policy, cell_at, driving, wait_for
+from faulty_robot import FaultyHand, FaultyRobot, ports
+from vga_bringup.robot.driver import FrankaDriver
+from vga_bringup.robot.modes import Mode, ModeRefusedError
+
+ADDRESS = "127.0.5.20"
+
+
+@pytest.fixture(params=["velocity", "impedance"])
+def cell(request):
+    # Patient with the test's policy: on a loaded machine its heartbeat may come late.
+    return cell_at(ADDRESS, request.param, heartbeat_timeout=1.0)
+
+
+@pytest.fixture
+def rig(cell):
+    """A driver in front of a stand-in arm: (driver, log, robot, robots). `robots` builds the next connection."""
+    robots = [FaultyRobot(np.add(cell.arm.home, 0.01))]
+    hand = FaultyHand()
+    with (
+        ports(ADDRESS),
+        driving(cell, robot_factory=lambda _: robots[-1], hand_factory=lambda _: hand) as (driver, log),
+    ):
+        yield driver, log, robots
+
+
+def move(driver, cell, robot):
+    """Starts a goal and returns once the arm moves."""
+    driver.set_mode(Mode.POLICY)
+    policy = Policy(driver, cell)
+    wait_for(lambda: np.max(np.abs(robot.state.dq)) > 0.1, what="motion")
+    return policy
+
+
+def recover(driver):
+    job = driver.recover()
+    assert job.wait(5.0)
+    return job.success, job.message
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (FaultyRobot.reflex, "reflex (cartesian_reflex)"),
+        (FaultyRobot.communication_error, "communication error, commands reached the arm too late"),
+        (FaultyRobot.user_stop, "user stop pressed: release it"),
+    ],
+    ids=["reflex", "communication", "user stop"],
+)
+def test_a_fault_in_motion(rig, cell, fault, words):
+    driver, _, (robot,) = rig
+    policy = move(driver, cell, robot)
+    fault(robot)
+    wait_for(lambda: words in driver.state.hold_reason, 0.5, words)
+    state = driver.state
+    assert (state.mode, state.needs_recovery, state.connected, state.goal) == (Mode.HOLD, True, True, None)
+    with pytest.raises(ModeRefusedError):
+        driver.set_mode(Mode.POLICY)
+
+    fell = robot.q.copy()
+    if fault is FaultyRobot.user_stop:
+        assert recover(driver) == (False, "user stop pressed: release it, then recover again")
+        robot.release_user_stop()
+        wait_for(lambda: driver.state.robot_mode == "idle")
+    assert recover(driver)[0]
+    assert robot.recoveries >= 1
+    state = driver.state
+    assert (state.mode, state.needs_recovery) == (Mode.HOLD, False)
+    assert words.split(" (")[0] in state.hold_reason
+
+    driver.set_mode(Mode.POLICY)  # the old goal is still announced by the policy's heartbeat
+    time.sleep(0.3)
+    assert policy.verdicts[-1].reason == "goal"
+    assert robot.q == pytest.approx(fell, abs=1e-3)
+    policy.kill()
+    second = move(driver, cell, robot)
+    second.end()
+
+
+def test_a_lost_connection(rig, cell):
+    driver, log, robots = rig
+    policy = move(driver, cell, robots[0])
+    robots[0].lose_connection()
+    wait_for(lambda: not driver.state.connected, 1.0)
+    policy.kill()
+    wait_for(lambda: any("connection lost: UDP receive: Timeout" in state.hold_reason for _, state in log.states))
+    with pytest.raises(ModeRefusedError, match="not connected"):
+        driver.set_mode(Mode.POLICY)
+
+    robots.append(FaultyRobot(cell.arm.home))  # a new robot object, as franky needs it
+    wait_for(lambda: driver.state.connected, 5.0)
+    assert driver.state.needs_recovery
+    with pytest.raises(ModeRefusedError, match="run the recover action first"):
+        driver.set_mode(Mode.POLICY)
+    assert recover(driver)[0]
+    move(driver, cell, robots[1]).end()
+
+
+def test_recover_waits_for_the_connection(rig, cell):
+    driver, _, robots = rig
+    robots[0].lose_connection()
+    wait_for(lambda: not driver.state.connected, 1.0)
+    job = driver.recover()
+    assert job.phase == "reconnecting"
+    robots.append(FaultyRobot(cell.arm.home))
+    assert job.wait(5.0)
+    assert job.success, job.message
+
+
+def test_a_fault_at_rest(rig):
+    driver, _, (robot,) = rig
+    robot.user_stop()
+    wait_for(lambda: driver.state.needs_recovery, 0.5)
+    robot.release_user_stop()
+    wait_for(lambda: driver.state.robot_mode == "idle", 0.5)
+    assert driver.state.hold_reason.startswith("user stop pressed")
+    assert recover(driver)[0]
+
+
+def test_an_arm_that_does_not_follow_is_held_where_it_is(rig, cell, monkeypatch):
+    monkeypatch.setattr("vga_bringup.robot.driver.MAX_ERROR", 0.1)
+    driver, _, (robot,) = rig
+    policy = move(driver, cell, robot)
+    stuck = robot.q.copy()
+    robot._advance = lambda: setattr(robot, "q", stuck)
+    wait_for(lambda: driver.state.mode is Mode.HOLD, 3.0)
+    assert "rad away from its reference" in driver.state.hold_reason
+    assert not driver.state.needs_recovery
+    policy.kill()
+
+
+def test_a_frozen_state_means_hold(rig, cell):
+    driver, log, (robot,) = rig
+    policy = move(driver, cell, robot)
+    robot.frozen = True
+    ticks = len(log.ticks)
+    wait_for(lambda: driver.state.mode is Mode.HOLD, 1.0)
+    assert "no new robot state" in driver.state.hold_reason
+    assert len(log.ticks) - ticks <= 2, "old states must not be published as new ones"
+    policy.kill()
+
+
+def test_settings_that_cannot_be_applied_mean_recovery(cell):
+    robot = FaultyRobot(cell.arm.home)
+    robot.refuse_settings = "libfranka: command not possible in the current mode (Reflex)"
+    factories = {"robot_factory": lambda _: robot, "hand_factory": lambda _: FaultyHand()}
+    with ports(ADDRESS), driving(cell, **factories) as (driver, _):
+        wait_for(lambda: driver.state.needs_recovery)
+        assert "command refused by the robot" in driver.state.hold_reason
+        assert not recover(driver)[0]
+        robot.refuse_settings = ""
+        assert recover(driver)[0]
+        assert all(setting.ok for setting in driver.figures().settings)
+
+
+def test_an_unreachable_robot_is_waited_for(cell, caplog):
+    log = Log()
+    driver = FrankaDriver(cell, log, lambda _: FaultyRobot(cell.arm.home), lambda _: FaultyHand())
+    driver.start()
+    try:
+        wait_for(lambda: "port 1337" in driver.state.hold_reason)
+        assert not driver.state.connected
+        with pytest.raises(ModeRefusedError, match=r"not connected to the robot: nobody answers at 127\.0\.5\.20"):
+            driver.set_mode(Mode.POLICY)
+        assert "not connected" in driver.home().message
+        time.sleep(1.5)  # at least one more attempt, which must not be one more line
+        assert sum("port 1337" in record.message for record in caplog.records) == 1
+        with ports(ADDRESS):
+            wait_for(lambda: driver.state.connected)
+        assert not driver.state.needs_recovery
+        driver.set_mode(Mode.POLICY)
+    finally:
+        driver.close()
+
+
+def test_the_gripper_follows_chunks_and_keeps_its_grip_in_hold(rig, cell):
+    driver, _, (robot,) = rig
+    policy = move(driver, cell, robot)
+    wait_for(lambda: driver.gripper_state.width > 0.075)
+    policy.kill()
+    wait_for(lambda: driver.state.mode is Mode.HOLD)
+    assert driver.gripper_state.commanded_width == 0.08

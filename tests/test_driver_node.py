@@ -1,0 +1,259 @@
+"""The driver node as others see it: topics, services and actions over DDS, against the simulated arm."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+from driver_process import HOLD, POLICY, TELEOP, DriverProcess, Outsider, RosPolicy
+from driving import AMPLITUDE, cell_at, wait_for
+from simulated_arm import SimulatedArm
+
+DOMAIN = 50
+ADDRESS = "127.0.5.50"
+CELL = cell_at(ADDRESS)
+REST = 0.01  # rad/s
+GOALS = (bytes([n]) * 16 for n in range(1, 255))
+
+
+@pytest.fixture(scope="module")
+def outsider():
+    outsider = Outsider(DOMAIN)
+    yield outsider
+    outsider.close()
+
+
+@pytest.fixture(scope="module")
+def simulated_arm():
+    with SimulatedArm(ADDRESS) as simulated:
+        yield simulated
+
+
+@pytest.fixture(scope="module")
+def driver(outsider, simulated_arm, tmp_path_factory):
+    with DriverProcess(DOMAIN, tmp_path_factory.mktemp("driver"), CELL) as driver:
+        wait_for(outsider.connected, 20.0, "the driver")
+        yield driver
+
+
+@pytest.fixture
+def home(driver, outsider):
+    """The arm at home, the driver in HOLD."""
+    outsider.go_home()
+
+
+def stamp(message):
+    return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+
+
+def moving(outsider, since):
+    """Whether the arm has moved since then."""
+    return any(np.max(np.abs(m.velocity[:7])) > 0.1 for m in list(outsider.joint_states) if stamp(m) >= since)
+
+
+def start_moving(outsider, **options):
+    answer = outsider.set_mode(POLICY)
+    assert answer.success, answer.message
+    policy = RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE, **options)
+    wait_for(lambda: moving(outsider, policy.started), 5.0, "motion")
+    return policy
+
+
+def time_to_rest(outsider, end):
+    """Moves the arm, ends its policy with `end`; (policy, seconds until the arm rested for good).
+
+    Repeats when the machine stalled meanwhile, which says nothing about the driver.
+    """
+    for _ in range(5):
+        outsider.go_home()
+        policy = start_moving(outsider)
+        ended = end(policy)
+        wait_for(lambda ended=ended: stamp(outsider.joint_states[-1]) > ended + 1.0, 3.0, "joint states")
+        states = [m for m in list(outsider.joint_states) if stamp(m) >= ended]
+        if np.max(np.diff([stamp(m) for m in states])) < 0.1:
+            fast = [stamp(m) - ended for m in states if np.max(np.abs(m.velocity[:7])) > REST]
+            return policy, max(fast, default=0.0)
+    pytest.fail("this machine is too busy to measure how fast an arm stops")
+
+
+def test_joint_states_and_reference_flow_in_hold(home, outsider):
+    start = time.time()
+    wait_for(lambda: time.time() > start + 2.0)
+    states = [m for m in list(outsider.joint_states) if stamp(m) >= start]
+    assert len(states) / (stamp(states[-1]) - stamp(states[0])) >= 50
+    assert states[-1].name == [*CELL.arm.joint_names, CELL.gripper.joint_name]
+    assert states[-1].position[:7] == pytest.approx(CELL.arm.home, abs=0.02)
+    assert states[-1].position[7] == pytest.approx(outsider.grippers[-1].width / 2, abs=1e-3)
+    assert np.diff([stamp(m) for m in states]).min() > 0
+    assert len([m for m in outsider.grippers if stamp(m) >= start]) >= 20
+    reference = outsider.references[-1]
+    assert (reference.mode, reference.step) == (HOLD, -1)
+    assert np.array(reference.position) == pytest.approx(CELL.arm.home, abs=0.02)
+
+
+def test_diagnostics_say_how_it_is(driver, outsider):
+    wait_for(lambda: "/franka_driver: control" in outsider.diagnostics, 3.0)
+    values = outsider.diagnostics["/franka_driver: control"]
+    for key in ("mode", "hold_reason", "control_command_success_rate", "rejected_nonfinite", "rejected_jump",
+                "steps_dropped", "tracking_rms_rad", "loop_rate_hz", "loop_worst_tick_ms", "setting_payload.mass",
+                "setting_end_effector", "setting_collision.joint_torque", "setting_speed_scale"):  # fmt: skip
+        assert key in values
+
+
+def test_modes_are_refused_in_words(home, outsider):
+    answer = outsider.set_mode(TELEOP)
+    assert (answer.success, answer.mode) == (False, HOLD)
+    assert "no leader publishes" in answer.message
+    assert "no mode 7" in outsider.set_mode(7).message
+
+
+def test_a_dead_policy_brings_the_arm_to_rest(driver, outsider):
+    policy, seconds = time_to_rest(outsider, RosPolicy.kill)
+    assert seconds <= 0.6
+    assert (outsider.state.mode, outsider.state.robot_mode) == (HOLD, "idle")
+    assert "the policy is silent" in outsider.state.hold_reason
+
+    # The policy comes back and goes on with its goal: nothing moves, neither in HOLD nor after arming.
+    revived = RosPolicy(outsider, CELL, policy.goal, AMPLITUDE)
+    time.sleep(0.3)
+    assert outsider.verdicts[-1].reason == "mode"
+    assert outsider.set_mode(POLICY).success
+    time.sleep(0.5)
+    assert outsider.verdicts[-1].reason == "goal"
+    revived.kill()
+    assert not moving(outsider, revived.started)
+
+
+def test_a_cancelled_goal_moves_nothing_more(driver, outsider):
+    def cancel(policy):
+        ended = policy.kill()
+        outsider.heartbeat()
+        wait_for(lambda: not any(outsider.state.goal_id.uuid), 1.0, "the end of the goal")
+        for sequence in range(1000, 1020):  # the policy has not heard of it
+            outsider.heartbeat()
+            outsider.publish(policy.chunk(sequence))
+            time.sleep(0.05)
+        return ended
+
+    outsider.verdicts.clear()
+    _, seconds = time_to_rest(outsider, cancel)
+    assert seconds <= 0.6
+    assert outsider.state.mode == POLICY
+    late = [verdict for verdict in outsider.verdicts if verdict.sequence >= 1000]
+    assert len(late) % 20 == 0
+    assert {verdict.reason for verdict in late} == {"goal"}
+    again = start_moving(outsider)
+    again.kill()
+
+
+def test_every_chunk_gets_its_verdict(home, outsider):
+    first = len(outsider.verdicts)
+    policy = start_moving(outsider)
+    wait_for(lambda: len(outsider.verdicts) >= first + 10)
+    policy.kill()
+    verdict = next(v for v in outsider.verdicts[first + 5 :] if v.accepted)
+    assert bytes(verdict.goal_id.uuid) == policy.goal
+    assert verdict.anchor == verdict.t_obs
+    assert outsider.references[-1].mode in (POLICY, HOLD)
+    steps = {m.step for m in outsider.references if bytes(m.goal_id.uuid) == policy.goal}
+    assert steps & set(range(8))
+
+
+def test_stop_works_while_homing_and_homing_can_be_cancelled(home, outsider):
+    policy = start_moving(outsider)
+    wait_for(lambda: np.max(np.abs(np.subtract(outsider.joint_states[-1].position[:7], CELL.arm.home))) > 0.1)
+    policy.kill()
+    outsider.stop()
+    wait_for(lambda: outsider.state.robot_mode == "idle", 5.0, "rest")
+    handle = outsider.send("home", speed_scale=0.02)
+    wait_for(lambda: not outsider.state.at_rest, 2.0)
+    answer = outsider.stop()
+    assert answer.success
+    success, message = outsider.result(handle, 3.0)
+    assert not success
+    assert "stopped" in message
+
+    wait_for(lambda: outsider.state.robot_mode == "idle", 5.0, "rest")
+    handle = outsider.send("home", speed_scale=0.02)
+    cancel = handle.cancel_goal_async()
+    wait_for(cancel.done)
+    assert not outsider.result(handle, 3.0)[0]
+    assert handle.status == 5  # cancelled
+
+
+def test_recover_and_gripper_homing(home, outsider):
+    success, message = outsider.result(outsider.send("recover"))
+    assert success, message
+    success, message = outsider.result(outsider.send("gripper_homing"))
+    assert success, message
+
+
+def test_a_killed_driver_stops_the_arm_and_comes_back_into_hold(home, driver, outsider):
+    policy = start_moving(outsider)
+    driver.signal(signal.SIGKILL)
+    before = outsider.joint_states[-1].position[:7]
+    policy.kill()
+    outsider.states.clear()
+    outsider.joint_states.clear()
+    driver.start()
+    wait_for(outsider.connected, 20.0, "the restarted driver")
+    assert (outsider.state.mode, outsider.state.hold_reason) == (HOLD, "driver started")
+    wait_for(lambda: outsider.joint_states)
+    first = outsider.joint_states[0]
+    assert np.max(np.abs(first.velocity[:7])) < REST
+    assert np.max(np.abs(np.subtract(first.position[:7], before))) < 0.3
+
+
+def test_an_interrupted_driver_decelerates_and_ends(home, driver, outsider):
+    policy = start_moving(outsider)
+    code, seconds, printed = driver.signal(signal.SIGINT)
+    policy.kill()
+    assert code == 0
+    assert seconds <= 2.0
+    assert "Traceback" not in printed
+    outsider.states.clear()
+    driver.start()
+    wait_for(outsider.connected, 20.0, "the restarted driver")
+
+
+def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):
+    policy = start_moving(outsider)
+    simulated_arm.kill()
+    wait_for(lambda: not outsider.state.connected, 5.0, "the loss to be noticed")
+    policy.kill()
+    assert "connection lost" in outsider.state.hold_reason
+    assert "not connected" in outsider.set_mode(POLICY).message
+    simulated_arm.start()
+    wait_for(outsider.connected, 10.0)
+    assert outsider.state.needs_recovery
+    success, message = outsider.result(outsider.send("recover"))
+    assert success, message
+    start_moving(outsider).kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cell", "words"),
+    [
+        (["use_sim_time:=true"], CELL, "replayed time must not move a robot"),
+        ([], None, "parameter 'cell' is missing"),
+        (["cell:=/nowhere.yaml"], None, "/nowhere.yaml: cannot be read"),
+    ],
+    ids=["simulated time", "no cell", "no such cell"],
+)
+def test_what_is_refused_at_start(tmp_path, arguments, cell, words):
+    with DriverProcess(DOMAIN, tmp_path, cell, *arguments) as process:
+        code, printed = process.finish()
+    assert code == 2
+    assert words in printed
+    assert "Traceback" not in printed
+
+
+def test_an_unreachable_arm_is_one_line_and_no_hang(tmp_path):
+    line = "nobody answers at 127.0.5.51 port 1337 (Connection refused); retrying"
+    with DriverProcess(DOMAIN + 1, tmp_path, cell_at("127.0.5.51")) as process:
+        wait_for(lambda: line in process.printed, 20.0, "the line")
+        time.sleep(2.5)  # more attempts, but no more lines
+        code, seconds, printed = process.signal(signal.SIGTERM)
+    assert printed.count(line) == 1
+    assert (code, "Traceback" in printed) == (0, False)
+    assert seconds <= 2.0
