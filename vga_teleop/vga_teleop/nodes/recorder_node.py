@@ -6,6 +6,7 @@ import importlib
 import signal
 import struct
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 import rclpy
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from vga_policy.contract.cell import ContractError, load_cell
 
 from vga_msgs.msg import RecorderState
@@ -147,21 +149,25 @@ def header_stamp(data: bytes) -> int:
 
 def main() -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    # rclpy's handlers end spin(); without the default ones behind them no KeyboardInterrupt falls into the clean-up.
+    stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, signal.SIG_IGN)
-    rclpy.init()
-    node = None
+        signal.signal(interrupt, lambda *_: stopping.set())
+    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = RecorderNode()
-        rclpy.spin(node)
-    except (ContractError, ParameterException) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except ExternalShutdownException:
-        pass
-    finally:
-        if node is not None:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        try:
+            while not stopping.is_set():
+                executor.spin_once(timeout_sec=0.1)
+        finally:
             node.close()
+            executor.shutdown()
+            node.destroy_node()
+    except (ContractError, ParameterException) as error:
+        print(f"recorder_node: {error}", file=sys.stderr)
+        return 2
+    finally:
         rclpy.try_shutdown()
     return 0
