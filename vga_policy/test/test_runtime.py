@@ -231,7 +231,7 @@ def until(condition):
         time.sleep(0.002)
 
 
-def test_a_worker_runs_one_cycle_a_tick_and_drops_ticks_while_busy():
+def test_a_worker_runs_one_cycle_a_tick_and_is_at_most_one_behind():
     running, release, cycles = threading.Event(), threading.Event(), []
 
     def cycle():
@@ -243,14 +243,14 @@ def test_a_worker_runs_one_cycle_a_tick_and_drops_ticks_while_busy():
     worker.tick()
     assert running.wait(DEADLINE)
     until(lambda: worker.busy_for() > 0.01)
-    worker.tick()
-    worker.tick()
+    for _ in range(3):
+        worker.tick()
     assert worker.ticks_missed == 2
     release.set()
-    until(lambda: worker.busy_for() == 0.0)
-    assert len(cycles) == 1
-    worker.tick()
     until(lambda: len(cycles) == 2)
+    until(lambda: worker.busy_for() == 0.0)
+    worker.tick()
+    until(lambda: len(cycles) == 3)
     worker.stop()
 
 

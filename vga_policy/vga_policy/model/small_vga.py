@@ -34,7 +34,7 @@ class SmallVGAConfig:
 
     image_size: int = 112
     width: int = 96
-    layers: int = 4
+    layers: int = 3
     heads: int = 4
     mlp_ratio: int = 4
     language_width: int = 256

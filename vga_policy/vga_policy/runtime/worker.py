@@ -10,8 +10,8 @@ from collections.abc import Callable
 class Worker:
     """Runs `cycle` once for every tick, in its own thread, never twice at a time.
 
-    A tick that comes while the cycle runs is dropped and counted in `ticks_missed`: an old observation is worth less
-    than the next one. An exception ends neither the thread nor the process: it stands in `failure`, and goes to
+    A tick that comes while the cycle runs is served right after it; further ones until then are dropped and counted
+    in `ticks_missed`. An exception ends neither the thread nor the process: it stands in `failure`, and goes to
     `on_failure`, until a cycle succeeds.
     """
 
@@ -28,10 +28,9 @@ class Worker:
 
     def tick(self) -> None:
         """Asks for one cycle, now."""
-        if self._busy_since is not None:
+        if self._tick.is_set():
             self.ticks_missed += 1
-        else:
-            self._tick.set()
+        self._tick.set()
 
     def busy_for(self) -> float:
         """How long the current cycle has been running, seconds; 0 between cycles."""
