@@ -23,6 +23,7 @@ from vga_bringup.robot.strategy import Arrival, ChunkRefusedError, Plan, strateg
 from vga_bringup.robot.trajectory import Curve, fade, rest, spline, stop
 
 HISTORY = 2.0  # seconds of the executed reference kept, for the anchors of chunks still under way
+SAME_TIME = 1e-3  # s; two chunks of one observation differ by the jitter of converting clocks
 EASE_SHARE = 0.5  # of a joint's acceleration limit that going over to a chunk may use
 
 
@@ -200,7 +201,7 @@ class Executor:
         newest_t_obs, newest_sequence = self._state.newest
         if sequence <= newest_sequence:
             raise ChunkRefusedError("sequence", f"sequence {sequence} after {newest_sequence} was taken")
-        if t_obs < newest_t_obs:
+        if t_obs < newest_t_obs - SAME_TIME:
             message = f"observed {newest_t_obs - t_obs:.3f} s before sequence {newest_sequence}, which was taken"
             raise ChunkRefusedError("sequence", message)
 
