@@ -339,6 +339,7 @@ class PolicyNode(Node):
             "chunks": self._sequence,
             "ticks_missed": self._worker.ticks_missed,
             "waiting_for": "" if run is None else run.task.waiting_for,
+            "checkpoint": self.get_parameter("checkpoint").value or "untrained",
         }
         name = self.get_fully_qualified_name()
         message = DiagnosticArray(
