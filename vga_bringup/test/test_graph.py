@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_simulation_runs_everything():
 
 def test_lab_and_policy_share_the_work(tmp_path):
     cell = str(cell_path("sim"))
-    robot, gpu = lab_graph(cell=cell), policy_graph(cell=cell)
+    robot, gpu = lab_graph(cell=cell), policy_graph(cell=cell, checkpoint="untrained")
     assert names(robot) == [*[("camera_node", name) for name in CAMERAS], ("franka_driver_node", "/franka_driver")]
     assert names(gpu) == [("policy_node", "/policy")]
 
@@ -40,7 +41,16 @@ def test_recorder_on_request():
     assert recorder.parameters["directory"] == str(Path("somewhere").absolute())
 
 
-@pytest.mark.parametrize("graph", [sim_graph, lab_graph, policy_graph])
+def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
+    with pytest.raises(ContractError, match="checkpoint: give the directory of a trained policy, or 'untrained'"):
+        policy_graph(cell="sim")
+    (untrained,) = policy_graph(cell="sim", checkpoint="untrained")
+    assert untrained.parameters["checkpoint"] == ""
+    (trained,) = policy_graph(cell="sim", checkpoint="weights")
+    assert trained.parameters["checkpoint"] == str(Path("weights").absolute())
+
+
+@pytest.mark.parametrize("graph", [sim_graph, lab_graph, partial(policy_graph, checkpoint="untrained")])
 def test_every_node_has_the_transports_and_stays_on_this_host(graph):
     for spec in graph(cell="sim"):
         assert Path(spec.environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()

@@ -39,13 +39,14 @@ Graph = tuple[NodeSpec, ...]
 
 OPTIONS = {
     "cell": "cell file, or the name of one that vga_bringup ships",
-    "checkpoint": "directory of the policy's checkpoint; empty: an untrained policy",
+    "checkpoint": "directory of the policy's checkpoint; in simulation empty: an untrained policy",
     "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
     "record": "true: run the episode recorder too",
     "episodes": "directory that episodes are recorded into",
     "discovery": "who may find these nodes: localhost, or subnet (robot PC and GPU PC)",
 }
 DISCOVERY = ("localhost", "subnet")
+UNTRAINED = "untrained"
 
 
 def sim_graph(
@@ -85,8 +86,11 @@ def lab_graph(
 def policy_graph(
     *, cell: str = "lab", checkpoint: str = "", views: tuple[str, ...] = (), discovery: str = "localhost"
 ) -> Graph:
-    """The GPU PC: the policy."""
+    """The GPU PC: the policy. A real arm gets an untrained one only when asked for by name."""
     path, contract = _load(cell)
+    if not checkpoint:
+        raise ContractError(f"checkpoint: give the directory of a trained policy, or {UNTRAINED!r}")
+    checkpoint = "" if checkpoint == UNTRAINED else checkpoint
     return (_policy(path, contract, checkpoint, views, node_environment(discovery)),)
 
 
