@@ -17,7 +17,7 @@ CELL = cell_at(ADDRESS, heartbeat_timeout=1.0).model_copy(
     update={"workspace": Box(min=[-0.2, -0.03, 0.0], max=[0.9, 0.03, 1.1])}
 )
 AMPLITUDE = [0.0, 0.2, 0.0, 0.2, 0.0, 0.2, 0.3]  # rad
-SECONDS = 6.0
+SECONDS = 5.0
 TOTAL = 1000
 GOOD, DEAD, UNKNOWN = (bytes([n]) * 16 for n in (1, 2, 3))
 

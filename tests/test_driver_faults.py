@@ -12,10 +12,13 @@ from vga_bringup.robot.modes import Mode, ModeRefusedError
 ADDRESS = "127.0.5.20"
 
 
-@pytest.fixture(params=["velocity", "impedance"])
+BOTH_TRACKINGS = pytest.mark.parametrize("cell", ["velocity", "impedance"], indirect=True)
+
+
+@pytest.fixture
 def cell(request):
     # Patient with the test's policy: on a loaded machine its heartbeat may come late.
-    return cell_at(ADDRESS, request.param, heartbeat_timeout=1.0)
+    return cell_at(ADDRESS, getattr(request, "param", "velocity"), heartbeat_timeout=1.0)
 
 
 @pytest.fixture
@@ -44,6 +47,7 @@ def recover(driver):
     return job.success, job.message
 
 
+@BOTH_TRACKINGS
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -83,6 +87,7 @@ def test_a_fault_in_motion(rig, cell, fault, words):
     second.end()
 
 
+@BOTH_TRACKINGS
 def test_a_lost_connection(rig, cell):
     driver, log, robots = rig
     policy = move(driver, cell, robots[0])
@@ -123,6 +128,7 @@ def test_a_fault_at_rest(rig):
     assert recover(driver)[0]
 
 
+@BOTH_TRACKINGS
 def test_an_arm_that_does_not_follow_is_held_where_it_is(rig, cell, monkeypatch):
     monkeypatch.setattr("vga_bringup.robot.driver.MAX_ERROR", 0.1)
     driver, _, (robot,) = rig
@@ -135,6 +141,7 @@ def test_an_arm_that_does_not_follow_is_held_where_it_is(rig, cell, monkeypatch)
     policy.kill()
 
 
+@BOTH_TRACKINGS
 def test_a_frozen_state_means_hold(rig, cell):
     driver, log, (robot,) = rig
     policy = move(driver, cell, robot)

@@ -51,16 +51,23 @@ def moving(outsider, since):
     return any(np.max(np.abs(m.velocity[:7])) > 0.1 for m in list(outsider.joint_states) if stamp(m) >= since)
 
 
-def start_moving(outsider, **options):
-    answer = outsider.set_mode(POLICY)
-    assert answer.success, answer.message
-    policy = RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE, **options)
-    wait_for(lambda: moving(outsider, policy.started), 5.0, "motion")
-    return policy
+def start_moving(outsider):
+    """Arms the driver and starts a policy; returns it once the arm moves. Again when heartbeats came late."""
+    for _ in range(5):
+        answer = outsider.set_mode(POLICY)
+        assert answer.success, answer.message
+        wait_for(lambda: outsider.state.mode == POLICY)
+        policy = RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE)
+        wait_for(lambda policy=policy: moving(outsider, policy.started) or outsider.state.mode == HOLD, 5.0, "motion")
+        if outsider.state.mode == POLICY:
+            return policy
+        assert "no healthy policy heartbeat" in outsider.state.hold_reason
+        outsider.go_home()
+    pytest.fail("this machine is too busy for 20 heartbeats a second")
 
 
-def time_to_rest(outsider, end):
-    """Moves the arm, ends its policy with `end`; (policy, seconds until the arm rested for good).
+def time_to_rest(outsider, end, then):
+    """Moves the arm and ends its policy with `end`: seconds until the arm rested for good, the driver in mode `then`.
 
     Repeats when the machine stalled meanwhile, which says nothing about the driver.
     """
@@ -70,10 +77,9 @@ def time_to_rest(outsider, end):
         ended = end(policy)
         wait_for(lambda ended=ended: stamp(outsider.joint_states[-1]) > ended + 1.0, 3.0, "joint states")
         states = [m for m in list(outsider.joint_states) if stamp(m) >= ended]
-        if np.max(np.diff([stamp(m) for m in states])) < 0.1:
-            fast = [stamp(m) - ended for m in states if np.max(np.abs(m.velocity[:7])) > REST]
-            return policy, max(fast, default=0.0)
-    pytest.fail("this machine is too busy to measure how fast an arm stops")
+        if np.max(np.diff([stamp(m) for m in states])) < 0.1 and outsider.state.mode == then:
+            return max((stamp(m) - ended for m in states if np.max(np.abs(m.velocity[:7])) > REST), default=0.0)
+    pytest.fail(f"never at rest in mode {then}, or this machine is too busy to measure it")
 
 
 def test_joint_states_and_reference_flow_in_hold(home, outsider):
@@ -108,18 +114,24 @@ def test_modes_are_refused_in_words(home, outsider):
 
 
 def test_a_dead_policy_brings_the_arm_to_rest(driver, outsider):
-    policy, seconds = time_to_rest(outsider, RosPolicy.kill)
-    assert seconds <= 0.6
-    assert (outsider.state.mode, outsider.state.robot_mode) == (HOLD, "idle")
+    policies = []
+
+    def kill(policy):
+        policies.append(policy)
+        return policy.kill()
+
+    assert time_to_rest(outsider, kill, HOLD) <= 0.6
+    assert outsider.state.robot_mode == "idle"
     assert "the policy is silent" in outsider.state.hold_reason
 
     # The policy comes back and goes on with its goal: nothing moves, neither in HOLD nor after arming.
-    revived = RosPolicy(outsider, CELL, policy.goal, AMPLITUDE)
-    time.sleep(0.3)
-    assert outsider.verdicts[-1].reason == "mode"
+    revived = RosPolicy(outsider, CELL, policies[-1].goal, AMPLITUDE)
+    wait_for(lambda: outsider.verdicts[-1].reason == "mode")
     assert outsider.set_mode(POLICY).success
-    time.sleep(0.5)
-    assert outsider.verdicts[-1].reason == "goal"
+    wait_for(lambda: outsider.verdicts[-1].reason == "goal")
+    seen = len(outsider.verdicts)
+    wait_for(lambda: len(outsider.verdicts) > seen + 3)
+    assert not any(verdict.accepted for verdict in outsider.verdicts[seen:])
     revived.kill()
     assert not moving(outsider, revived.started)
 
@@ -136,12 +148,10 @@ def test_a_cancelled_goal_moves_nothing_more(driver, outsider):
         return ended
 
     outsider.verdicts.clear()
-    _, seconds = time_to_rest(outsider, cancel)
-    assert seconds <= 0.6
-    assert outsider.state.mode == POLICY
+    assert time_to_rest(outsider, cancel, POLICY) <= 0.6
     late = [verdict for verdict in outsider.verdicts if verdict.sequence >= 1000]
     assert len(late) % 20 == 0
-    assert {verdict.reason for verdict in late} == {"goal"}
+    assert {verdict.reason for verdict in late[-20:]} == {"goal"}
     again = start_moving(outsider)
     again.kill()
 
@@ -154,7 +164,6 @@ def test_every_chunk_gets_its_verdict(home, outsider):
     verdict = next(v for v in outsider.verdicts[first + 5 :] if v.accepted)
     assert bytes(verdict.goal_id.uuid) == policy.goal
     assert verdict.anchor == verdict.t_obs
-    assert outsider.references[-1].mode in (POLICY, HOLD)
     steps = {m.step for m in outsider.references if bytes(m.goal_id.uuid) == policy.goal}
     assert steps & set(range(8))
 
@@ -164,7 +173,7 @@ def test_stop_works_while_homing_and_homing_can_be_cancelled(home, outsider):
     wait_for(lambda: np.max(np.abs(np.subtract(outsider.joint_states[-1].position[:7], CELL.arm.home))) > 0.1)
     policy.kill()
     outsider.stop()
-    wait_for(lambda: outsider.state.robot_mode == "idle", 5.0, "rest")
+    outsider.wait_for_state(lambda state: state.at_rest and state.robot_mode == "idle")
     handle = outsider.send("home", speed_scale=0.02)
     wait_for(lambda: not outsider.state.at_rest, 2.0)
     answer = outsider.stop()
@@ -173,7 +182,7 @@ def test_stop_works_while_homing_and_homing_can_be_cancelled(home, outsider):
     assert not success
     assert "stopped" in message
 
-    wait_for(lambda: outsider.state.robot_mode == "idle", 5.0, "rest")
+    outsider.wait_for_state(lambda state: state.at_rest and state.robot_mode == "idle")
     handle = outsider.send("home", speed_scale=0.02)
     cancel = handle.cancel_goal_async()
     wait_for(cancel.done)

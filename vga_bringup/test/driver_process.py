@@ -103,10 +103,15 @@ class Outsider:
         """Brings the arm home, whatever a test has left; the driver in HOLD, no motion running."""
         self.silence()
         self.stop()
-        wait_for(lambda: self.state.mode == HOLD and self.state.robot_mode == "idle", 5.0, "rest")
+        self.wait_for_state(lambda state: state.mode == HOLD and state.at_rest and state.robot_mode == "idle")
         success, message = self.result(self.send("home", speed_scale=1.0))
         assert success, message
-        wait_for(lambda: self.state.robot_mode == "idle", 5.0, "rest")
+        self.wait_for_state(lambda state: state.robot_mode == "idle")
+
+    def wait_for_state(self, condition, seconds=5.0):
+        """Waits for a state of the driver published from now on."""
+        seen = len(self.states)
+        wait_for(lambda: any(map(condition, self.states[seen:])), seconds, "the driver's state")
 
     def silence(self):
         """Ends every policy that a test left running."""

@@ -42,7 +42,7 @@ from vga_msgs import action, msg, srv
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
 ACTION_THREADS = 3  # one for each action to wait in
-LEAVE_TIMEOUT = 0.5  # s for taking leave of the other nodes
+LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
@@ -68,7 +68,9 @@ class FrankaDriverNode(Node):
         self._tick_messages = messages.TickMessages(cell)
         self._outbox = Outbox()
 
-        logging.getLogger("vga_bringup").addHandler(_RosLog(self))
+        log = logging.getLogger("vga_bringup")
+        log.setLevel(logging.INFO)
+        log.addHandler(_RosLog(self, self._outbox))
         self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._outbox.post(self._publish_gripper, state))
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
@@ -186,13 +188,17 @@ class FrankaDriverNode(Node):
 
 
 class _RosLog(logging.Handler):
-    """Carries Python's log records to the node's logger."""
+    """Carries Python's log records to the node's logger, which publishes them too."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, outbox: Outbox) -> None:
         super().__init__()
         self._logger = node.get_logger()
+        self._outbox = outbox
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._outbox.post(self._say, record)
+
+    def _say(self, record: logging.LogRecord) -> None:
         # Two lines, because rclpy ties a severity to the line it is logged from.
         if record.levelno >= logging.WARNING:
             self._logger.warning(record.getMessage())
@@ -218,9 +224,9 @@ def main(args: list[str] | None = None) -> int:
     spinning.start()
     node.driver.start()
     signal.sigwait(signals)
-    node.close()
 
     def leave() -> None:
+        node.close()
         executor.shutdown()
         spinning.join()
         node.destroy_node()
@@ -230,7 +236,7 @@ def main(args: list[str] | None = None) -> int:
     leaving.start()
     leaving.join(timeout=LEAVE_TIMEOUT)
     sys.stderr.flush()
-    # The arm rests. Whatever still waits inside libfranka or DDS, for a peer that hangs or was killed, ends here.
+    # Whatever still waits inside libfranka or DDS, for a peer that hangs or was killed, ends here.
     os._exit(0)
 
 

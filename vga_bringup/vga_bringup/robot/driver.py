@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.executor import Executor, Reference
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.gripper import Gripper, GripperState
-from vga_bringup.robot.homing import WayHome
+from vga_bringup.robot.homing import Homing
 from vga_bringup.robot.jobs import Job
 from vga_bringup.robot.modes import GoalId, Mode, Modes
 from vga_bringup.robot.reports import DriverState, Figures, Listener, Tick, TrackingError
@@ -36,8 +37,6 @@ log = logging.getLogger(__name__)
 SETTLE = 0.1  # s the reference rests before the motion is ended, so that the arm has arrived
 STALE = 0.3  # s without a new robot state after which the arm is held
 MAX_ERROR = 0.3  # rad between reference and arm beyond which the arm does not follow
-ARRIVED = 0.02  # rad from home that count as home
-ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at home
 CLOSE_TIMEOUT = 1.5  # s to come to rest when the driver ends
 CONNECT_TIMEOUT = 10.0  # s a recover waits for the robot
 
@@ -74,8 +73,7 @@ class FrankaDriver:
         self._rests_since = 0.0
         self._goal_in_force: GoalId | None = None
         self._problem = ""  # why there is no connection
-        self._homing: Job | None = None
-        self._way_home: WayHome | None = None
+        self._homing: Homing | None = None
         self._recovering: Job | None = None
         self._accepted = 0
         self._rejected: Counter[str] = Counter()
@@ -157,7 +155,7 @@ class FrankaDriver:
 
     def home(self, speed: float = 0.0) -> Job:
         """Moves to the cell's home. speed: share of the cell's speed, 0 for the cell's homing speed."""
-        job = Job("homing")
+        now = time.monotonic()
         with self._lock:
             obstacle = self._obstacle()
             if self._modes.mode is not Mode.HOLD:
@@ -166,36 +164,30 @@ class FrankaDriver:
                 obstacle = f"{self._modes.hold_reason}: run the recover action first"
             elif not 0.0 <= speed <= 1.0:
                 obstacle = f"speed_scale {speed:g} is not between 0 and 1"
-            elif self._following:
+            elif not self._at_rest(now):
                 obstacle = "the arm is still coming to rest"
             if obstacle or self._measured is None:
-                job.finish(False, f"not homing: {obstacle}")
-                return job
-            self._homing = job
-            scale = speed or self._cell.arm.homing_speed
-            self._way_home = WayHome(self._cell.arm, self._measured.q, scale, time.monotonic())
-        return job
+                return Job.failed(f"not homing: {obstacle}")
+            start = self._desired(self._measured, now).q
+            self._homing = Homing(self._cell.arm, start, speed or self._cell.arm.homing_speed, now)
+            return self._homing.job
 
     def recover(self) -> Job:
         """Clears errors and rebuilds a lost connection; the driver stays in HOLD."""
-        job = Job("reconnecting")
         with self._lock:
             if self._modes.mode is not Mode.HOLD:
-                job.finish(False, f"nothing to recover from in {self._modes.mode.name}")
-            elif self._recovering is not None and not self._recovering.done:
-                job.finish(False, "recovering already")
-            else:
-                self._recovering = job
-                threading.Thread(target=self._recover, args=(job,), name="recover", daemon=True).start()
-        return job
+                return Job.failed(f"nothing to recover from in {self._modes.mode.name}")
+            if self._recovering is not None and not self._recovering.done:
+                return Job.failed("recovering already")
+            job = self._recovering = Job("reconnecting")
+            threading.Thread(target=self._recover, args=(job,), name="recover", daemon=True).start()
+            return job
 
     def gripper_homing(self) -> Job:
         """Homes the hand."""
         with self._lock:
             if self._modes.mode is not Mode.HOLD:
-                job = Job()
-                job.finish(False, f"the driver is in {self._modes.mode.name}: set HOLD first")
-                return job
+                return Job.failed(f"the driver is in {self._modes.mode.name}: set HOLD first")
         return self._gripper.home()
 
     def figures(self) -> Figures:
@@ -231,11 +223,12 @@ class FrankaDriver:
                 else:
                     self._tick(self._arm)
             except Exception as error:
+                if not isinstance(error, ArmError):  # a mistake of ours: the arm stops, and we say where it was
+                    log.error("control loop: %s", traceback.format_exc())
                 with self._lock:
                     self._interrupt(explain(error), time.monotonic())
         with self._lock:
-            if self._homing is not None:
-                self._homing.finish(False, "the driver is shutting down")
+            self._abandon_homing("the driver is shutting down")
             self._arm = None
 
     def _connect(self) -> None:
@@ -271,7 +264,9 @@ class FrankaDriver:
                 self._measured_at = now
             self._measured = measured
             self._watch(measured, now)
-            self._step_home(measured, now)
+            if self._homing is not None and self._homing.step(measured.q, now):
+                self._executor.reset(now, self._homing.reference(now)[0], self._gripper.state.commanded_width)
+                self._homing = None
             self._decide_following(now)
             if problem := self._problem_ahead(measured, now):
                 self._interrupt(ArmError(problem, needs_recovery=False), now)
@@ -300,25 +295,6 @@ class FrankaDriver:
             log.warning("HOLD: %s", self._modes.hold_reason)
         self._drop_dead_goal(now)
 
-    def _step_home(self, measured: ArmState, now: float) -> None:
-        """Ends the way home when the arm is there or has stopped."""
-        way, job = self._way_home, self._homing
-        if way is None or job is None:
-            return
-        job.remaining = way.remaining(measured.q)
-        if job.cancelled:
-            way.brake(now)
-        arrived = job.remaining <= ARRIVED
-        if not way.finished(now) or not (arrived or job.cancelled or now > way.ends + ARRIVAL_TIMEOUT):
-            return
-        self._executor.reset(now, way.reference(now)[0], self._gripper.state.commanded_width)
-        self._homing, self._way_home = None, None
-        if arrived:
-            job.finish(True, "at home")
-        else:
-            what = "stopped" if job.cancelled else "the arm does not follow, it is"
-            job.finish(False, f"{what} {job.remaining:.2f} rad from home")
-
     def _decide_following(self, now: float) -> None:
         """A motion runs while somebody commands, while anything moves, and until the arm has settled after that."""
         if self._modes.mode is not Mode.HOLD or not self._at_rest(now):
@@ -332,9 +308,9 @@ class FrankaDriver:
         if not self._following:
             return Reference(measured.q, np.zeros(7), self._gripper.state.commanded_width, None, -1, False)
         reference = self._executor.reference(t)
-        if self._way_home is None:
+        if self._homing is None:
             return reference
-        q, dq = self._way_home.reference(t)
+        q, dq = self._homing.reference(t)
         return Reference(q, dq, reference.gripper_width, None, -1, True)
 
     def _problem_ahead(self, measured: ArmState, now: float) -> str:
@@ -348,7 +324,7 @@ class FrankaDriver:
             return f"{self._cell.arm.joint_names[joint]} is {error[joint]:.2f} rad away from its reference"
         target = self._desired(measured, now + self._period)
         # Homing may begin outside the limits: it is the way back.
-        if self._way_home is None and not self._safety.tick_ok(target.q, target.dq):
+        if self._homing is None and not self._safety.tick_ok(target.q, target.dq):
             return "the reference left the cell's limits"
         return ""
 
@@ -361,9 +337,7 @@ class FrankaDriver:
         self._goal_in_force = None
         if self._measured is not None:
             self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
-        if self._homing is not None:
-            self._homing.finish(False, reason)
-        self._homing, self._way_home = None, None
+        self._abandon_homing(reason)
         if fault.needs_recovery:
             self._following = False
             self._rests_since = -math.inf
@@ -413,8 +387,13 @@ class FrankaDriver:
         """HOLD by request: what moves is decelerated."""
         self._modes.hold(reason)
         if self._homing is not None:
-            self._homing.cancel()
+            self._homing.job.cancel()
         self._drop_dead_goal(time.monotonic())
+
+    def _abandon_homing(self, reason: str) -> None:
+        if self._homing is not None:
+            self._homing.job.finish(False, reason)
+            self._homing = None
 
     def _drop_dead_goal(self, now: float) -> None:
         """Decelerates when the goal whose chunks are in force is no longer live."""
@@ -423,7 +402,7 @@ class FrankaDriver:
         self._goal_in_force = self._modes.goal
 
     def _at_rest(self, now: float) -> bool:
-        return self._way_home is None and self._executor.at_rest(now)
+        return self._homing is None and self._executor.at_rest(now)
 
     def _obstacle(self) -> str:
         """Why the arm cannot be given to anyone now; empty when it can."""

@@ -156,15 +156,13 @@ class Gripper:
 
     def home(self) -> Job:
         """Starts homing. The job fails at once when the hand is not connected or homes already."""
-        job = Job("homing")
         with self._lock:
             if not self._state.connected:
-                job.finish(False, f"gripper: {self._state.problem}")
-            elif self._homing is not None:
-                job.finish(False, "gripper: homing already")
-            else:
-                self._homing = job
-        return job
+                return Job.failed(f"gripper: {self._state.problem}")
+            if self._homing is not None:
+                return Job.failed("gripper: homing already")
+            self._homing = Job("homing")
+            return self._homing
 
     def _run(self) -> None:
         while not self._closing.is_set():

@@ -6,11 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Arm
 
+from vga_bringup.robot.jobs import Job
+
 Vector = NDArray[np.float64]
 
 # A minimum-jerk profile peaks at these multiples of distance/duration and distance/duration^2.
 PEAK_SPEED = 15 / 8
 PEAK_ACCELERATION = 10 / np.sqrt(3)
+
+ARRIVED = 0.02  # rad from home that count as home
+ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at home
 
 
 class WayHome:
@@ -69,3 +74,31 @@ class WayHome:
         braking = min(now - self._brake_at, self._brake_time)
         rate = 1.0 - braking / self._brake_time
         return self._brake_at - self._began + braking * (1.0 + rate) / 2, rate
+
+
+class Homing:
+    """A way home under way, and the job of whoever asked for it."""
+
+    def __init__(self, arm: Arm, q: Vector, speed: float, now: float) -> None:
+        self.job = Job("homing")
+        self._way = WayHome(arm, q, speed, now)
+
+    def reference(self, now: float) -> tuple[Vector, Vector]:
+        """Position (rad) and velocity (rad/s) at `now`."""
+        return self._way.reference(now)
+
+    def step(self, q: Vector, now: float) -> bool:
+        """Takes the measured position; whether it is over: the reference rests and the job is finished."""
+        way, job = self._way, self.job
+        job.remaining = way.remaining(q)
+        if job.cancelled:
+            way.brake(now)
+        arrived = job.remaining <= ARRIVED
+        if not way.finished(now) or not (arrived or job.cancelled or now > way.ends + ARRIVAL_TIMEOUT):
+            return False
+        if arrived:
+            job.finish(True, "at home")
+        else:
+            what = "stopped" if job.cancelled else "the arm does not follow, it is"
+            job.finish(False, f"{what} {job.remaining:.2f} rad from home")
+        return True

@@ -19,6 +19,13 @@ class Job:
         self._cancelled = threading.Event()
         self._done = threading.Event()
 
+    @classmethod
+    def failed(cls, message: str) -> Job:
+        """A job that could not be started."""
+        job = cls()
+        job.finish(False, message)
+        return job
+
     @property
     def cancelled(self) -> bool:
         """Whether the asker wants it to end early."""
