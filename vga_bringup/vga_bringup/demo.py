@@ -23,6 +23,7 @@ from vga_bringup.session import Session, stop_request
 from vga_bringup.task import Task
 from vga_msgs.srv import StartEpisode, StopEpisode
 
+CHUNKS = "/policy/action_chunk"
 RESULTS = ("report.json", "summary.png", "demo.mp4")
 READY_WITHIN = 180.0  # s
 STEADY = 2.0  # s that everything must be there before the task starts: start-up is the busiest time
@@ -122,6 +123,8 @@ class Demo:
                 raise GraphError(f"the recorder refuses to start: {started.message}")
             session.spin_until(self._stop.is_set, timeout=0.5)
         self._bag = Path(started.path)
+        if not session.spin_until(lambda: session.node.count_subscribers(CHUNKS) >= 2, RECORDING_WITHIN):
+            raise GraphError(f"driver and recorder do not both listen to {CHUNKS}")
         try:
             self._run_task(session, runner)
             session.spin_until(self._stop.is_set, timeout=REST)
