@@ -5,13 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from driver_process import POLICY, DriverProcess, Outsider, RosPolicy, chunk_message
+from driver_process import DOMAIN, POLICY, DriverProcess, Outsider, RosPolicy, chunk_message
 from driving import cell_at, wait_for
-from simulated_arm import SimulatedArm
+from simulated_arm import SimulatedArm, own_address
 from vga_policy.contract.cell import Box
 
-DOMAIN = 52
-ADDRESS = "127.0.5.60"
+ADDRESS = own_address(60)
 # A corridor along the x axis: the sine stays in its middle, a turn of joint 1 leaves it.
 CELL = cell_at(ADDRESS, heartbeat_timeout=1.0).model_copy(
     update={"workspace": Box(min=[-0.2, -0.03, 0.0], max=[0.9, 0.03, 1.1])}

@@ -5,12 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from driver_process import HOLD, POLICY, TELEOP, DriverProcess, Outsider, RosPolicy
+from driver_process import DOMAIN, HOLD, POLICY, QUIET_DOMAIN, TELEOP, DriverProcess, Outsider, RosPolicy
 from driving import AMPLITUDE, cell_at, wait_for
-from simulated_arm import SimulatedArm
+from simulated_arm import SimulatedArm, own_address
 
-DOMAIN = 50
-ADDRESS = "127.0.5.50"
+ADDRESS, NOBODY = own_address(50), own_address(51)
 CELL = cell_at(ADDRESS)
 REST = 0.01  # rad/s
 GOALS = (bytes([n]) * 16 for n in range(1, 255))
@@ -250,7 +249,7 @@ def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):
     ids=["simulated time", "no cell", "no such cell"],
 )
 def test_what_is_refused_at_start(tmp_path, arguments, cell, words):
-    with DriverProcess(DOMAIN, tmp_path, cell, *arguments) as process:
+    with DriverProcess(QUIET_DOMAIN, tmp_path, cell, *arguments) as process:
         code, printed = process.finish()
     assert code == 2
     assert words in printed
@@ -258,8 +257,8 @@ def test_what_is_refused_at_start(tmp_path, arguments, cell, words):
 
 
 def test_an_unreachable_arm_is_one_line_and_no_hang(tmp_path):
-    line = "nobody answers at 127.0.5.51 port 1337 (Connection refused); retrying"
-    with DriverProcess(DOMAIN + 1, tmp_path, cell_at("127.0.5.51")) as process:
+    line = f"nobody answers at {NOBODY} port 1337 (Connection refused); retrying"
+    with DriverProcess(QUIET_DOMAIN, tmp_path, cell_at(NOBODY)) as process:
         wait_for(lambda: line in process.printed, 20.0, "the line")
         time.sleep(2.5)  # more attempts, but no more lines
         code, seconds, printed = process.signal(signal.SIGTERM)

@@ -25,6 +25,7 @@ from vga_msgs import action, msg, srv
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 HOLD, TELEOP, POLICY = 0, 1, 2
+DOMAIN, QUIET_DOMAIN = 10 + os.getpid() % 20, 30 + os.getpid() % 20  # of this test process; a driver by itself is quiet
 ACTIONS = {"home": action.Home, "recover": action.Recover, "gripper_homing": action.GripperHoming}
 
 

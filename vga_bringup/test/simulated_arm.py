@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 CELL = Path(__file__).parents[1] / "config" / "cells" / "sim.yaml"
+
+
+def own_address(number):
+    """A loopback address of this test process alone: libfranka's ports are fixed, two test runs must not meet."""
+    return f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{number}"
 
 
 class SimulatedArm:

@@ -9,12 +9,14 @@ import franky
 import numpy as np
 import pytest
 from faulty_robot import COMMUNICATION, REFLEX, FaultyRobot, ports
-from simulated_arm import CELL
+from simulated_arm import CELL, own_address
 from vga_bringup.robot.arm import FrankaArm
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.homing import WayHome
 from vga_policy.contract.cell import Cell, load_cell
+
+ADDRESS = own_address(12)
 
 
 @pytest.fixture
@@ -189,10 +191,10 @@ def attempts(connector, seconds):
 
 
 def test_connecting_names_what_is_wrong_and_goes_on():
-    connector = Connector("127.0.5.12", 1337, lambda: "robot", retry=0.1)
+    connector = Connector(ADDRESS, 1337, lambda: "robot", retry=0.1)
     assert attempts(connector, 0.3) is None
-    assert connector.problem == "nobody answers at 127.0.5.12 port 1337 (Connection refused)"
-    with socket.create_server(("127.0.5.12", 1337)):
+    assert connector.problem == f"nobody answers at {ADDRESS} port 1337 (Connection refused)"
+    with socket.create_server((ADDRESS, 1337)):
         assert attempts(connector, 2.0) == "robot"
     assert connector.problem == ""
 
@@ -200,8 +202,8 @@ def test_connecting_names_what_is_wrong_and_goes_on():
 def test_a_robot_that_never_answers_blocks_nobody(monkeypatch):
     monkeypatch.setattr("vga_bringup.robot.connection.ANSWER_TIMEOUT", 0.1)
     answer = threading.Event()
-    connector = Connector("127.0.5.12", 1337, lambda: answer.wait() and "robot")
-    with ports("127.0.5.12"):
+    connector = Connector(ADDRESS, 1337, lambda: answer.wait() and "robot")
+    with ports(ADDRESS):
         assert attempts(connector, 0.4) is None
         assert "another program controlling it" in connector.problem
         answer.set()  # the other program has ended

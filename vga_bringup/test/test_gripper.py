@@ -4,10 +4,11 @@ import time
 
 import pytest
 from faulty_robot import FaultyHand, ports
+from simulated_arm import own_address
 from vga_bringup.robot.gripper import Grasp, Gripper, Move, decide
 from vga_policy.contract.cell import Gripper as Config
 
-ADDRESS = "127.0.5.10"
+ADDRESS, NOBODY = own_address(10), own_address(11)
 CONFIG = Config(grasp_below=0.03, release_above=0.045, min_change=0.005)
 
 
@@ -145,9 +146,9 @@ def test_a_lost_hand_is_reported_and_connected_again(gripper, hand):
 
 
 def test_no_hand_means_a_clear_problem():
-    gripper = Gripper("127.0.5.11", CONFIG, lambda _: FaultyHand())
+    gripper = Gripper(NOBODY, CONFIG, lambda _: FaultyHand())
     gripper.start()
     wait_for(lambda: "port 1338" in gripper.state.problem)
-    assert gripper.state.problem == "nobody answers at 127.0.5.11 port 1338 (Connection refused)"
+    assert gripper.state.problem == f"nobody answers at {NOBODY} port 1338 (Connection refused)"
     assert not gripper.state.connected
     gripper.close()
