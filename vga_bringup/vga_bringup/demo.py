@@ -73,7 +73,8 @@ class Demo:
                 with Runner(graph, log) as runner, Session("vga_demo") as session:
                     self._wait_until_ready(Readiness(session.node, cell), session, runner)
                     self._record_task(session, runner)
-                    self._row("stopping every node")
+                    row = self._row("stopping every node")
+                self._progress.update(row, total=1, completed=1)
             except GraphError as error:
                 self._faults.append(f"{error}; see {log.name}")
 

@@ -139,11 +139,6 @@ class BagWriter:
 
     def _description(self) -> dict[str, Any]:
         """Contents of metadata.yaml."""
-        span = {
-            "starting_time": {"nanoseconds_since_epoch": self._first},
-            "duration": {"nanoseconds": self._last - self._first},
-            "message_count": self.messages,
-        }
         topics = [
             {
                 "topic_metadata": {
@@ -161,15 +156,22 @@ class BagWriter:
             "rosbag2_bagfile_information": {
                 "version": 9,
                 "storage_identifier": "mcap",
-                **span,
+                **self._span(),
                 "topics_with_message_count": topics,
                 "compression_format": "",
                 "compression_mode": "",
                 "relative_file_paths": [self._file.name],
-                "files": [{"path": self._file.name, **span}],
+                "files": [{"path": self._file.name, **self._span()}],
                 "custom_data": None,
                 "ros_distro": "jazzy",
             }
+        }
+
+    def _span(self) -> dict[str, Any]:
+        return {
+            "starting_time": {"nanoseconds_since_epoch": self._first},
+            "duration": {"nanoseconds": self._last - self._first},
+            "message_count": self.messages,
         }
 
 
