@@ -57,4 +57,4 @@ clean: ## Removes what setup and demo made, except .venv
 .ready:
 	@env/setup.sh --quiet
 .complete:
-	@env/setup.sh --quiet robot runtime sim dev
+	@env/setup.sh --quiet robot runtime sim train dev

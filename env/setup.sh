@@ -4,7 +4,7 @@
 #   env/setup.sh [--quiet] [PURPOSE ...]
 #
 # PURPOSE: files of env/requirements (robot runtime train sim libero viewers dev). A purpose once installed is kept up
-# to date by every later call; without any, they are robot runtime sim dev. Steps that are done are skipped.
+# to date by every later call; without any, they are robot runtime sim train dev. Steps that are done are skipped.
 #
 #   PYTHON=python3.12     interpreter of .venv (3.11 or 3.12)
 #   TORCH=cpu|cuda        build of PyTorch; default: cuda where there is an NVIDIA GPU
@@ -65,7 +65,7 @@ hash_of() { cat -- "$@" | sha256sum | cut -c1-16; }
 purposes=("$@")
 # shellcheck disable=SC2207
 [[ ! -f $marks/purposes ]] || purposes+=($(<"$marks/purposes"))
-[[ ${#purposes[@]} -gt 0 ]] || purposes=(robot runtime sim dev)
+[[ ${#purposes[@]} -gt 0 ]] || purposes=(robot runtime sim train dev)
 for purpose in "${purposes[@]}"; do
     [[ $purpose =~ ^(robot|runtime|train|sim|libero|viewers|dev)$ ]] ||
         fail "unknown purpose '$purpose'; known: robot runtime train sim libero viewers dev"

@@ -25,12 +25,15 @@ setup(
             "franka_driver_node = vga_bringup.nodes.franka_driver_node:main",
             "sim_cell = vga_bringup.sim.cell:main",
             "sim_camera = vga_bringup.sim.camera:main",
+            "sim_leader = vga_bringup.sim.leader:main",
         ],
         "vga.commands": [
             "doctor = vga_bringup.doctor:command",
             "sim = vga_bringup.commands:sim",
             "run = vga_bringup.commands:run",
             "demo = vga_bringup.commands:demo",
+            "scenes = vga_bringup.sim.scenes:scenes_command",
         ],
+        "vga.commands.eval": ["sim = vga_bringup.trials.commands:sim_command"],
     },
 )

@@ -18,11 +18,26 @@ setup(
         "console_scripts": [
             "vga = vga_policy.cli:main",
             "policy_node = vga_policy.nodes.policy_node:main",
+            "replay_node = vga_policy.nodes.replay_node:main",
         ],
         "vga.commands": [
             "model = vga_policy.model.commands:model_command",
-            "bench = vga_policy.model.commands:bench_command",
             "geometry = vga_policy.model.commands:geometry_command",
+            "curate = vga_policy.curation.commands:curate_command",
+            "replay = vga_policy.nodes.replay_node:replay_command",
+            "import = vga_policy.lerobot.commands:import_command",
+            "train = vga_policy.train.commands:train_command",
+            "pretrain = vga_policy.train.commands:pretrain_command",
+            "ablate = vga_policy.train.commands:ablate_command",
         ],
+        "vga.commands.bench": [
+            "latency = vga_policy.model.commands:latency_command",
+            "loader = vga_policy.data.benchmark:loader_command",
+        ],
+        "vga.commands.eval": [
+            "open-loop = vga_policy.evaluate.commands:open_loop_command",
+            "geometry = vga_policy.evaluate.commands:geometry_command",
+        ],
+        "vga.commands.export": ["lerobot = vga_policy.lerobot.commands:export_command"],
     },
 )

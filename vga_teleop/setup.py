@@ -12,9 +12,18 @@ setup(
     zip_safe=True,
     maintainer="VGA-ROS maintainers",
     maintainer_email="maintainers@vga-ros.org",
-    description="Demonstrations: recording episodes as rosbag2 MCAP bags.",
+    description="Demonstrations: GELLO teleoperation, recording sessions, episodes as rosbag2 MCAP bags.",
     license="Apache-2.0",
     entry_points={
-        "console_scripts": ["recorder_node = vga_teleop.nodes.recorder_node:main"],
+        "console_scripts": [
+            "recorder_node = vga_teleop.nodes.recorder_node:main",
+            "gello_node = vga_teleop.nodes.gello_node:main",
+        ],
+        "vga.commands": [
+            "record = vga_teleop.session.commands:record_command",
+            "collect = vga_teleop.collect.commands:collect_command",
+            "gello = vga_teleop.gello.commands:gello_command",
+        ],
+        "vga.commands.bench": ["record = vga_teleop.recording.benchmark:record_command"],
     },
 )

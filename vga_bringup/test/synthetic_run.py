@@ -10,9 +10,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, JointState
 from unique_identifier_msgs.msg import UUID
+from vga_policy.bags.definitions import definition
+from vga_policy.bags.writer import BagWriter, Topic
 from vga_policy.contract.cell import dump_cell, load_cell
-from vga_teleop.recording.bag import BagWriter, Topic
-from vga_teleop.recording.schema import definition
 
 from vga_msgs.msg import ActionChunk, ChunkVerdict, GripperState, RobotReference
 

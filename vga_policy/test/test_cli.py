@@ -45,6 +45,9 @@ interrupted = cli_plugin:interrupted
 fails = cli_plugin:fails
 half = cli_plugin:half
 absent = cli_plugin_that_is_not_there:command
+
+[vga.commands.bench]
+greet = cli_plugin:greet
 """
 
 
@@ -63,6 +66,11 @@ def plugin(tmp_path, monkeypatch):
 def test_runs_a_command_with_its_arguments(plugin, capsys):
     assert cli.main(["greet", "--count", "2"]) == 0
     assert capsys.readouterr().out.strip() == "hello hello"
+
+
+def test_a_command_of_two_words_is_found_in_its_family(plugin, capsys):
+    assert cli.main(["bench", "greet", "--count", "1"]) == 0
+    assert capsys.readouterr().out.strip() == "hello"
 
 
 def test_exit_status_is_the_commands(plugin):

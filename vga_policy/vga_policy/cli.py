@@ -1,7 +1,8 @@
 """The `vga` command. Its sub-commands are entry points of the group `vga.commands`, of whichever package is installed.
 
-An entry point names a function `command(subparsers)` that adds its parser and sets `run`, a function of the parsed
-arguments that returns the exit status. Heavy imports belong inside `run`: `vga --help` loads every command.
+Commands of two words, `vga bench latency` say, are entry points of `vga.commands.bench`. An entry point names a function
+`command(subparsers)` that adds its parser and sets `run`, a function of the parsed arguments that returns the exit
+status. Heavy imports belong inside `run`: `vga --help` loads every command.
 """
 
 from __future__ import annotations
@@ -15,6 +16,11 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from vga_policy.contract.cell import ContractError
 
 GROUP = "vga.commands"
+FAMILIES = {
+    "bench": "measurements of this machine",
+    "eval": "how good a policy is",
+    "export": "data for other programs",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,20 +51,28 @@ def build_parser(commands: Sequence[EntryPoint]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"vga {_version()}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add(subparsers, commands)
+    for family, help_text in FAMILIES.items():
+        if members := _commands(f"{GROUP}.{family}"):
+            group = subparsers.add_parser(family, help=help_text)
+            _add(group.add_subparsers(title="commands", metavar="COMMAND", required=True), members)
+    return parser
+
+
+def _commands(group: str = GROUP) -> list[EntryPoint]:
+    """Every installed command by name. A source checkout may list a package twice: the first on the path counts."""
+    found: dict[str, EntryPoint] = {}
+    for entry_point in entry_points(group=group):
+        found.setdefault(entry_point.name, entry_point)
+    return [found[name] for name in sorted(found)]
+
+
+def _add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], commands: Sequence[EntryPoint]) -> None:
     for entry_point in commands:
         try:
             entry_point.load()(subparsers)
         except Exception as error:  # whatever a package does at import, the other commands must work
             _add_unavailable(subparsers, entry_point, error)
-    return parser
-
-
-def _commands() -> list[EntryPoint]:
-    """Every installed command by name. A source checkout may list a package twice: the first on the path counts."""
-    found: dict[str, EntryPoint] = {}
-    for entry_point in entry_points(group=GROUP):
-        found.setdefault(entry_point.name, entry_point)
-    return [found[name] for name in sorted(found)]
 
 
 def _add_unavailable(

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
+from vga_policy.bags.definitions import definition
+from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import load_cell, parse_cell
-from vga_teleop.recording.bag import OfferedQos, Topic
-from vga_teleop.recording.episode import load_episode
+from vga_policy.contract.episode import load_episode
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics, required_topics
-from vga_teleop.recording.schema import definition
 
 CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")
 JAZZY = get_typestore(Stores.ROS2_JAZZY)

@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import CompressedImage, JointState
 from vga_policy.contract.cell import load_cell
-from vga_teleop.recording.episode import load_episode
+from vga_policy.contract.episode import load_episode
 
 from vga_msgs.msg import DriverState, RecorderState, RobotReference
 from vga_msgs.srv import StartEpisode, StopEpisode

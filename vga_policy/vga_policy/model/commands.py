@@ -1,4 +1,4 @@
-"""`vga model`, `vga bench` and `vga geometry`: heavy imports wait until one of them runs."""
+"""`vga model`, `vga bench latency` and `vga geometry`: heavy imports wait until one of them runs."""
 
 from __future__ import annotations
 
@@ -29,11 +29,9 @@ def model_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_model)
 
 
-def bench_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga bench latency`."""
-    parser = subparsers.add_parser("bench", help="measurements")
-    benches = parser.add_subparsers(title="measurements", metavar="WHAT", required=True)
-    latency = benches.add_parser("latency", help="time from camera images to a chunk of actions")
+    latency = subparsers.add_parser("latency", help="time from camera images to a chunk of actions")
     latency.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     latency.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     latency.add_argument("--views", type=_positive, default=2)

@@ -19,13 +19,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from vga_policy.bags.definitions import UnknownTypeError, definition
+from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import ContractError, load_cell
 
 from vga_msgs.msg import RecorderState
 from vga_msgs.srv import StartEpisode, StopEpisode
-from vga_teleop.recording.bag import OfferedQos, Topic
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics
-from vga_teleop.recording.schema import UnknownTypeError, definition
 
 IMAGE_DEPTH, DEPTH = 30, 1000  # messages DDS keeps for us while we are busy
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vga_policy.bags.writer import BagWriter, Topic
 from vga_policy.contract.cell import Cell, dump_cell
-
-from vga_teleop.recording.bag import BagWriter, Topic
-from vga_teleop.recording.episode import OUTCOMES, Episode
+from vga_policy.contract.episode import OUTCOMES, Episode
 
 SILENT_AFTER = 1.0  # s without a message
 _NAME = re.compile(r"[A-Za-z0-9_-]+")

@@ -7,9 +7,9 @@ import yaml
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
-from vga_teleop.recording import bag as bag_module
-from vga_teleop.recording.bag import CHUNK_SIZE, BagWriter, OfferedQos, Topic
-from vga_teleop.recording.schema import UnknownTypeError, definition
+from vga_policy.bags import writer as bag_module
+from vga_policy.bags.definitions import UnknownTypeError, definition
+from vga_policy.bags.writer import CHUNK_SIZE, BagWriter, OfferedQos, Topic
 
 JAZZY = get_typestore(Stores.ROS2_JAZZY)
 START = 1_700_000_000_000_000_000

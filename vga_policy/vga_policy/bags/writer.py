@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import yaml
 from mcap.writer import CompressionType, Writer
 
-from vga_teleop.recording.files import write_atomically
+from vga_policy.contract.files import write_atomically
 
 CHUNK_SIZE = 256 * 1024
 QUEUE_LENGTH = 4096  # messages; several seconds of a busy cell, tens of MB
@@ -115,7 +115,7 @@ class BagWriter:
 
     def _drain(self, stream: BinaryIO) -> None:
         writer = Writer(stream, chunk_size=CHUNK_SIZE, compression=CompressionType.NONE)
-        writer.start(profile="ros2", library="vga_teleop")
+        writer.start(profile="ros2", library="vga_policy")
         writer.add_metadata("vga", self._metadata)
         schemas: dict[str, int] = {}
         channels: dict[str, int] = {}
