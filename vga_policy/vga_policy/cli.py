@@ -1,6 +1,6 @@
 """The `vga` command. Its sub-commands are entry points of the group `vga.commands`, of whichever package is installed.
 
-Commands of two words, `vga bench latency` say, are entry points of `vga.commands.bench`. An entry point names a function
+Commands of two words, `vga bench latency` say, are entry points of `vga.commands.bench`. One names a function
 `command(subparsers)` that adds its parser and sets `run`, a function of the parsed arguments that returns the exit
 status. Heavy imports belong inside `run`: `vga --help` loads every command.
 """
