@@ -1,0 +1,59 @@
+"""Verdicts beside the data: who wins, what is trained on, and what happens to a damaged file."""
+
+import pytest
+from vga_policy.contract.episode import Episode
+from vga_policy.curation.decisions import FILE, Curation, CurationError, Verdict, decide, decision, usable
+
+
+@pytest.fixture
+def episode(tmp_path):
+    Episode("e1", "pick_cube", "pick the cube", "ann", 0, "name: x", outcome="success").save(tmp_path)
+    return tmp_path
+
+
+def test_before_curation_the_label_decides(episode):
+    assert decision(episode) == Curation()
+    assert usable(episode)
+    Episode("e1", "pick_cube", "pick the cube", "ann", 0, "name: x", outcome="failure").save(episode)
+    assert not usable(episode)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "used"), [(Verdict.ACCEPT, True), (Verdict.REVIEW, False), (Verdict.REJECT, False)]
+)
+def test_only_accepted_episodes_are_used(episode, verdict, used):
+    Curation(proposed=verdict).save(episode)
+    assert usable(episode) is used
+
+
+def test_a_person_wins_and_can_take_it_back(episode):
+    proposal = Curation(Verdict.REJECT, ["idle for half of the time"], start_ns=5, end_ns=9)
+    proposal.save(episode)
+    assert decide(episode, Verdict.ACCEPT, "the pause is meant").verdict is Verdict.ACCEPT
+    assert usable(episode)
+    assert decision(episode).reasons == ["idle for half of the time"]
+    decide(episode, None)
+    assert decision(episode) == proposal
+
+
+def test_the_part_to_train_on_is_a_view():
+    part = Curation(start_ns=10, end_ns=20)
+    assert [stamp for stamp in (9, 10, 20, 21) if part.holds(stamp)] == [10, 20]
+    assert Curation().holds(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("proposed: perhaps", "'perhaps' is not a valid Verdict"),
+        ("verdict: accept", "found \\['verdict'\\]"),
+        ("- 1", "found list"),
+        ("{", "cannot be read"),
+        ("start_ns: soon", "soon"),
+    ],
+)
+def test_a_damaged_file_is_named_not_ignored(episode, text, message):
+    (episode / FILE).write_text(text)
+    with pytest.raises(CurationError, match=message) as error:
+        usable(episode)
+    assert str(episode / FILE) in str(error.value)
