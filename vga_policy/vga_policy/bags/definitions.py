@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-
 
 class UnknownTypeError(LookupError):
     """A message type whose package is not installed."""
@@ -43,6 +41,10 @@ def definition(type_name: str) -> Definition:
 
 
 def _interface_file(type_name: str, suffix: str) -> Path:
+    try:
+        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    except ImportError:
+        raise UnknownTypeError(f"message type {type_name}: ROS is not installed, only reading works without") from None
     package, _, name = type_name.partition("/msg/")
     try:
         path = Path(get_package_share_directory(package), "msg", name + suffix)
