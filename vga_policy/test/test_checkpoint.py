@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 
 import numpy as np
 import pytest
@@ -12,22 +13,34 @@ from safetensors.torch import load_file, save_file
 from vga_policy.contract.cell import Cell
 from vga_policy.model.action_head import ActionHeadConfig
 from vga_policy.model.aggregator import AggregatorConfig
+from vga_policy.model.config import to_plain
 from vga_policy.model.conv_stem import ConvStemConfig
+from vga_policy.model.presets import PRESETS
 from vga_policy.model.vga import VGAConfig
-from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError
+from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, save
 from vga_policy.runtime.policy import Policy, PolicyError
 from vga_policy.runtime.text import HashedNgrams
-from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.runtime.untrained import untrained_checkpoint
+
+SMALL = VGAConfig(
+    image_size=56,
+    backbone=AggregatorConfig(width=64, depth=2, heads=2, vision=ConvStemConfig(grid=4)),
+    language_width=32,
+    language_projector=(32,),
+    action_head=ActionHeadConfig(layers=2, heads=2),
+    camera_head=None,
+    depth_head=None,
+)
 
 
 @pytest.fixture(scope="module")
 def policy():
-    return untrained_policy(SIM)
+    return Policy(untrained_checkpoint(SIM))
 
 
 @pytest.fixture
 def saved(policy, tmp_path):
-    policy.save(tmp_path / "checkpoint")
+    save(policy.checkpoint, tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
 
 
@@ -65,20 +78,9 @@ def test_a_saved_policy_acts_the_same(policy, saved):
     assert Policy.from_pretrained(saved).cell == SIM
 
 
-def test_every_model_fits_the_runtime(tmp_path):
-    language, backbone = HashedNgrams(32), AggregatorConfig(width=64, depth=2, heads=2, vision=ConvStemConfig(grid=4))
-    config = VGAConfig(
-        image_size=56,
-        backbone=backbone,
-        language_width=32,
-        language_projector=(32,),
-        action_head=ActionHeadConfig(layers=2, heads=2),
-        camera_head=None,
-        depth_head=None,
-    )
-    normalization = untrained_policy(SIM).checkpoint.normalization
-    made = Policy(Checkpoint(config, language, config.build(), normalization, SIM))
-    made.save(tmp_path / "vga")
+def test_every_model_fits_the_runtime(policy, tmp_path):
+    made = Policy(Checkpoint(SMALL, HashedNgrams(32), SMALL.build(), policy.checkpoint.normalization, SIM))
+    save(made.checkpoint, tmp_path / "vga")
     loaded = Policy.from_pretrained(tmp_path / "vga", SIM)
     np.testing.assert_array_equal(loaded.act(observation()).joints, made.act(observation()).joints)
 
@@ -92,7 +94,7 @@ def test_only_data_is_written(saved):
 
 def test_a_checkpoint_is_never_overwritten(policy, saved):
     with pytest.raises(CheckpointError, match="exists already"):
-        policy.save(saved)
+        save(policy.checkpoint, saved)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_pickles_are_refused_unread(saved, suffix):
 
 
 def test_pickled_bytes_under_the_right_name_are_damaged(saved):
-    torch.save({"head.weight": torch.zeros(8)}, saved / WEIGHTS)
+    torch.save({"action_head.weight": torch.zeros(8)}, saved / WEIGHTS)
     assert "damaged or truncated" in refusal(saved)
 
 
@@ -160,14 +162,27 @@ def test_a_truncated_file_is_refused(saved, keep):
 
 def test_tensors_that_do_not_fit_are_named(saved):
     tensors = load_file(saved / WEIGHTS)
-    del tensors["norm.weight"]
+    del tensors["aggregator.camera_token"]
     tensors["depth_head.weight"] = torch.zeros(3)
-    tensors["head.weight"] = torch.zeros(7, 96)
+    tensors["action_head.project_out.bias"] = torch.zeros(7)
     save_file(tensors, saved / WEIGHTS)
     message = refusal(saved)
-    assert "missing tensors: norm.weight" in message
+    assert "missing tensors: aggregator.camera_token" in message
     assert "tensors the model does not have: depth_head.weight" in message
-    assert "wrong shapes: head.weight [7, 96] instead of [8, 96]" in message
+    assert "wrong shapes: action_head.project_out.bias [7] instead of [8]" in message
+
+
+@pytest.mark.parametrize("preset", ["small", "paper-dinov2"])
+def test_another_presets_config_is_refused_before_its_model_is_made(saved, preset):
+    model = PRESETS[preset]().model
+    encoder = {"name": "hashed_ngrams", "width": model.language_width}
+    edit(saved / CONFIG, model={"name": "vga", **to_plain(model)}, text_encoder=encoder)
+    started = time.process_time()
+    message = refusal(saved)
+    assert "missing tensors: action_head.layers." in message
+    assert "tensors the model does not have: aggregator.patch_embed.convolutions" in message
+    assert "wrong shapes: action_head.layers.0." in message
+    assert time.process_time() - started < 10  # making the paper's model takes longer, and gigabytes
 
 
 def test_many_faults_make_a_short_line(saved):
@@ -178,20 +193,26 @@ def test_many_faults_make_a_short_line(saved):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"model": {"name": "huge_vga"}}, "model: 'huge_vga' is unknown; known: small_vga, vga"),
-        ({"model": {"name": ["small_vga"]}}, "model: ['small_vga'] is unknown"),
+        ({"model": {"name": "huge_vga"}}, "model: 'huge_vga' is unknown; known: vga, rhythmic_vga"),
+        ({"model": {"name": ["vga"]}}, "model: ['vga'] is unknown"),
         ({"format": 2}, "format 2 is unknown; this version reads 1"),
-        ({"model": {"name": "small_vga", "depth": 3}}, "model: depth: unknown key; allowed: heads"),
-        ({"model": {"name": "small_vga", "width": 50, "heads": 4}}, "model: width: must be a multiple of heads = 4"),
-        ({"model": {"name": "small_vga", "width": "50"}}, "model: width: Input should be a valid integer"),
-        ({"model": {"width": 96}}, "model: expected a mapping with a name"),
-        ({"model": {"name": "small_vga", "horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
+        ({"model": {"name": "vga", "depth": 3}}, "model: depth: unknown key; allowed: action_head"),
+        ({"model": {"name": "vga", "image_size": 100}}, "model: image_size: must be a multiple of 14"),
+        ({"model": {"name": "vga", "image_size": "112"}}, "model: image_size: Input should be a valid integer"),
+        (
+            {"model": {"name": "vga", "backbone": {"width": 512}}},
+            "model: vision.width is 1024 but the backbone's is 512",
+        ),
+        ({"model": {"image_size": 112}}, "model: expected a mapping with a name"),
+        ({"model": {"name": "vga", "horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
         ({"text_encoder": {"name": "clip"}}, "text_encoder: 'clip' is unknown; known: hashed_ngrams"),
-        ({"text_encoder": {"name": "hashed_ngrams", "width": 64}}, "gives 64 numbers, the model takes 256"),
+        ({"text_encoder": {"name": "hashed_ngrams", "width": 64}}, "gives 64 numbers, the model takes 384"),
         ({"extra": 1}, "expected the keys format, model, text_encoder"),
     ],
 )
 def test_a_wrong_config_is_refused(saved, change, named):
+    if change.get("model", {}).get("name") == "vga":
+        change = {"text_encoder": {"name": "hashed_ngrams", "width": 1536}, **change}  # as VGA's defaults have it
     edit(saved / CONFIG, **change)
     assert named in refusal(saved)
 
@@ -225,7 +246,7 @@ def test_a_cell_file_of_a_checkpoint_is_checked(saved):
 
 def test_weights_that_give_no_number_are_found_at_loading(saved):
     tensors = load_file(saved / WEIGHTS)
-    tensors["norm.weight"][3] = float("nan")
+    tensors["action_head.norm_out.weight"][3] = float("nan")
     save_file(tensors, saved / WEIGHTS)
     with pytest.raises(PolicyError, match="not finite"):
         Policy.from_pretrained(saved, SIM)

@@ -16,7 +16,7 @@ from vga_policy.cli import main
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.commands import ABLATION_NAMES, PRESET_NAMES
 from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
-from vga_policy.model.fast import for_inference
+from vga_policy.model.fast import for_inference, fuse
 from vga_policy.model.initialise import initialise_from_timm, initialise_from_vggt
 from vga_policy.model.language import EncoderError, MiniLM, QwenGTE
 from vga_policy.model.lora import make_trainable
@@ -113,6 +113,25 @@ def test_a_model_in_bfloat16_answers_in_float32(monkeypatch):
     chunk = fast(*seeded_inputs())
     assert chunk.dtype == torch.float32
     torch.testing.assert_close(chunk, model(*seeded_inputs()), rtol=0, atol=0.1)
+
+
+def test_the_fast_model_is_one_graph_to_the_compiler():
+    """On a GPU it is compiled and recorded: a break in the graph, or a wait for the GPU, would make that impossible."""
+    fast = for_inference(TINY_VGA.build())
+    traced = torch.compile(fast, backend="eager", fullgraph=True, dynamic=False)
+    with torch.inference_mode():
+        assert torch.equal(traced(*seeded_inputs()), fast(*seeded_inputs()))
+
+
+def test_where_nothing_can_be_compiled_the_model_runs_as_it_is(monkeypatch, caplog):
+    def broken(*_):
+        raise RuntimeError("no compiler here\nlong story")
+
+    monkeypatch.setattr("torch.compile", lambda *_, **__: broken)
+    model = TINY_VGA.build()
+    assert fuse(model, seeded_inputs()) is model
+    assert "slower: no compiler here" in caplog.text
+    assert "long story" not in caplog.text
 
 
 def test_minilm_tells_instructions_apart_and_paraphrases_together():

@@ -1,4 +1,4 @@
-"""The runtime's parts: policy, normalization, text, task, worker and cadence."""
+"""The runtime's parts: policy, normalization, text, task, worker, outbox and cadence."""
 
 import threading
 import time
@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_fixtures import HOME, SIM, observation
+from vga_policy.nodes.outbox import DEPTH, Outbox
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.normalization import Normalization, Range
 from vga_policy.runtime.policy import ObservationError, Policy, PolicyError
 from vga_policy.runtime.preprocess import resize_views
 from vga_policy.runtime.task import Outcome, Phase, Task
 from vga_policy.runtime.text import HashedNgrams
-from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.runtime.untrained import untrained_checkpoint, untrained_policy
 from vga_policy.runtime.worker import Worker
 
 DEADLINE = 10.0
@@ -74,7 +75,7 @@ def test_the_text_encoder_runs_once_an_instruction():
             Counting.calls += 1
             return super().encode(text)
 
-    counted = Policy(replace(untrained_policy(SIM).checkpoint, encoder=Counting()))
+    counted = Policy(replace(untrained_checkpoint(SIM), encoder=Counting(384)))
     Counting.calls = 0
     for _ in range(5):
         counted.act(observation(instruction="press the button"))
@@ -270,6 +271,29 @@ def test_a_worker_outlives_a_failing_cycle():
     worker.tick()
     until(lambda: not worker.failure)
     worker.stop()
+
+
+# Outbox
+
+
+def test_an_outbox_publishes_in_order_and_keeps_nobody_waiting():
+    stuck, release, published = threading.Event(), threading.Event(), []
+
+    def publish(what):
+        stuck.set()
+        release.wait(DEADLINE)
+        published.append(what)
+
+    outbox = Outbox()
+    outbox.post(publish, 0)
+    assert stuck.wait(DEADLINE)
+    for what in range(1, DEPTH + 10):
+        outbox.post(publish, what)  # would hang here until DEADLINE if it waited
+    release.set()
+    until(lambda: len(published) == 1 + DEPTH)  # those beyond are lost
+    outbox.post(publish, "last")
+    outbox.close()
+    assert published == [*range(1 + DEPTH), "last"]
 
 
 # Cadence

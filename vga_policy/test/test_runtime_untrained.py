@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from policy_fixtures import HOME, SIM, observation
+from vga_policy.runtime.checkpoint import save
 from vga_policy.runtime.policy import Policy
-from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.runtime.untrained import untrained_checkpoint
 
 TICK = 5  # samples of the reference a control step
 SAMPLE = SIM.dt / TICK
@@ -80,14 +81,14 @@ def policies(tmp_path_factory):
     loaded = []
     for seed in (0, 1):
         directory = tmp_path_factory.mktemp("untrained") / "checkpoint"
-        untrained_policy(SIM, seed=seed).save(directory)
+        save(untrained_checkpoint(SIM, seed=seed), directory)
         loaded.append(Policy.from_pretrained(directory, SIM))
     return loaded
 
 
-@pytest.mark.parametrize(("weights", "noise"), [(0, 1), (0, 2), (1, 3)])
-def test_the_arm_keeps_moving_gently(policies, weights, noise):
-    joints, widths = closed_loop(policies[weights], 60.0, noise=noise)
+@pytest.mark.parametrize("weights", [0, 1])
+def test_the_arm_keeps_moving_gently(policies, weights):
+    joints, widths = closed_loop(policies[weights], 20.0, noise=weights)
     ten_seconds = round(10.0 / SAMPLE)
     for start in range(0, len(joints) - ten_seconds, TICK):
         assert (np.ptp(joints[start : start + ten_seconds], axis=0) >= 0.45).sum() >= 5
@@ -97,7 +98,7 @@ def test_the_arm_keeps_moving_gently(policies, weights, noise):
     assert np.abs(np.diff(steps, 2, axis=0)).max() / SIM.dt**2 < 4.0
     assert min(map(tcp_height, steps)) > 0.3
     openings = np.diff((widths > 0.5 * SIM.gripper.max_width).astype(int))
-    assert 6 <= np.abs(openings).sum() <= 40
+    assert 2 <= np.abs(openings).sum() <= 14
 
 
 def test_home_is_where_the_dh_parameters_say():
@@ -107,7 +108,7 @@ def test_home_is_where_the_dh_parameters_say():
 @pytest.mark.parametrize("weights", [0, 1])
 def test_from_far_away_the_arm_returns(policies, weights):
     start = HOME + np.random.default_rng(weights).choice([-0.8, 0.8], 7)
-    joints, _ = closed_loop(policies[weights], 15.0, start=start)
+    joints, _ = closed_loop(policies[weights], 12.0, start=start)
     assert np.abs(joints[-round(5.0 / SAMPLE) :] - HOME).max() < 0.5
     assert np.abs(np.diff(joints, axis=0)).max() / SAMPLE < 1.0
 

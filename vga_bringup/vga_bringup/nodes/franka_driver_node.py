@@ -29,9 +29,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.outbox import Outbox
 
 from vga_bringup.nodes import driver_messages as messages
-from vga_bringup.nodes.outbox import Outbox
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.jobs import Job

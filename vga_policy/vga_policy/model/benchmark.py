@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.model.fast import for_inference, inference_dtype
+from vga_policy.model.fast import Forward, for_inference, inference_dtype, record
 from vga_policy.model.presets import PRESETS
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.runtime.preprocess import resize_views
@@ -70,9 +69,6 @@ def _measure(model: VGA, device: str, views: int, repeats: int, *, compiled: boo
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
     language = torch.randn(1, config.language_width, device=device)
     proprioception = torch.randn(1, PROPRIOCEPTION, device=device)
-    act: Callable[..., torch.Tensor] = (
-        torch.compile(model, mode="reduce-overhead", fullgraph=True) if compiled else model
-    )
 
     def prepare() -> torch.Tensor:
         return torch.from_numpy(resize_views(seen, config.image_size))[None].to(device).float() / 255
@@ -83,6 +79,7 @@ def _measure(model: VGA, device: str, views: int, repeats: int, *, compiled: boo
     times = np.empty((repeats, 3))
     with torch.inference_mode():
         started = time.perf_counter()
+        act: Forward = record(model, (prepare(), language, proprioception)) if compiled else model
         for _ in range(WARM_UP):
             chunk(prepare())
         warm_up = time.perf_counter() - started

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vga_policy.model.attention import Block, LayerScale
 from vga_policy.model.patches import PATCH, GridEncoder
 from vga_policy.model.vga import VGA
+
+Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A function like `VGA.forward`."""
+
+WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
 
 
 def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
@@ -45,6 +52,45 @@ def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
 def inference_dtype(device: torch.device | str) -> torch.dtype:
     """The precision a device infers in."""
     return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+
+
+@torch.inference_mode()
+def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` on a GPU, for inputs of these shapes: kernels fused, and a whole pass launched as one CUDA graph.
+
+    The recording may be replayed in any thread, which torch.compile's own CUDA graphs may not.
+    """
+    forward = fuse(model, inputs)
+    static = tuple(value.clone() for value in inputs)
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UP):
+            forward(*static)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        chunk = forward(*static)
+
+    def replay(images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
+        for place, value in zip(static, (images, language, proprioception), strict=True):
+            place.copy_(value)
+        graph.replay()
+        return chunk.clone()
+
+    return replay
+
+
+def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` compiled for these inputs; `model` itself, with a warning, where this machine cannot compile."""
+    compiled = torch.compile(model, fullgraph=True, dynamic=False)
+    try:
+        compiled(*inputs)
+    except (RuntimeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        logging.getLogger(__name__).warning("the model runs without compilation, slower: %s", reason)
+        return model
+    return compiled
 
 
 def _fold(scale: nn.Module, layer: nn.Linear) -> nn.Module:

@@ -6,7 +6,8 @@ model computes on; `device`, torch's name of where it computes.
 
 Subscribes to the views' /cameras/<name>/color/image_raw/compressed, /joint_states and /franka_driver/state.
 Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.
-Offers the action /policy/run_task.
+Offers the action /policy/run_task. Neither the control cycle nor the heartbeat waits for DDS: the outbox's thread
+publishes everything.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
 from vga_policy.nodes.messages import SECOND, chunk_message, diagnostic, nanoseconds, uuid_message
+from vga_policy.nodes.outbox import Outbox
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.checkpoint import CheckpointError
 from vga_policy.runtime.policy import Policy, PolicyError
@@ -74,7 +76,7 @@ class Run:
 class PolicyNode(Node):
     """Wires topics to the resampler, the policy and the running task.
 
-    Everything but the control cycle runs in the executor's thread; the cycle runs in the worker's.
+    The control cycle runs in the worker's thread, publishing in the outbox's, everything else in the executor's.
     """
 
     def __init__(self) -> None:
@@ -84,6 +86,7 @@ class PolicyNode(Node):
         self._policy = self._load_policy()
         self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
         self._cadence = Cadence()
+        self._outbox = Outbox()
         self._worker = Worker(self._cycle, self._on_failure)
         self._run: Run | None = None
         self._unanswered: dict[bytes, Run] = {}
@@ -121,6 +124,7 @@ class PolicyNode(Node):
         """Ends the running task and says so to the driver: the arm comes to rest without waiting for a timeout."""
         self._end(Outcome.ABORTED, "the policy node is shutting down")
         self._worker.stop()
+        self._outbox.close()
 
     # Set-up.
 
@@ -155,7 +159,7 @@ class PolicyNode(Node):
             sample = proprioception(self._cell, message.name, message.position)
             self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
         except ValueError as error:
-            self.get_logger().warning(f"joint state ignored: {error}", throttle_duration_sec=5.0)
+            self._outbox.post(self._log_ignored, error)
 
     def _on_driver(self, message: DriverState) -> None:
         self._driver = message
@@ -207,32 +211,30 @@ class PolicyNode(Node):
                 return
             self._sequence += 1
             message.sequence = self._sequence
-            self._chunks.publish(message)
+            self._outbox.post(self._chunks.publish, message)
             task.chunks += 1
         task.waiting_for = ""
         self._cadence.record(time.monotonic(), prepare=prepared - started, predict=predicted - prepared)
         self._give_feedback(run)
 
     def _on_failure(self, error: Exception) -> None:
-        self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=1.0)
+        self._outbox.post(self._log_failure, error)
         if (run := self._run) is not None:
             run.task.waiting_for = f"the policy failed: {error}"
             self._give_feedback(run)
 
     def _give_feedback(self, run: Run) -> None:
         task = run.task
-        run.goal.publish_feedback(
-            RunTask.Feedback(steps=task.steps, chunk_sequence=self._sequence, waiting_for=task.waiting_for)
-        )
+        feedback = RunTask.Feedback(steps=task.steps, chunk_sequence=self._sequence, waiting_for=task.waiting_for)
+        self._outbox.post(run.goal.publish_feedback, feedback)
 
     # The running task.
 
     def _admit(self, request: RunTask.Goal) -> GoalResponse:
         if self._run is None:
             return GoalResponse.ACCEPT
-        self.get_logger().warning(
-            f"task '{request.instruction}' rejected: '{self._run.task.instruction}' is running, cancel it first"
-        )
+        running = self._run.task.instruction
+        self._outbox.post(self._log_rejected, f"'{request.instruction}': '{running}' is running, cancel it first")
         return GoalResponse.REJECT
 
     def _accept(self, goal: ServerGoalHandle) -> None:
@@ -254,7 +256,7 @@ class PolicyNode(Node):
         if task.phase is Phase.WAITING:
             if not fault:
                 task.start()
-                self.get_logger().info(f"task '{task.instruction}' runs")
+                self._outbox.post(self._log, f"task '{task.instruction}' runs")
                 self._beat()
                 return
             task.waiting_for = fault
@@ -286,8 +288,9 @@ class PolicyNode(Node):
         run.task.end(outcome, message)
         run.ended.set_result(None)
         self._beat()
-        self.get_logger().info(
-            f"task '{run.task.instruction}' ended after {run.task.steps} steps, {run.task.chunks} chunks: {message}"
+        task = run.task
+        self._outbox.post(
+            self._log, f"task '{task.instruction}' ended after {task.steps} steps, {task.chunks} chunks: {message}"
         )
 
     async def _answer(self, goal: ServerGoalHandle) -> RunTask.Result:
@@ -314,7 +317,7 @@ class PolicyNode(Node):
             reason="; ".join(filter(None, [_in_words(problems), inference])),
         )
         beat.header.stamp = now.to_msg()
-        self._heartbeat.publish(beat)
+        self._outbox.post(self._heartbeat.publish, beat)
         state = (live, bool(inference), [(problem.input, problem.fault) for problem in problems])
         if state != self._reported:
             self._reported = state
@@ -349,7 +352,21 @@ class PolicyNode(Node):
             ]
         )
         message.header.stamp = now.to_msg()
-        self._diagnostics.publish(message)
+        self._outbox.post(self._diagnostics.publish, message)
+
+    # Logging, in the outbox's thread: it publishes too. rclpy ties severity and throttling to the line.
+
+    def _log(self, text: str) -> None:
+        self.get_logger().info(text)
+
+    def _log_rejected(self, reason: str) -> None:
+        self.get_logger().warning(f"task rejected: {reason}")
+
+    def _log_ignored(self, error: Exception) -> None:
+        self.get_logger().warning(f"joint state ignored: {error}", throttle_duration_sec=5.0)
+
+    def _log_failure(self, error: Exception) -> None:
+        self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=1.0)
 
     def _now(self) -> int:
         return self.get_clock().now().nanoseconds

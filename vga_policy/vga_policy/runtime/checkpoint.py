@@ -9,18 +9,19 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from vga_policy.contract.cell import Cell, ContractError, dump_cell, load_cell
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.language import MiniLM, QwenGTE
-from vga_policy.model.small_vga import SmallVGAConfig
-from vga_policy.model.vga import VGAConfig
+from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.runtime.normalization import Normalization
+from vga_policy.runtime.rhythm import RhythmicVGAConfig
 from vga_policy.runtime.text import HashedNgrams, TextEncoder
 
 FORMAT = 1
@@ -29,26 +30,7 @@ PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 NAMES_SHOWN = 5
 
 
-class ModelConfig(Protocol):
-    """What the runtime asks of a model's configuration, a dataclass whose `build` makes the module."""
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square images the model takes."""
-
-    @property
-    def language_width(self) -> int:
-        """Dimension of the instruction's embedding."""
-
-    @property
-    def horizon(self) -> int:
-        """Steps of the chunk it makes."""
-
-    def build(self) -> nn.Module:
-        """A module (images, language, proprioception) → normalised chunk; see SmallVGA.forward."""
-
-
-MODELS: dict[str, type[Any]] = {"small_vga": SmallVGAConfig, "vga": VGAConfig}
+MODELS: dict[str, type[Any]] = {"vga": VGAConfig, "rhythmic_vga": RhythmicVGAConfig}
 TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams, "minilm": MiniLM, "qwen_gte": QwenGTE}
 
 
@@ -60,9 +42,9 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """Everything a policy is made of."""
 
-    config: ModelConfig
+    config: VGAConfig
     encoder: TextEncoder
-    model: nn.Module
+    model: VGA
     normalization: Normalization
     cell: Cell
 
@@ -109,8 +91,7 @@ def load(directory: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"{directory}: the model's horizon is {config.horizon}, its cell's action.horizon {cell.action.horizon}"
         )
-    model = config.build()
-    _load_weights(model, directory / WEIGHTS)
+    model = _load_model(config, directory)
     return Checkpoint(config, encoder, model, normalization, cell)
 
 
@@ -138,7 +119,7 @@ def _json(path: Path) -> Any:
         raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
 
 
-def _parse_config(data: Any, path: Path) -> tuple[ModelConfig, TextEncoder]:
+def _parse_config(data: Any, path: Path) -> tuple[VGAConfig, TextEncoder]:
     expected = {"format", "model", "text_encoder"}
     if not isinstance(data, dict) or set(data) != expected:
         raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(expected))}")
@@ -172,7 +153,14 @@ def _build(key: str, registry: dict[str, type[Any]], data: Any, path: Path) -> A
         raise CheckpointError(f"{path}: {key}: {error}") from None
 
 
-def _load_weights(model: nn.Module, path: Path) -> None:
+def _load_model(config: VGAConfig, directory: Path) -> VGA:
+    """The model in float32 on the CPU. Nothing is allocated for it before names and shapes are known to fit."""
+    path = directory / WEIGHTS
+    try:
+        with torch.device("meta"):
+            model = config.build()
+    except ValueError as error:
+        raise CheckpointError(f"{directory / CONFIG}: model: {error}") from None
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -188,7 +176,8 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         faults.append(f"wrong shapes: {_some([_mismatch(name, tensors[name], wanted[name]) for name in misshapen])}")
     if faults:
         raise CheckpointError(f"{path}: {'; '.join(faults)}")
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
+    return model.float()
 
 
 def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:

@@ -29,7 +29,7 @@ class Phase(Enum):
 class Task:
     """Counts control steps and chunks; ends once, for good.
 
-    Ending and publishing exclude each other: once `end` has returned, nothing of this task is published any more.
+    Ending and publishing exclude each other: what is posted once `end` has returned comes after all of this task.
 
     chunks: published so far. waiting_for: why no chunk is being published; empty when running.
     """

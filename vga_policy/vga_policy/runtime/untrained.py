@@ -1,12 +1,14 @@
 """A policy for a cell without trained weights: it keeps the arm moving, visibly and gently.
 
-It is an ordinary small VGA with random weights and an ordinary checkpoint. Random weights alone would hold the arm
-near one pose, so the model's path from proprioception to the chunk is given a rhythm: random tanh features, read
-out by weights solved (least squares) to continue a motion field from wherever the arm is. In the field, pairs of
-joints circle around a centre near home and are drawn to the circle from inside and outside.
+It is the `nano` model with random weights, without 3D heads, in an ordinary checkpoint. Random weights alone would
+hold the arm near one pose, so the model has a rhythm (vga_policy.runtime.rhythm): random tanh features of the
+proprioception, read out by weights solved (least squares) to continue a motion field from wherever the arm is. In the
+field, pairs of joints circle around a centre near home and are drawn to the circle from inside and outside.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,10 +16,11 @@ from numpy.typing import NDArray
 
 from vga_policy.contract.cell import ARM_JOINTS, Cell
 from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.model.small_vga import ACTION, ProprioceptionSkip, SmallVGAConfig
+from vga_policy.model.presets import nano
 from vga_policy.runtime.checkpoint import Checkpoint
 from vga_policy.runtime.normalization import Normalization, Range
 from vga_policy.runtime.policy import Policy
+from vga_policy.runtime.rhythm import Rhythm, RhythmicVGAConfig
 from vga_policy.runtime.text import HashedNgrams
 
 # Joints 2 and 4 decide the height of the hand: they move less, around a centre that lifts it.
@@ -30,7 +33,7 @@ FOLLOW = 2.0  # 1/s, of joint 7
 FIELD_RADIUS = 1.6  # the field is learnt this far around the centre, in amplitudes; beyond, its border's value holds
 
 STEP_SPEED = 0.6  # rad/s that an output of 1 means; the field is nowhere faster
-HEAD_SCALE = 0.05  # of the random network's share in the motion
+HEAD_SCALE = 0.02  # of the random model's share in the motion
 FEATURES_PER_PAIR = 96
 SAMPLES = 4096
 RIDGE = 1e-6
@@ -39,18 +42,23 @@ FLOW_STEPS = 4  # Runge-Kutta steps in each control step
 
 def untrained_policy(cell: Cell, *, seed: int = 0, device: str = "cpu", threads: int = 1) -> Policy:
     """A policy with random weights whose closed loop keeps the arm within 0.5 rad of home and below 0.8 rad/s."""
+    return Policy(untrained_checkpoint(cell, seed=seed), device=device, threads=threads)
+
+
+def untrained_checkpoint(cell: Cell, *, seed: int = 0) -> Checkpoint:
+    """What `untrained_policy` runs."""
+    base = replace(nano().model, camera_head=None, depth_head=None, horizon=cell.action.horizon)
+    config = RhythmicVGAConfig(**vars(base), rhythm=FEATURES_PER_PAIR * len(PAIRS))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = SmallVGAConfig(horizon=cell.action.horizon, proprioception_skip=FEATURES_PER_PAIR * len(PAIRS))
         model = config.build()
     rng = np.random.default_rng(seed)
     with torch.no_grad():
-        model.head.weight.mul_(HEAD_SCALE)
-        model.head.bias.mul_(HEAD_SCALE)
-        assert model.skip is not None
-        _teach_rhythm(model.skip, rng.uniform(*TURN_RATES, len(PAIRS)), cell.dt, rng)
-    checkpoint = Checkpoint(config, HashedNgrams(config.language_width), model, _normalization(cell), cell)
-    return Policy(checkpoint, device=device, threads=threads)
+        model.action_head.project_out.weight.mul_(HEAD_SCALE)
+        model.action_head.project_out.bias.mul_(HEAD_SCALE)
+        _teach_rhythm(model.rhythm, rng.uniform(*TURN_RATES, len(PAIRS)), cell.dt, rng)
+    # Random weights understand no instruction: an encoder that tells them apart, without weights of its own, will do.
+    return Checkpoint(config, HashedNgrams(config.language_width), model, _normalization(cell), cell)
 
 
 def _normalization(cell: Cell) -> Normalization:
@@ -67,11 +75,11 @@ def _normalization(cell: Cell) -> Normalization:
     )
 
 
-def _teach_rhythm(skip: ProprioceptionSkip, rates: NDArray[np.float64], dt: float, rng: np.random.Generator) -> None:
-    """Sets the skip path's weights: random features, least-squares read-out of where the field leads."""
+def _teach_rhythm(rhythm: Rhythm, rates: NDArray[np.float64], dt: float, rng: np.random.Generator) -> None:
+    """Sets the rhythm's weights: random features, least-squares read-out of where the field leads."""
     state = rng.uniform(-FIELD_RADIUS, FIELD_RADIUS, (SAMPLES, ARM_JOINTS))
-    horizon = skip.output.out_features // ACTION
-    target = np.empty((SAMPLES, horizon, ACTION))
+    horizon, actions = rhythm.steps
+    target = np.empty((SAMPLES, horizon, actions))
     ahead = state
     for step in range(horizon):
         ahead = _flow(ahead, rates, dt)
@@ -88,10 +96,10 @@ def _teach_rhythm(skip: ProprioceptionSkip, rates: NDArray[np.float64], dt: floa
     features = np.hstack([features, np.ones((SAMPLES, 1))])
     gram = features.T @ features + RIDGE * SAMPLES * np.eye(features.shape[1])
     readout = np.linalg.solve(gram, features.T @ target.reshape(SAMPLES, -1))
-    skip.input.weight.copy_(torch.from_numpy(weight))
-    skip.input.bias.copy_(torch.from_numpy(bias))
-    skip.output.weight.copy_(torch.from_numpy(readout[:-1].T))
-    skip.output.bias.copy_(torch.from_numpy(readout[-1]))
+    rhythm.input.weight.copy_(torch.from_numpy(weight))
+    rhythm.input.bias.copy_(torch.from_numpy(bias))
+    rhythm.output.weight.copy_(torch.from_numpy(readout[:-1].T))
+    rhythm.output.bias.copy_(torch.from_numpy(readout[-1]))
 
 
 def _field(state: NDArray[np.float64], rates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,14 +8,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-DEPTH = 1000  # some seconds of everything a driver says
+DEPTH = 1000  # some seconds of everything a node says
 
 
 class Outbox:
     """Publishes what is posted, in order.
 
     A publish may block for a third of a second, namely when a subscriber on this host was killed and DDS cleans up
-    after it. Neither a control loop nor the callback that watches a heartbeat can wait for that.
+    after it. Neither a control loop, nor a heartbeat, nor the callback that watches one can wait for that.
     """
 
     def __init__(self) -> None:
