@@ -1,18 +1,23 @@
-"""A rosbag2 bag in MCAP, written by its own thread.
+"""A rosbag2 bag in MCAP: `BagFile` writes it at once, `BagWriter` in a thread of its own.
 
-Layout and metadata are what `ros2 bag`, rosbags and mcap read (rosbag2 metadata version 9). Chunks are small (256 kB)
-and uncompressed: images are JPEG already, random access stays fast, and a killed process loses one chunk at most.
+Layout and metadata are what `ros2 bag`, rosbags and mcap read (rosbag2 metadata version 9). Chunks are small (256 kB,
+or what FLUSH_EVERY brings) and uncompressed: images are JPEG already, random access stays fast, and a killed process
+loses one chunk at most. What it left is made whole by :mod:`vga_policy.bags.repair`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import threading
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 from mcap.writer import CompressionType, Writer
@@ -21,6 +26,7 @@ from vga_policy.contract.files import write_atomically
 
 CHUNK_SIZE = 256 * 1024
 QUEUE_LENGTH = 4096  # messages; several seconds of a busy cell, tens of MB
+FLUSH_EVERY = 0.2  # s
 _FOREVER = {"sec": 9223372036, "nsec": 854775807}
 
 
@@ -51,94 +57,75 @@ class _Message(NamedTuple):
     publish_time: int
 
 
-class BagWriter:
-    """Writes one bag directory. Messages are raw CDR; times are ns since the epoch.
+def bag_file(path: Path) -> Path:
+    """The MCAP file of the bag directory `path`."""
+    return path / f"{path.name}_0.mcap"
 
-    `add_topic` and `write` never wait for the disk: when the disk falls behind by QUEUE_LENGTH messages, further ones
-    are dropped and counted. A failed write ends the recording: see `problem`. Not for use by several threads at once.
 
-    path: the bag's directory, which must not exist yet. metadata: texts stored in the bag's first record.
+class BagFile:
+    """Writes the messages of one bag into `file`, which must not exist yet. Every call may raise OSError.
+
+    The file is locked (flock) until it is closed, so that whoever finds it knows whether its writer lives.
+
+    metadata: texts stored in the bag's first record.
     """
 
-    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
-        path.mkdir(parents=True)
-        self.path = path
+    def __init__(self, file: Path, metadata: Mapping[str, str]) -> None:
         self.counts: dict[str, int] = {}
-        self.dropped = 0
-        self.problem = ""
+        self.first = self.last = 0  # log time of the earliest and of the latest message, ns
         self._topics: dict[str, Topic] = {}
-        self._metadata = dict(metadata)
-        self._first = self._last = 0
-        self._file = path / f"{path.name}_0.mcap"
-        self._queue: queue.SimpleQueue[Topic | _Message | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
-        self._thread.start()
-
-    @property
-    def messages(self) -> int:
-        """Messages written so far."""
-        return sum(self.counts.values())
+        self._schemas: dict[str, int] = {}
+        self._channels: dict[str, int] = {}
+        self._stream = file.open("xb")
+        fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._writer = Writer(self._stream, chunk_size=CHUNK_SIZE, compression=CompressionType.NONE)
+        self._writer.start(profile="ros2", library="vga_policy")
+        self._writer.add_metadata("vga", dict(metadata))
 
     def add_topic(self, topic: Topic) -> None:
         """Announces a topic, at any time before its first message."""
+        if topic.type not in self._schemas:
+            schema = self._writer.register_schema(topic.type, "ros2msg", topic.definition.encode())
+            self._schemas[topic.type] = schema
+        details = {
+            "offered_qos_profiles": yaml.safe_dump([_qos(topic.qos)], sort_keys=False),
+            "topic_type_hash": topic.type_hash,
+        }
+        channel = self._writer.register_channel(topic.name, "cdr", self._schemas[topic.type], details)
+        self._channels[topic.name] = channel
         self._topics[topic.name] = topic
-        self.counts = {**self.counts, topic.name: 0}
-        self._queue.put(topic)
+        self.counts[topic.name] = 0
 
     def write(self, topic: str, data: bytes, log_time: int, publish_time: int) -> None:
-        """Queues one message of an announced topic."""
-        if topic not in self._topics:
-            raise KeyError(f"topic {topic} was not announced")
-        if self._queue.qsize() < QUEUE_LENGTH:
-            self._queue.put(_Message(topic, data, log_time, publish_time))
-        else:
-            self.dropped += 1
+        """Writes one message (raw CDR; ns since the epoch) of an announced topic."""
+        self.counts[topic] += 1
+        self._writer.add_message(self._channels[topic], log_time, data, publish_time, self.counts[topic])
+        self.first = min(self.first or log_time, log_time)
+        self.last = max(self.last, log_time)
+
+    def flush(self) -> None:
+        """Hands everything written so far to the operating system: no kill of this process loses it."""
+        self._writer.flush()
 
     def close(self) -> None:
-        """Waits for the queued messages, finishes the bag and writes its metadata.yaml. Harmless when repeated."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if self._file.exists():
-            write_atomically(self.path / "metadata.yaml", yaml.safe_dump(self._description(), sort_keys=False))
+        """Writes the index and waits for the disk."""
+        with self._stream:
+            self._writer.finish()
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
 
-    def _run(self) -> None:
-        try:
-            with self._file.open("wb") as stream:
-                self._drain(stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            self.problem = f"{self._file}: {error.strerror}"
-            while self._queue.get() is not None:  # keep the queue moving until close()
-                self.dropped += 1
+    def abandon(self) -> None:
+        """Closes the file as it is, after an error."""
+        with suppress(OSError):
+            self._stream.close()
 
-    def _drain(self, stream: BinaryIO) -> None:
-        writer = Writer(stream, chunk_size=CHUNK_SIZE, compression=CompressionType.NONE)
-        writer.start(profile="ros2", library="vga_policy")
-        writer.add_metadata("vga", self._metadata)
-        schemas: dict[str, int] = {}
-        channels: dict[str, int] = {}
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, Topic):
-                if item.type not in schemas:
-                    schemas[item.type] = writer.register_schema(item.type, "ros2msg", item.definition.encode())
-                details = {
-                    "offered_qos_profiles": yaml.safe_dump([_qos(item.qos)], sort_keys=False),
-                    "topic_type_hash": item.type_hash,
-                }
-                channels[item.name] = writer.register_channel(item.name, "cdr", schemas[item.type], details)
-                continue
-            self.counts[item.topic] += 1
-            writer.add_message(
-                channels[item.topic], item.log_time, item.data, item.publish_time, self.counts[item.topic]
-            )
-            self._first = min(self._first or item.log_time, item.log_time)
-            self._last = max(self._last, item.log_time)
-        writer.finish()
-
-    def _description(self) -> dict[str, Any]:
-        """Contents of metadata.yaml."""
+    def describe(self, file: Path) -> None:
+        """Writes the metadata.yaml beside the closed file, which lies at `file` by now: the bag is complete."""
+        span = {
+            "starting_time": {"nanoseconds_since_epoch": self.first},
+            "duration": {"nanoseconds": self.last - self.first},
+            "message_count": sum(self.counts.values()),
+        }
         topics = [
             {
                 "topic_metadata": {
@@ -148,31 +135,109 @@ class BagWriter:
                     "offered_qos_profiles": [_qos(topic.qos)],
                     "type_description_hash": topic.type_hash,
                 },
-                "message_count": self.counts.get(topic.name, 0),
+                "message_count": self.counts[topic.name],
             }
             for topic in self._topics.values()
         ]
-        return {
-            "rosbag2_bagfile_information": {
-                "version": 9,
-                "storage_identifier": "mcap",
-                **self._span(),
-                "topics_with_message_count": topics,
-                "compression_format": "",
-                "compression_mode": "",
-                "relative_file_paths": [self._file.name],
-                "files": [{"path": self._file.name, **self._span()}],
-                "custom_data": None,
-                "ros_distro": "jazzy",
-            }
+        information = {
+            "version": 9,
+            "storage_identifier": "mcap",
+            **deepcopy(span),  # a dictionary that appears twice would become a YAML anchor
+            "topics_with_message_count": topics,
+            "compression_format": "",
+            "compression_mode": "",
+            "relative_file_paths": [file.name],
+            "files": [{"path": file.name, **span}],
+            "custom_data": None,
+            "ros_distro": "jazzy",
         }
+        text = yaml.safe_dump({"rosbag2_bagfile_information": information}, sort_keys=False)
+        write_atomically(file.with_name("metadata.yaml"), text)
 
-    def _span(self) -> dict[str, Any]:
-        return {
-            "starting_time": {"nanoseconds_since_epoch": self._first},
-            "duration": {"nanoseconds": self._last - self._first},
-            "message_count": self.messages,
-        }
+
+class BagWriter:
+    """Writes one bag directory. Messages are raw CDR; times are ns since the epoch.
+
+    `add_topic` and `write` never wait for the disk: when the disk falls behind by QUEUE_LENGTH messages, further ones
+    are dropped and counted. A failed write ends the recording: see `problem`. Not for use by several threads at once.
+
+    path: the bag's directory, which must hold no bag yet. metadata: texts stored in the bag's first record.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self.dropped = 0
+        self.problem = ""
+        self._file = BagFile(bag_file(path), metadata)
+        self._announced: set[str] = set()
+        self._queue: queue.SimpleQueue[Topic | _Message | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="bag writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages written so far, by topic."""
+        return self._file.counts.copy()
+
+    @property
+    def messages(self) -> int:
+        """Messages written so far."""
+        return sum(self.counts.values())
+
+    def add_topic(self, topic: Topic) -> None:
+        """Announces a topic, at any time before its first message."""
+        self._announced.add(topic.name)
+        self._queue.put(topic)
+
+    def write(self, topic: str, data: bytes, log_time: int, publish_time: int) -> None:
+        """Queues one message of an announced topic."""
+        if topic not in self._announced:
+            raise KeyError(f"topic {topic} was not announced")
+        if self._queue.qsize() < QUEUE_LENGTH:
+            self._queue.put(_Message(topic, data, log_time, publish_time))
+        else:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Waits for the queued messages, finishes the bag and writes its metadata.yaml. Harmless when repeated."""
+        if not self._thread.is_alive():
+            return
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._drain()
+        except OSError as error:
+            self._fail(error)
+            while self._queue.get() is not None:  # keep the queue moving until close()
+                self.dropped += 1
+            return
+        try:
+            self._file.close()
+            self._file.describe(bag_file(self.path))
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.problem = f"{bag_file(self.path)}: {error.strerror}"
+        self._file.abandon()
+
+    def _drain(self) -> None:
+        flushed = time.monotonic()
+        while True:
+            with suppress(queue.Empty):
+                item = self._queue.get(timeout=FLUSH_EVERY)
+                if item is None:
+                    return
+                if isinstance(item, Topic):
+                    self._file.add_topic(item)
+                else:
+                    self._file.write(*item)
+            if (now := time.monotonic()) - flushed >= FLUSH_EVERY:
+                self._file.flush()
+                flushed = now
 
 
 def _qos(qos: OfferedQos) -> dict[str, Any]:

@@ -140,9 +140,10 @@ class Recorder:
                 raise RecordingError(shortage)
             self.path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
             cell = dump_cell(self.cell)
-            bag = BagWriter(self.path, {"cell": cell})
+            self.path.mkdir()
             episode = Episode(self.path.name, task, instruction, operator, now, cell)
-            episode.save(self.path)
+            episode.save(self.path)  # before the bag: what a kill leaves behind is known by it
+            bag = BagWriter(self.path, {"cell": cell})
         except OSError as error:
             raise RecordingError(f"{self.directory}: {error.strerror}") from None
         for name, source in self._sources.items():

@@ -1,0 +1,54 @@
+"""A recorder fed at the pace of a busy cell, in a process made to be killed."""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+from vga_policy.bags.definitions import definition
+from vga_policy.bags.writer import OfferedQos, Topic
+from vga_policy.contract.cell import load_cell
+from vga_teleop.recording.recorder import Recorder, recorded_topics, required_topics
+
+CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")
+IMAGE = b"\xff" * 40_000
+MULTIPROCESSING = multiprocessing.get_context("forkserver")
+MULTIPROCESSING.set_forkserver_preload(["killed_recorder"])
+
+
+def feed(directory: Path, handed_over) -> None:
+    """Records 1 kHz of joint states and 3 cameras at 30 Hz until killed. handed_over: log time of the last message."""
+    recorder = Recorder(CELL, directory, min_free=0)
+    header = definition("std_msgs/msg/Header")
+    for name in recorded_topics(CELL):
+        recorder.add_topic(Topic(name, "std_msgs/msg/Header", header.text, header.type_hash, OfferedQos()))
+    for name in required_topics(CELL):
+        recorder.message(name, b"", time.time_ns(), 0)
+    handed_over.value = -1
+    recorder.start("pick_cube", "pick up the red cube", "Ada")
+    images = [name for name in required_topics(CELL) if "image" in name]
+    due = time.monotonic()
+    for count in range(10**9):
+        now = time.time_ns()
+        recorder.message("/joint_states", count.to_bytes(8, "little"), now, now - 5)
+        for name in images if count % 33 == 0 else ():
+            recorder.message(name, IMAGE, now, now - 5)
+        handed_over.value = now
+        due += 0.001
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def record_and_kill(directory: Path, after: float) -> int:
+    """Kills a recorder `after` seconds of its start. Log time (ns) of the last message it was given, 0 for none."""
+    handed_over = MULTIPROCESSING.Value(ctypes.c_longlong, 0, lock=False)
+    process = MULTIPROCESSING.Process(target=feed, args=(directory, handed_over))
+    process.start()
+    while handed_over.value == 0:
+        assert process.is_alive()
+        time.sleep(0.001)
+    time.sleep(after)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return max(0, handed_over.value)
