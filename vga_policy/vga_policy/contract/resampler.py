@@ -1,12 +1,13 @@
 """From stamped samples to observations: the same code on live topics and on a bag.
 
-The result depends only on the samples pushed so far and on the `now` asked for, never on a clock of its own.
+What has arrived decides only which t_obs is the newest possible one. The observation at a given t_obs depends on the
+samples' stamps alone: so a dataset finds in the bag exactly what the live node saw.
 Stamps and times are ns of one clock (the system clock, or /clock in a replay).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,10 +23,9 @@ from vga_policy.contract.observation import PROPRIOCEPTION, Observation
 
 JOINTS = "joint_states"
 SECOND = 1_000_000_000
-IMAGES_KEPT = 8
+IMAGES_KEPT = 16  # 0.27 s at 60 Hz: longer than the oldest usable image is old
 JOINTS_KEPT = 1024  # 1 s of a 1 kHz stream, 10 s of the driver's 100 Hz
 CLOCK_TOLERANCE = 10_000_000  # ns a stamp may lie ahead of now: what the clocks of two hosts may differ by
-EXTRAPOLATION = 30_000_000  # ns beyond the joint history for which its nearest sample stands in
 
 Sample = TypeVar("Sample")
 
@@ -59,7 +59,7 @@ class Fault(StrEnum):
     FUTURE = "stamped {age:.3f} s in the future, limit {limit:.3f} s: check the clocks"
     SKEWED = "newest is {age:.3f} s older than another view's, limit {limit:.3f} s"
     GAP = "{age:.3f} s between the samples around t_obs, limit {limit:.3f} s"
-    OUTSIDE = "nearest sample is {age:.3f} s away from t_obs, limit {limit:.3f} s"
+    OUTSIDE = "t_obs lies {age:.3f} s outside the samples"
     DAMAGED = "image cannot be decoded"
 
 
@@ -76,20 +76,53 @@ class Problem:
         return f"{self.input}: {self.fault.format(age=self.age, limit=self.limit)}"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """What an observation is made of, its images not decoded yet; fields as in Observation."""
+
+    views: tuple[str, ...]
+    stamp_ns: int
+    images: tuple[Image, ...]
+    image_stamps_ns: tuple[int, ...]
+    proprioception: NDArray[np.float64]
+
+    def decode(self, instruction: str) -> Observation | tuple[Problem, ...]:
+        """The observation, or the views whose image is damaged."""
+        pixels, damaged = [], []
+        for view, image in zip(self.views, self.images, strict=True):
+            try:
+                pixels.append(image.decode())
+            except ValueError:
+                damaged.append(Problem(view, Fault.DAMAGED))
+        if damaged:
+            return tuple(damaged)
+        return Observation(self.stamp_ns, tuple(pixels), self.image_stamps_ns, self.proprioception, instruction)
+
+
 class Resampler:
     """Keeps the recent samples of every input and assembles observations from them.
 
-    t_obs is the capture time of the oldest image among the newest of all views; proprioception is interpolated
-    at t_obs. Samples may arrive late, repeated or out of order. Memory is bounded. Safe to use from several threads.
+    t_obs is the capture time of the oldest image among the newest of all views, of those that the joint states have
+    caught up with. The observation at t_obs: of every view the first image from t_obs on, and the proprioception
+    interpolated at t_obs. Samples may arrive late, repeated or out of order. Memory is bounded. Safe to use from
+    several threads.
+
+    images_kept, joints_kept: samples that each input keeps; the live defaults outlast the oldest usable t_obs.
     """
 
-    def __init__(self, views: Sequence[str], limits: PolicyInputs) -> None:
+    def __init__(
+        self,
+        views: Sequence[str],
+        limits: PolicyInputs,
+        images_kept: int = IMAGES_KEPT,
+        joints_kept: int = JOINTS_KEPT,
+    ) -> None:
         self.views = tuple(views)
         self._max_image_age = round(limits.max_image_age * SECOND)
         self._max_image_skew = round(limits.max_image_skew * SECOND)
         self._max_joint_age = round(limits.max_joint_age * SECOND)
-        self._images: dict[str, _Recent[Image]] = {view: _Recent(IMAGES_KEPT) for view in self.views}
-        self._joints: _Recent[NDArray[np.float64]] = _Recent(JOINTS_KEPT)
+        self._images: dict[str, _Recent[Image]] = {view: _Recent(images_kept) for view in self.views}
+        self._joints: _Recent[NDArray[np.float64]] = _Recent(joints_kept)
         self._lock = Lock()
 
     def push_image(self, view: str, stamp_ns: int, image: Image) -> None:
@@ -117,59 +150,68 @@ class Resampler:
     def ages(self, now_ns: int) -> dict[str, float | None]:
         """Age of the newest sample of every input, seconds; None where there is none."""
         with self._lock:
-            newest = {name: recent.newest(now_ns) for name, recent in self._inputs()}
-        return {name: None if sample is None else (now_ns - sample[0]) / SECOND for name, sample in newest.items()}
+            newest = {name: recent.newest(now_ns + CLOCK_TOLERANCE) for name, recent in self._inputs()}
+        return {name: None if stamp is None else (now_ns - stamp) / SECOND for name, stamp in newest.items()}
 
     def problems(self, now_ns: int) -> tuple[Problem, ...]:
         """What keeps an observation from being made at `now_ns`; empty when one can be. Decodes nothing."""
-        with self._lock:
-            assembled = self._assemble(now_ns)
-        return assembled if isinstance(assembled, tuple) else ()
+        selected = self.select(now_ns)
+        return selected if isinstance(selected, tuple) else ()
 
     def observe(self, now_ns: int, instruction: str) -> Observation | tuple[Problem, ...]:
         """The observation at `now_ns`, or everything that is missing, stale, skewed or damaged."""
+        selected = self.select(now_ns)
+        return selected if isinstance(selected, tuple) else selected.decode(instruction)
+
+    def select(self, now_ns: int) -> Selection | tuple[Problem, ...]:
+        """Like :meth:`observe`; decodes nothing."""
         with self._lock:
-            assembled = self._assemble(now_ns)
-        if isinstance(assembled, tuple):
-            return assembled
-        pixels, damaged = [], []
-        for view, (_, image) in zip(self.views, assembled.images, strict=True):
-            try:
-                pixels.append(image.decode())
-            except ValueError:
-                damaged.append(Problem(view, Fault.DAMAGED))
-        if damaged:
-            return tuple(damaged)
-        return Observation(
-            stamp_ns=assembled.stamp_ns,
-            images=tuple(pixels),
-            image_stamps_ns=tuple(stamp for stamp, _ in assembled.images),
-            proprioception=assembled.proprioception,
-            instruction=instruction,
-        )
+            t_obs = self._newest_t_obs(now_ns)
+            return self._at(t_obs) if isinstance(t_obs, int) else t_obs
+
+    def select_at(self, t_obs_ns: int) -> Selection | tuple[Problem, ...]:
+        """The observation at a known t_obs, or what keeps it from being made. Decodes nothing."""
+        with self._lock:
+            return self._at(t_obs_ns)
 
     def _inputs(self) -> Iterable[tuple[str, _Recent]]:
         yield from self._images.items()
         yield JOINTS, self._joints
 
-    def _assemble(self, now_ns: int) -> _Assembled | tuple[Problem, ...]:
-        problems = []
-        for name, recent in self._inputs():
-            limit = self._max_joint_age if name == JOINTS else self._max_image_age
-            if (problem := _stale(name, recent, now_ns, limit)) is not None:
-                problems.append(problem)
-        if problems:
+    def _newest_t_obs(self, now_ns: int) -> int | tuple[Problem, ...]:
+        """The newest instant at which every input is known, or why there is none that is recent."""
+        problems = [
+            problem
+            for name, recent in self._inputs()
+            if (problem := _stale(name, recent, now_ns, self._max_joint_age if name == JOINTS else self._max_image_age))
+        ]
+        known_until = self._joints.newest(now_ns + CLOCK_TOLERANCE)
+        if problems or known_until is None:
             return tuple(problems)
-        images = [sample for recent in self._images.values() if (sample := recent.newest(now_ns)) is not None]
-        stamps = [stamp for stamp, _ in images]
-        t_obs = min(stamps)
+        newest = []
+        for view, recent in self._images.items():
+            if (stamp := recent.newest(known_until)) is None:
+                gap = (recent.earliest() or known_until) - known_until
+                return (Problem(JOINTS, Fault.OUTSIDE, gap / SECOND),)
+            if (age := now_ns - stamp) > self._max_image_age:
+                return (_problem(view, Fault.STALE, age, self._max_image_age),)
+            newest.append(stamp)
+        return min(newest)
+
+    def _at(self, t_obs: int) -> Selection | tuple[Problem, ...]:
+        images, stamps = [], []
+        for view, recent in self._images.items():
+            if (stamp := recent.first_from(t_obs)) is None:
+                return (Problem(view, Fault.MISSING),)
+            images.append(recent[stamp])
+            stamps.append(stamp)
         if (skew := max(stamps) - t_obs) > self._max_image_skew:
-            oldest = self.views[stamps.index(t_obs)]
+            oldest = self.views[stamps.index(min(stamps))]
             return (_problem(oldest, Fault.SKEWED, skew, self._max_image_skew),)
-        proprioception = _interpolate(self._joints.until(now_ns), t_obs, self._max_joint_age)
+        proprioception = _interpolate(self._joints, t_obs, self._max_joint_age)
         if isinstance(proprioception, Problem):
             return (proprioception,)
-        return _Assembled(t_obs, images, proprioception)
+        return Selection(self.views, t_obs, tuple(images), tuple(stamps), proprioception)
 
 
 def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
@@ -185,15 +227,6 @@ def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float])
         raise ValueError(f"joint {missing} is missing; found {sorted(found)}") from None
 
 
-@dataclass(frozen=True)
-class _Assembled:
-    """An observation before its images are decoded."""
-
-    stamp_ns: int
-    images: list[tuple[int, Image]]
-    proprioception: NDArray[np.float64]
-
-
 class _Recent(Generic[Sample]):
     """The last samples to arrive, by stamp; a stamp seen before is ignored.
 
@@ -202,56 +235,67 @@ class _Recent(Generic[Sample]):
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._samples: dict[int, Sample] = {}
+        self._samples: dict[int, Sample] = {}  # in order of arrival
+        self._stamps: list[int] = []  # ascending
+
+    def __getitem__(self, stamp_ns: int) -> Sample:
+        return self._samples[stamp_ns]
+
+    def __len__(self) -> int:
+        return len(self._samples)
 
     def push(self, stamp_ns: int, sample: Sample) -> None:
-        self._samples.setdefault(stamp_ns, sample)
+        if stamp_ns in self._samples:
+            return
+        self._samples[stamp_ns] = sample
+        insort(self._stamps, stamp_ns)
         if len(self._samples) > self._capacity:
-            del self._samples[next(iter(self._samples))]
+            evicted = next(iter(self._samples))
+            del self._samples[evicted]
+            del self._stamps[bisect_left(self._stamps, evicted)]
 
     def clear(self) -> None:
         self._samples.clear()
+        self._stamps.clear()
 
-    def until(self, now_ns: int) -> list[tuple[int, Sample]]:
-        """The samples that are not from the future, oldest first."""
-        return sorted(
-            (item for item in self._samples.items() if item[0] <= now_ns + CLOCK_TOLERANCE), key=lambda item: item[0]
-        )
+    def earliest(self) -> int | None:
+        """The first stamp."""
+        return self._stamps[0] if self._stamps else None
 
-    def newest(self, now_ns: int) -> tuple[int, Sample] | None:
-        """The newest sample that is not from the future."""
-        stamps = [stamp for stamp in self._samples if stamp <= now_ns + CLOCK_TOLERANCE]
-        return (max(stamps), self._samples[max(stamps)]) if stamps else None
+    def newest(self, until_ns: int) -> int | None:
+        """The last stamp that is not after `until_ns`."""
+        count = bisect_right(self._stamps, until_ns)
+        return self._stamps[count - 1] if count else None
 
-    def earliest_ns(self) -> int | None:
-        return min(self._samples, default=None)
+    def first_from(self, start_ns: int) -> int | None:
+        """The first stamp that is not before `start_ns`."""
+        index = bisect_left(self._stamps, start_ns)
+        return self._stamps[index] if index < len(self._stamps) else None
 
 
 def _stale(name: str, recent: _Recent, now_ns: int, limit_ns: int) -> Problem | None:
-    newest = recent.newest(now_ns)
+    newest = recent.newest(now_ns + CLOCK_TOLERANCE)
     if newest is None:
-        earliest = recent.earliest_ns()
+        earliest = recent.earliest()
         if earliest is None:
             return Problem(name, Fault.MISSING)
         return _problem(name, Fault.FUTURE, earliest - now_ns, CLOCK_TOLERANCE)
-    age = now_ns - newest[0]
+    age = now_ns - newest
     return _problem(name, Fault.STALE, age, limit_ns) if age > limit_ns else None
 
 
-def _interpolate(
-    history: list[tuple[int, NDArray[np.float64]]], t_obs: int, max_gap: int
-) -> NDArray[np.float64] | Problem:
-    """Proprioception at `t_obs` between its neighbours in the history, if they are close enough."""
-    after = bisect_left(history, t_obs, key=lambda sample: sample[0])
-    if after == len(history) or after == 0:
-        stamp, nearest = history[min(after, len(history) - 1)]
-        gap = abs(t_obs - stamp)
-        return nearest if gap <= EXTRAPOLATION else _problem(JOINTS, Fault.OUTSIDE, gap, EXTRAPOLATION)
-    (start, before_values), (end, after_values) = history[after - 1], history[after]
-    if end - start > max_gap:
-        return _problem(JOINTS, Fault.GAP, end - start, max_gap)
-    weight = (t_obs - start) / (end - start)
-    return (1.0 - weight) * before_values + weight * after_values
+def _interpolate(joints: _Recent[NDArray[np.float64]], t_obs: int, max_gap: int) -> NDArray[np.float64] | Problem:
+    """Proprioception at `t_obs` between its two neighbours, if they are close enough."""
+    before, after = joints.newest(t_obs), joints.first_from(t_obs)
+    if before is None or after is None:
+        nearest = joints.earliest() if before is None else before
+        return Problem(JOINTS, Fault.OUTSIDE, 0.0 if nearest is None else abs(t_obs - nearest) / SECOND)
+    if after == before:
+        return joints[before]
+    if after - before > max_gap:
+        return _problem(JOINTS, Fault.GAP, after - before, max_gap)
+    weight = (t_obs - before) / (after - before)
+    return (1.0 - weight) * joints[before] + weight * joints[after]
 
 
 def _problem(name: str, fault: Fault, age_ns: int, limit_ns: int) -> Problem:
