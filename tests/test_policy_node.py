@@ -24,7 +24,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from vga_policy.contract.cell import load_cell
 
 from vga_msgs.action import RunTask
@@ -86,9 +86,10 @@ class PlayedCell:
 
     silent: names of the views, and "joints" or "driver", that publish nothing for now.
     clock_speed: None for the system clock; else /clock is published and runs so much faster, from 1000 s on.
+    raw: images are not compressed, and BGR as some drivers have them.
     """
 
-    def __init__(self, clock_speed=None):
+    def __init__(self, clock_speed=None, raw=False):
         self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
         self.chunks, self.beats, self.diagnostics, self.feedback = [], [], [], []
         self._sent = []
@@ -98,11 +99,15 @@ class PlayedCell:
         self.node = Node("played_cell", context=self._context)
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
-        self._jpeg = array.array("B", simplejpeg.encode_jpeg(noise, 90, "RGB", "420"))
+        if raw:
+            pixels = array.array("B", noise.tobytes())
+            self._image = Image(encoding="bgr8", height=240, width=320, step=3 * 320, data=pixels)
+        else:
+            jpeg = array.array("B", simplejpeg.encode_jpeg(noise, 90, "RGB", "420"))
+            self._image = CompressedImage(format="rgb8; jpeg compressed bgr8", data=jpeg)
+        topic = "/cameras/{}/color/image_raw" + ("" if raw else "/compressed")
         self._images = {
-            view: self.node.create_publisher(
-                CompressedImage, f"/cameras/{view}/color/image_raw/compressed", qos_profile_sensor_data
-            )
+            view: self.node.create_publisher(type(self._image), topic.format(view), qos_profile_sensor_data)
             for view in VIEWS
         }
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -170,9 +175,8 @@ class PlayedCell:
     def publish_images(self):
         for view, publisher in self._images.items():
             if view not in self.silent:
-                image = CompressedImage(format="rgb8; jpeg compressed bgr8", data=self._jpeg)
-                image.header.stamp = self.stamp(back=CAPTURE_DELAY)
-                publisher.publish(image)
+                self._image.header.stamp = self.stamp(back=CAPTURE_DELAY)
+                publisher.publish(self._image)
 
     def publish_joints(self):
         if "joints" not in self.silent:
@@ -512,9 +516,22 @@ def test_other_cameras_can_fill_the_views():
         cell.close()
 
 
+def test_images_may_come_uncompressed():
+    cell, node = PlayedCell(raw=True), PolicyProcess(*parameters(image_transport="raw"))
+    try:
+        cell.wait_until_healthy()
+        handle = cell.send(max_steps=5)
+        assert cell.result(handle)[0] == GoalStatus.STATUS_SUCCEEDED
+        assert cell.chunks_of(handle)
+    finally:
+        assert node.stop() == 0
+        cell.close()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"image_transport": "theora"}, "'image_transport' must be compressed or raw (found 'theora')"),
         ({"checkpoint": "/nowhere"}, "/nowhere: no such directory"),
         ({"views": "[fixed_1,top]"}, "no camera 'top' in cell 'sim'"),
     ],

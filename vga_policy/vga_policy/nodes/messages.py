@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from builtin_interfaces.msg import Time as TimeMsg
+from cv_bridge import CvBridge, CvBridgeError
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.time import Time
+from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectoryPoint
 from unique_identifier_msgs.msg import UUID
 
@@ -16,6 +20,22 @@ from vga_policy.contract.cell import Cell
 from vga_policy.contract.observation import ActionChunk, Observation
 
 SECOND = 1_000_000_000
+
+
+class RawImage:
+    """An uncompressed image in any encoding that cv_bridge can turn into RGB."""
+
+    _bridge = CvBridge()
+
+    def __init__(self, message: Image) -> None:
+        self._message = message
+
+    def decode(self) -> NDArray[np.uint8]:
+        """RGB pixels [H, W, 3]. Raises ValueError when they cannot be had from this message."""
+        try:
+            return np.ascontiguousarray(self._bridge.imgmsg_to_cv2(self._message, "rgb8"))
+        except (CvBridgeError, TypeError) as error:
+            raise ValueError(str(error)) from None
 
 
 def nanoseconds(stamp: TimeMsg) -> int:

@@ -2,9 +2,11 @@
 
 Parameters: `cell`, path of the cell file; `checkpoint`, directory of trained weights, empty for an untrained policy
 that only keeps the arm moving; `views`, camera names for the view slots, by default the cell's; `threads`, cores the
-model computes on; `device`, torch's name of where it computes.
+model computes on; `device`, torch's name of where it computes; `image_transport`, `compressed` (what the policy is
+trained on) or `raw`.
 
-Subscribes to the views' /cameras/<name>/color/image_raw/compressed, /joint_states and /franka_driver/state.
+Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: without the last part), /joint_states and
+/franka_driver/state.
 Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.
 Offers the action /policy/run_task. Neither the control cycle nor the heartbeat waits for DDS: the outbox's thread
 publishes everything.
@@ -32,7 +34,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
-from sensor_msgs.msg import CompressedImage, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk as ActionChunkMsg
@@ -41,7 +43,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
-from vga_policy.nodes.messages import SECOND, chunk_message, diagnostic, nanoseconds, uuid_message
+from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
 from vga_policy.nodes.outbox import Outbox
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.checkpoint import CheckpointError
@@ -83,6 +85,7 @@ class PolicyNode(Node):
         """Raises one of SETUP_ERRORS when it cannot be set up."""
         super().__init__("policy")
         self._cell = self._load_cell()
+        transport = self._load_transport()
         self._policy = self._load_policy()
         self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
         self._cadence = Cadence()
@@ -99,8 +102,7 @@ class PolicyNode(Node):
         self._heartbeat = self.create_publisher(PolicyHeartbeat, "/policy/heartbeat", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         for camera in self._cell.views:
-            topic = f"/cameras/{camera.name}/color/image_raw/compressed"
-            self.create_subscription(CompressedImage, topic, partial(self._on_image, camera.name), BEST_EFFORT(depth=5))
+            self._subscribe_image(camera.name, transport)
         self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=10))
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
         ActionServer(
@@ -138,6 +140,12 @@ class PolicyNode(Node):
         views = self.get_parameter_or("views", None)
         return cell.with_views(list(views.value)) if views is not None and views.value else cell
 
+    def _load_transport(self) -> str:
+        transport = self.declare_parameter("image_transport", "compressed", ParameterDescriptor(read_only=True)).value
+        if transport not in ("compressed", "raw"):
+            raise ContractError(f"parameter 'image_transport' must be compressed or raw (found {transport!r})")
+        return transport
+
     def _load_policy(self) -> Policy:
         read_only = ParameterDescriptor(read_only=True)
         checkpoint = self.declare_parameter("checkpoint", "", read_only).value
@@ -151,8 +159,19 @@ class PolicyNode(Node):
 
     # Inputs.
 
+    def _subscribe_image(self, camera: str, transport: str) -> None:
+        raw = f"/cameras/{camera}/color/image_raw"
+        if transport == "raw":
+            self.create_subscription(Image, raw, partial(self._on_raw_image, camera), BEST_EFFORT(depth=5))
+        else:
+            topic = f"{raw}/compressed"
+            self.create_subscription(CompressedImage, topic, partial(self._on_image, camera), BEST_EFFORT(depth=5))
+
     def _on_image(self, camera: str, message: CompressedImage) -> None:
         self._resampler.push_image(camera, nanoseconds(message.header.stamp), JpegImage(bytes(message.data)))
+
+    def _on_raw_image(self, camera: str, message: Image) -> None:
+        self._resampler.push_image(camera, nanoseconds(message.header.stamp), RawImage(message))
 
     def _on_joints(self, message: JointState) -> None:
         try:

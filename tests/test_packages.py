@@ -1,0 +1,33 @@
+"""Every package.xml names the ROS packages that the package's code imports: what `rosdep install` goes by."""
+
+import ast
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROS = re.compile(r"\w+_(msgs|srvs|interfaces)|rclpy|cv_bridge|ament_index_python|launch|launch_ros|vga_\w+")
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level packages imported anywhere in a folder's Python files."""
+    found: set[str] = set()
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", ["vga_policy", "vga_bringup", "vga_teleop"])
+def test_ros_packages_that_are_imported_are_declared(package):
+    tree = ET.parse(ROOT / package / "package.xml").getroot()
+    declared = {element.text for tag in ("depend", "exec_depend") for element in tree.iter(tag)}
+    code = imported(ROOT / package / package) | imported(ROOT / package / "launch")
+    used = {name for name in code if ROS.fullmatch(name)} - {package}
+    assert used - declared == set()
+    assert {name for name in declared if ROS.fullmatch(name or "")} - used == set(), "declared, but used nowhere"
