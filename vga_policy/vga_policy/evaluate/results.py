@@ -1,0 +1,135 @@
+"""The trials of one policy under one set of conditions, as a file that other programs can read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from vga_policy.contract.files import write_atomically
+from vga_policy.evaluate.intervals import wilson
+from vga_policy.evaluate.trials import Outcome, Trial
+
+FORMAT = 1
+FILE, TRIALS_FILE = "results.json", "trials.csv"
+
+
+class ResultsError(ValueError):
+    """A results file that cannot be used. The message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the trials were run with; rates of different conditions are different figures.
+
+    method: name of the policy in tables. run: which training of it (a training seed, say), empty if there is one.
+    checkpoint, weights: its directory's name and a digest of its weights. path: "fast", in one process on simulated
+    time, or "ros", the whole graph in real time. cameras: in slot order. strategy, max_steps: how chunks are executed,
+    and for how many control steps. latency: s from observation to chunk, None where it takes the time it takes.
+    control: what was done to the observations, empty for nothing. seed: of the first trial.
+    """
+
+    method: str
+    view: str
+    cameras: tuple[str, ...]
+    strategy: str
+    max_steps: int
+    path: str
+    seed: int
+    latency: float | None = None
+    control: str = ""
+    run: str = ""
+    checkpoint: str = ""
+    weights: str = ""
+    cell: str = ""
+    machine: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Trials of any number of tasks."""
+
+    conditions: Conditions
+    trials: tuple[Trial, ...]
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks tried, in order."""
+        return list(dict.fromkeys(trial.task for trial in self.trials))
+
+    def of(self, task: str) -> list[Trial]:
+        """The trials of one task."""
+        return [trial for trial in self.trials if trial.task == task]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: conditions, figures over all and by task, and each trial."""
+        return {
+            "format": FORMAT,
+            **figures(self.trials),
+            "tasks": {task: figures(self.of(task)) for task in self.tasks},
+            "conditions": {**asdict(self.conditions), "cameras": list(self.conditions.cameras)},
+            "trials": [{**asdict(trial), "outcome": trial.outcome.value} for trial in self.trials],
+        }
+
+    def save(self, directory: Path) -> None:
+        """Writes results.json and trials.csv into the directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        write_atomically(directory / FILE, json.dumps(self.to_json(), indent=2) + "\n")
+        write_atomically(directory / TRIALS_FILE, trials_csv(self.trials))
+
+
+def figures(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Success rate with Wilson's interval, how the trials ended, and how long a success took (s, median).
+
+    Where objects were picked up, `grasped` counts the right one, a wrong one and none (section 6.4).
+    """
+    successes = [trial for trial in trials if trial.success]
+    interval = wilson(len(successes), len(trials))
+    report: dict[str, Any] = {
+        "success_rate": len(successes) / len(trials) if trials else None,
+        "interval": [round(bound, 4) for bound in interval],
+        "successes": len(successes),
+        "n": len(trials),
+        "outcomes": {outcome.value: sum(trial.outcome is outcome for trial in trials) for outcome in Outcome},
+        "median_seconds": round(median(seconds), 3) if (seconds := [trial.seconds for trial in successes]) else None,
+    }
+    if any(trial.grasped for trial in trials):
+        right = sum(trial.success and bool(trial.grasped) for trial in trials)
+        some = sum(bool(trial.grasped) for trial in trials)
+        report["grasped"] = {"right": right, "wrong": some - right, "none": len(trials) - some}
+    return report
+
+
+def load(path: str | Path) -> Evaluation:
+    """Reads a results.json, or the one in a directory. Raises ResultsError."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ResultsError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ResultsError(f"{path}: no results of trials of format {FORMAT}; vga eval sim writes them")
+    try:
+        conditions = Conditions(**{**data["conditions"], "cameras": tuple(data["conditions"]["cameras"])})
+        trials = tuple(Trial(**{**trial, "outcome": Outcome(trial["outcome"])}) for trial in data["trials"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(f"{path}: not what this version writes: {error}") from None
+    return Evaluation(conditions, trials)
+
+
+def trials_csv(trials: Iterable[Trial]) -> str:
+    """One line a trial, for a spreadsheet."""
+    text = io.StringIO()
+    names = [item.name for item in fields(Trial)]
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    for trial in trials:
+        refused = " ".join(f"{reason}:{count}" for reason, count in sorted(trial.refused.items()))
+        writer.writerow({**asdict(trial), "outcome": trial.outcome.value, "refused": refused})
+    return text.getvalue()

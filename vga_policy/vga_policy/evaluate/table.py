@@ -1,0 +1,186 @@
+"""Evaluations side by side, as the paper's Table 3: a row a method, a column a task under each view.
+
+`table_text` and `table_picture` render it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from vga_policy.evaluate.intervals import Difference, Interval, mean_interval, paired_difference, wilson
+from vga_policy.evaluate.results import Evaluation
+from vga_policy.evaluate.trials import Trial
+
+VIEWS = {"id": "Seen view", "ood": "Unseen view"}
+AVERAGE = "average"
+
+Key = tuple[str, str, int]  # run, task, seed: what makes trials of two evaluations a pair
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Successes of some trials, and of how many trainings they are."""
+
+    successes: int
+    trials: int
+    runs: int
+
+    @property
+    def value(self) -> float:
+        """The success rate."""
+        return self.successes / self.trials
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's, for the policies tried: another training may differ by more."""
+        return wilson(self.successes, self.trials)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of trials on the same scenes: `first` less `second`.
+
+    across_runs: Student's interval over the trainings' own differences, None for fewer than two.
+    """
+
+    first: str
+    second: str
+    column: str
+    difference: Difference
+    across_runs: Interval | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rates by row and column; columns are (view, task), every view's last one its average over the tasks' trials."""
+
+    columns: tuple[tuple[str, str], ...]
+    rows: dict[str, dict[tuple[str, str], Rate]]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
+    """The table of some evaluations; those of one row and view are trainings of one method, or tasks of it.
+
+    Compared are: unseen and seen view of every row, and every row with `reference`, the first one by default.
+    Raises ValueError for no evaluations, an unknown reference, or a trial that is there twice.
+    """
+    if not evaluations:
+        raise ValueError("no evaluations to compare")
+    label = _labels(evaluations)
+    trials: dict[str, dict[str, dict[Key, Trial]]] = {}
+    for evaluation in evaluations:
+        view, run = evaluation.conditions.view, evaluation.conditions.run
+        cell = trials.setdefault(label(evaluation), {}).setdefault(view, {})
+        for trial in evaluation.trials:
+            if cell.setdefault((run, trial.task, trial.seed), trial) is not trial:
+                raise ValueError(
+                    f"{label(evaluation)}, {view}: {trial.task} with seed {trial.seed} is there twice; "
+                    "give trainings of one method different runs (--run)"
+                )
+    reference = reference or next(iter(trials))
+    if reference not in trials:
+        raise ValueError(f"reference {reference!r}: there is {', '.join(map(repr, trials))}")
+    columns = _columns(evaluations)
+    rows = {
+        row: {column: rate for column in columns if (rate := _rate(_select(views, column))) is not None}
+        for row, views in trials.items()
+    }
+    return Table(columns, rows, tuple(_comparisons(trials, columns, reference)), _notes(evaluations))
+
+
+def heading(column: tuple[str, str]) -> str:
+    """A column in words."""
+    view, task = column
+    return f"{VIEWS.get(view, view)}: {task.replace('_', ' ')}"
+
+
+def _labels(evaluations: Sequence[Evaluation]) -> Labels:
+    """Rows are methods; what else tells evaluations apart is added to their names."""
+    return Labels(
+        strategy=len({evaluation.conditions.strategy for evaluation in evaluations}) > 1,
+        path=len({evaluation.conditions.path for evaluation in evaluations}) > 1,
+    )
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Names the row of an evaluation; strategy, path: whether the name says them."""
+
+    strategy: bool
+    path: bool
+
+    def __call__(self, evaluation: Evaluation) -> str:
+        """The row's name."""
+        conditions = evaluation.conditions
+        parts = [conditions.method, conditions.control]
+        parts += [conditions.strategy] if self.strategy else []
+        parts += [conditions.path] if self.path else []
+        return ", ".join(filter(None, parts))
+
+
+def _columns(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, str], ...]:
+    present = {(evaluation.conditions.view, task): None for evaluation in evaluations for task in evaluation.tasks}
+    views = sorted({view for view, _ in present}, key=lambda view: (view not in VIEWS, view))
+    tasks = list(dict.fromkeys(task for _, task in present))
+    return tuple((view, task) for view in views for task in (*[t for t in tasks if (view, t) in present], AVERAGE))
+
+
+def _select(views: dict[str, dict[Key, Trial]], column: tuple[str, str]) -> dict[Key, Trial]:
+    view, task = column
+    return {key: trial for key, trial in views.get(view, {}).items() if task in (AVERAGE, trial.task)}
+
+
+def _rate(trials: dict[Key, Trial]) -> Rate | None:
+    if not trials:
+        return None
+    return Rate(sum(trial.success for trial in trials.values()), len(trials), len({run for run, _, _ in trials}))
+
+
+def _comparisons(
+    trials: dict[str, dict[str, dict[Key, Trial]]], columns: Sequence[tuple[str, str]], reference: str
+) -> Iterable[Comparison]:
+    tasks = list(dict.fromkeys(task for _, task in columns))
+    for row, views in trials.items():
+        for task in tasks:
+            yield from _comparison(
+                f"{row}, {VIEWS['ood'].lower()}", "seen view", task, _select(views, ("ood", task)),
+                _select(views, ("id", task)),
+            )  # fmt: skip
+    for row in trials:
+        if row != reference:
+            for view, task in columns:
+                pair = (_select(trials[name], (view, task)) for name in (row, reference))
+                yield from _comparison(row, reference, heading((view, task)), *pair)
+
+
+def _comparison(first: str, second: str, column: str, a: dict[Key, Trial], b: dict[Key, Trial]) -> Iterable[Comparison]:
+    """The comparison over the trials that both have; none where there is no such trial."""
+    shared = [key for key in a if key in b]
+    if not shared:
+        return
+    runs = sorted({run for run, _, _ in shared})
+    own = []
+    for run in runs:
+        keys = [key for key in shared if key[0] == run]
+        own.append(sum(a[key].success - b[key].success for key in keys) / len(keys))
+    difference = paired_difference([a[key].success for key in shared], [b[key].success for key in shared])
+    across = mean_interval(own) if len(runs) > 1 else None
+    yield Comparison(first, second, column.replace("_", " "), difference, across)
+
+
+def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
+    """What holds for the trials, each distinct value once."""
+    conditions = [evaluation.conditions for evaluation in evaluations]
+
+    def listed(values: Iterable[object]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values)))
+
+    cameras = ((c.view, " + ".join(c.cameras)) for c in conditions)
+    return (
+        f"Step limit: {listed(c.max_steps for c in conditions)}. Execution: {listed(c.strategy for c in conditions)}.",
+        f"Views: {listed(f'{view} = {names}' for view, names in cameras)}.",
+        f"Path: {listed(c.path for c in conditions)}. First seed: {listed(c.seed for c in conditions)}.",
+    )
