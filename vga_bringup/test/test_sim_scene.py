@@ -51,7 +51,7 @@ class Studio:
         frames = {}
         for camera in CAMERAS:
             with closing(FrameWriter(ADDRESS, camera)) as ring:
-                self._renderer.draw(camera, ring)
+                self._renderer.draw(camera, ring.color, ring.depth)
                 ring.publish(snapshot.wall_time, snapshot.sim_time, due=0.0, finished=0.0)
                 frames[camera.name] = FrameReader(ADDRESS, camera).read(0)
         return {name: (frame.color, frame.depth) for name, frame in frames.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 
 import mujoco
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from vga_policy.contract.cell import Camera, Cell, load_cell
 
 from vga_bringup.sim import objects
+from vga_bringup.sim.canvas import Canvas
 from vga_bringup.sim.frames import FrameWriter
 from vga_bringup.sim.pacing import Pacer
 from vga_bringup.sim.process import Termination
@@ -20,7 +22,6 @@ from vga_bringup.sim.simulator import compile_model
 from vga_bringup.sim.state import Snapshot, find_state
 
 DEPTH_RANGE = 9.9  # m; beyond it a camera reports no depth
-COLLISION_GROUP = 3  # geometry that is felt but not seen
 NOISE = 1.5  # standard deviation of a pixel's noise, of 255: as of a real sensor, no two images are the same
 MOST_NOISE = 5
 
@@ -28,10 +29,14 @@ MOST_NOISE = 5
 class SensorNoise:
     """Adds noise to images in place. It is cheap: each image takes another cut of one long sequence."""
 
-    def __init__(self, largest_image: int) -> None:
-        self._random = np.random.default_rng()
+    def __init__(self, largest_image: int, seed: int | None = None) -> None:
+        self._random = np.random.default_rng(seed)
         sequence = self._random.normal(0.0, NOISE, 2 * largest_image).clip(-MOST_NOISE, MOST_NOISE)
         self._sequence = np.rint(sequence).astype(np.int8).view(np.uint8)
+
+    def reseed(self, seed: int) -> None:
+        """Begins anew: the same images get the same noise from here on."""
+        self._random = np.random.default_rng(seed)
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """Adds noise to an image of any shape."""
@@ -42,40 +47,37 @@ class SensorNoise:
 
 
 class CellRenderer:
-    """Draws a snapshot of the cell as its cameras see it. Belongs to the thread that made it; close it there."""
+    """Draws the cell as its cameras see it. Belongs to the thread that made it; close it there.
 
-    def __init__(self, cameras: list[Camera]) -> None:
-        self._model = compile_model([camera.name for camera in cameras])
-        self._data = mujoco.MjData(self._model)
-        self._lamp = self._model.material("lamp").rgba
-        self._options = mujoco.MjvOption()
-        self._options.geomgroup[COLLISION_GROUP] = 0
+    model: of a simulated cell with these cameras, compiled when not given. noise: seed of the sensors' noise.
+    """
+
+    def __init__(
+        self, cameras: Sequence[Camera], model: mujoco.MjModel | None = None, noise: int | None = None
+    ) -> None:
+        self.model = compile_model([camera.name for camera in cameras]) if model is None else model
+        self.data = mujoco.MjData(self.model)
+        self._lamp = self.model.material("lamp").rgba
         sizes = {(camera.color.height, camera.color.width) for camera in cameras}
-        self._renderers = {size: mujoco.Renderer(self._model, *size) for size in sizes}
-        self._noise = SensorNoise(max(3 * height * width for height, width in sizes))
+        self._canvas = Canvas(self.model, *np.max(list(sizes), axis=0).tolist())
+        self.noise = SensorNoise(max(3 * height * width for height, width in sizes), noise)
 
     def load(self, snapshot: Snapshot) -> None:
         """Sets what the next images show."""
-        snapshot.load(self._model, self._data)
-        self._lamp[:3] = objects.LAMP_ON if objects.button_latched(self._data) else objects.LAMP_OFF
+        snapshot.load(self.model, self.data)
+        self._lamp[:3] = objects.LAMP_ON if objects.button_latched(self.data) else objects.LAMP_OFF
 
-    def draw(self, camera: Camera, frames: FrameWriter) -> None:
-        """Draws one camera's image, and depth if it has it, into the next slot of its ring."""
-        renderer = self._renderers[camera.color.height, camera.color.width]
-        renderer.update_scene(self._data, camera.name, self._options)
-        renderer.render(out=frames.color)
-        self._noise.add(frames.color)
-        if camera.depth:
-            renderer.enable_depth_rendering()
-            metres = renderer.render()
-            renderer.disable_depth_rendering()
+    def draw(self, camera: Camera, color: NDArray[np.uint8], depth: NDArray[np.uint16] | None = None) -> None:
+        """Draws one camera's image [H, W, 3] into `color`, and what it shows in mm [H, W] into `depth` if given."""
+        metres = self._canvas.draw(self.data, camera.name, color, with_depth=depth is not None)
+        self.noise.add(color)
+        if depth is not None and metres is not None:
             metres[metres > DEPTH_RANGE] = 0.0
-            frames.depth[:] = np.rint(metres * 1000)
+            depth[:] = np.rint(metres * 1000)
 
     def close(self) -> None:
-        """Frees the GL contexts."""
-        for renderer in self._renderers.values():
-            renderer.close()
+        """Frees the GL context."""
+        self._canvas.close()
 
 
 def render(cell: Cell, physics: int, capture_delay: float, termination: Termination) -> None:
@@ -99,7 +101,7 @@ def render(cell: Cell, physics: int, capture_delay: float, termination: Terminat
             renderer.load(snapshot)
             for camera, ring in zip(cell.cameras, rings, strict=True):
                 if _due(turn, camera.color.fps, fastest):
-                    renderer.draw(camera, ring)
+                    renderer.draw(camera, ring.color, ring.depth if camera.depth else None)
                     captured = snapshot.wall_time
                     ring.publish(captured, snapshot.sim_time, captured + capture_delay, time.time())
             turn += 1

@@ -35,8 +35,7 @@ class CellRobot(FrankaMujocoRobot):
             initial_hand_width=FRANKA_HAND_MAX_WIDTH,
             kv=tuple(DAMPING_SHARE * kv for kv in MUJOCO_DEFAULT_KV),
         )
-        self._finger_target = FRANKA_HAND_MAX_WIDTH / 2
-        self.set_hand_goal(FRANKA_HAND_MAX_WIDTH, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
+        self.open_hand()
 
     def set_hand_goal(self, width: float, max_velocity: float, max_force: float) -> None:
         """Drives the fingers to an opening (m, clamped to what the hand can do) with bounded speed (m/s) and force (N).
@@ -46,6 +45,13 @@ class CellRobot(FrankaMujocoRobot):
         self._hand_goal_width = float(np.clip(width, 0.0, FRANKA_HAND_MAX_WIDTH))
         self._hand_goal_velocity = min(float(max_velocity), MAX_HAND_SPEED)
         self._hand_goal_force = min(float(max_force), FRANKA_HAND_FORCE_LIMIT)
+
+    def open_hand(self) -> None:
+        """Puts the fingers at their widest, at once, and keeps them there."""
+        self._finger_target = FRANKA_HAND_MAX_WIDTH / 2
+        self.set_hand_goal(FRANKA_HAND_MAX_WIDTH, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
+        if self._data is not None:
+            self._data.qpos[self._finger_qpos_addrs] = FRANKA_HAND_MAX_WIDTH / 2
 
     def kinematics(self, q: NDArray[np.float64]) -> Any:
         """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""
@@ -104,6 +110,22 @@ class CellSimulator(MujocoSimulator):
         """Puts objects at rest on the table, the others stay; the button's lamp goes out."""
         objects.place(self.model, self.data, placements)
         mujoco.mj_forward(self.model, self.data)
+
+    def reset(self, q: Sequence[float], placements: Mapping[str, objects.Placement]) -> None:
+        """Everything at rest: the arm at `q` (rad), the hand open, objects as placed. Time starts at zero.
+
+        Nothing is left of what was before, so that the same commands have the same consequences.
+        """
+        mujoco.mj_resetData(self.model, self.data)
+        first = int(self.model.joint("robot0_fr3_joint1").qposadr[0])
+        self.data.qpos[first : first + len(q)] = q
+        self.robot.open_hand()
+        self.place(placements)
+
+    def advance(self) -> None:
+        """One step without franky-sim's account of the state that libfranka would show, half of the cost of `step`."""
+        self.robot._pre_step()
+        self._step()
 
     def object_position(self, name: str) -> NDArray[np.float64]:
         """Position [3] of an object in the arm's base frame, m."""

@@ -15,6 +15,7 @@ FOVY = 2 * np.arctan(np.tan(np.radians(69.4) / 2) * 9 / 16)
 
 BASE_BODY = "robot0_base"
 HAND_BODY = "robot0_hand"
+BEHIND_LENS = 0.0125  # m from the optical centre to the middle of a camera's body
 
 
 class View(NamedTuple):
@@ -30,8 +31,8 @@ class View(NamedTuple):
 
 
 VIEWS: Mapping[str, View] = {
-    "fixed_1": View("world", (1.35, -0.85, 0.80), (0.34, 0.00, 0.29), (0.0, 0.0, 1.0)),
-    "fixed_2": View("world", (0.65, 1.10, 1.25), (0.33, -0.02, 0.20), (0.0, 0.0, 1.0)),
+    "fixed_1": View("world", (1.12, -0.66, 0.66), (0.44, 0.00, 0.17), (0.0, 0.0, 1.0)),
+    "fixed_2": View("world", (0.72, 0.86, 0.92), (0.44, -0.02, 0.15), (0.0, 0.0, 1.0)),
     "wrist": View(HAND_BODY, (0.090, 0.0, -0.050), (0.043, 0.0, 0.20), (1.0, 0.0, 0.0)),
 }
 
@@ -42,9 +43,18 @@ def mjcf(name: str, view: View) -> str:
     position = np.array(view.position)
     return f"""
       <camera name="{name}" pos="{_text(position)}" xyaxes="{_text(right)} {_text(up)}" fovy="{np.degrees(FOVY):.4f}"/>
-      <geom type="box" size="0.0495 0.010 0.0115" pos="{_text(position + 0.0125 * backward)}"
+      <geom name="{name}_body" type="box" size="0.0495 0.010 0.0115" pos="{_text(position + BEHIND_LENS * backward)}"
             xyaxes="{_text(right)} {_text(up)}" rgba="0.55 0.57 0.60 1" contype="0" conaffinity="0" mass="0"/>
     """
+
+
+def move(model: mujoco.MjModel, name: str, view: View) -> None:
+    """Moves a camera of a compiled model, with its body, to another view from the same parent."""
+    axes, quaternion = _axes(view), np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, axes.ravel())
+    camera, body = model.camera(name), model.geom(f"{name}_body")
+    camera.pos[:], camera.quat[:] = view.position, quaternion
+    body.pos[:], body.quat[:] = np.array(view.position) + BEHIND_LENS * axes[:, 2], quaternion
 
 
 def intrinsics(width: int, height: int) -> NDArray[np.float64]:

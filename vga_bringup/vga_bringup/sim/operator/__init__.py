@@ -1,0 +1,1 @@
+"""The scripted operator: demonstrates the tasks by moving a leader arm, as a person would."""
