@@ -16,7 +16,12 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
 from vga_bringup.sim import views
 from vga_bringup.sim.frames import FrameReader
+from vga_bringup.sim.state import StateReader
+from vga_bringup.sim.tasks import arrange
 from vga_policy.contract.cell import load_cell
+
+from vga_msgs.msg import TaskState
+from vga_msgs.srv import ArrangeScene
 
 DOMAIN = 61
 ADDRESS = "127.0.0.62"
@@ -40,11 +45,13 @@ class Observer:
         self._node = rclpy.create_node("observer", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self.images, self.infos, self.diagnostics = [], [], []
+        self.images, self.infos, self.diagnostics, self.task_states = [], [], [], []
         topic = f"/cameras/{CAMERA}/color"
         self._subscribe(CompressedImage, f"{topic}/image_raw/compressed", self._on_image)
         self._subscribe(CameraInfo, f"{topic}/camera_info", self.infos.append)
         self._subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics)
+        self._subscribe(TaskState, "/sim_cell/task_state", self.task_states.append)
+        self._client = self._node.create_client(ArrangeScene, "/sim_cell/arrange")
 
     def _subscribe(self, kind, topic, callback):
         self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data)
@@ -63,6 +70,11 @@ class Observer:
             return condition()
 
         return wait_for(spin_once, seconds, what)
+
+    def arrange(self, task, seed):
+        future = self._client.call_async(ArrangeScene.Request(task=task, seed=seed))
+        self.spin_until(future.done, what="an answer of /sim_cell/arrange")
+        return future.result()
 
     def close(self):
         self._executor.shutdown()
@@ -117,6 +129,31 @@ def test_frames_carry_their_capture_time_and_arrive_after_the_delay(cell_path, o
     assert not shared_memory(ADDRESS)
     assert not cell.said("Traceback")
     assert not camera.said("Traceback")
+
+
+def test_a_scene_is_arranged_and_its_trial_judged(cell_path, observer):
+    with executable("sim_cell", f"cell:={cell_path}") as cell:
+        observer.spin_until(lambda: cell.said("ready:"), what="the cell")
+        observer.spin_until(lambda: observer.task_states, what="a task state before anything is arranged")
+        assert observer.task_states[-1].task == ""
+        refused = observer.arrange("juggle", 1)
+        assert not refused.success
+        assert refused.message.startswith("no task 'juggle'; there are pick_cube, press_button,")
+
+        expected = arrange("grasp_vegetable", 7)
+        answer = observer.arrange("grasp_vegetable", 7)
+        assert (answer.success, answer.instruction) == (True, expected.instruction)
+        assert tuple(answer.arm_start) == expected.arm_start
+        observer.spin_until(lambda: observer.task_states[-1].task == "grasp_vegetable", what="its task state")
+        state = observer.task_states[-1]
+        assert (state.seed, state.instruction) == (7, expected.instruction)
+        assert (state.success, state.failed, state.detail) == (False, False, "nothing held")
+        positions = StateReader(ADDRESS).read().state
+        for name in ("cucumber", "carrot", "eggplant"):
+            assert np.isclose(positions, expected.placements[name].x, atol=3e-3).any(), name
+        assert cell.interrupt() == 0
+    assert not shared_memory(ADDRESS)
+    assert not cell.said("Traceback")
 
 
 def test_a_killed_cell_makes_room_for_the_next_one_and_the_camera_follows(cell_path, observer):

@@ -3,8 +3,9 @@
 Parameters: `cell`, path of the cell file; `capture_delay`, seconds from the instant an image shows to its delivery by
 the camera (default 0.04, as a D415's). The arm answers at the cell file's `arm.ip`, a loopback address.
 
-Physics and drawing run in child processes. This one watches over them and publishes /diagnostics at 1 Hz, with the
-`real_time_factor`: simulated seconds per second, over the last one.
+Service ~/arrange (vga_msgs/ArrangeScene) places the objects for one trial of a task; ~/task_state (vga_msgs/TaskState,
+10 Hz) tells how that trial stands. Physics and drawing run in child processes. This one watches over them and publishes
+/diagnostics at 1 Hz, with the `real_time_factor`: simulated seconds per second, over the last one.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_bringup.sim import meshes
 from vga_bringup.sim.frames import FrameReader
 from vga_bringup.sim.process import Children
+from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
 from vga_bringup.sim.shared import remove_segments
 from vga_bringup.sim.state import Snapshot, StateReader, find_state
+from vga_bringup.sim.tasks import UnknownTaskError
 from vga_bringup.sim.views import VIEWS
+from vga_msgs.msg import TaskState
+from vga_msgs.srv import ArrangeScene
 
 PHYSICS = "vga_bringup.sim.physics"
 RENDERER = "vga_bringup.sim.renderer"
@@ -64,9 +69,13 @@ class SimCell(Node):
         self._state: StateReader | None = None
         self._frames: list[FrameReader] = []
         self._last: Snapshot | None = None
+        self._referee: Referee | None = None
+        self._task_state = self.create_publisher(TaskState, "~/task_state", 10)
+        self.create_service(ArrangeScene, "~/arrange", self._arrange)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._diagnose)
         self.create_timer(0.1, self._watch)
+        self.create_timer(0.1, self._judge)
 
     def close(self) -> None:
         """Ends the parts of the cell, and removes what they could not."""
@@ -83,11 +92,37 @@ class SimCell(Node):
             raise CellFailed(failure)
         if self._state is None:
             self._state = find_state(self._cell.arm.ip, self._physics)
+            if self._state is not None:
+                self._referee = cell_referee(self._cell, self._state)
         elif not self._frames:
             self._frames = self._find_frames()
             if self._frames:
                 names = ", ".join(camera.name for camera in self._cell.cameras)
                 self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
+
+    def _arrange(self, request: ArrangeScene.Request, response: ArrangeScene.Response) -> ArrangeScene.Response:
+        if self._referee is None:
+            response.message = "the simulated cell is starting: try again"
+            return response
+        try:
+            arrangement = self._referee.arrange(request.task, request.seed)
+        except (UnknownTaskError, ArrangeError) as error:
+            response.message = str(error)
+            return response
+        response.success, response.message = True, "arranged"
+        response.instruction, response.arm_start = arrangement.instruction, list(arrangement.arm_start)
+        self.get_logger().info(f"arranged {request.task}, seed {request.seed}: {arrangement.instruction}")
+        return response
+
+    def _judge(self) -> None:
+        """Publishes how the trial stands."""
+        state = TaskState(header=Header(stamp=self.get_clock().now().to_msg()))
+        if self._referee is not None:
+            state.success, state.failed, state.detail = self._referee.judge()
+            if (arrangement := self._referee.arrangement) is not None:
+                state.task, state.seed = arrangement.task, arrangement.seed
+                state.instruction = arrangement.instruction
+        self._task_state.publish(state)
 
     def _find_frames(self) -> list[FrameReader]:
         """The rings of all cameras; none before every one has a frame."""

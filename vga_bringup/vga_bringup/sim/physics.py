@@ -12,6 +12,7 @@ import time
 from vga_policy.contract.cell import Cell, load_cell
 
 from vga_bringup.sim.pacing import Pacer
+from vga_bringup.sim.placing import PlacementInbox
 from vga_bringup.sim.process import Termination, claim_processor
 from vga_bringup.sim.server import AddressUnavailable, CellServer
 from vga_bringup.sim.simulator import CellSimulator
@@ -30,6 +31,7 @@ def serve(cell: Cell, termination: Termination) -> None:
         server = _open(simulator, cell.arm.ip, termination)
         if server is None:
             return
+        inbox = PlacementInbox(cell.arm.ip)
         state = StateWriter(cell.arm.ip, simulator.model)
         try:
             # Nothing made so far goes away, and what a step makes is freed by reference count: no pauses to collect it.
@@ -38,11 +40,15 @@ def serve(cell: Cell, termination: Termination) -> None:
             gc.disable()
             pacer = Pacer(STEP_S, MAX_BURST_S)
             while not termination:
+                if (placements := inbox.take()) is not None:
+                    simulator.place(placements)
+                    inbox.grant()
                 server.step()
                 state.write(simulator.model, simulator.data)
                 pacer.wait()
         finally:
             state.close()
+            inbox.close()
             server.close()
 
 
