@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -74,11 +75,10 @@ class MadeEpisode:
         if self.frozen is not None and self.frozen[0] == camera:
             time = min(time, self.frozen[1])
         profile = self.cell.camera(camera).color
-        x = np.linspace(0.0, 1.0, profile.width)[None, :, None]
-        y = np.linspace(0.0, 1.0, profile.height)[:, None, None]
-        shade = np.array([0.9, 0.5, 0.2]) * (0.5 + 0.5 * np.sin(3.0 * x + 2.0 * y + self.seed + len(camera)))
-        bar = np.abs(x - (time / 3.0) % 1.0) < 0.06
-        return (255 * np.where(bar, 1.0 - shade, shade)).astype(np.uint8)
+        image = _shades(profile.width, profile.height, self.seed + sum(camera.encode())).copy()
+        bar = round((time / 3.0) % 1.0 * profile.width)
+        image[:, bar : bar + profile.width // 8] ^= 0xFF
+        return image
 
     def depth(self, camera: str, time: float) -> np.ndarray:
         """Depth image of a camera, mm: a plane that slopes, with a corner without measurement."""
@@ -210,6 +210,12 @@ class MadeEpisode:
                     }
                     base = self._header(taken, self.cell.arm.base_frame)
                     yield arrived, f"{prefix}/pose", cdr.new("geometry_msgs/msg/PoseStamped", header=base, pose=pose)
+
+
+@cache
+def _shades(width: int, height: int, seed: int) -> np.ndarray:
+    x, y = np.linspace(0.0, 1.0, width)[None, :, None], np.linspace(0.0, 1.0, height)[:, None, None]
+    return (np.array([230, 128, 51]) * (0.5 + 0.5 * np.sin(3.0 * x + 2.0 * y + seed))).astype(np.uint8)
 
 
 def write_episodes(directory, count=3, **options):

@@ -153,6 +153,12 @@ class Bag:
         except CdrError as error:
             raise BagError(f"{self.file}: {topic}: message {index}: {error}") from None
 
+    def payload(self, topic: str, index: int, field: str) -> tuple[int, int]:
+        """Where in the file an array field of one message lies: offset and length in bytes."""
+        array = getattr(self.message(topic, index), field)  # a view of the mapped file
+        start = array.__array_interface__["data"][0] - self._bytes.__array_interface__["data"][0]
+        return start, array.nbytes
+
     def messages(self, topic: str) -> Iterator[Any]:
         """Every message of a topic, decoded, in order of arrival."""
         return (self.message(topic, index) for index in range(len(self.log_times(topic))))
