@@ -162,7 +162,7 @@ def test_impedance_targets_stay_near_the_arm(robot, config):
 
 def test_the_way_home_is_smooth_slow_and_can_be_braked(config):
     q = np.add(config.home, [0.8, -0.3, 0.1, 0.5, -0.9, 0.4, 1.0])
-    way = WayHome(config, q, speed=0.15, now=10.0)
+    way = WayHome(config, q, np.array(config.home), speed=0.15, now=10.0)
     times = np.arange(10.0, 60.0, 0.01)
     times = times[: np.argmax([way.finished(t) for t in times]) + 2]
     positions, velocities = (np.array(x) for x in zip(*(way.reference(t) for t in times), strict=True))

@@ -154,6 +154,22 @@ def test_after_a_reset_the_leader_is_approached_slowly_and_only_then_drives_the_
     assert hand.following.approaching
 
 
+def test_released_it_brakes_and_stays_at_rest_until_reset():
+    hand = Hand(CELL)
+    hand.rest(0.1)
+    hand.move(HOME + 0.5, 0.5)
+    hand.following.release()
+    released_at = hand.t
+    hand.move(HOME - 0.5, 0.5)
+    t, q, dq, _ = hand.trace
+    resting = t > released_at + STOP_WITHIN + 0.02
+    assert not hand.following.reference(hand.t).moving
+    np.testing.assert_allclose(dq[resting], 0.0, atol=STANDSTILL)
+    hand.following.reset(hand.t, q[-1], 0.08)
+    hand.rest(0.2)
+    assert hand.following.reference(hand.t).moving
+
+
 def test_short_silence_is_bridged_without_a_jump_and_without_a_new_approach():
     hand = Hand(CELL)
     hand.rest(0.1)

@@ -15,9 +15,10 @@ from unique_identifier_msgs.msg import UUID
 from vga_policy.contract.cell import Cell
 
 from vga_bringup.robot.gripper import GripperState
-from vga_bringup.robot.modes import GoalId
+from vga_bringup.robot.modes import GoalId, Mode
 from vga_bringup.robot.reports import DriverState, Figures, Tick
 from vga_bringup.robot.safety import ChunkRequest, Verdict
+from vga_bringup.robot.teleoperation import LeaderSample, TeleopFigures
 from vga_msgs import msg
 
 # Every reason of vga_msgs/ChunkVerdict, so that diagnostics always show all of them.
@@ -25,6 +26,7 @@ REASONS = (
     "mode", "goal", "sequence", "joint_names", "length", "dt", "nonfinite", "stamp_future", "stamp_stale",
     "joint_limit", "gripper_limit", "velocity_limit", "acceleration_limit", "jump", "workspace", "keep_out",
 )  # fmt: skip
+LIMITS = ("velocity", "acceleration", "position", "workspace", "keep_out")  # of robot.following
 SLOW = 0.95  # share of the tracking rate below which the loop is reported as slow
 
 
@@ -76,6 +78,11 @@ def chunk_verdict(chunk: msg.ActionChunk, verdict: Verdict, clock: Clock) -> msg
         anchor=clock.to_stamp(verdict.anchor) if verdict.accepted else Time(),
         steps_dropped=verdict.steps_dropped,
     )
+
+
+def leader_sample(message: JointState, clock: Clock) -> LeaderSample:
+    """A message of the leader as teleoperation reads it; nothing is checked here."""
+    return LeaderSample(clock.to_monotonic(message.header.stamp), message.name, message.position)
 
 
 class TickMessages:
@@ -190,7 +197,31 @@ def diagnostics(figures: Figures, name: str, rate_hz: float) -> list[DiagnosticS
     return [
         _status(f"{name}: control", level, message, control),
         _status(f"{name}: gripper", hand_level, gripper.problem or "ready", hand),
+        _teleoperation(figures.teleop, name, state.mode is Mode.TELEOP),
     ]
+
+
+def _teleoperation(figures: TeleopFigures, name: str, active: bool) -> DiagnosticStatus:
+    """How closely the arm follows the leader, and what keeps it from that."""
+    level, message = DiagnosticStatus.OK, "no leader" if not figures.samples else "leader heard"
+    if active:
+        message = "approaching the leader" if figures.approaching else "following"
+    if active and figures.limited_since:
+        level, message = DiagnosticStatus.WARN, f"{message}, limited by {', '.join(sorted(figures.limited_since))}"
+    latencies = sorted(figures.latencies)
+    limiting = figures.limiting
+    values = {
+        "leader_samples": figures.samples,
+        **{f"leader_ignored_{reason}": count for reason, count in figures.ignored.items()},
+        "approaching": figures.approaching,
+        "lag_rad": _figure(limiting.lag),
+        "periods": limiting.periods,
+        **{f"limited_{limit}": limiting.limited.get(limit, 0) for limit in LIMITS},
+        "read_to_command_ms_median": _milliseconds(latencies, 0.5),
+        "read_to_command_ms_p95": _milliseconds(latencies, 0.95),
+        "read_to_command_ms_worst": _milliseconds(latencies, 1.0),
+    }
+    return _status(f"{name}: teleoperation", level, message, values)
 
 
 def _status(name: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
@@ -200,6 +231,11 @@ def _status(name: str, level: bytes, message: str, values: dict[str, object]) ->
 
 def _figure(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.4f}"
+
+
+def _milliseconds(ordered: list[float], share: float) -> str:
+    """A quantile of ascending seconds; empty when there are none."""
+    return f"{1e3 * ordered[round(share * (len(ordered) - 1))]:.1f}" if ordered else ""
 
 
 def _uuid(goal: GoalId | None) -> UUID:

@@ -74,7 +74,7 @@ class FrankaDriverNode(Node):
         self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._outbox.post(self._publish_gripper, state))
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
-        self.create_subscription(JointState, "/gello/joint_states", lambda _: self.driver.leader(), 10)
+        self.create_subscription(JointState, "/gello/joint_states", self._on_leader, 10)
         self.create_timer(0.1, lambda: self.on_state(self.driver.state))
         self.create_timer(1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
@@ -135,6 +135,9 @@ class FrankaDriverNode(Node):
         goal = bytes(heartbeat.goal_id.uuid)
         self.driver.heartbeat(goal if any(goal) else None, heartbeat.healthy, heartbeat.reason)
 
+    def _on_leader(self, message: JointState) -> None:
+        self.driver.leader(messages.leader_sample(message, messages.Clock()))
+
     def _on_set_mode(self, request: srv.SetMode.Request, response: srv.SetMode.Response) -> srv.SetMode.Response:
         try:
             response.message = self.driver.set_mode(Mode(request.mode))
@@ -152,7 +155,7 @@ class FrankaDriverNode(Node):
         return response
 
     def _home(self, goal: ServerGoalHandle) -> action.Home.Result:
-        job = self.driver.home(goal.request.speed_scale)
+        job = self.driver.home(goal.request.speed_scale, list(goal.request.position))
         self._wait(goal, job, lambda: action.Home.Feedback(distance=job.remaining))
         return action.Home.Result(success=job.success, message=job.message)
 

@@ -1,8 +1,8 @@
 """The control loop: one thread that owns the arm, reads it, decides and streams the reference.
 
-Everything that moves the arm passes here at the tracking rate: chunks through safety filter and executor, the way
-home, and every stop. Requests come from other threads and take effect at the next tick. The arm is always brought
-to rest along a decelerating reference; only an arm that has already stopped by itself is let go.
+Everything that moves the arm passes here at the tracking rate: chunks through safety filter and executor, the leader's
+motion, the way home, and every stop. Requests come from other threads and take effect at the next tick. The arm is
+always brought to rest along a decelerating reference; only an arm that has already stopped by itself is let go.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import franky
@@ -31,6 +31,7 @@ from vga_bringup.robot.jobs import Job
 from vga_bringup.robot.modes import GoalId, Mode, Modes
 from vga_bringup.robot.reports import DriverState, Figures, Listener, Tick, TrackingError
 from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdict
+from vga_bringup.robot.teleoperation import LeaderSample, Teleoperation
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class FrankaDriver:
         self._gripper = Gripper(cell.arm.ip, cell.gripper, hand_factory, on_gripper)
         self._executor = Executor(cell)
         self._safety = SafetyFilter(cell)
+        self._teleop = Teleoperation(cell)
         self._cadence = Cadence(cell.arm.tracking.rate_hz)
         self._period = 1.0 / cell.arm.tracking.rate_hz
 
@@ -115,12 +117,18 @@ class FrankaDriver:
             if mode is Mode.HOLD:
                 self._halt("requested by the operator")
                 return "HOLD"
-            self._modes.request(mode, now, self._obstacle() or self._outside_limits())
+            if mode is self._modes.mode:
+                return f"{mode.name} already"
+            obstacle = self._obstacle() or self._still_moving(mode, now) or self._outside_limits()
             if not self._following and self._measured is not None:
                 self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
+            start = self._executor.reference(now)
+            self._modes.request(mode, now, obstacle, self._teleop.misalignment(start.q))
+            if mode is Mode.TELEOP:
+                self._teleop.engage(now, start.q, start.gripper_width)
             self._drop_dead_goal(now)
         if mode is Mode.TELEOP:
-            return "TELEOP: the arm holds its position, this driver does not follow a leader yet"
+            return "TELEOP: the arm goes to the leader slowly, then follows it"
         return f"{mode.name}: the arm moves with the next goal"
 
     def stop(self) -> None:
@@ -135,10 +143,12 @@ class FrankaDriver:
             self._modes.heartbeat(goal, healthy, reason, now)
             self._drop_dead_goal(now)
 
-    def leader(self) -> None:
-        """One sign of life of the leader arm."""
+    def leader(self, sample: LeaderSample) -> None:
+        """One message of the leader arm; what cannot be used is counted and changes nothing."""
         with self._lock:
-            self._modes.leader(time.monotonic())
+            now = time.monotonic()
+            if self._teleop.take(sample, now):
+                self._modes.leader(now)
 
     def submit(self, request: ChunkRequest) -> Verdict:
         """Decides on one chunk and executes it when nothing is wrong with it."""
@@ -153,8 +163,11 @@ class FrankaDriver:
                 self._rejected[verdict.reason] += 1
         return verdict
 
-    def home(self, speed: float = 0.0) -> Job:
-        """Moves to the cell's home. speed: share of the cell's speed, 0 for the cell's homing speed."""
+    def home(self, speed: float = 0.0, goal: Sequence[float] = ()) -> Job:
+        """Moves to the cell's home, or to `goal` (rad, [7]) if one is given.
+
+        speed: share of the cell's speed, 0 for the cell's homing speed.
+        """
         now = time.monotonic()
         with self._lock:
             obstacle = self._obstacle()
@@ -166,10 +179,13 @@ class FrankaDriver:
                 obstacle = f"speed_scale {speed:g} is not between 0 and 1"
             elif not self._at_rest(now):
                 obstacle = "the arm is still coming to rest"
+            elif goal:
+                obstacle = self._safety.pose_problem(goal)
             if obstacle or self._measured is None:
                 return Job.failed(f"not homing: {obstacle}")
             start = self._desired(self._measured, now).q
-            self._homing = Homing(self._cell.arm, start, speed or self._cell.arm.homing_speed, now)
+            where = np.array(goal) if goal else None
+            self._homing = Homing(self._cell.arm, start, where, speed or self._cell.arm.homing_speed, now)
             return self._homing.job
 
     def recover(self) -> Job:
@@ -204,6 +220,7 @@ class FrankaDriver:
                 cadence=self._cadence.report(),
                 settings=self._arm.settings if self._arm is not None else (),
                 gripper=self._gripper.state,
+                teleop=self._teleop.report(),
             )
 
     # The control thread.
@@ -267,18 +284,23 @@ class FrankaDriver:
             if self._homing is not None and self._homing.step(measured.q, now):
                 self._executor.reset(now, self._homing.reference(now)[0], self._gripper.state.commanded_width)
                 self._homing = None
+            self._end_teleop(now)
             self._decide_following(now)
             if problem := self._problem_ahead(measured, now):
                 self._interrupt(ArmError(problem, needs_recovery=False), now)
             reference = self._desired(measured, now)
             target = self._desired(measured, now + self._period)  # a command is in force until the next tick
             follow, mode, goal = self._following, self._modes.mode, self._modes.goal
+            grip = reference.sequence is not None or (mode is Mode.TELEOP and self._teleop.drives_gripper)
         if follow:
             arm.follow(target.q, target.dq, measured.q)
         else:
             arm.release()
-        if reference.sequence is not None:
+        if grip:
             self._gripper.command(reference.gripper_width)
+        if mode is Mode.TELEOP:
+            with self._lock:
+                self._teleop.commanded(time.monotonic())
         if fresh:
             self._listener.on_tick(Tick(read_ns, now_ns, measured, self._gripper.state, reference, mode, goal))
 
@@ -295,6 +317,16 @@ class FrankaDriver:
             log.warning("HOLD: %s", self._modes.hold_reason)
         self._drop_dead_goal(now)
 
+    def _end_teleop(self, now: float) -> None:
+        """Brakes once the leader no longer commands, and holds the arm where that ends."""
+        if not self._teleop.engaged or self._modes.mode is Mode.TELEOP:
+            return
+        self._teleop.release()
+        reference = self._teleop.reference(now)
+        if not reference.moving:
+            self._teleop.disengage()
+            self._executor.reset(now, reference.q, reference.gripper_width)
+
     def _decide_following(self, now: float) -> None:
         """A motion runs while somebody commands, while anything moves, and until the arm has settled after that."""
         if self._modes.mode is not Mode.HOLD or not self._at_rest(now):
@@ -307,6 +339,8 @@ class FrankaDriver:
         """What the arm is asked to do at `t`; where it is when no motion of ours runs."""
         if not self._following:
             return Reference(measured.q, np.zeros(7), self._gripper.state.commanded_width, None, -1, False)
+        if self._teleop.engaged:
+            return self._teleop.reference(t)
         reference = self._executor.reference(t)
         if self._homing is None:
             return reference
@@ -335,6 +369,7 @@ class FrankaDriver:
             log.warning("HOLD: %s", reason)
         self._modes.hold(reason, fault.needs_recovery)
         self._goal_in_force = None
+        self._teleop.disengage()
         if self._measured is not None:
             self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
         self._abandon_homing(reason)
@@ -402,6 +437,8 @@ class FrankaDriver:
         self._goal_in_force = self._modes.goal
 
     def _at_rest(self, now: float) -> bool:
+        if self._teleop.engaged:
+            return not self._teleop.reference(now).moving
         return self._homing is None and self._executor.at_rest(now)
 
     def _obstacle(self) -> str:
@@ -414,6 +451,12 @@ class FrankaDriver:
             return "a recover is running: wait for it"
         if self._measured.fault is not None:
             return str(self._measured.fault)
+        return ""
+
+    def _still_moving(self, wanted: Mode, now: float) -> str:
+        """Why the arm cannot be handed over in mid-motion; empty when it can."""
+        if self._teleop.engaged or (wanted is Mode.TELEOP and not self._at_rest(now)):
+            return "the arm is still moving: set HOLD and let it come to rest"
         return ""
 
     def _outside_limits(self) -> str:

@@ -95,6 +95,11 @@ class Following:
         self._piece = self._before = _Piece(now, np.array(q, dtype=float), zero, zero)
         self._width = width
         self._approaching = True
+        self._released = False
+
+    def release(self) -> None:
+        """Lets go of the leader: brakes, and stays at rest until the next `reset`."""
+        self._released = True
 
     def leader(self, now: float, q: Vector, width: float) -> None:
         """Takes joints (rad, [7]) and gripper width (m) that were read at `now`. Ignores old and non-finite ones."""
@@ -170,8 +175,8 @@ class Following:
         return _Piece(t, q, dq, (tried[share] - dq) / h)
 
     def _wanted(self, t: float, q: Vector, ahead: Vector) -> Vector:
-        """The velocity [7] that would bring the reference to the leader; zero when the leader is silent."""
-        if not self._targets or t - self._heard > SILENT:
+        """The velocity [7] that would bring the reference to the leader; zero when it is silent or was let go."""
+        if self._released or not self._targets or t - self._heard > SILENT:
             return np.zeros_like(q)
         (first, oldest), (last, target) = self._targets[0], self._targets[-1]
         velocity = np.zeros_like(q)

@@ -1,4 +1,4 @@
-"""The way home: a straight line in joint space, driven slowly, that can be braked at any moment."""
+"""The way home or to another posture: straight in joint space, slow, and it can be braked at any moment."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Vector = NDArray[np.float64]
 PEAK_SPEED = 15 / 8
 PEAK_ACCELERATION = 10 / np.sqrt(3)
 
-ARRIVED = 0.02  # rad from home that count as home
-ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at home
+ARRIVED = 0.02  # rad from the goal that count as there
+ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at the goal
 
 
 class WayHome:
-    """From rest at `q` (rad, [7]) to the cell's home, starting at `now` (s).
+    """From rest at `q` (rad, [7]) to `goal`, starting at `now` (s).
 
     speed: share of the cell's velocity limits, 0 < speed <= 1.
     """
 
-    def __init__(self, arm: Arm, q: Vector, speed: float, now: float) -> None:
+    def __init__(self, arm: Arm, q: Vector, goal: Vector, speed: float, now: float) -> None:
         self._start = np.array(q, dtype=float)
-        self._home = np.array(arm.home)
-        distance = np.abs(self._home - self._start)
+        self._goal = np.array(goal, dtype=float)
+        distance = np.abs(self._goal - self._start)
         velocity = np.array(arm.limits.velocity) * arm.speed_scale * speed
         acceleration = np.array(arm.limits.acceleration) * speed
         self._duration = max(
@@ -41,7 +41,7 @@ class WayHome:
 
     @property
     def ends(self) -> float:
-        """When the reference reaches home if it is not braked, s."""
+        """When the reference reaches the goal if it is not braked, s."""
         return self._began + self._duration
 
     def brake(self, now: float) -> None:
@@ -55,17 +55,17 @@ class WayHome:
         x = min(max(progress / self._duration, 0.0), 1.0)
         blend = x**3 * (10 - 15 * x + 6 * x**2)
         slope = 30 * x**2 * (1 - x) ** 2 / self._duration * rate
-        span = self._home - self._start
+        span = self._goal - self._start
         return self._start + blend * span, slope * span
 
     def finished(self, now: float) -> bool:
-        """Whether the reference rests, at home or where it was braked."""
+        """Whether the reference rests, at the goal or where it was braked."""
         progress, rate = self._path_time(now)
         return progress >= self._duration or rate == 0.0
 
     def remaining(self, q: Vector) -> float:
-        """Largest joint distance from `q` to home, rad."""
-        return float(np.max(np.abs(self._home - q)))
+        """Largest joint distance from `q` to the goal, rad."""
+        return float(np.max(np.abs(self._goal - q)))
 
     def _path_time(self, now: float) -> tuple[float, float]:
         """Time along the undisturbed motion, and how fast it passes: 1, falling to 0 while braking."""
@@ -77,11 +77,12 @@ class WayHome:
 
 
 class Homing:
-    """A way home under way, and the job of whoever asked for it."""
+    """A way home under way, and the job of whoever asked for it. goal: elsewhere; None for the cell's home."""
 
-    def __init__(self, arm: Arm, q: Vector, speed: float, now: float) -> None:
+    def __init__(self, arm: Arm, q: Vector, goal: Vector | None, speed: float, now: float) -> None:
         self.job = Job("homing")
-        self._way = WayHome(arm, q, speed, now)
+        self._where = "home" if goal is None else "the position asked for"
+        self._way = WayHome(arm, q, np.array(arm.home) if goal is None else goal, speed, now)
 
     def reference(self, now: float) -> tuple[Vector, Vector]:
         """Position (rad) and velocity (rad/s) at `now`."""
@@ -97,8 +98,8 @@ class Homing:
         if not way.finished(now) or not (arrived or job.cancelled or now > way.ends + ARRIVAL_TIMEOUT):
             return False
         if arrived:
-            job.finish(True, "at home")
+            job.finish(True, f"at {self._where}")
         else:
             what = "stopped" if job.cancelled else "the arm does not follow, it is"
-            job.finish(False, f"{what} {job.remaining:.2f} rad from home")
+            job.finish(False, f"{what} {job.remaining:.2f} rad from {self._where}")
         return True

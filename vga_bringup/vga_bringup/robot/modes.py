@@ -33,7 +33,7 @@ class Modes:
     leader_timeout: seconds without a leader message after which TELEOP falls back to HOLD.
     """
 
-    def __init__(self, heartbeat_timeout: float, leader_timeout: float = 0.5) -> None:
+    def __init__(self, heartbeat_timeout: float, leader_timeout: float = 0.25) -> None:
         self._heartbeat_timeout = heartbeat_timeout
         self._leader_timeout = leader_timeout
         self._mode = Mode.HOLD
@@ -65,10 +65,11 @@ class Modes:
         """The live goal, None when there is none."""
         return self._goal
 
-    def request(self, mode: Mode, now: float, obstacle: str = "") -> None:
+    def request(self, mode: Mode, now: float, obstacle: str = "", misalignment: str = "") -> None:
         """Sets a mode on the operator's behalf.
 
         obstacle: why the arm cannot be armed at the moment (not connected, homing); empty when it can.
+        misalignment: why it cannot begin to follow the leader's newest pose; empty when it can.
         Raises ModeRefusedError for TELEOP and POLICY. HOLD always succeeds.
         """
         if mode is Mode.HOLD:
@@ -80,6 +81,8 @@ class Modes:
             raise ModeRefusedError(f"{mode.name} refused: {self._hold_reason}; run the recover action first")
         if mode is Mode.TELEOP and not self._leader_present(now):
             raise ModeRefusedError("TELEOP refused: no leader publishes joint states; start the leader node first")
+        if mode is Mode.TELEOP and misalignment:
+            raise ModeRefusedError(f"TELEOP refused: {misalignment}")
         if mode is self._mode:
             return
         self._kill_goal()
@@ -126,7 +129,7 @@ class Modes:
                 cause = self._unhealthy_reason or "the policy is silent"
                 self.hold(f"no healthy policy heartbeat for {silence:.2f} s: {cause}")
         elif self._mode is Mode.TELEOP and not self._leader_present(now):
-            self.hold(f"no message of the leader for {self._leader_timeout:.2f} s")
+            self.hold(f"no message of the leader for {self._leader_timeout:.2f} s: once it is back, set TELEOP again")
 
     def commanding_goal(self, now: float) -> GoalId | None:
         """The goal that may move the arm at `now`: live, under a healthy and recent heartbeat."""

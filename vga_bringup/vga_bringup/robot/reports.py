@@ -14,6 +14,7 @@ from vga_bringup.robot.cadence import CadenceReport
 from vga_bringup.robot.executor import Reference
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.modes import GoalId, Mode
+from vga_bringup.robot.teleoperation import TeleopFigures
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Figures:
     cadence: CadenceReport
     settings: tuple[Setting, ...]
     gripper: GripperState
+    teleop: TeleopFigures
 
 
 class Listener(Protocol):

@@ -122,6 +122,17 @@ class SafetyFilter:
             and (np.abs(dq) <= self._velocity + TICK_VELOCITY_TOLERANCE).all()
         )
 
+    def pose_problem(self, q: Sequence[float]) -> str:
+        """Why the arm must not be sent to rest at joint angles `q` (rad, of any length); empty when it may."""
+        if len(q) != len(self._names) or not all(map(math.isfinite, q)):
+            return f"a position needs {len(self._names)} finite joint angles, found {list(q)}"
+        try:
+            self._check_position(np.array([q]), lambda _: "there")
+            self._check_space(np.array([q]), lambda _: "there")
+        except ChunkRefusedError as refusal:
+            return str(refusal)
+        return ""
+
     def _check_origin(self, request: ChunkRequest, context: Context) -> None:
         if context.mode != "POLICY":
             raise ChunkRefusedError("mode", f"the driver is in {context.mode}; chunks are executed in POLICY only")
