@@ -3,7 +3,7 @@
 Parameters: `cell`, path of the cell file; `checkpoint`, directory of trained weights, empty for an untrained policy
 that only keeps the arm moving; `views`, camera names for the view slots, by default the cell's; `threads`, cores the
 model computes on; `device`, torch's name of where it computes; `image_transport`, `compressed` (what the policy is
-trained on) or `raw`.
+trained on) or `raw`; `dump`, a directory to keep every prepared input in, for comparison with training's.
 
 Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: without the last part), /joint_states and
 /franka_driver/state.
@@ -19,6 +19,7 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -47,12 +48,14 @@ from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnosti
 from vga_policy.nodes.outbox import Outbox
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.checkpoint import CheckpointError
+from vga_policy.runtime.dump import dump_inputs
 from vga_policy.runtime.policy import Policy, PolicyError
 from vga_policy.runtime.task import Outcome, Phase, Task
 from vga_policy.runtime.untrained import untrained_policy
 from vga_policy.runtime.worker import Worker
 
 HEARTBEAT_RATE = 20.0  # Hz
+JOINTS_DEPTH = 200  # messages kept while the executor is busy: a lost one would change the interpolation
 STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itself unhealthy
 REHEARSAL_PERIOD = 1.0  # s between acts without a task: the first chunk comes as fast as any, and faults show early
 DRIVER_GRACE = 0.5  # s a new task waits for the driver: its state may arrive after the goal it precedes
@@ -87,6 +90,7 @@ class PolicyNode(Node):
         self._cell = self._load_cell()
         transport = self._load_transport()
         self._policy = self._load_policy()
+        self._dump = self.declare_parameter("dump", "", ParameterDescriptor(read_only=True)).value
         self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
         self._cadence = Cadence()
         self._outbox = Outbox()
@@ -103,7 +107,7 @@ class PolicyNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         for camera in self._cell.views:
             self._subscribe_image(camera.name, transport)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=10))
+        self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=JOINTS_DEPTH))
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
         ActionServer(
             self,
@@ -219,6 +223,8 @@ class PolicyNode(Node):
             return
         inputs = self._policy.prepare(observation)
         prepared = time.perf_counter()
+        if self._dump:
+            dump_inputs(Path(self._dump), observation, inputs)
         chunk = self._policy.predict(inputs)
         predicted = time.perf_counter()
         if run is None:
