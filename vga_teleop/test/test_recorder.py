@@ -1,5 +1,6 @@
 """When an episode may start, what it holds, and how it ends."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import load_cell, parse_cell
 from vga_policy.contract.episode import load_episode
+from vga_teleop.recording.gaps import Gaps
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics, required_topics
 
 CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")
@@ -130,6 +132,67 @@ def test_a_full_disk_ends_the_episode_whole(bench):
     assert "/joint_states" in texts(bench.recorder.path)
     with pytest.raises(RecordingError, match="make room"):
         bench.recorder.start("pick", "", "")
+
+
+def test_an_episode_that_ended_by_itself_takes_its_label_afterwards(bench):
+    bench.recorder.start("pick", "", "")
+    bench.recorder.min_free = 10**18
+    bench.recorder.check()
+    assert bench.recorder.stop("failure", "half done").outcome == "failure"
+    assert "make room" in load_episode(bench.recorder.path).problem
+    with pytest.raises(RecordingError, match="no episode"):
+        bench.recorder.stop("success")
+
+
+def test_a_directory_that_vanishes_is_a_problem_not_a_crash(bench):
+    bench.recorder.start("pick", "", "")
+    shutil.rmtree(bench.recorder.directory)
+    assert "No such file" in bench.recorder.check()
+    assert not bench.recorder.recording
+
+
+def test_a_demonstration_needs_the_leader(bench):
+    bench.recorder.demonstrating = True
+    bench.now += 2 * 10**9
+    bench.speak(*required_topics(CELL))
+    with pytest.raises(RecordingError, match=r"on /gello/joint_states: is its node running"):
+        bench.recorder.start("pick", "", "")
+    bench.speak("/gello/joint_states")
+    bench.recorder.start("pick", "", "")
+
+
+def test_a_topic_that_falls_silent_in_mid_episode_is_a_problem_but_no_end(bench):
+    bench.recorder.start("pick", "", "")
+    assert bench.recorder.problem == ""
+    bench.now += 2 * 10**9
+    bench.speak(*[name for name in required_topics(CELL) if "wrist" not in name])
+    assert "wrist" in bench.recorder.problem
+    assert bench.recorder.check() == ""
+    assert bench.recorder.recording
+
+
+def test_discarding_keeps_the_bag_and_its_label(bench):
+    with pytest.raises(RecordingError, match="no episode"):
+        bench.recorder.discard()
+    for end in (bench.recorder.discard, lambda: bench.recorder.stop("success") and bench.recorder.discard()):
+        bench.recorder.start("pick", "", "", seed=7)
+        bench.speak("/joint_states")
+        end()
+        assert load_episode(bench.recorder.path).outcome == "discarded"
+        assert load_episode(bench.recorder.path).seed == 7
+        assert "/joint_states" in texts(bench.recorder.path)
+
+
+def test_gaps_in_the_numbers_of_one_publisher_are_losses():
+    publishers = 1
+    gaps = Gaps(lambda: publishers)
+    assert [gaps.missed(number) for number in (5, 6, 9, 10)] == [0, 0, 2, 0]
+    assert [gaps.missed(number) for number in (1, 2)] == [0, 0]  # started anew
+    publishers = 2  # another one counts for itself
+    assert [gaps.missed(number) for number in (100, 3, 101, 4)] == [0, 0, 0, 0]
+    publishers = 1
+    assert [gaps.missed(number) for number in (102, 103, 105)] == [0, 0, 1]
+    assert [gaps.missed(number) for number in (None, None, 7)] == [0, 0, 0]
 
 
 def test_an_unwritable_directory_is_one_line(bench, tmp_path):

@@ -15,6 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rosbags.highlevel import AnyReader
 from sensor_msgs.msg import CompressedImage, JointState
+from std_srvs.srv import Trigger
 from vga_policy.contract.cell import load_cell
 from vga_policy.contract.episode import load_episode
 
@@ -33,6 +34,12 @@ def wait(condition, seconds=20.0):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return result
+
+
+def future_done_within(future, seconds):
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    return done.wait(seconds)
 
 
 class Robot:
@@ -76,14 +83,24 @@ class Robot:
     def stop(self):
         return self._call(self._stop, StopEpisode.Request(outcome="success"))
 
+    def drive(self, mode):
+        self._latched.publish(DriverState(mode=mode))
+
+    def call(self, kind, name):
+        client = self.node.create_client(kind, name)
+        return self._call(client, kind.Request())
+
     def start_when_possible(self):
         return wait(lambda: (response := self.start()).success and response)
 
     def _call(self, client, request):
         assert client.wait_for_service(20)
-        future = client.call_async(request)
-        wait(future.done)
-        return future.result()
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:  # a killed server may still be taken for alive, and never answers
+            future = client.call_async(request)
+            if future_done_within(future, 3.0):
+                return future.result()
+        pytest.fail(f"{client.srv_name} does not answer")
 
     def _on_state(self, state):
         self.state = state
@@ -158,6 +175,41 @@ def test_an_episode_over_ros(robot, recorder):
     episode = load_episode(path)
     assert dict(episode.messages) == counts
     assert (episode.outcome, episode.messages_lost) == ("success", 0)
+
+
+def test_a_demonstration_needs_the_leader_and_may_be_discarded(robot, recorder):
+    robot.start_when_possible()
+    robot.stop()
+    robot.drive(DriverState.TELEOP)
+    refusal = "no message within 1 s on /gello/joint_states: is its node running?"
+    wait(lambda: robot.start().message == refusal or not robot.stop())
+    robot.drive(DriverState.HOLD)
+    started = robot.start_when_possible()
+    assert robot.call(Trigger, "/recorder/discard").success
+    assert load_episode(Path(started.path)).outcome == "discarded"
+
+
+def test_a_killed_recorder_is_repaired_by_the_next(robot, tmp_path):
+    first = launch(tmp_path)
+    whole = Path(robot.start_when_possible().path)
+    wait(lambda: robot.state.messages > 20)
+    robot.stop()
+    before = {file: file.read_bytes() for file in whole.iterdir()}
+    path = Path(robot.start_when_possible().path)
+    wait(lambda: robot.state.path == str(path) and robot.state.messages > 60)
+    handed_over = robot.state.messages
+    first.kill()
+    first.communicate()
+    second = launch(tmp_path)
+    try:
+        wait(lambda: (path / "metadata.yaml").exists() and load_episode(path).repaired)
+        assert sum(load_episode(path).messages.values()) > handed_over / 2
+        assert {file: file.read_bytes() for file in whole.iterdir()} == before
+        robot.start_when_possible()
+    finally:
+        second.send_signal(signal.SIGINT)
+        _, errors = second.communicate(timeout=20)
+    assert f"{path}: its recorder was killed; repaired" in errors
 
 
 def test_sigint_finishes_the_bag(robot, recorder, tmp_path):

@@ -1,4 +1,4 @@
-"""Recorder node: subscribes to what the cell records, as raw bytes, and offers start and stop of an episode."""
+"""Recorder node: receives what the cell records, as raw bytes, and starts, ends and discards episodes on request."""
 
 from __future__ import annotations
 
@@ -8,31 +8,63 @@ import struct
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import rclpy
-from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
+from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
+from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import ContractError, load_cell
 
-from vga_msgs.msg import RecorderState
+from vga_msgs.msg import DriverState, RecorderState, TaskState
 from vga_msgs.srv import StartEpisode, StopEpisode
+from vga_teleop.recording.gaps import Gaps
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics
 
 IMAGE_DEPTH, DEPTH = 30, 1000  # messages DDS keeps for us while we are busy
+TAKE_EVERY = 0.05  # s; when a message arrived is noted by the middleware, not by us
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
+class TakenByOwner(CallbackGroup):
+    """Subscriptions that no executor serves: their messages are taken by whoever made them."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Leaves the subscriptions' events to the executor."""
+        return not isinstance(entity, Subscription)
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Nothing excludes anything here."""
+        return self.can_execute(entity)
+
+    def ending_execution(self, entity: Any) -> None:
+        """Nothing to note."""
+
+
+class Tap(NamedTuple):
+    """A topic that is being received."""
+
+    name: str
+    has_header: bool
+    subscription: Subscription
+    gaps: Gaps
+
+
 class RecorderNode(Node):
-    """Parameters: cell (path of the cell file), directory (where episodes go)."""
+    """Parameters: cell (path of the cell file), directory (where episodes go).
+
+    Messages are taken many at a time, with :meth:`take`: rclpy prepares anew for every message that it waits for, which
+    at the rates of a cell costs more than all the rest of recording.
+    """
 
     def __init__(self) -> None:
         super().__init__("recorder")
@@ -42,10 +74,18 @@ class RecorderNode(Node):
         cell = load_cell(path)
         directory = Path(self.declare_parameter("directory", "episodes").value)
         self.recorder = Recorder(cell, directory)
+        for repair in repair_directory(directory):
+            self.get_logger().warning(str(repair))
         self._missing = recorded_topics(cell)
+        self._taken_here = TakenByOwner()
+        self._taps: list[Tap] = []
+        self._scene = TaskState()
         self._state = self.create_publisher(RecorderState, "/recorder/state", LATCHED)
         self.create_service(StartEpisode, "/recorder/start", self._start)
         self.create_service(StopEpisode, "/recorder/stop", self._stop)
+        self.create_service(Trigger, "/recorder/discard", self._discard)
+        self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
+        self.create_subscription(TaskState, "/sim_cell/task_state", self._on_scene, 1)
         self.create_timer(0.5, self._look)
         self._look()
 
@@ -87,24 +127,32 @@ class RecorderNode(Node):
         self.recorder.add_topic(Topic(name, type_name, described.text, described.type_hash, offered))
         package, _, message = type_name.partition("/msg/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), message)
-        callback = partial(self._receive, name, described.has_header)
-        try:
-            lost = SubscriptionEventCallbacks(message_lost=self._count_lost)
-            self.create_subscription(message_class, name, callback, qos, event_callbacks=lost, raw=True)
-        except UnsupportedEventTypeError:  # this middleware cannot tell
-            self.create_subscription(message_class, name, callback, qos, raw=True)
+        subscription = self.create_subscription(
+            message_class, name, _unused, qos, callback_group=self._taken_here, raw=True
+        )
+        self._taps.append(Tap(name, described.has_header, subscription, Gaps(subscription.get_publisher_count)))
 
-    def _receive(self, name: str, has_header: bool, data: bytes, info: dict[str, int]) -> None:
-        received = info["received_timestamp"] or time.time_ns()
-        published = header_stamp(data) if has_header else info["source_timestamp"]
-        self.recorder.message(name, data, received, published)
+    def take(self) -> None:
+        """Hands the recorder what has arrived on every topic."""
+        for name, has_header, subscription, gaps in self._taps:
+            with subscription.handle:
+                while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
+                    data, info = taken
+                    published = header_stamp(data) if has_header else info["source_timestamp"]
+                    self.recorder.message(name, data, info["received_timestamp"] or time.time_ns(), published)
+                    if missed := gaps.missed(info["publication_sequence_number"]):
+                        self.recorder.lost(missed)
 
-    def _count_lost(self, event: Any) -> None:
-        self.recorder.lost(event.total_count_change)
+    def _on_driver(self, state: DriverState) -> None:
+        self.recorder.demonstrating = state.mode == DriverState.TELEOP
+
+    def _on_scene(self, scene: TaskState) -> None:
+        self._scene = scene
 
     def _start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
         try:
-            episode = self.recorder.start(request.task, request.instruction, request.operator_name)
+            seed = int(self._scene.seed) if self._scene.task == request.task else None
+            episode = self.recorder.start(request.task, request.instruction, request.operator_name, seed)
         except RecordingError as error:
             response.message = str(error)
             return response
@@ -116,13 +164,24 @@ class RecorderNode(Node):
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
         try:
-            episode = self.recorder.stop(request.outcome, request.note)
+            episode = self.recorder.stop(request.outcome or None, request.note)
         except RecordingError as error:
             response.message = str(error)
             return response
         response.success, response.path = not episode.problem, str(self.recorder.path)
         response.message = episode.problem or f"{self.recorder.messages} messages in {self.recorder.duration:.1f} s"
         self.get_logger().info(f"recorded {self.recorder.path}: {response.message}")
+        self._publish_state()
+        return response
+
+    def _discard(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            self.recorder.discard()
+        except RecordingError as error:
+            response.message = str(error)
+            return response
+        response.success, response.message = True, f"{self.recorder.path} is labelled discarded and kept"
+        self.get_logger().info(response.message)
         self._publish_state()
         return response
 
@@ -139,6 +198,10 @@ class RecorderNode(Node):
         )
         state.header.stamp = self.get_clock().now().to_msg()
         self._state.publish(state)
+
+
+def _unused(_message: bytes) -> None:
+    """Subscriptions whose messages we take still want a callback."""
 
 
 def header_stamp(data: bytes) -> int:
@@ -159,8 +222,9 @@ def main() -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            while not stopping.is_set():
-                executor.spin_once(timeout_sec=0.1)
+            while not stopping.wait(TAKE_EVERY):
+                executor.spin_once(timeout_sec=0.0)
+                node.take()
         finally:
             node.close()
             executor.shutdown()

@@ -14,6 +14,8 @@ from vga_policy.contract.cell import Cell, dump_cell
 from vga_policy.contract.episode import OUTCOMES, Episode
 
 SILENT_AFTER = 1.0  # s without a message
+DISCARDED = OUTCOMES[-1]
+LEADER = "/gello/joint_states"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -32,10 +34,10 @@ def recorded_topics(cell: Cell) -> list[str]:
     return [*camera_topics(cell), *cell.recording.topics]
 
 
-def required_topics(cell: Cell) -> list[str]:
-    """Topics without which an episode is worthless."""
+def required_topics(cell: Cell, demonstrating: bool = False) -> list[str]:
+    """Topics without which an episode is worthless; a demonstration needs the leader as well."""
     images = [topic for topic in camera_topics(cell) if topic.endswith("/compressed")]
-    return [*images, "/joint_states", "/franka_driver/reference"]
+    return [*images, "/joint_states", "/franka_driver/reference", *([LEADER] if demonstrating else [])]
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Recorder:
     """Records episodes into `directory`, one bag each. All times are ns since the epoch.
 
     min_free: bytes that stay free on the disk; an episode that would use them is ended, whole.
+    demonstrating: whether a person moves the arm, by the leader.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Recorder:
         self.min_free = min_free
         self.episode: Episode | None = None  # the running one, else the last one
         self.path = Path()
+        self.demonstrating = False
         self._clock = clock
         self._sources: dict[str, _Source] = {}
         self._bag: BagWriter | None = None
@@ -96,7 +100,7 @@ class Recorder:
     def problem(self) -> str:
         """What is wrong, in words; empty when all is well."""
         if self._bag is not None:
-            return self._bag.problem
+            return self._bag.problem or self._silence()
         return self.episode.problem if self.episode else ""
 
     def add_topic(self, topic: Topic) -> None:
@@ -122,17 +126,20 @@ class Recorder:
     def silent_topics(self) -> list[str]:
         """Required topics without a recent message."""
         limit = self._clock() - int(SILENT_AFTER * 1e9)
-        sources = {name: self._sources.get(name) for name in required_topics(self.cell)}
+        sources = {name: self._sources.get(name) for name in required_topics(self.cell, self.demonstrating)}
         return [name for name, source in sources.items() if source is None or source.last_seen < limit]
 
-    def start(self, task: str, instruction: str, operator: str) -> Episode:
-        """Starts an episode. Raises RecordingError while one runs, a required topic is silent or the disk is full."""
+    def start(self, task: str, instruction: str, operator: str, seed: int | None = None) -> Episode:
+        """Starts an episode. Raises RecordingError while one runs, a required topic is silent or the disk is full.
+
+        seed: what the scene was drawn from, where it was.
+        """
         if self._bag is not None:
             raise RecordingError(f"episode {self._bag.path.name} is being recorded: stop it first")
         if not _NAME.fullmatch(task):
             raise RecordingError(f"task {task!r}: use letters, digits, _ and - only")
-        if silent := self.silent_topics():
-            raise RecordingError(f"no message within {SILENT_AFTER:g} s on {', '.join(silent)}: is its node running?")
+        if silence := self._silence():
+            raise RecordingError(f"{silence}: is its node running?")
         now = self._clock()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -141,7 +148,7 @@ class Recorder:
             self.path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
             cell = dump_cell(self.cell)
             self.path.mkdir()
-            episode = Episode(self.path.name, task, instruction, operator, now, cell)
+            episode = Episode(self.path.name, task, instruction, operator, now, cell, seed=seed)
             episode.save(self.path)  # before the bag: what a kill leaves behind is known by it
             bag = BagWriter(self.path, {"cell": cell})
         except OSError as error:
@@ -155,25 +162,31 @@ class Recorder:
         return episode
 
     def stop(self, outcome: str | None, note: str = "", problem: str = "") -> Episode:
-        """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs."""
-        if self._bag is None or self.episode is None:
-            raise RecordingError("no episode is being recorded")
+        """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs.
+
+        An episode that had to end by itself is given the label afterwards.
+        """
         if outcome is not None and outcome not in OUTCOMES:
             raise RecordingError(f"outcome {outcome!r}: use one of {', '.join(OUTCOMES)}")
+        if self._bag is None:
+            if self.episode is None or not self.episode.problem or self.episode.outcome is not None:
+                raise RecordingError("no episode is being recorded")
+            return self._save(replace(self.episode, outcome=outcome, note=note))
+        assert self.episode is not None
         bag, self._bag = self._bag, None
-        ended = self._clock()
+        self.episode = replace(self.episode, ended_ns=self._clock(), outcome=outcome, note=note)
         bag.close()
-        self.episode = replace(
-            self.episode,
-            ended_ns=ended,
-            outcome=outcome,
-            note=note,
-            messages=dict(bag.counts),
-            messages_lost=self._lost + bag.dropped,
-            problem=problem or bag.problem,
-        )
-        self.episode.save(self.path)
-        return self.episode
+        lost = self._lost + bag.dropped
+        problem = problem or bag.problem
+        return self._save(replace(self.episode, messages=bag.counts, messages_lost=lost, problem=problem))
+
+    def discard(self) -> Episode:
+        """Ends the episode as discarded; when none runs, labels the last one so. Raises RecordingError without one."""
+        if self._bag is not None:
+            return self.stop(DISCARDED)
+        if self.episode is None:
+            raise RecordingError("no episode has been recorded since the recorder was started")
+        return self._save(replace(self.episode, outcome=DISCARDED))
 
     def check(self) -> str:
         """Ends an episode that cannot go on. Returns why, or an empty text. Call it about once a second."""
@@ -184,8 +197,24 @@ class Recorder:
             self.stop(None, problem=problem)
         return problem
 
+    def _save(self, episode: Episode) -> Episode:
+        """Writes the label of the ended episode, whose bag needs none to be whole."""
+        self.episode = episode
+        try:
+            episode.save(self.path)
+        except OSError as error:
+            self.episode = replace(episode, problem=episode.problem or f"{self.path}: {error.strerror}")
+        return self.episode
+
+    def _silence(self) -> str:
+        silent = self.silent_topics()
+        return f"no message within {SILENT_AFTER:g} s on {', '.join(silent)}" if silent else ""
+
     def _shortage(self) -> str:
-        free = shutil.disk_usage(self.directory).free
+        try:
+            free = shutil.disk_usage(self.directory).free
+        except OSError as error:
+            return f"{self.directory}: {error.strerror}"
         if free >= self.min_free:
             return ""
         return f"{self.directory}: {free / 1e9:.1f} GB free, {self.min_free / 1e9:.1f} GB needed: make room"
