@@ -1,0 +1,170 @@
+"""`vga curate`: heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vga_policy.curation.decisions import CurationError, Verdict, decide, decision
+
+if TYPE_CHECKING:
+    from vga_policy.curation.curate import Review
+    from vga_policy.curation.rules import Thresholds
+
+
+def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `vga curate`."""
+    parser = subparsers.add_parser(
+        "curate",
+        help="quality of recorded episodes: accept, review or reject each, with the reason",
+        description="Judges every episode under DIR and keeps the verdict in a curation.yaml beside each bag. Bags are "
+        "never changed. With --accept, --reject or --reset only your decisions are stored, unless --out or --json "
+        "asks for a report as well.",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="report as one HTML file")
+    parser.add_argument("--json", action="store_true", help="report as JSON on standard output")
+    parser.add_argument("--accept", nargs="+", metavar="ID", default=[], help="train on these, whatever is proposed")
+    parser.add_argument("--reject", nargs="+", metavar="ID", default=[], help="do not train on these")
+    parser.add_argument("--reason", default="", help="why, kept with --accept or --reject")
+    parser.add_argument("--reset", nargs="*", metavar="ID", help="take decisions back (without ID: all)")
+    parser.add_argument("--no-trim", action="store_true", help="train on the rest before and after the motion as well")
+    parser.add_argument(
+        "--cell", type=Path, metavar="FILE", help="refuse other cells' episodes (default: the commonest)"
+    )
+    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML with other limits than the built-in ones")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser.set_defaults(run=_curate)
+
+
+def _curate(arguments: argparse.Namespace) -> int:
+    directory: Path = arguments.directory
+    if not directory.is_dir():
+        return _fail(f"{directory}: no such directory")
+    try:
+        decided = _decide(arguments)
+        if decided and not arguments.out and not arguments.json:
+            return 0
+        return _review(arguments)
+    except CurationError as error:
+        return _fail(str(error))
+    except PermissionError as error:
+        return _fail(f"{error.filename}: {error.strerror}")
+
+
+def _decide(arguments: argparse.Namespace) -> bool:
+    """Stores what the person decided; all of it is checked first. Returns whether there was anything."""
+    from vga_policy.curation.curate import episode_name, find_episodes
+
+    directory: Path = arguments.directory
+    wanted: dict[Path, Verdict | None] = {}
+    if arguments.reset is None and not arguments.accept and not arguments.reject:
+        if arguments.reason:
+            raise CurationError("--reason: needs --accept or --reject")
+        return False
+    paths = find_episodes(directory)
+    for verdict, names in (
+        (Verdict.ACCEPT, arguments.accept),
+        (Verdict.REJECT, arguments.reject),
+        (None, arguments.reset if arguments.reset is not None else []),
+    ):
+        for path in _find(directory, paths, names):
+            if wanted.setdefault(path, verdict) is not verdict:
+                raise CurationError(f"{episode_name(directory, path)}: two decisions at once")
+    if arguments.reset == []:
+        kept = [path for path in paths if path not in wanted and decision(path).decided is not None]
+        wanted |= dict.fromkeys(kept)
+    for path, verdict in wanted.items():
+        curation = decide(path, verdict, arguments.reason if verdict else "")
+        print(f"{episode_name(directory, path)}: {curation.verdict or 'undecided'}", file=sys.stderr)
+    return True
+
+
+def _find(directory: Path, paths: list[Path], names: list[str]) -> list[Path]:
+    """The episodes of these names: paths from the directory, or their last part where that is unique."""
+    from vga_policy.curation.curate import episode_name
+
+    known = {episode_name(directory, path): path for path in paths}
+    short = Counter(path.name for path in paths)
+    known |= {path.name: path for path in paths if short[path.name] == 1}
+    if unknown := [name for name in names if name.rstrip("/") not in known]:
+        raise CurationError(f"no episode {', '.join(unknown)} in {directory}; it has {', '.join(sorted(known))}")
+    return [known[name.rstrip("/")] for name in names]
+
+
+def _review(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.cell import load_cell
+    from vga_policy.curation.curate import review
+
+    cell = load_cell(arguments.cell) if arguments.cell else None
+    reviewed = review(
+        arguments.directory,
+        cell=cell,
+        thresholds=_thresholds(arguments.thresholds),
+        trim=not arguments.no_trim,
+        workers=arguments.workers,
+        progress=_progress if sys.stderr.isatty() else None,
+    )
+    for problem in reviewed.problems:
+        print(f"{reviewed.name(problem.path)}: unusable: {problem.reason}", file=sys.stderr)
+    if not reviewed.assessments:
+        return _fail(f"{arguments.directory}: no episode in it{' can be used' if reviewed.problems else ''}")
+    for assessment in reviewed.assessments:
+        assessment.save()
+    if arguments.out:
+        from vga_policy.curation.report import write_report
+
+        write_report(reviewed, arguments.out)
+    if arguments.json:
+        from vga_policy.curation.report import as_data
+
+        print(json.dumps(as_data(reviewed), indent=2))
+    else:
+        print(_table(reviewed))
+    return 0
+
+
+def _table(reviewed: Review) -> str:
+    lines = []
+    longest = max(len(reviewed.name(each.measured.path)) for each in reviewed.assessments)
+    for each in reviewed.assessments:
+        hand = "*" if each.curation.decided else " "
+        reasons = "; ".join(finding.reason for finding in each.findings)
+        seconds = f"{each.measured.figures.seconds:6.1f} s"
+        name = reviewed.name(each.measured.path)
+        lines.append(f"{each.verdict:6}{hand} {name:{longest}} {seconds}  {reasons}".rstrip())
+    counts = ", ".join(f"{verdict} {reviewed.count(verdict)}" for verdict in Verdict)
+    by_hand = " (* decided by a person)" if any(each.curation.decided for each in reviewed.assessments) else ""
+    return "\n".join([*lines, f"{counts}, unusable {len(reviewed.problems)}{by_hand}"])
+
+
+def _thresholds(path: Path | None) -> Thresholds:
+    """The built-in limits with those of a YAML file in their place."""
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    from vga_policy.curation.rules import Thresholds
+
+    if path is None:
+        return Thresholds()
+    try:
+        return TypeAdapter(Thresholds).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CurationError(f"{path}: not valid YAML: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CurationError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def _progress(done: int, count: int) -> None:
+    print(f"\r{done} of {count} episodes", end="\n" if done == count else "", file=sys.stderr, flush=True)
+
+
+def _fail(message: str) -> int:
+    print(f"vga curate: {message}", file=sys.stderr)
+    return 1

@@ -1,0 +1,189 @@
+"""Measures and judges every episode of a directory. Reads only; what is decided is written by `save`."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vga_policy.bags.reader import Bag, BagError
+from vga_policy.contract.cell import Cell, ContractError, differences, meaning
+from vga_policy.contract.episode import FILE, Episode, EpisodeError
+from vga_policy.curation.decisions import Curation, CurationError, Verdict, decision
+from vga_policy.curation.figures import Figures, measure
+from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
+from vga_policy.curation.sketch import Sketch, draw_sketch
+from vga_policy.curation.trace import read_trace
+
+MARKS = (FILE, "metadata.yaml", "*.mcap", "*.db3", "*.bag")  # files that make a directory look like an episode
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A directory that looks like an episode and cannot be used; the reason names the file."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One episode, measured but not judged yet. faults, holds: see `trace.Trace`. stored: its curation.yaml."""
+
+    path: Path
+    episode: Episode
+    cell: Cell
+    figures: Figures
+    faults: list[str]
+    holds: list[str]
+    sketch: Sketch
+    stored: Curation
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One episode, judged. curation: the proposal, with the person's decision that was stored before, if any."""
+
+    measured: Measured
+    findings: list[Finding]
+    curation: Curation
+
+    @property
+    def verdict(self) -> Verdict:
+        """What holds: the person's decision, else the proposal."""
+        return self.curation.verdict or verdict_of(self.findings)
+
+    def save(self) -> None:
+        """Writes curation.yaml beside the bag, unless it says so already."""
+        if self.curation != self.measured.stored:
+            self.curation.save(self.measured.path)
+
+
+@dataclass(frozen=True)
+class Review:
+    """What became of a directory: every episode judged, in the order of their paths, and what could not be used."""
+
+    directory: Path
+    assessments: list[Assessment]
+    problems: list[Problem]
+
+    def name(self, path: Path) -> str:
+        """What an episode is called in the report and on the command line."""
+        return episode_name(self.directory, path)
+
+    def count(self, verdict: Verdict) -> int:
+        """Episodes of this verdict."""
+        return sum(assessment.verdict is verdict for assessment in self.assessments)
+
+
+def episode_name(directory: Path, path: Path) -> str:
+    """Path of an episode from the curated directory."""
+    return path.relative_to(directory).as_posix() if path != directory else path.name
+
+
+def find_episodes(directory: Path) -> list[Path]:
+    """Every directory at or under this one that holds a bag or an episode.yaml, sorted."""
+    found = {path.parent for mark in MARKS for path in directory.rglob(mark)}
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts))
+
+
+def review(
+    directory: Path,
+    cell: Cell | None = None,
+    thresholds: Thresholds | None = None,
+    trim: bool = True,
+    workers: int = 1,
+    progress: Callable[[int, int], object] | None = None,
+) -> Review:
+    """Measures and judges the episodes in `directory`.
+
+    cell: the only one whose episodes may be used (default: the one that most episodes were recorded in).
+    trim: whether to propose leaving out the rest before the first and after the last motion. workers: processes.
+    progress: told how many of how many episodes are measured.
+    """
+    paths = find_episodes(directory)
+    measured, problems = _split(_reporting(_measure_all(paths, workers), len(paths), progress))
+    measured, others = _of_one_cell(measured, cell)
+    assessments = [_assess(one, measured, thresholds or Thresholds(), trim) for one in measured]
+    return Review(directory, assessments, sorted([*problems, *others], key=lambda problem: problem.path))
+
+
+def measure_episode(path: Path) -> Measured | Problem:
+    """Measures one episode, or says why it cannot be."""
+    try:
+        if not (path / FILE).exists():
+            with Bag(path) as bag:
+                return Problem(path, f"{bag.file}: no {FILE} beside it: not a recorded episode")
+        trace, stored = read_trace(path), decision(path)
+    except (BagError, ContractError, CurationError, EpisodeError) as error:
+        return Problem(path, str(error))
+    figures = measure(trace)
+    return Measured(
+        path, trace.episode, trace.cell, figures, trace.faults, trace.holds, draw_sketch(trace, figures), stored
+    )
+
+
+def _measure_all(paths: list[Path], workers: int) -> Iterator[Measured | Problem]:
+    if workers <= 1 or len(paths) <= 1:
+        yield from map(measure_episode, paths)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of OpenCV's threads
+    with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
+        yield from pool.map(measure_episode, paths)
+
+
+def _reporting(
+    results: Iterable[Measured | Problem], count: int, progress: Callable[[int, int], object] | None
+) -> Iterator[Measured | Problem]:
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(done, count)
+
+
+def _split(results: Iterable[Measured | Problem]) -> tuple[list[Measured], list[Problem]]:
+    measured, problems = [], []
+    for result in results:
+        if isinstance(result, Problem):
+            problems.append(result)
+        else:
+            measured.append(result)
+    return measured, problems
+
+
+def _of_one_cell(measured: list[Measured], cell: Cell | None) -> tuple[list[Measured], list[Problem]]:
+    """The episodes of one cell, and those of others."""
+    if not measured:
+        return [], []
+    if cell is None:
+        common, _ = Counter(repr(meaning(one.cell)) for one in measured).most_common(1)[0]
+        cell = next(one.cell for one in measured if repr(meaning(one.cell)) == common)
+    mine, others = [], []
+    for one in measured:
+        if different := differences(cell, one.cell):
+            words = "; ".join(f"{d.key}: {d.other}, expected {d.mine}" for d in different)
+            others.append(Problem(one.path, f"{one.path / FILE}: recorded in another cell ({one.cell.name}): {words}"))
+        else:
+            mine.append(one)
+    return mine, others
+
+
+def _assess(one: Measured, everyone: list[Measured], thresholds: Thresholds, trim: bool) -> Assessment:
+    peers = [
+        other.figures
+        for other in everyone
+        if other is not one and other.episode.task == one.episode.task and other.episode.outcome == "success"
+    ]
+    findings = judge(Case(one.episode, one.figures, one.faults, one.holds, peers, thresholds))
+    figures, sketch = one.figures, one.sketch
+    curation = replace(
+        one.stored,
+        proposed=verdict_of(findings),
+        reasons=[finding.reason for finding in findings],
+        start_ns=figures.start_ns if trim and figures.start_ns > sketch.start_ns else None,
+        end_ns=figures.end_ns if trim and figures.end_ns < sketch.end_ns else None,
+    )
+    return Assessment(one, findings, curation)

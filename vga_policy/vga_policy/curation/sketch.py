@@ -1,0 +1,67 @@
+"""What the report shows of an episode: few enough numbers to keep for every episode of a large set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vga_policy.bags.reader import SECOND
+from vga_policy.curation.figures import Figures, find_gaps
+from vga_policy.curation.motion import find_rest
+from vga_policy.curation.trace import Motion, Trace
+
+SAMPLES = 240  # of each curve
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """An episode in outline. Times in s after `start_ns`.
+
+    times: float64 [N]; reference, measured: float64 [N, 8], 7 joints (rad) and width (m). rests: when nothing moved.
+    gaps: by topic. frozen: by camera, while the arm moved. kept: the part proposed to train on. thumbnails: JPEGs of
+    each camera's first, middle and last frame.
+    """
+
+    start_ns: int
+    end_ns: int
+    times: NDArray[np.float64]
+    reference: NDArray[np.float64]
+    measured: NDArray[np.float64]
+    rests: list[Span]
+    gaps: dict[str, list[Span]]
+    frozen: dict[str, Span]
+    kept: Span
+    thumbnails: dict[str, list[bytes]]
+
+
+def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
+    """The outline of an episode."""
+    start = trace.start_ns
+    stamps = np.linspace(start, trace.end_ns, SAMPLES)
+
+    def seconds(stamp: float) -> float:
+        return (stamp - start) / SECOND
+
+    def sample(motion: Motion) -> NDArray[np.float64]:
+        known = (motion.stamps - start).astype(np.float64)
+        return np.stack([np.interp(stamps - start, known, column) for column in motion.values.T], axis=1)
+
+    return Sketch(
+        start_ns=start,
+        end_ns=trace.end_ns,
+        times=(stamps - start) / SECOND,
+        reference=sample(trace.reference),
+        measured=sample(trace.measured),
+        rests=[(seconds(a), seconds(b)) for a, b in find_rest(trace.reference, trace.measured).spans()],
+        gaps={
+            topic: [(seconds(a), seconds(b)) for a, b in find_gaps(trace, stream)]
+            for topic, stream in trace.streams.items()
+        },
+        frozen={name: (f.at, f.at + f.seconds) for name, f in figures.frozen.items() if f.seconds},
+        kept=(seconds(figures.start_ns), seconds(figures.end_ns)),
+        thumbnails={name: strip.thumbnails for name, strip in trace.strips.items()},
+    )
