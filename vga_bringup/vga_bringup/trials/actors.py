@@ -1,0 +1,56 @@
+"""What acts in the trials: a checkpoint, or one of the yardsticks that need none."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.evaluate.environment import Actor
+from vga_policy.runtime.checkpoint import CELL, WEIGHTS, CheckpointError
+from vga_policy.runtime.policy import Policy, PolicyError
+from vga_policy.runtime.untrained import untrained_policy
+
+from vga_bringup.trials.conditions import TrialsError
+from vga_bringup.trials.fast_environment import FastEnvironment
+from vga_bringup.trials.rehearsed import Rehearsed
+
+UNTRAINED, OPERATOR = "untrained", "operator"
+SPECIAL = {
+    UNTRAINED: "random weights: the floor",
+    OPERATOR: "the scripted operator's demonstration of the very trial, as chunks: the ceiling",
+}
+
+
+def open_actor(checkpoint: str, cell: Cell, environment: FastEnvironment) -> Actor:
+    """The actor, on one core. Raises TrialsError when the checkpoint cannot be used in this cell."""
+    if checkpoint == OPERATOR:
+        return Rehearsed(cell, environment)
+    if checkpoint == UNTRAINED:
+        return untrained_policy(cell)
+    try:
+        return Policy.from_pretrained(checkpoint, cell)
+    except (CheckpointError, PolicyError) as error:
+        raise TrialsError(str(error)) from None
+
+
+def trained_on(checkpoint: str) -> list[str]:
+    """Cameras of the slots the checkpoint was trained with; none for one of SPECIAL. Raises TrialsError."""
+    if checkpoint in SPECIAL:
+        return []
+    if not Path(checkpoint).is_dir():
+        words = " or ".join(map(repr, SPECIAL))
+        raise TrialsError(f"{checkpoint}: no such directory; give that of a trained policy, or {words}")
+    try:
+        return [camera.name for camera in load_cell(Path(checkpoint, CELL)).views]
+    except ContractError as error:
+        raise TrialsError(str(error)) from None
+
+
+def digest(checkpoint: str) -> str:
+    """Names the weights, so that a result can be told from another training's; empty for one of SPECIAL."""
+    weights = Path(checkpoint, WEIGHTS)
+    if checkpoint in SPECIAL or not weights.is_file():
+        return ""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

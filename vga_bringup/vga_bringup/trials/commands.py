@@ -1,0 +1,100 @@
+"""`vga eval sim`: heavy imports wait until it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from vga_policy.contract.cell import Strategy
+from vga_policy.evaluate.controls import CONTROLS
+from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
+
+from vga_bringup.sim.tasks import TASKS
+from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
+
+MOST_TRIALS = 100_000
+
+
+def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval sim`."""
+    parser = subparsers.add_parser(
+        "sim",
+        help="closed-loop trials in the simulated cell",
+        description="Closed-loop trials in the simulated cell, as the paper runs them (section 6, appendix F.2): scene "
+        "and arm pose drawn from each trial's seed, success by the physical state. Through the ROS graph in real time, "
+        "or with --fast in this program's own processes on simulated time. Writes results.json, trials.csv, "
+        "table.{md,csv,png} and videos.",
+    )
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="DIR", help="of the policy; or: untrained (floor), operator (ceiling)"
+    )
+    parser.add_argument("--task", nargs="+", choices=list(TASKS), default=list(TASKS), help="default: all of them")
+    parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
+    parser.add_argument(
+        "--view", choices=(SEEN, UNSEEN), default=SEEN, help="id: the training's cameras; ood: the other fixed camera "
+        "in slot 0 (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--fast", action="store_true", help="without ROS, on simulated time, several trials at once")
+    parser.add_argument("--seed", type=_seed, default=SEED, help="of the first trial (default: %(default)s)")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count(), help="processes of --fast (default: one a core)")
+    parser.add_argument(
+        "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
+        help="how chunks are executed (default: the cell's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-steps", type=_count, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
+        "800 and 1200 (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --fast; default: %(default)s, "
+        "the median that vga demo measures on two cores",
+    )  # fmt: skip
+    parser.add_argument(
+        "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
+        "trial's images (with --fast)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--videos", type=_number, default=TRIALS, help="trials of each task filmed (default: %(default)s)"
+    )
+    parser.add_argument("--method", default="", help="name in tables (default: the checkpoint's)")
+    parser.add_argument(
+        "--run", default="", metavar="NAME", help="which training of the method this is", dest="training"
+    )
+    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
+    parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=_sim)
+
+
+def _sim(arguments: argparse.Namespace) -> int:
+    from vga_bringup.trials.evaluation import run
+
+    return run(arguments)
+
+
+def _number(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= MOST_TRIALS:
+        raise argparse.ArgumentTypeError(f"must be between 0 and {MOST_TRIALS} (found {value})")
+    return value
+
+
+def _count(text: str) -> int:
+    if (value := _number(text)) == 0:
+        raise argparse.ArgumentTypeError("must be at least 1 (found 0)")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 2^63 - 1 (found {value})")
+    return value
+
+
+def _latency(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 0.5:
+        raise argparse.ArgumentTypeError(f"must be between 0 and 0.5 s (found {value})")
+    return value

@@ -1,0 +1,150 @@
+"""`vga eval sim`: runs trials, tells how they go, and leaves results, table and videos in a directory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.contract.files import write_atomically
+from vga_policy.evaluate import table, table_text
+from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
+from vga_policy.evaluate.table_picture import draw_table
+from vga_policy.evaluate.table_text import percent
+from vga_policy.evaluate.trials import Trial
+
+from vga_bringup.graph import GraphError, cell_path
+from vga_bringup.trials.actors import SPECIAL, digest, trained_on
+from vga_bringup.trials.conditions import Request, TrialsError, cell_for
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the trials: 0 when all of them ran, whatever they showed; 1 when they cannot be run; 130 after Ctrl-C."""
+    progress = Console(stderr=True, highlight=False)
+    try:
+        request = _request(args)
+        conditions = _conditions(args, request)
+        trials = _run(request, args, progress)
+    except (TrialsError, ContractError, GraphError) as error:
+        print(f"vga eval sim: {error}", file=sys.stderr)
+        return 1
+    if not trials:
+        return 130
+    evaluation = Evaluation(conditions, tuple(trials))
+    save(evaluation, args.out)
+    if args.json:
+        print(json.dumps(evaluation.to_json(), indent=2))
+    else:
+        _print(evaluation, args.out)
+    return 0 if len(trials) == len(request.seeds()) else 130
+
+
+def save(evaluation: Evaluation, directory: Path) -> None:
+    """Writes results.json, trials.csv and table.{md,csv,png}."""
+    evaluation.save(directory)
+    made = table.compare([evaluation])
+    write_atomically(directory / "table.md", table_text.markdown(made))
+    write_atomically(directory / "table.csv", table_text.to_csv(made))
+    draw_table(made, directory / "table.png")
+
+
+def _request(args: argparse.Namespace) -> Request:
+    if args.control == "shuffled" and not args.fast:
+        raise TrialsError("--control shuffled shows the policy other images than the cameras': add --fast")
+    if (args.out / FILE).exists():
+        raise TrialsError(f"{args.out / FILE} exists: choose another --out")
+    cell: Cell = load_cell(cell_path(args.cell))
+    return Request(
+        checkpoint=args.checkpoint,
+        cell=cell_for(cell, args.view, args.strategy, trained_on(args.checkpoint)),
+        view=args.view,
+        tasks=tuple(dict.fromkeys(args.task)),
+        trials=args.trials,
+        seed=args.seed,
+        directory=args.out,
+        max_steps=args.max_steps,
+        latency=args.latency,
+        control=args.control,
+        videos=args.videos,
+    )
+
+
+def _conditions(args: argparse.Namespace, request: Request) -> Conditions:
+    name = args.checkpoint if args.checkpoint in SPECIAL else Path(args.checkpoint).resolve().name
+    return Conditions(
+        method=args.method or name,
+        view=request.view,
+        cameras=tuple(camera.name for camera in request.cell.views),
+        strategy=str(request.cell.execution.strategy),
+        max_steps=request.max_steps,
+        path="fast" if args.fast else "ros",
+        seed=request.seed,
+        latency=request.latency if args.fast else None,
+        control=request.control,
+        run=args.training,
+        checkpoint=name,
+        weights=digest(args.checkpoint),
+        cell=request.cell.name,
+        machine={"cores": str(os.cpu_count()), "machine": platform.machine(), "python": platform.python_version()},
+    )
+
+
+def _run(request: Request, args: argparse.Namespace, console: Console) -> list[Trial]:
+    """The trials that were run; fewer than asked for after Ctrl-C."""
+    done: list[Trial] = []
+    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        row = bar.add_task("trials", total=len(request.seeds()))
+        try:
+            for trial in _trials(request, args):
+                done.append(trial)
+                successes = sum(other.success for other in done)
+                bar.update(row, completed=len(done), description=f"{trial.task}: {successes} successes, trials")
+        except KeyboardInterrupt:
+            console.print(f"stopped after {len(done)} of {len(request.seeds())} trials")
+    return done
+
+
+def _trials(request: Request, args: argparse.Namespace) -> Iterator[Trial]:
+    if args.fast:
+        from vga_bringup.trials.fast_trials import run_fast
+
+        return run_fast(request, args.jobs)
+    from vga_bringup.trials.graph_trials import run_graph
+
+    return run_graph(request)
+
+
+def _print(evaluation: Evaluation, directory: Path) -> None:
+    conditions = evaluation.conditions
+    path = f"simulated time, {conditions.latency} s from image to chunk" if conditions.path == "fast" else "real time"
+    control = f", control: {conditions.control}" if conditions.control else ""
+    print(
+        f"{conditions.method}, {' + '.join(conditions.cameras)} ({conditions.view}), {conditions.strategy}, "
+        f"at most {conditions.max_steps} steps, {path}{control}"
+    )
+    for trial in evaluation.trials:
+        reason = f" ({trial.reason})" if trial.reason else ""
+        refused = f", refused {dict(trial.refused)}" if trial.refused else ""
+        print(f"  {trial.task} {trial.seed}: {trial.outcome} after {trial.steps} steps{reason}{refused}")
+    for task in evaluation.tasks:
+        print(f"{task}: {_in_words(evaluation.of(task))}")
+    if len(evaluation.tasks) > 1:
+        print(f"all: {_in_words(evaluation.trials)}")
+    print(f"results: {directory}")
+
+
+def _in_words(trials: Sequence[Trial]) -> str:
+    report = figures(trials)
+    low, high = map(percent, report["interval"])
+    words = f"success_rate {percent(report['success_rate'])} % [{low}, {high}], {report['successes']} of {report['n']}"
+    if grasped := report.get("grasped"):
+        words += "; grasped the right object {right}, a wrong one {wrong}, none {none}".format(**grasped)
+    return words
