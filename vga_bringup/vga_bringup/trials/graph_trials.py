@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -18,6 +18,7 @@ from vga_policy.contract.cell import dump_cell
 from vga_policy.contract.files import write_atomically
 from vga_policy.contract.observation import PROPRIOCEPTION, Observation
 from vga_policy.contract.resampler import JpegImage
+from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import Outcome, Trial
 from vga_policy.evaluate.video import TrialVideo
 
@@ -71,7 +72,7 @@ class GraphTrials:
         self._scene = Scene(session)
         self._task = Task(session)
         self._images: dict[str, JpegImage] = {}
-        self._refused: dict[bytes, Counter[str]] = {}
+        self._refused: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
         session.node.create_subscription(ChunkVerdict, "/franka_driver/chunk_verdict", self._on_verdict, 50)
         if request.videos:
             for camera in request.cell.views:
@@ -102,26 +103,35 @@ class GraphTrials:
             self._task.arm()
             try:
                 self._task.send(instruction, self._request.max_steps)
-                self._until_its_end(instruction, video)
-                judgement = self._scene.judge()
+                judgement = self._until_its_end(instruction, video)
                 result = self._task.result() if self._task.done else self._task.cancel()
             finally:
                 self._task.disarm()
-            outcome = _outcome(judgement.success, judgement.failed, result.outcome)
+            outcome = _outcome(judgement, result.outcome)
             reason = str(result.message) if outcome is Outcome.FAULT else judgement.detail
             if video is not None:
                 video.close(outcome is Outcome.SUCCESS, f"{outcome}: {reason}")
-        steps, refused = int(result.steps), self._refused.get(self._task.goal_id, {})
-        seconds = round(steps * self._dt, 6)
-        chunks = int(result.chunks)
-        return Trial(task, seed, instruction, outcome, steps, seconds, reason, judgement.grasped, chunks, dict(refused))
+        return Trial(
+            task=task,
+            seed=seed,
+            instruction=instruction,
+            outcome=outcome,
+            steps=int(result.steps),
+            seconds=round(result.steps * self._dt, 6),
+            reason=reason,
+            grasped=judgement.grasped,
+            chunks=int(result.chunks),
+            refused=dict(self._refused[self._task.goal_id]),
+        )
 
-    def _until_its_end(self, instruction: str, video: TrialVideo | None) -> None:
-        """Until the trial is decided or the task over; one frame a control step."""
+    def _until_its_end(self, instruction: str, video: TrialVideo | None) -> Judgement:
+        """Until the trial is decided or the task over, one frame a control step; how it stands then."""
+        judgement = self._scene.judge()
 
         def over() -> bool:
+            nonlocal judgement
             judgement = self._scene.judge()
-            return self._task.done or judgement.success or judgement.failed
+            return judgement.success or judgement.failed or self._task.done
 
         next_frame = time.monotonic()
         while not over():
@@ -130,6 +140,7 @@ class GraphTrials:
             next_frame += self._dt
             if video is not None and len(self._images) == len(self._request.cell.views):
                 video.add(self._shown(instruction))
+        return judgement
 
     def _shown(self, instruction: str) -> Observation:
         """The newest images as an observation, to be filmed."""
@@ -145,15 +156,15 @@ class GraphTrials:
 
     def _on_verdict(self, verdict: Any) -> None:
         if not verdict.accepted:
-            self._refused.setdefault(bytes(verdict.goal_id.uuid), Counter())[verdict.reason] += 1
+            self._refused[bytes(verdict.goal_id.uuid)][verdict.reason] += 1
 
     def _on_image(self, camera: str, message: Any) -> None:
         self._images[camera] = JpegImage(message.data.tobytes())
 
 
-def _outcome(success: bool, failed: bool, ended: int) -> Outcome:
-    if success:
+def _outcome(judgement: Judgement, ended: int) -> Outcome:
+    if judgement.success:
         return Outcome.SUCCESS
-    if failed:
+    if judgement.failed:
         return Outcome.FAILED
     return Outcome.STEP_LIMIT if ended == RunTask.Result.STEP_LIMIT else Outcome.FAULT
