@@ -1,0 +1,186 @@
+"""`vga train`, `vga pretrain` and `vga ablate`: heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vga_policy.train.augmentation import AugmentationConfig
+    from vga_policy.train.config import GeometryConfig, PolicyConfig
+    from vga_policy.train.loop import LoopConfig
+    from vga_policy.train.run import Progress
+
+Subparsers = argparse._SubParsersAction
+
+PRESET_NAMES = ("paper", "paper-dinov2", "small", "nano")
+ABLATION_NAMES = ("without-pvm", "without-joint-training", "zeroinit-full", "zeroinit-lora", "full-parameter")
+
+
+def train_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga train`."""
+    parser = subparsers.add_parser(
+        "train",
+        help="a policy from demonstrations",
+        epilog="On several GPUs or machines: accelerate launch [its options] -m vga_policy train [these options].",
+    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--data", nargs="+", metavar="DIR", help="directories of episodes")
+    where.add_argument("--resume", type=Path, metavar="RUN", help="goes on with a run that was interrupted")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="a new directory")
+    _add_policy_options(parser)
+    _add_loop_options(parser)
+    parser.set_defaults(run=_train)
+
+
+def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga pretrain`."""
+    parser = subparsers.add_parser("pretrain", help="the geometry of scenes, for policies to start from")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--scenes", metavar="DIR", help="made by `vga scenes`")
+    where.add_argument("--resume", type=Path, metavar="RUN", help="goes on with a run that was interrupted")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="a new directory")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="another pretraining, or public weights of VGGT")
+    parser.add_argument("--scene-views", type=_positive, metavar="N", help="views of a sample (default: 2)")
+    _add_loop_options(parser)
+    parser.set_defaults(run=_pretrain)
+
+
+def _add_policy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
+    parser.add_argument("--ablation", choices=ABLATION_NAMES, help="a row of Table 2")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="a run, a policy, or public weights of VGGT")
+    parser.add_argument(
+        "--encoders", nargs=2, metavar=("DINOV2", "SIGLIP"), help="timm's weights, for the paper's vision encoder"
+    )
+    parser.add_argument("--strategy", choices=("lora", "full"), help="what trains (default: the preset's)")
+    parser.add_argument("--rank", type=_positive, help="of low-rank updates")
+    parser.add_argument("--text-encoder", choices=("hashed_ngrams", "minilm", "qwen_gte"))
+    parser.add_argument("--targets", choices=("relative", "absolute"), help="joints (default: relative)")
+    parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the cell's)")
+    parser.add_argument("--episodes", type=_positive, help="train on so many at most")
+    parser.add_argument("--geometry-share", type=_positive, metavar="N", help="3D heads see one sample in N")
+
+
+def _add_loop_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training (defaults depend on the preset; Table 6's for `paper`)")
+    group.add_argument("--steps", type=_positive)
+    group.add_argument("--batch", type=_positive, help="samples a step, over all processes")
+    group.add_argument("--lr", type=float, metavar="RATE", help="the highest learning rate")
+    group.add_argument("--warm-up", type=int, metavar="STEPS")
+    group.add_argument("--average", type=float, metavar="DECAY", help="of the weights' moving average; 0 for none")
+    group.add_argument("--validation", type=float, metavar="SHARE", help="of the data, held out")
+    group.add_argument("--validate-every", type=_positive, metavar="STEPS")
+    group.add_argument("--save-every", type=_positive, metavar="STEPS")
+    group.add_argument("--crop", type=float, nargs=2, metavar=("LEAST", "MOST"), help="share of a view's area kept")
+    group.add_argument("--no-augmentation", action="store_true")
+    group.add_argument("--seed", type=int)
+    group.add_argument("--precision", choices=("fp32", "bf16"))
+    group.add_argument("--device", choices=("cpu", "auto"))
+    group.add_argument("--threads", type=_positive, help="of the CPU")
+    group.add_argument("--workers", type=int, help="processes that decode ahead")
+    group.add_argument("--cache", metavar="DIR", help="keeps decoded samples there: no JPEG is decoded twice")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    def new() -> PolicyConfig:
+        from vga_policy.train.config import PolicyConfig, loop_defaults
+
+        fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
+        fields |= _given(arguments, "geometry_share", "validation", "cache")
+        return PolicyConfig(
+            data=tuple(arguments.data),
+            preset=arguments.preset,
+            views=tuple(arguments.views or ()),
+            encoders=tuple(arguments.encoders) if arguments.encoders else None,
+            augmentation=_augmentation(arguments),
+            loop=_loop(arguments, loop_defaults(arguments.preset)),
+            **fields,
+        )
+
+    def run() -> Progress:
+        from vga_policy.train import trainer
+
+        return trainer.resume(arguments.resume) if arguments.resume else trainer.train(new(), _out(arguments))
+
+    return _report("train", run)
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
+    def new() -> GeometryConfig:
+        from vga_policy.train.config import GeometryConfig, loop_defaults
+
+        fields = _given(arguments, "init", "validation", "cache")
+        fields |= {} if arguments.scene_views is None else {"views": arguments.scene_views}
+        return GeometryConfig(
+            scenes=arguments.scenes,
+            preset=arguments.preset,
+            augmentation=_augmentation(arguments),
+            loop=_loop(arguments, loop_defaults(arguments.preset)),
+            **fields,
+        )
+
+    def run() -> Progress:
+        from vga_policy.train import pretraining
+
+        if arguments.resume:
+            return pretraining.resume(arguments.resume)
+        return pretraining.pretrain(new(), _out(arguments))
+
+    return _report("pretrain", run)
+
+
+def _report(command: str, run: Callable[[], Progress]) -> int:
+    """Runs a training: 0 at its end, 130 when interrupted; 1 or 2, with a line that says why, when it fails."""
+    import logging
+
+    from vga_policy.train.failure import InterruptedRunError, TrainingError
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        run()
+    except (TrainingError, ValueError) as error:
+        print(f"vga {command}: {error}", file=sys.stderr)
+        return 130 if isinstance(error, InterruptedRunError) else 1 if isinstance(error, TrainingError) else 2
+    return 0
+
+
+def _out(arguments: argparse.Namespace) -> Path:
+    from vga_policy.train.failure import TrainingError
+
+    if arguments.out is None:
+        raise TrainingError("--out RUN is missing: a new directory for the run")
+    return arguments.out
+
+
+def _loop(arguments: argparse.Namespace, defaults: LoopConfig) -> LoopConfig:
+    names = {"lr": "rate", "warm_up": "warm_up"}
+    given = _given(arguments, *names)
+    optimiser = replace(defaults.optimiser, **{names[key]: value for key, value in given.items()})
+    fields = _given(arguments, "steps", "batch", "average", "validate_every", "save_every", "seed", "precision")
+    return replace(defaults, optimiser=optimiser, **fields, **_given(arguments, "device", "threads", "workers"))
+
+
+def _augmentation(arguments: argparse.Namespace) -> AugmentationConfig | None:
+    from vga_policy.train.augmentation import AugmentationConfig
+
+    if arguments.no_augmentation:
+        return None
+    return AugmentationConfig(crop=tuple(arguments.crop)) if arguments.crop else AugmentationConfig()
+
+
+def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
+    return value

@@ -1,0 +1,107 @@
+"""What decides the result of a run: kept in its config.json, and read back to go on with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from vga_policy.model.losses import LossConfig
+from vga_policy.model.presets import ABLATIONS, PRESETS, Preset
+from vga_policy.train.augmentation import AugmentationConfig
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.loop import LoopConfig
+from vga_policy.train.optimiser import OptimiserConfig
+
+ENCODERS = ("hashed_ngrams", "minilm", "qwen_gte")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """A run of `vga train`.
+
+    data: directories of episodes. episodes: at most so many of them train, None for all. ablation: a row of Table 2.
+    init: where weights start (vga_policy.train.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
+    both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
+    from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
+    the episodes. geometry_share: the 3D heads see one sample in so many. losses: weights of the objective.
+    cache: directory of decoded samples.
+    """
+
+    data: tuple[str, ...]
+    preset: str = "nano"
+    ablation: str | None = None
+    init: str | None = None
+    encoders: tuple[str, str] | None = None
+    strategy: Literal["lora", "full"] | None = None
+    rank: int | None = None
+    text_encoder: Literal["hashed_ngrams", "minilm", "qwen_gte"] | None = None
+    episodes: int | None = None
+    targets: Literal["relative", "absolute"] = "relative"
+    views: tuple[str, ...] = ()
+    validation: float = 0.1
+    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    geometry_share: int = 1
+    losses: LossConfig = field(default_factory=LossConfig)
+    cache: str | None = None
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validation < 1.0:
+            raise ValueError(f"validation: need 0 < share < 1 (found {self.validation})")
+        if self.geometry_share < 1:
+            raise ValueError(f"geometry_share: must be at least 1 (found {self.geometry_share})")
+
+    def resolved(self) -> Preset:
+        """The preset with the run's changes. Raises TrainingError when what is asked for contradicts itself."""
+        preset = PRESETS[self.preset]()
+        if self.ablation is not None:
+            preset = ABLATIONS[self.ablation](preset)
+        recipe = preset.recipe
+        recipe = replace(
+            recipe,
+            strategy=self.strategy or recipe.strategy,
+            rank=self.rank or recipe.rank,
+            losses=self.losses,
+        )
+        if recipe.initialisation == "vggt" and self.init is None:
+            raise TrainingError(f"{self._named} starts from pretrained weights: name them with --init")
+        if self.ablation in ("zeroinit-full", "zeroinit-lora") and self.init is not None:
+            raise TrainingError(f"{self._named} starts at random: leave out --init")
+        if recipe.strategy == "lora" and self.init is None and self.ablation != "zeroinit-lora":
+            raise TrainingError("--strategy lora freezes the backbone: name what it was pretrained to with --init")
+        return replace(preset, recipe=recipe)
+
+    @property
+    def _named(self) -> str:
+        return f"preset {self.preset}" + (f" with ablation {self.ablation}" if self.ablation else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeometryConfig:
+    """A run of `vga pretrain`.
+
+    scenes: a directory of `vga scenes`. views: how many of a scene's views a sample has. validation: share of the
+    scenes that are held out.
+    """
+
+    scenes: str
+    preset: str = "nano"
+    init: str | None = None
+    views: int = 2
+    validation: float = 0.05
+    augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    cache: str | None = None
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validation < 1.0:
+            raise ValueError(f"validation: need 0 < share < 1 (found {self.validation})")
+
+
+def loop_defaults(preset: str) -> LoopConfig:
+    """Table 6's for the paper's models; what was found good on a CPU for `nano`."""
+    if preset == "nano":
+        optimiser = OptimiserConfig(rate=5e-4, warm_up=500)
+        return LoopConfig(steps=20_000, batch=32, optimiser=optimiser, average=0.999)
+    return LoopConfig(steps=120_000, batch=32, optimiser=OptimiserConfig(rate=2e-4, warm_up=2000), precision="bf16")

@@ -1,0 +1,136 @@
+"""`vga pretrain`: geometry from scenes, in the backbone and heads that a policy starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from vga_policy.model.config import from_plain, to_plain
+from vga_policy.model.initialise import initialise_from_vggt
+from vga_policy.model.lora import NEVER_TRAINED
+from vga_policy.model.presets import PRESETS
+from vga_policy.model.weights import WeightsError
+from vga_policy.train.augmentation import draw
+from vga_policy.train.batch import Batch, Preparation, Samples
+from vga_policy.train.cache import cached
+from vga_policy.train.config import GeometryConfig
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.files import whole_directory
+from vga_policy.train.learner import GeometryLearner
+from vga_policy.train.loop import Chance, Lesson, fit
+from vga_policy.train.run import BEST, Progress, Run
+from vga_policy.train.scenes import SceneDataset, collate_scenes
+from vga_policy.train.source import Decoded, Selection, Source
+from vga_policy.train.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
+
+
+def pretrain(config: GeometryConfig, out: Path) -> Progress:
+    """A new run in `out`. Raises TrainingError."""
+    return _run(config, out, resume=False)
+
+
+def resume(out: Path) -> Progress:
+    """Goes on with the run in `out`, to the same end that it would have come to. Raises TrainingError."""
+    try:
+        config = from_plain(GeometryConfig, Run.open(out).config())
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    return _run(config, out, resume=True)
+
+
+@dataclass(frozen=True)
+class _Scenes:
+    source: Source
+    size: int
+    fingerprint: str
+    views: int
+
+
+def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
+    accelerator = config.loop.accelerator()
+    with accelerator.main_process_first():
+        scenes = _open(config)
+        if accelerator.is_main_process and not resume:
+            about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
+            run = Run.create(out, to_plain(config), about)
+        else:
+            run = Run.open(out)
+    if run.origin()["data"]["fingerprint"] != scenes.fingerprint:
+        raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
+    return fit(_lesson(config, scenes, accelerator), config.loop, run, accelerator)
+
+
+def _open(config: GeometryConfig) -> _Scenes:
+    dataset = SceneDataset(Path(config.scenes))
+    views, _, size, _ = dataset[0]["images"].shape
+    if len(dataset) < 2:
+        raise TrainingError(f"{config.scenes}: one scene; two are needed at least, one of them to judge by")
+    if not 0 < config.views <= views:
+        raise TrainingError(f"{config.scenes}: its scenes have {views} views, {config.views} are asked for")
+    source: Source = Decoded(dataset, collate_scenes)
+    if config.cache is not None:
+        name = f"scenes-{dataset.fingerprint[:16]}"
+        source = cached(source, Path(config.cache), name, workers=config.loop.workers)
+    return _Scenes(source, size, dataset.fingerprint, views)
+
+
+def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> Lesson:
+    preset = PRESETS[config.preset]()
+    if preset.model.image_size != scenes.size:
+        raise TrainingError(
+            f"{config.scenes}: images of {scenes.size} pixels; preset {config.preset} takes {preset.model.image_size}: "
+            f"`vga scenes --size {preset.model.image_size}`"
+        )
+    torch.manual_seed(config.loop.seed)
+    model = preset.model.build()
+    if config.init is not None:
+        path = Path(config.init)
+        path = path / BEST if (path / BEST).exists() else path
+        try:
+            if (path / GEOMETRY).is_file():
+                load_geometry(model, path)
+            else:
+                initialise_from_vggt(model, path)
+        except WeightsError as error:
+            raise TrainingError(f"--init: {error}") from None
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(GEOMETRIC) and not NEVER_TRAINED.match(name))
+    prepare = Preparation(accelerator.device, metric=config.losses.metric)
+
+    def prepared(samples: Samples, chance: Chance | None) -> Batch:
+        if chance is None:
+            return prepare(_some_views(samples, np.arange(config.views)[None]))
+        # Any view may be the first, whose camera is the world.
+        shuffled = chance.rng.permuted(np.tile(np.arange(scenes.views), (chance.batch, 1)), axis=1)
+        chosen = _some_views(samples, shuffled[chance.share, : config.views])
+        if config.augmentation is None:
+            return prepare(chosen)
+        return prepare(chosen, draw(config.augmentation, chance.batch, config.views, chance.rng)[chance.share])
+
+    def export(directory: Path) -> None:
+        with whole_directory(directory) as unfinished:
+            save_geometry(model, unfinished, {"scenes": scenes.fingerprint})
+
+    count = len(scenes.source)
+    held_out = max(1, round(config.validation * count))
+    return Lesson(
+        learner=GeometryLearner(model, replace(preset.recipe, losses=config.losses)),
+        weights={"camera": config.losses.camera, "depth": config.losses.depth},
+        criterion="abs_rel",
+        training=Selection(scenes.source, range(held_out, count)),
+        validation=Selection(scenes.source, range(held_out)),
+        prepare=prepared,
+        export=export,
+    )
+
+
+def _some_views(samples: Samples, chosen: Any) -> Samples:
+    """Views `chosen` [B, n] of each scene, or [1, n] of all."""
+    views = torch.as_tensor(chosen)
+    rows = torch.arange(len(samples["images"]))[:, None]
+    return {key: value[rows, views] for key, value in samples.items()}

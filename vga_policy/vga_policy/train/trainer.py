@@ -1,0 +1,220 @@
+"""`vga train`: a policy from demonstrations."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch.utils.data import default_collate
+
+from vga_policy.contract.episode import FILE
+from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.data.episodes import DatasetError
+from vga_policy.data.statistics import normalization
+from vga_policy.model.config import from_plain, to_plain
+from vga_policy.model.dino_siglip import DinoSiglip
+from vga_policy.model.initialise import initialise_from_timm
+from vga_policy.model.lora import make_trainable, merge_lora
+from vga_policy.model.presets import Preset
+from vga_policy.model.vga import VGA
+from vga_policy.model.weights import WeightsError
+from vga_policy.runtime import checkpoint as checkpoints
+from vga_policy.runtime.checkpoint import TEXT_ENCODERS, Checkpoint
+from vga_policy.runtime.normalization import Normalization
+from vga_policy.runtime.text import TextEncoder
+from vga_policy.train.augmentation import draw
+from vga_policy.train.batch import Batch, Preparation, Samples
+from vga_policy.train.cache import cached
+from vga_policy.train.config import PolicyConfig
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.learner import PolicyLearner
+from vga_policy.train.loop import Chance, Lesson, fit
+from vga_policy.train.run import Progress, Run
+from vga_policy.train.source import Decoded, Selection, Source
+from vga_policy.train.start import start_from
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Episodes divided into those that train and those that judge. training, validation: samples."""
+
+    dataset: EpisodeDataset
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    fingerprint: str
+
+    @property
+    def geometry(self) -> bool:
+        """Whether any sample has ground truth of depth and cameras."""
+        return "depth" in self.dataset[0]
+
+    def about(self) -> dict[str, Any]:
+        """What origin.json says of them."""
+        return {
+            "fingerprint": self.fingerprint,
+            "episodes": len(self.dataset.episodes),
+            "samples": len(self.dataset),
+            "training samples": len(self.training),
+            "instructions": self.dataset.instructions,
+            "skipped": [str(skipped) for skipped in self.dataset.skipped],
+        }
+
+
+def train(config: PolicyConfig, out: Path) -> Progress:
+    """A new run in `out`. Raises TrainingError."""
+    return _run(config, out, resume=False)
+
+
+def resume(out: Path) -> Progress:
+    """Goes on with the run in `out`, to the same end that it would have come to. Raises TrainingError."""
+    try:
+        config = from_plain(PolicyConfig, Run.open(out).config())
+    except ValueError as error:
+        raise TrainingError(str(error)) from None
+    return _run(config, out, resume=True)
+
+
+def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
+    accelerator = config.loop.accelerator()
+    preset = config.resolved()
+    with accelerator.main_process_first():
+        demonstrations = open_demonstrations(config, preset)
+        source = _source(config, demonstrations)
+        if accelerator.is_main_process and not resume:
+            run = Run.create(out, to_plain(config), demonstrations.about())
+        else:
+            run = Run.open(out)
+    if (known := run.origin()["data"]["fingerprint"]) != demonstrations.fingerprint:
+        raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now ({known[:12]})")
+    return fit(_lesson(config, preset, demonstrations, source, accelerator), config.loop, run, accelerator)
+
+
+def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
+    """The run's episodes. Raises TrainingError when there are not two that can be used, or cells differ."""
+    joint = preset.recipe.joint
+    views = list(config.views) or None
+    try:
+        dataset = EpisodeDataset(config.data, preset.model.image_size, views=views, geometry=joint)
+    except DatasetError as error:
+        raise TrainingError(str(error)) from None
+    for skipped in dataset.skipped:
+        LOG.info("not used: %s", skipped)
+    if len(dataset.episodes) < 2:
+        raise TrainingError(
+            f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
+        )
+    order = np.random.default_rng(config.loop.seed).permutation(len(dataset.episodes))
+    judging = max(1, round(config.validation * len(order)))
+    training = order[judging:][: config.episodes]
+    episode_of = np.repeat(np.arange(len(order)), [episode.samples for episode in dataset.episodes])
+    return Demonstrations(
+        dataset=dataset,
+        training=np.flatnonzero(np.isin(episode_of, training)),
+        validation=np.flatnonzero(np.isin(episode_of, order[:judging])),
+        fingerprint=fingerprint(dataset),
+    )
+
+
+def fingerprint(dataset: EpisodeDataset) -> str:
+    """Tells data apart: what is learned from it, and the bags' sizes; not where it lies."""
+    digest = hashlib.sha256()
+    for episode in dataset.episodes:
+        said = (episode.path.name, episode.instruction, episode.samples, episode.file.stat().st_size)
+        digest.update(json.dumps(said).encode())
+        digest.update((episode.path / FILE).read_bytes())
+    samples = dataset.samples
+    for table in (samples.stamps, samples.proprioception, samples.actions, samples.action_mask):
+        digest.update(np.ascontiguousarray(table).tobytes())
+    return digest.hexdigest()
+
+
+def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
+    source = Decoded(demonstrations.dataset, default_collate)
+    if config.cache is None:
+        return source
+    dataset = demonstrations.dataset
+    views = "-".join(camera.name for camera in dataset.cell.views)
+    kind = "geometry" if demonstrations.geometry else "actions"
+    name = f"{demonstrations.fingerprint[:16]}-{dataset.image_size}-{views}-{kind}"
+    return cached(source, Path(config.cache), name, workers=config.loop.workers)
+
+
+def _lesson(
+    config: PolicyConfig,
+    preset: Preset,
+    demonstrations: Demonstrations,
+    source: Source,
+    accelerator: Accelerator,
+) -> Lesson:
+    dataset = demonstrations.dataset
+    chosen = np.zeros(len(dataset), dtype=bool)
+    chosen[demonstrations.training] = True
+    statistics = normalization(dataset.samples.where(chosen), relative=config.targets == "relative")
+    encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
+    recipe = replace(preset.recipe, joint=preset.recipe.joint and demonstrations.geometry)
+    model = build_model(config, preset, demonstrations, encoder)
+    make_trainable(model, recipe)
+    for head in (model.camera_head, model.depth_head):
+        if head is not None and not recipe.joint:
+            head.requires_grad_(False)
+    losses = recipe.losses
+    prepare = Preparation(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    views = len(dataset.cell.views)
+
+    def prepared(samples: Samples, chance: Chance | None) -> Batch:
+        if chance is None or config.augmentation is None:
+            return prepare(samples)
+        return prepare(samples, draw(config.augmentation, chance.batch, views, chance.rng)[chance.share])
+
+    def export(directory: Path) -> None:
+        write_checkpoint(model, encoder, statistics, demonstrations, directory)
+
+    return Lesson(
+        learner=PolicyLearner(model, recipe, statistics.action, config.geometry_share),
+        weights={"action": losses.action, "camera": losses.camera, "depth": losses.depth},
+        criterion="action",
+        training=Selection(source, demonstrations.training.tolist()),
+        validation=Selection(source, demonstrations.validation.tolist()),
+        prepare=prepared,
+        export=export,
+    )
+
+
+def build_model(config: PolicyConfig, preset: Preset, demonstrations: Demonstrations, encoder: TextEncoder) -> VGA:
+    """The run's model with the weights it starts from. Raises TrainingError."""
+    cell = demonstrations.dataset.cell
+    torch.manual_seed(config.loop.seed)
+    shape = replace(preset.model, horizon=cell.action.horizon, language_width=encoder.width)
+    model = shape.build()
+    vision = model.aggregator.patch_embed
+    try:
+        if isinstance(vision, DinoSiglip) and config.encoders is not None:
+            for part, path in zip((vision.dino, vision.siglip), config.encoders, strict=True):
+                initialise_from_timm(part, path)
+    except WeightsError as error:
+        raise TrainingError(f"--encoders: {error}") from None
+    if config.init is not None:
+        start_from(model, Path(config.init), cell)
+    return model
+
+
+def write_checkpoint(
+    model: VGA, encoder: TextEncoder, statistics: Normalization, demonstrations: Demonstrations, directory: Path
+) -> None:
+    """Writes what the policy node loads: low-rank updates merged, names as in the model that was built."""
+    if any(".lora_" in name for name, _ in model.named_parameters()):
+        model = copy.deepcopy(model)
+        merge_lora(model)
+    checkpoint = Checkpoint(model.config, encoder, model, statistics, demonstrations.dataset.cell)
+    checkpoints.save(checkpoint, directory)
