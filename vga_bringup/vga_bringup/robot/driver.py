@@ -119,6 +119,7 @@ class FrankaDriver:
                 return "HOLD"
             if mode is self._modes.mode:
                 return f"{mode.name} already"
+            self._end_teleop(now)
             obstacle = self._obstacle() or self._still_moving(mode, now) or self._outside_limits()
             if not self._following and self._measured is not None:
                 self._executor.reset(now, self._measured.q, self._gripper.state.commanded_width)
@@ -164,7 +165,7 @@ class FrankaDriver:
         return verdict
 
     def home(self, speed: float = 0.0, goal: Sequence[float] = ()) -> Job:
-        """Moves to the cell's home, or to `goal` (rad, [7]) if one is given.
+        """Moves to the cell's home, or to `goal` (rad, [7]), where a trial starts: with an open hand.
 
         speed: share of the cell's speed, 0 for the cell's homing speed.
         """
@@ -185,6 +186,8 @@ class FrankaDriver:
                 return Job.failed(f"not homing: {obstacle}")
             start = self._desired(self._measured, now).q
             where = np.array(goal) if goal else None
+            if goal:
+                self._gripper.command(self._cell.gripper.max_width)
             self._homing = Homing(self._cell.arm, start, where, speed or self._cell.arm.homing_speed, now)
             return self._homing.job
 

@@ -218,15 +218,28 @@ class ActionDefinition(Section):
 
 
 class Leader(Section):
-    """A GELLO leader arm on a Dynamixel bus. offsets in rad, signs +1 or -1, gripper angles in rad."""
+    """A GELLO leader arm on a Dynamixel bus. `vga gello calibrate` finds offsets, signs and the gripper's angles.
+
+    ids: servos of the 7 joints in the arm's order, then of the trigger. rate_hz: at which they are read, as far as the
+    wire allows. Joint = sign (servo angle - offset); angles in rad. gripper_closed: the trigger pulled.
+    """
 
     port: str
     baudrate: Annotated[int, Field(gt=0)] = 57600
-    ids: Annotated[list[int], Field(min_length=8, max_length=8)] = [1, 2, 3, 4, 5, 6, 7, 8]
+    ids: Annotated[list[Annotated[int, Field(ge=0, le=252)]], Field(min_length=8, max_length=8)] = [*range(1, 9)]
+    rate_hz: Annotated[float, Field(ge=10, le=500)] = 125.0
     offsets: Joints
     signs: Annotated[list[Literal[-1, 1]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
     gripper_closed: float
     gripper_open: float
+
+    @model_validator(mode="after")
+    def _usable(self) -> Leader:
+        if len(set(self.ids)) != len(self.ids):
+            raise ValueError("ids must differ from each other")
+        if self.gripper_closed == self.gripper_open:
+            raise ValueError("gripper_closed and gripper_open must differ")
+        return self
 
 
 class Recording(Section):

@@ -1,0 +1,124 @@
+"""The leader's servos, through the Dynamixel SDK: where they are, and who does not answer."""
+
+from __future__ import annotations
+
+import termios
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Self, TypeVar
+
+import numpy as np
+import serial
+from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupSyncRead, PacketHandler
+from numpy.typing import NDArray
+from vga_policy.contract.cell import Leader
+
+from vga_teleop.gello.port import PortError, open_port
+
+PRESENT_POSITION, LENGTH = 132, 4
+FAST_FROM = (
+    1_000_000  # baud; below, the wire is so slow that a fast sync read gains little over one that shows who failed
+)
+QUIET = 0.005  # s without a byte after which no belated answer is to be expected
+
+T = TypeVar("T")
+
+
+class ReadError(Exception):
+    """One reading failed; the next one may not. `kind` is "corrupt", "timeout" or "refused"."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Reading(NamedTuple):
+    """Where the servos were. ticks: int64 [N], 4096 a turn, over many turns and below zero as well.
+
+    began_ns, began: system and monotonic time (s) when the question was sent: no position is older than that.
+    """
+
+    began_ns: int
+    began: float
+    ticks: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ServoInfo:
+    """What a servo says of itself."""
+
+    identity: int
+    model: int
+    firmware: int
+
+
+class Bus:
+    """The servos of one leader. A context manager that opens the port.
+
+    Every method raises PortError when the port has gone; the object is then dead. `read` raises ReadError too.
+    """
+
+    def __init__(self, leader: Leader) -> None:
+        self._port = open_port(leader.port, leader.baudrate)
+        self._path = leader.port
+        self._ids = list(leader.ids)
+        self._protocol = PacketHandler(2.0)
+        self._group = GroupSyncRead(self._port, self._protocol, PRESENT_POSITION, LENGTH)
+        for identity in self._ids:
+            self._group.addParam(identity)
+        self._ask = self._group.fastSyncRead if leader.baudrate >= FAST_FROM else self._group.txRxPacket
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the port."""
+        self._port.closePort()
+
+    def read(self) -> Reading:
+        """Asks all servos at once where they are."""
+        began_ns, began = time.time_ns(), time.monotonic()
+        result = self._talk(self._ask)
+        if result != COMM_SUCCESS:
+            self._talk(self._drain)
+            raise ReadError(*_explain(result))
+        data = [self._group.getData(identity, PRESENT_POSITION, LENGTH) for identity in self._ids]
+        return Reading(began_ns, began, np.array(data, np.uint32).astype(np.int32).astype(np.int64))
+
+    def silent(self) -> list[int]:
+        """The ids of the leader's servos that do not answer a ping."""
+        return self._talk(lambda: [identity for identity in self._ids if self._is_silent(identity)])
+
+    def servos(self) -> list[ServoInfo]:
+        """All servos that answer, whatever their ids. Takes about a second."""
+        found, _ = self._talk(lambda: self._protocol.broadcastPing(self._port))
+        return [ServoInfo(identity, model, firmware) for identity, (model, firmware) in sorted(found.items())]
+
+    def _is_silent(self, identity: int) -> bool:
+        _, result, _ = self._protocol.ping(self._port, identity)
+        return bool(result == COMM_RX_TIMEOUT)
+
+    def _drain(self) -> None:
+        """Throws away what still arrives: a belated answer must not be taken for the next one."""
+        deadline = time.monotonic() + QUIET
+        while time.monotonic() < deadline:
+            if self._port.ser.read(self._port.ser.in_waiting or 1):
+                deadline = time.monotonic() + QUIET
+
+    def _talk(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except (serial.SerialException, termios.error, OSError) as error:
+            raise PortError(f"{self._path} was lost: {error}") from None
+
+
+def _explain(result: int) -> tuple[str, str]:
+    if result == COMM_RX_CORRUPT:
+        return "corrupt", "the answer was damaged or broke off: check cable and plugs"
+    if result == COMM_RX_TIMEOUT:
+        return "timeout", "no answer"
+    return "refused", f"the SDK could not ask ({PacketHandler(2.0).getTxRxResult(result)})"
