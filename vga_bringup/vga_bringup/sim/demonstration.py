@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
 
 from vga_bringup.robot.modes import Mode
 from vga_bringup.sim import views
@@ -37,15 +38,15 @@ def demonstrate(
     perturb: disturb it (operator.disturbance). random_cameras: draw the fixed cameras' places from the seed.
     watch: called with every reading of the leader, at the cell's time of that reading, before the arm follows it.
     """
-    random = np.random.default_rng((zlib.crc32(f"operator of {task}".encode()), seed))
-    style = Style.draw(random)
+    manner, accidents, places = (random_for(purpose, task, seed) for purpose in ("manner", "accidents", "places"))
+    style = Style.draw(manner)
     arrangement = cell.reset(task, seed, Mode.TELEOP)
-    disturbance = Disturbance.draw(random, arrangement, cell.cell.arm) if perturb else None
+    disturbance = Disturbance.draw(accidents, arrangement, cell.cell.arm) if perturb else None
     if disturbance is not None:
-        style = style.clumsier(random) if disturbance.clumsy else style
+        style = style.clumsier(manner) if disturbance.clumsy else style
         if disturbance.arm_start is not None:
             cell.reset(task, seed, Mode.TELEOP, disturbance.arm_start)
-    _place_cameras(cell, random if random_cameras else None)
+    _place_cameras(cell, places if random_cameras else None)
     operator = Operator(cell.cell, arrangement, style, cell.proprioception[:7])
     ends = PATIENCE
     while cell.now < ends:
@@ -62,7 +63,12 @@ def demonstrate(
     return cell.task_state
 
 
-def _place_cameras(cell: FastCell, random: np.random.Generator | None) -> None:
+def random_for(purpose: str, task: str, seed: int) -> Generator:
+    """The random numbers for one purpose, independent of the others' and of the scene's."""
+    return np.random.default_rng((zlib.crc32(f"{purpose} {task}".encode()), seed))
+
+
+def _place_cameras(cell: FastCell, random: Generator | None) -> None:
     """Puts every fixed camera where it belongs, or near that place."""
     for camera in cell.cell.cameras:
         view = views.VIEWS[camera.name]

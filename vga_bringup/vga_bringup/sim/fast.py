@@ -70,15 +70,15 @@ class FastCell:
     ) -> None:
         self.cell = cell
         self.on_tick, self.on_step = on_tick, on_step
-        self._simulator = CellSimulator(cell.arm.home, [camera.name for camera in cell.cameras])
-        self._simulator.init()
-        self._simulator.start()
-        self._model, self._data = self._simulator.model, self._simulator.data
+        self.simulator = CellSimulator(cell.arm.home, [camera.name for camera in cell.cameras])
+        self.simulator.init()
+        self.simulator.start()
+        self._model, self._data = self.simulator.model, self.simulator.data
         first = int(self._model.joint("robot0_fr3_joint1").qposadr[0])
         first_dof = int(self._model.joint("robot0_fr3_joint1").dofadr[0])
         self._q = self._data.qpos[first : first + 7]
         self._dq = self._data.qvel[first_dof : first_dof + 7]
-        self._hand = Hand(self._simulator.robot, cell.gripper)
+        self._hand = Hand(self.simulator.robot, cell.gripper)
         self._safety = SafetyFilter(cell)
         self._limit = np.minimum(np.array(cell.arm.limits.velocity) * cell.arm.speed_scale, np.inf)
         self._steps_a_tick = round(1 / cell.arm.tracking.rate_hz / STEP)
@@ -102,7 +102,7 @@ class FastCell:
         self._chunks: list[tuple[float, float, ActionChunk]] = []
         self._sequence = 0
         start = self.arrangement.arm_start if arm_start is None else arm_start
-        self._simulator.reset(start, self.arrangement.placements)
+        self.simulator.reset(start, self.arrangement.placements)
         self._commands: list[tuple[int, Vector]] = []
         self._velocity = np.zeros(7)
         self._target = np.zeros(7)
@@ -124,7 +124,7 @@ class FastCell:
     @property
     def proprioception(self) -> Vector:
         """Measured now: 7 joint angles (rad) and the gripper's opening (m)."""
-        return np.append(self._q, self._simulator.robot.hand_width)
+        return np.append(self._q, self.simulator.robot.hand_width)
 
     @property
     def task_state(self) -> Judgement:
@@ -244,7 +244,7 @@ class FastCell:
 
     def _report(self, reference: Reference) -> Tick:
         now_ns = self._steps * 1_000_000
-        torque = np.array(self._simulator.robot.inner_state.tau_j)
+        torque = np.array(self.simulator.robot.inner_state.tau_j)
         arm = ArmState(self._q.copy(), self._dq.copy(), torque, self._steps, "move", "", 1.0)
         goal = GOAL if self.mode is Mode.POLICY else None
         return Tick(now_ns, now_ns, arm, self._hand.state(now_ns), reference, self.mode, goal)
@@ -255,6 +255,6 @@ class FastCell:
             self._target = self._commands.pop(0)[1]
         ramp = ACCELERATION * STEP
         self._velocity = self._velocity + np.clip(self._target - self._velocity, -ramp, ramp)
-        self._simulator.robot.joint_velocity_control(self._velocity)
-        self._simulator.advance()
+        self.simulator.robot.joint_velocity_control(self._velocity)
+        self.simulator.advance()
         self._steps += 1

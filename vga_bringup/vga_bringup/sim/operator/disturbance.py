@@ -46,11 +46,14 @@ class Disturbance:
 
     @classmethod
     def draw(cls, random: Generator, arrangement: Arrangement, arm: Arm) -> Disturbance:
-        """Each kind of disturbance happens in half of the demonstrations; nudges in a third, and never to a button."""
+        """Each kind of disturbance happens in half of the demonstrations; nudges in a third, and only to cubes.
+
+        A vegetable would roll away, and the button is screwed to the table.
+        """
         kinds = random.random(4)
         start = _start(random, arm) if kinds[0] < 0.5 else None
         shoves = (_shove(random), _shove(random)) if kinds[2] < 0.5 else ()
-        nudged = kinds[3] < 1 / 3 and arrangement.target != "button"
+        nudged = kinds[3] < 1 / 3 and arrangement.target.endswith("_cube")
         nudges = (_nudge(random, arrangement),) if nudged else ()
         return cls(start, bool(kinds[1] < 0.5), shoves, nudges)
 

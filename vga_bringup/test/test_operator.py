@@ -1,0 +1,129 @@
+"""The scripted operator in the simulated cell: it succeeds, it sees what happens, and it tries again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from vga_bringup.robot.kinematics import Pose
+from vga_bringup.robot.modes import Mode
+from vga_bringup.sim.demonstration import demonstrate, random_for
+from vga_bringup.sim.fast import FastCell
+from vga_bringup.sim.operator.disturbance import Disturbance
+from vga_bringup.sim.operator.inverse import InverseKinematics, from_rotation_vector, rotation_vector
+from vga_bringup.sim.operator.operator import Operator
+from vga_bringup.sim.operator.style import Style
+from vga_bringup.sim.tasks import READY, TASKS
+from vga_policy.contract.cell import load_cell
+
+CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
+DISTURBED = 6  # a seed that brings an odd start, two shoves, a nudge and bad aim
+POINTING_DOWN = np.diag((1.0, -1.0, -1.0))
+
+
+@pytest.fixture(scope="module")
+def cell():
+    cell = FastCell(CELL)
+    yield cell
+    cell.close()
+
+
+def test_rotation_vectors_and_back():
+    for vector in np.random.default_rng(0).uniform(-1.7, 1.7, (20, 3)):
+        assert rotation_vector(from_rotation_vector(vector)) == pytest.approx(vector, abs=1e-9)
+    assert rotation_vector(np.eye(3)) == pytest.approx(np.zeros(3))
+
+
+def test_inverse_kinematics_reaches_the_working_space_within_the_limits():
+    inverse = InverseKinematics(CELL.arm, np.array(READY))
+    random = np.random.default_rng(1)
+    for position in random.uniform((0.36, -0.28, 0.015), (0.62, 0.28, 0.4), (40, 3)):
+        turned = from_rotation_vector(np.array((0.0, 0.0, random.uniform(-2.0, 0.7)))) @ POINTING_DOWN
+        q = np.array(READY)
+        for _ in range(5):
+            q = inverse.solve(q, Pose(turned, position))
+        reached = inverse.pose(q)
+        assert np.linalg.norm(reached.position - position) < 1e-3
+        assert np.linalg.norm(rotation_vector(reached.rotation @ turned.T)) < 5e-3
+        assert (np.array(CELL.arm.limits.lower) <= q).all()
+        assert (q <= np.array(CELL.arm.limits.upper)).all()
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_operator_succeeds_as_fast_as_a_person(cell, task, seed):
+    assert demonstrate(cell, task, seed).success
+    assert 2.5 < cell.now < 15.0
+
+
+def test_the_operator_recovers_from_disturbances(cell):
+    arrangement = cell.reset("pick_cube", DISTURBED)
+    disturbance = Disturbance.draw(random_for("accidents", "pick_cube", DISTURBED), arrangement, CELL.arm)
+    assert disturbance.arm_start
+    assert disturbance.shoves
+    assert disturbance.nudges
+    assert demonstrate(cell, "pick_cube", DISTURBED, perturb=True).success
+
+
+def test_demonstrations_differ_in_pace_and_path(cell):
+    random = np.random.default_rng(0)
+    styles = [Style.draw(random) for _ in range(20)]
+    assert np.ptp([style.pace for style in styles]) > 0.2
+    assert np.ptp([style.aim for style in styles], axis=0).min() > 0.01
+    paths = []
+    for style in styles[:2]:
+        operator, sight = operator_of(cell, "press_button", 3, style), cell.sight()
+        paths.append([operator.act(0.01 * turn, sight).q for turn in range(200)])
+    assert np.abs(np.subtract(*paths)).max() > 0.02
+
+
+def test_a_grasp_that_missed_is_repeated(cell):
+    operator = operator_of(cell, "pick_cube", 2)
+    moved = []
+
+    def snatch():
+        """Takes the cube away just before the fingers close."""
+        if not moved and cell.sight().width < 0.06:
+            moved.append(cell.now)
+            joint = cell.simulator.data.joint(int(cell.simulator.model.body("red_cube").jntadr[0]))
+            joint.qpos[:3] += (-0.07, 0.0, 0.0)
+
+    lead(cell, operator, snatch)
+    assert moved
+    assert cell.task_state.success
+    assert cell.now > moved[0] + 4.0, "that took a second approach"
+
+
+def test_the_hand_follows_an_object_that_moves(cell):
+    operator = operator_of(cell, "pick_cube", 4)
+
+    def drift():
+        if cell.now < 2.0:
+            cell.push("red_cube", (0.03, 0.0, 0.0))
+
+    lead(cell, operator, drift)
+    assert cell.task_state.success
+
+
+def test_an_operator_that_is_done_holds_still(cell):
+    operator = operator_of(cell, "press_button", 6)
+    lead(cell, operator)
+    while not operator.done:
+        operator.act(cell.now, cell.sight())
+        cell.step(0.01)
+    first = operator.act(cell.now, cell.sight())
+    cell.step(0.5)
+    assert np.abs(operator.act(cell.now, cell.sight()).q - first.q).max() < 0.01
+
+
+def operator_of(cell, task, seed, style=None):
+    arrangement = cell.reset(task, seed, Mode.TELEOP)
+    style = style or Style.draw(np.random.default_rng(seed))
+    return Operator(CELL, arrangement, style, np.array(arrangement.arm_start))
+
+
+def lead(cell, operator, meanwhile=lambda: None):
+    """Lets the operator lead until it has succeeded, or for 20 s."""
+    while cell.now < 20.0 and not cell.task_state.success:
+        cell.lead(*operator.act(cell.now, cell.sight()))
+        meanwhile()
+        cell.step(0.01)
