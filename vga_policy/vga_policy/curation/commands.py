@@ -43,15 +43,14 @@ def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _curate(arguments: argparse.Namespace) -> int:
-    directory: Path = arguments.directory
-    if not directory.is_dir():
-        return _fail(f"{directory}: no such directory")
+    from vga_policy.data.episodes import DatasetError
+
     try:
         decided = _decide(arguments)
         if decided and not arguments.out and not arguments.json:
             return 0
         return _review(arguments)
-    except CurationError as error:
+    except (CurationError, DatasetError) as error:
         return _fail(str(error))
     except PermissionError as error:
         return _fail(f"{error.filename}: {error.strerror}")
@@ -59,7 +58,8 @@ def _curate(arguments: argparse.Namespace) -> int:
 
 def _decide(arguments: argparse.Namespace) -> bool:
     """Stores what the person decided; all of it is checked first. Returns whether there was anything."""
-    from vga_policy.curation.curate import episode_name, find_episodes
+    from vga_policy.curation.curate import episode_name
+    from vga_policy.data.episodes import find_episodes
 
     directory: Path = arguments.directory
     wanted: dict[Path, Verdict | None] = {}
@@ -67,7 +67,7 @@ def _decide(arguments: argparse.Namespace) -> bool:
         if arguments.reason:
             raise CurationError("--reason: needs --accept or --reject")
         return False
-    paths = find_episodes(directory)
+    paths = find_episodes([directory])
     for verdict, names in (
         (Verdict.ACCEPT, arguments.accept),
         (Verdict.REJECT, arguments.reject),
@@ -113,7 +113,7 @@ def _review(arguments: argparse.Namespace) -> int:
     for problem in reviewed.problems:
         print(f"{reviewed.name(problem.path)}: unusable: {problem.reason}", file=sys.stderr)
     if not reviewed.assessments:
-        return _fail(f"{arguments.directory}: no episode in it{' can be used' if reviewed.problems else ''}")
+        return _fail(f"{arguments.directory}: no episode in it can be used")
     for assessment in reviewed.assessments:
         assessment.save()
     if arguments.out:
@@ -146,16 +146,16 @@ def _table(reviewed: Review) -> str:
 def _thresholds(path: Path | None) -> Thresholds:
     """The built-in limits with those of a YAML file in their place."""
     import yaml
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     from vga_policy.curation.rules import Thresholds
 
     if path is None:
         return Thresholds()
     try:
-        return TypeAdapter(Thresholds).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CurationError(f"{path}: not valid YAML: {error}") from None
+        return Thresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CurationError(f"{path}: cannot be read: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise CurationError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

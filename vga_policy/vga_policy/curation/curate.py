@@ -17,16 +17,7 @@ from vga_policy.curation.figures import Figures, measure
 from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
 from vga_policy.curation.sketch import Sketch, draw_sketch
 from vga_policy.curation.trace import read_trace
-
-MARKS = (FILE, "metadata.yaml", "*.mcap", "*.db3", "*.bag")  # files that make a directory look like an episode
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A directory that looks like an episode and cannot be used; the reason names the file."""
-
-    path: Path
-    reason: str
+from vga_policy.data.episodes import Skipped, find_episodes
 
 
 @dataclass(frozen=True)
@@ -68,7 +59,7 @@ class Review:
 
     directory: Path
     assessments: list[Assessment]
-    problems: list[Problem]
+    problems: list[Skipped]
 
     def name(self, path: Path) -> str:
         """What an episode is called in the report and on the command line."""
@@ -84,12 +75,6 @@ def episode_name(directory: Path, path: Path) -> str:
     return path.relative_to(directory).as_posix() if path != directory else path.name
 
 
-def find_episodes(directory: Path) -> list[Path]:
-    """Every directory at or under this one that holds a bag or an episode.yaml, sorted."""
-    found = {path.parent for mark in MARKS for path in directory.rglob(mark)}
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts))
-
-
 def review(
     directory: Path,
     cell: Cell | None = None,
@@ -103,30 +88,32 @@ def review(
     cell: the only one whose episodes may be used (default: the one that most episodes were recorded in).
     trim: whether to propose leaving out the rest before the first and after the last motion. workers: processes.
     progress: told how many of how many episodes are measured.
+
+    Raises DatasetError when there is no episode at all.
     """
-    paths = find_episodes(directory)
+    paths = find_episodes([directory])
     measured, problems = _split(_reporting(_measure_all(paths, workers), len(paths), progress))
     measured, others = _of_one_cell(measured, cell)
     assessments = [_assess(one, measured, thresholds or Thresholds(), trim) for one in measured]
     return Review(directory, assessments, sorted([*problems, *others], key=lambda problem: problem.path))
 
 
-def measure_episode(path: Path) -> Measured | Problem:
+def measure_episode(path: Path) -> Measured | Skipped:
     """Measures one episode, or says why it cannot be."""
     try:
         if not (path / FILE).exists():
             with Bag(path) as bag:
-                return Problem(path, f"{bag.file}: no {FILE} beside it: not a recorded episode")
+                return Skipped(path, f"{bag.file}: no {FILE} beside it: not a recorded episode")
         trace, stored = read_trace(path), decision(path)
     except (BagError, ContractError, CurationError, EpisodeError) as error:
-        return Problem(path, str(error))
+        return Skipped(path, str(error))
     figures = measure(trace)
     return Measured(
         path, trace.episode, trace.cell, figures, trace.faults, trace.holds, draw_sketch(trace, figures), stored
     )
 
 
-def _measure_all(paths: list[Path], workers: int) -> Iterator[Measured | Problem]:
+def _measure_all(paths: list[Path], workers: int) -> Iterator[Measured | Skipped]:
     if workers <= 1 or len(paths) <= 1:
         yield from map(measure_episode, paths)
         return
@@ -136,25 +123,25 @@ def _measure_all(paths: list[Path], workers: int) -> Iterator[Measured | Problem
 
 
 def _reporting(
-    results: Iterable[Measured | Problem], count: int, progress: Callable[[int, int], object] | None
-) -> Iterator[Measured | Problem]:
+    results: Iterable[Measured | Skipped], count: int, progress: Callable[[int, int], object] | None
+) -> Iterator[Measured | Skipped]:
     for done, result in enumerate(results, 1):
         yield result
         if progress is not None:
             progress(done, count)
 
 
-def _split(results: Iterable[Measured | Problem]) -> tuple[list[Measured], list[Problem]]:
+def _split(results: Iterable[Measured | Skipped]) -> tuple[list[Measured], list[Skipped]]:
     measured, problems = [], []
     for result in results:
-        if isinstance(result, Problem):
+        if isinstance(result, Skipped):
             problems.append(result)
         else:
             measured.append(result)
     return measured, problems
 
 
-def _of_one_cell(measured: list[Measured], cell: Cell | None) -> tuple[list[Measured], list[Problem]]:
+def _of_one_cell(measured: list[Measured], cell: Cell | None) -> tuple[list[Measured], list[Skipped]]:
     """The episodes of one cell, and those of others."""
     if not measured:
         return [], []
@@ -165,7 +152,7 @@ def _of_one_cell(measured: list[Measured], cell: Cell | None) -> tuple[list[Meas
     for one in measured:
         if different := differences(cell, one.cell):
             words = "; ".join(f"{d.key}: {d.other}, expected {d.mine}" for d in different)
-            others.append(Problem(one.path, f"{one.path / FILE}: recorded in another cell ({one.cell.name}): {words}"))
+            others.append(Skipped(one.path, f"{one.path / FILE}: recorded in another cell ({one.cell.name}): {words}"))
         else:
             mine.append(one)
     return mine, others

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from vga_policy.bags.reader import SECOND
 from vga_policy.curation.motion import find_rest, following_error, jerk
-from vga_policy.curation.trace import JOINT_STATES, REFERENCE, Stream, Trace, image_topic
+from vga_policy.curation.trace import Stream, Trace
+from vga_policy.data.demonstration import JOINT_STATES, REFERENCE, image_topic
 
 GAP_PERIODS = 3.0  # a gap is this many periods without a message, or GAP_SECONDS where that is longer
 GAP_SECONDS = 0.1
@@ -46,11 +47,11 @@ class Frozen:
 class Figures:
     """Quality of one episode. Times in s, angles in rad, jerk in rad/s^3.
 
-    seconds: of the whole recording; duration: from first to last motion. arrivals: by topic. frozen: by camera.
-    skew: between the newest images of the policy's views, exceeded in 5 % of the instants. idle_leading,
-    idle_trailing: before the first and after the last motion; idle_share: of the whole; idle_inner_share: of
-    `duration`. *_jerk: peak over the episode. following_error: exceeded in 5 % of the time. lost_share: of all
-    messages. start_ns, end_ns: the part worth training on.
+    seconds: of the whole recording; duration: time in motion. arrivals: by topic. frozen: by camera. skew: between the
+    newest images of the policy's views, exceeded in 5 % of the instants. idle_leading, idle_trailing: before the first
+    and after the last motion; idle_share: of the whole; idle_inner_share: between first and last motion. *_jerk: peak
+    over the episode. following_error: exceeded in 5 % of the time. lost_share: of all messages. start_ns, end_ns: the
+    part worth training on.
     """
 
     seconds: float
@@ -80,16 +81,16 @@ def measure(trace: Trace) -> Figures:
     start, end = rest.first_ns - round(REST_KEPT * SECOND), rest.last_ns + round(REST_KEPT * SECOND)
     return Figures(
         seconds=_seconds(trace.start_ns, trace.end_ns),
-        duration=_seconds(rest.first_ns, rest.last_ns),
+        duration=_seconds(rest.first_ns, rest.last_ns) * (1.0 - rest.inner_share),
         arrivals={topic: _arrival(trace, stream, gaps[topic]) for topic, stream in trace.streams.items()},
         frozen={camera: _frozen(trace, camera) for camera in trace.strips},
-        skew=_skew(trace),
+        skew=_skew(trace, gaps),
         idle_leading=_seconds(trace.start_ns, rest.first_ns),
         idle_trailing=_seconds(rest.last_ns, trace.end_ns),
         idle_share=rest.share,
         idle_inner_share=rest.inner_share,
-        reference_jerk=float(jerk(trace.reference, unknown)[1].max(initial=0.0)),
-        measured_jerk=float(jerk(trace.measured, unknown)[1].max(initial=0.0)),
+        reference_jerk=float(jerk(trace.reference, unknown).max(initial=0.0)),
+        measured_jerk=float(jerk(trace.measured, unknown).max(initial=0.0)),
         following_error=float(np.quantile(error, 0.95)) if len(error) else 0.0,
         lost_share=lost / max(1, lost + sum(trace.episode.messages.values())),
         start_ns=start if _seconds(trace.start_ns, start) > SHORTEST_CUT else trace.start_ns,
@@ -129,10 +130,16 @@ def _frozen(trace: Trace, camera: str) -> Frozen:
     return worst
 
 
-def _skew(trace: Trace) -> float:
-    stamps = [trace.streams[image_topic(camera.name)].stamps for camera in trace.cell.views]
+def _skew(trace: Trace, gaps: dict[str, NDArray[np.int64]]) -> float:
+    """Skew while every view delivers; a gap is judged as such."""
+    topics = [image_topic(camera.name) for camera in trace.cell.views]
+    stamps = [trace.streams[topic].stamps for topic in topics]
     instants = np.sort(np.concatenate(stamps))
     instants = instants[instants >= max(each[0] for each in stamps)]
+    for start, end in np.concatenate([gaps[topic] for topic in topics]):
+        instants = instants[(instants <= start) | (instants > end)]
+    if not len(instants):
+        return 0.0
     newest = np.stack([each[np.searchsorted(each, instants, side="right") - 1] for each in stamps])
     return float(np.quantile(np.ptp(newest, axis=0), 0.95)) / SECOND
 

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.bags.reader import SECOND
-from vga_policy.curation.trace import Motion
+from vga_policy.data.actions import Track
 
 REST_WINDOW = 0.5  # s: the arm rests where it stays within REST_ANGLE and REST_WIDTH for this long
 REST_ANGLE = 0.01  # rad, any joint
 REST_WIDTH = 0.002  # m
 JERK_WINDOW = 0.3  # s over which a cubic is fitted; shorter jolts blur to this, noise of the encoders averages out
+TAKEOVER = 0.5  # s in which the driver brings the arm onto the leader; its jerk is not the demonstrator's
 GRID = 0.02  # s between the samples that rest and jerk are computed on
 
 
@@ -38,13 +39,13 @@ class Rest:
         return [(int(self.stamps[a]), int(self.stamps[b - 1])) for a, b in edges.reshape(-1, 2)]
 
 
-def find_rest(reference: Motion, measured: Motion) -> Rest:
+def find_rest(reference: Track, measured: Track) -> Rest:
     """Rest of both what was commanded and what was measured: a blocked arm, or a closing gripper, is at work."""
     stamps = _grid(reference, measured)
     count = round(REST_WINDOW / GRID) + 1
     still = np.ones(len(stamps), dtype=bool)
     for motion in (reference, measured):
-        still &= _quiet(_sample(motion, stamps), count, np.array([REST_ANGLE] * 7 + [REST_WIDTH]))
+        still &= _quiet(motion.interpolated(stamps), count, np.array([REST_ANGLE] * 7 + [REST_WIDTH]))
     moving = np.flatnonzero(~still)
     if not len(moving):
         return Rest(stamps, still, int(stamps[0]), int(stamps[-1]), 1.0, 1.0)
@@ -53,55 +54,49 @@ def find_rest(reference: Motion, measured: Motion) -> Rest:
     return Rest(stamps, still, int(stamps[first]), int(stamps[last]), float(still.mean()), inner)
 
 
-def jerk(motion: Motion, gaps: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Jerk of the joints, Euclidean norm: stamps int64 [N], ns, and float64 [N], rad/s^3.
+def jerk(motion: Track, gaps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Jerk of the joints every GRID, Euclidean norm: float64 [N], rad/s^3.
 
-    The third derivative of the cubic fitted around each instant (Savitzky-Golay). Instants near `gaps` (int64 [G, 2],
-    ns), where there is nothing to derive, are left out.
+    The third derivative of the cubic fitted around each instant (Savitzky-Golay), after TAKEOVER. Instants near `gaps`
+    (int64 [G, 2], ns), where there is nothing to derive, are left out.
     """
     stamps = _grid(motion)
     half = round(JERK_WINDOW / GRID / 2)
     if len(stamps) <= 2 * half:
-        return stamps[:0], np.empty(0)
+        return np.empty(0)
     times = np.arange(-half, half + 1) * GRID
     kernel = 6.0 * np.linalg.pinv(np.vander(times, 4, increasing=True))[3]
-    joints = _sample(motion, stamps)[:, :7]
+    joints = motion.interpolated(stamps)[:, :7]
     third = np.stack([np.convolve(joint, kernel[::-1], mode="valid") for joint in joints.T], axis=1)
     stamps = stamps[half:-half]
     margin = round(JERK_WINDOW / 2 * SECOND)
-    known = np.ones(len(stamps), dtype=bool)
+    known = stamps >= motion.stamps[0] + round(TAKEOVER * SECOND) + margin
     for start, end in gaps:
         known &= (stamps < start - margin) | (stamps > end + margin)
-    return stamps[known], np.linalg.norm(third, axis=1)[known]
+    return np.asarray(np.linalg.norm(third[known], axis=1))
 
 
-def following_error(reference: Motion, measured: Motion, gaps: NDArray[np.int64]) -> NDArray[np.float64]:
+def following_error(reference: Track, measured: Track, gaps: NDArray[np.int64]) -> NDArray[np.float64]:
     """Largest joint distance between reference and arm at each reference, rad, outside `gaps` (int64 [G, 2], ns)."""
     known = (reference.stamps >= measured.stamps[0]) & (reference.stamps <= measured.stamps[-1])
     for start, end in gaps:
         known &= (reference.stamps < start) | (reference.stamps > end)
-    apart = _sample(measured, reference.stamps[known])[:, :7] - reference.values[known, :7]
+    apart = measured.interpolated(reference.stamps[known])[:, :7] - reference.values[known, :7]
     return np.abs(apart).max(axis=1, initial=0.0)
 
 
-def _grid(*motions: Motion) -> NDArray[np.int64]:
+def _grid(*motions: Track) -> NDArray[np.int64]:
     """Instants GRID apart at which all the motions are known."""
     start = max(int(motion.stamps[0]) for motion in motions)
     end = min(int(motion.stamps[-1]) for motion in motions)
     return np.arange(start, max(start, end) + 1, round(GRID * SECOND), dtype=np.int64)
 
 
-def _sample(motion: Motion, stamps: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values [N, 8] between the neighbours of each stamp."""
-    origin = motion.stamps[0]
-    known, wanted = (motion.stamps - origin).astype(np.float64), (stamps - origin).astype(np.float64)
-    return np.stack([np.interp(wanted, known, column) for column in motion.values.T], axis=1)
-
-
 def _quiet(values: NDArray[np.float64], count: int, within: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Samples [N] that belong to some window of `count` samples in which no column of [N, D] leaves its band."""
+    """Samples [N] whose steps lie in windows of `count` samples in which every column of `values` [N, D] stays."""
     if len(values) < count:
-        return np.asarray((np.ptp(values, axis=0) <= within).all(), dtype=bool).repeat(len(values))
+        return np.full(len(values), bool((np.ptp(values, axis=0) <= within).all()))
     windows = np.lib.stride_tricks.sliding_window_view(values, count, axis=0)
     quiet = (np.ptp(windows, axis=-1) <= within).all(axis=1)
-    return np.convolve(quiet, np.ones(count, dtype=int)) > 0
+    steps = np.convolve(quiet, np.ones(count - 1, dtype=int)) > 0
+    return np.append(steps, True) & np.insert(steps, 0, True)

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vga_policy.contract.cell import Section
 from vga_policy.contract.episode import Episode
 from vga_policy.curation.decisions import Verdict
 from vga_policy.curation.figures import Figures
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Section):
     """Limits as (review, reject); None: no value rejects. Times in s, angles in rad, jerk in rad/s^3.
 
     rate: share of the expected rate, below. outlier: how many robust standard deviations from the task's median
     (median absolute deviation of the logarithm, at least `spread`) an episode must lie before the factors `duration`
     and `jerk` (times the median) count; peers: fewer other successes of the task than this are not compared with.
-    jerk_peak: for tasks without enough peers.
+    jerk_floor: no peak below it is jerky, whatever the others are. jerk_peak: for tasks without enough peers.
     """
 
     rate: tuple[float, float] = (0.9, 0.6)
@@ -41,6 +41,7 @@ class Thresholds:
     peers: int = 4
     duration: tuple[float, float] = (1.5, 3.0)
     jerk: tuple[float, float] = (3.0, 8.0)
+    jerk_floor: float = 60.0
     jerk_peak: tuple[float, float | None] = (1000.0, None)
 
 
@@ -197,6 +198,8 @@ def jerk(case: Case) -> tuple[Verdict, str] | None:
     verdicts = []
     for what, name in (("the command", "reference_jerk"), ("the arm", "measured_jerk")):
         peak = getattr(case.figures, name)
+        if peak < case.thresholds.jerk_floor:
+            continue
         typical, deviations = _compared(peak, [getattr(peer, name) for peer in case.peers], case.thresholds)
         if deviations is None:
             verdict, beside = _above(peak, case.thresholds.jerk_peak), ""

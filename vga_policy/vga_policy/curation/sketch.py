@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vga_policy.bags.reader import SECOND
 from vga_policy.curation.figures import Figures, find_gaps
 from vga_policy.curation.motion import find_rest
-from vga_policy.curation.trace import Motion, Trace
+from vga_policy.curation.trace import Trace
 
 SAMPLES = 240  # of each curve
 
@@ -41,21 +41,17 @@ class Sketch:
 def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
     """The outline of an episode."""
     start = trace.start_ns
-    stamps = np.linspace(start, trace.end_ns, SAMPLES)
+    stamps = np.linspace(start, trace.end_ns, SAMPLES).astype(np.int64)
 
-    def seconds(stamp: float) -> float:
+    def seconds(stamp: int) -> float:
         return (stamp - start) / SECOND
-
-    def sample(motion: Motion) -> NDArray[np.float64]:
-        known = (motion.stamps - start).astype(np.float64)
-        return np.stack([np.interp(stamps - start, known, column) for column in motion.values.T], axis=1)
 
     return Sketch(
         start_ns=start,
         end_ns=trace.end_ns,
         times=(stamps - start) / SECOND,
-        reference=sample(trace.reference),
-        measured=sample(trace.measured),
+        reference=trace.reference.interpolated(stamps),
+        measured=trace.measured.interpolated(stamps),
         rests=[(seconds(a), seconds(b)) for a, b in find_rest(trace.reference, trace.measured).spans()],
         gaps={
             topic: [(seconds(a), seconds(b)) for a, b in find_gaps(trace, stream)]
