@@ -134,7 +134,17 @@ def test_a_full_disk_ends_the_episode_whole(bench):
         bench.recorder.start("pick", "", "")
 
 
-def test_an_episode_that_ended_by_itself_takes_its_label_afterwards(bench):
+def test_an_episode_may_take_its_label_after_its_end(bench):
+    bench.recorder.start("pick", "", "")
+    assert bench.recorder.stop(None).outcome is None
+    ended = bench.recorder.episode.ended_ns
+    bench.now += 10**9
+    labelled = bench.recorder.stop("success", "neat")
+    assert load_episode(bench.recorder.path) == labelled
+    assert (labelled.outcome, labelled.note, labelled.ended_ns) == ("success", "neat", ended)
+
+
+def test_an_episode_that_ended_by_itself_may_too(bench):
     bench.recorder.start("pick", "", "")
     bench.recorder.min_free = 10**18
     bench.recorder.check()

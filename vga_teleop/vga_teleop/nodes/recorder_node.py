@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import rclpy
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
@@ -60,7 +62,7 @@ class Tap(NamedTuple):
 
 
 class RecorderNode(Node):
-    """Parameters: cell (path of the cell file), directory (where episodes go).
+    """Parameters: cell (path of the cell file), directory (where episodes go; may be set between episodes).
 
     Messages are taken many at a time, with :meth:`take`: rclpy prepares anew for every message that it waits for, which
     at the rates of a cell costs more than all the rest of recording.
@@ -74,8 +76,7 @@ class RecorderNode(Node):
         cell = load_cell(path)
         directory = Path(self.declare_parameter("directory", "episodes").value)
         self.recorder = Recorder(cell, directory)
-        for repair in repair_directory(directory):
-            self.get_logger().warning(str(repair))
+        self._repair()
         self._missing = recorded_topics(cell)
         self._taken_here = TakenByOwner()
         self._taps: list[Tap] = []
@@ -86,6 +87,7 @@ class RecorderNode(Node):
         self.create_service(Trigger, "/recorder/discard", self._discard)
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
         self.create_subscription(TaskState, "/sim_cell/task_state", self._on_scene, 1)
+        self.add_on_set_parameters_callback(self._on_set)
         self.create_timer(0.5, self._look)
         self._look()
 
@@ -93,6 +95,21 @@ class RecorderNode(Node):
         """Finishes the bag of an episode that still runs."""
         if self.recorder.recording:
             self.recorder.stop(None, note="the recorder was stopped while recording")
+
+    def _repair(self) -> None:
+        for repair in repair_directory(self.recorder.directory):
+            self.get_logger().warning(str(repair))
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Another directory from the next episode on."""
+        for parameter in parameters:
+            if parameter.name != "directory":
+                return SetParametersResult(successful=False, reason=f"{parameter.name} is read at start only")
+            if self.recorder.recording:
+                return SetParametersResult(successful=False, reason="an episode is being recorded")
+            self.recorder.directory = Path(parameter.value).absolute()
+            self._repair()
+        return SetParametersResult(successful=True)
 
     def _look(self) -> None:
         """Subscribes to topics that have appeared, checks the recording, publishes the state."""

@@ -164,12 +164,12 @@ class Recorder:
     def stop(self, outcome: str | None, note: str = "", problem: str = "") -> Episode:
         """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs.
 
-        An episode that had to end by itself is given the label afterwards.
+        An episode that ended without a label takes it afterwards.
         """
         if outcome is not None and outcome not in OUTCOMES:
             raise RecordingError(f"outcome {outcome!r}: use one of {', '.join(OUTCOMES)}")
         if self._bag is None:
-            if self.episode is None or not self.episode.problem or self.episode.outcome is not None:
+            if self.episode is None or self.episode.outcome is not None or outcome is None:
                 raise RecordingError("no episode is being recorded")
             return self._save(replace(self.episode, outcome=outcome, note=note))
         assert self.episode is not None

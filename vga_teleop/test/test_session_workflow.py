@@ -1,0 +1,269 @@
+"""The course of a recording session, on a cell and with an operator that tests control."""
+
+import math
+from pathlib import Path
+
+import pytest
+from vga_teleop.session.buttons import Button
+from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, Nobody, Person
+from vga_teleop.session.workflow import (
+    ALIGN_WITHIN,
+    DiscardLast,
+    Refused,
+    Scene,
+    SessionEnded,
+    Sight,
+    Trial,
+    Verdict,
+    Workflow,
+)
+
+
+class FakeCell:
+    """A cell that does what it is asked and writes it down. Time passes only while it is looked at.
+
+    refusals: for each request, the refusals that come before it is granted. faults: what an episode meets at which
+    of its seconds, as changes of the sight.
+    """
+
+    def __init__(self, draws=False):
+        self.now = 0.0
+        self.log = []
+        self.refusals = {}
+        self.faults = []
+        self.draws = draws
+        self.sight = Sight(hold_reason="just started", misalignment=0.01)
+        self.started = math.inf
+        self.episodes = 0
+
+    def change(self, **fields):
+        self.sight = Sight(**{**self.sight.__dict__, **fields})
+
+    def look(self, seconds):
+        self.now += seconds
+        for at, fields in list(self.faults):
+            if self.now - self.started >= at:
+                self.faults.remove((at, fields))
+                self.change(**fields)
+        return self.sight
+
+    def _grant(self, request, *details):
+        self.log.append((request, *details))
+        if waiting := self.refusals.get(request):
+            raise Refused(waiting.pop(0))
+
+    def hold(self):
+        self._grant("hold")
+        self.change(teleop=False, hold_reason="requested")
+
+    def recover(self):
+        self._grant("recover")
+        self.change(needs_recovery=False)
+
+    def home(self, position=()):
+        self._grant("home", *position)
+
+    def arrange(self, seed):
+        self._grant("arrange", seed)
+        return Scene(f"scene {seed}", (0.1, 0.2)) if self.draws else None
+
+    def teleoperate(self):
+        self._grant("teleop")
+        self.change(teleop=True)
+
+    def start(self, instruction):
+        self._grant("start", instruction)
+        self.change(recording=True, trial=Trial(False, False, "not yet"))
+        self.started = self.now
+        self.episodes += 1
+        return Path(f"/episodes/{self.episodes}")
+
+    def stop(self, verdict):
+        self._grant("stop", verdict.outcome, verdict.note)
+        self.change(recording=False)
+        self.started = math.inf
+
+    def discard(self):
+        self._grant("discard")
+
+    def leave(self):
+        self.log.append(("leave", self.sight.recording))
+
+
+class Keys:
+    """Presses at given moments: (second of the cell's clock, button), or as soon as they are asked for."""
+
+    def __init__(self, cell, *presses):
+        self.cell = cell
+        self.presses = list(presses)
+
+    def pressed(self):
+        due = []
+        while self.presses and self.presses[0][0] <= self.cell.now:
+            due.append(self.presses.pop(0)[1])
+        assert self.presses or due or self.cell.now < 1000, "the session waits for a button that never comes"
+        return due
+
+
+def session(cell, operator, episodes=1):
+    said = []
+    workflow = Workflow(cell, operator, said.append, lambda: cell.now)
+    workflow.run(episodes)
+    return workflow, said
+
+
+def person(cell, *presses):
+    return Person("pick it up", Keys(cell, *presses), lambda _: None, lambda _: None)
+
+
+def requests(cell):
+    return [entry[0] for entry in cell.log]
+
+
+def test_one_episode_in_order():
+    cell = FakeCell()
+    workflow, _ = session(cell, person(cell, (1, Button.GO), (5, Button.SUCCESS)))
+    assert cell.log == [
+        ("hold",), ("home",), ("arrange", 0), ("teleop",), ("start", "pick it up"), ("stop", "success", ""),
+        ("hold",), ("leave", False),
+    ]  # fmt: skip
+    (taken,) = workflow.taken
+    assert taken.verdict == Verdict("success")
+    assert taken.seconds == pytest.approx(4.0, abs=0.2)
+
+
+def test_a_cell_that_draws_scenes_is_followed_to_their_start_and_judges_itself():
+    cell = FakeCell(draws=True)
+    cell.faults = [(2, {"trial": Trial(True, False, "held")})]
+    operator = Nobody(seed=7)
+    workflow, _ = session(cell, operator)
+    cell.faults = [(2, {"trial": Trial(False, True, "it fell")})]
+    workflow.run(2)
+    assert requests(cell)[:6] == ["hold", "home", "arrange", "home", "teleop", "start"]
+    assert [entry for entry in cell.log if entry[0] == "arrange"] == [("arrange", 7), ("arrange", 8)]
+    assert ("home", 0.1, 0.2) in cell.log
+    assert [taken.verdict for taken in workflow.taken] == [Verdict("success", "held"), Verdict("failure", "it fell")]
+    assert workflow.taken[0].seconds == pytest.approx(2 + EPILOGUE, abs=0.2)
+
+
+def test_a_success_that_does_not_last_is_none():
+    cell = FakeCell(draws=True)
+    cell.faults = [(1, {"trial": Trial(True, False, "")}), (1.1, {"trial": Trial(False, False, "slipped")})]
+    workflow, _ = session(cell, Nobody(seed=0))
+    assert workflow.taken[0].verdict == Verdict("failure", f"not done within {PATIENCE:g} s: slipped")
+
+
+def test_nobody_gives_up_in_the_end():
+    cell = FakeCell()
+    with pytest.raises(Refused, match="nobody arranges"):
+        session(cell, Nobody(seed=0))
+    assert cell.now >= RETRIES
+    assert cell.log[-1] == ("leave", False)
+
+
+@pytest.mark.parametrize("label", [Button.SUCCESS, Button.FAILURE, Button.DISCARD])
+def test_space_ends_the_episode_at_once_and_the_label_follows(label):
+    cell = FakeCell()
+    presses = [(1, Button.GO), (3, Button.GO), (9, Button.GO), (9, label)]
+    if label is Button.DISCARD:
+        presses += [(12, Button.GO), (14, Button.SUCCESS)]
+    workflow, _ = session(cell, person(cell, *presses))
+    outcome = {"discard": "discarded"}.get(label, str(label))
+    at = cell.log.index(("stop", None, ""))
+    assert cell.log[at : at + 3] == [("stop", None, ""), ("hold",), ("stop", outcome, "")]
+    assert workflow.taken[0].seconds == pytest.approx(2.0, abs=0.2)
+    assert len(workflow.kept) == 1  # a discarded one does not count
+
+
+def test_the_last_episode_can_be_discarded_before_the_next():
+    cell = FakeCell()
+    go, good = Button.GO, Button.SUCCESS
+    presses = [(1, Button.DISCARD), (2, go), (4, good), (6, Button.DISCARD), (8, go), (10, good), (12, go), (14, good)]
+    workflow, said = session(cell, person(cell, *presses), episodes=2)
+    assert [taken.verdict.outcome for taken in workflow.taken] == ["discarded", "success", "success"]
+    assert requests(cell).count("discard") == 1
+    assert "there is no episode to discard" in said
+
+
+def test_a_driver_that_falls_to_hold_ends_the_episode_with_its_reason_and_is_recovered():
+    cell = FakeCell()
+    cell.faults = [(2, {"teleop": False, "hold_reason": "reflex: joint 4", "needs_recovery": True})]
+    presses = [(1, Button.GO), (8, Button.GO), (10, Button.SUCCESS)]
+    workflow, _ = session(cell, person(cell, *presses), episodes=2)
+    first, second = workflow.taken
+    assert first.verdict == Verdict("failure", "the driver went to HOLD: reflex: joint 4")
+    assert second.verdict == Verdict("success")
+    assert requests(cell).count("recover") == 1
+
+
+def test_a_recording_that_ends_by_itself_is_a_failure_with_its_reason():
+    cell = FakeCell()
+    cell.faults = [(2, {"recording": False, "problem": "disk full"})]
+    workflow, _ = session(cell, person(cell, (1, Button.GO)))
+    assert workflow.taken[0].verdict == Verdict("failure", "the recording ended early: disk full")
+
+
+@pytest.mark.parametrize(
+    ("request_name", "again"),
+    [("home", "home"), ("teleop", "teleop"), ("start", "teleop"), ("stop", "start")],
+)
+def test_what_is_refused_is_said_and_asked_again(request_name, again):
+    cell = FakeCell()
+    cell.refusals = {request_name: ["because"]}
+    lines = []
+    go = [(k, Button.GO) for k in (1, 2, 3)]
+    ends = [(5, Button.SUCCESS), (6, Button.GO), (7, Button.GO), (9, Button.SUCCESS)]
+    operator = Person("pick", Keys(cell, *go, *ends), lines.append, lambda _: None)
+    workflow, said = session(cell, operator)
+    assert any("because" in line for line in [*lines, *said])
+    assert len(workflow.taken) == 1
+    assert requests(cell).count(again) == 2
+    assert requests(cell)[-1] == "leave"
+
+
+def test_a_leader_that_stays_away_is_refused_with_its_distance():
+    cell = FakeCell()
+    cell.change(misalignment=0.3)
+    lines = []
+    operator = Person("pick", Keys(cell, (1, Button.GO), (30, Button.QUIT)), lines.append, lambda _: None)
+    session(cell, operator)
+    assert any("the leader is 0.30 rad away" in line for line in lines)
+    assert cell.now > ALIGN_WITHIN
+    assert "start" not in requests(cell)
+
+
+@pytest.mark.parametrize("at", [1, 5])
+def test_quitting_leaves_the_arm_at_rest(at):
+    cell = FakeCell()
+    workflow, said = session(cell, person(cell, *[(1, Button.GO)] * (at == 5), (at, Button.QUIT)))
+    assert workflow.taken == []
+    assert cell.log[-1] == ("leave", at == 5)
+    assert "the session has been ended" in said
+
+
+def test_a_press_before_the_question_is_no_answer():
+    cell = FakeCell()
+    keys = Keys(cell, (0, Button.GO), (4, Button.GO), (6, Button.SUCCESS))
+    workflow, _ = session(cell, Person("pick", keys, lambda _: None, lambda _: None))
+    assert workflow.taken[0].seconds == pytest.approx(2.0, abs=0.2)
+
+
+def test_the_session_ends_at_any_request():
+    for request in ("hold", "home", "arrange", "teleop", "start"):
+        cell = FakeCell()
+
+        def end(*_, request=request):
+            raise SessionEnded
+
+        setattr(cell, request if request != "teleop" else "teleoperate", end)
+        session(cell, person(cell, (1, Button.GO)))
+        assert cell.log[-1] == ("leave", False)
+
+
+def test_discarding_nothing_is_said(monkeypatch):
+    cell = FakeCell()
+    operator = Nobody(0)
+    answers = [DiscardLast, SessionEnded]
+    monkeypatch.setattr(operator, "arrange", lambda *_: (_ for _ in ()).throw(answers.pop(0)))
+    _, said = session(cell, operator)
+    assert "there is no episode to discard" in said

@@ -1,0 +1,91 @@
+"""`vga record`: a person records demonstrations on the running graph. What it runs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
+from vga_teleop.session.display import Display
+from vga_teleop.session.operators import Person
+from vga_teleop.session.workflow import DISCARDED, SUCCESS, Refused, Taken, Workflow
+
+COMPLETE_WITHIN = 10.0  # s until every node must have been found
+
+
+def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `vga record`."""
+    parser = subparsers.add_parser(
+        "record",
+        help="record demonstrations with the leader, one after the other",
+        description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session.",
+    )
+    parser.add_argument("--task", required=True, help="short name: letters, digits, _ and -; part of the files' names")
+    parser.add_argument(
+        "--instruction", required=True, help='what the policy will be told, e.g. "pick up the red cube"'
+    )
+    parser.add_argument("--episodes", type=_positive, required=True, help="how many to keep")
+    parser.add_argument("--directory", type=Path, help="for the episodes (default: the recorder's own)")
+    parser.add_argument(
+        "--operator", default=os.environ.get("USER", ""), help="who demonstrates (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--buttons", metavar="DEVICE", help="foot pedal or other HID device: its path or part of its name"
+    )
+    parser.add_argument(
+        "--keys",
+        default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
+        help="what its keys mean: go, success, failure, discard or quit (default: %(default)s)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the first scene, where the cell draws scenes itself")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from vga_bringup.graph import GraphError
+    from vga_bringup.session import Session, stop_request
+
+    from vga_teleop.session.graph_cell import GraphCell
+
+    display = Display()
+    try:
+        with stop_request() as stop, Session("vga_record") as session:
+            cell = GraphCell(session, args.task, args.operator, stop)
+            cell.wait_until_complete(COMPLETE_WITHIN)
+            if args.directory is not None:
+                cell.record_into(args.directory)
+            with ExitStack() as stack:
+                sources: list[Terminal | HidButtons] = [stack.enter_context(Terminal())]
+                if args.buttons:
+                    sources.append(stack.enter_context(open_hid(args.buttons, parse_keys(args.keys))))
+                person = Person(args.instruction, Several(sources), display.say, display.show, args.seed)
+                workflow = Workflow(cell, person, display.say)
+                workflow.run(args.episodes)
+    except (GraphError, ButtonError, Refused) as error:
+        display.say(f"vga record: {error}")
+        return 1
+    display.say(summary(workflow.taken))
+    return 0 if len(workflow.kept) >= args.episodes else 130
+
+
+def summary(taken: Sequence[Taken]) -> str:
+    """What a session has brought, in a line or two."""
+    kept = [episode for episode in taken if episode.verdict.outcome != DISCARDED]
+    if not kept:
+        return f"no episode kept, {len(taken)} discarded"
+    successes = sum(episode.verdict.outcome == SUCCESS for episode in kept)
+    mean = sum(episode.seconds for episode in kept) / len(kept)
+    return (
+        f"{len(kept)} episodes in {kept[0].path.parent}, {successes} successful ({successes / len(kept):.0%}), "
+        f"{mean:.1f} s on average; {len(taken) - len(kept)} discarded"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number

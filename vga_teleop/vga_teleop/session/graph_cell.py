@@ -1,0 +1,248 @@
+"""The running node graph, as a recording session sees it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+from vga_bringup.graph import GraphError
+from vga_bringup.session import Session
+
+from vga_msgs.action import Home, Recover
+from vga_msgs.msg import DriverState, RecorderState, RobotReference, TaskState
+from vga_msgs.srv import ArrangeScene, SetMode, StartEpisode, StopEpisode
+from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Trial, Verdict
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+SILENT_AFTER = 3.0  # s without a message of a node that publishes twice a second or oftener
+SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
+ACTION_WITHIN = 60.0  # s
+
+NEEDED = {  # topic: who publishes it
+    "/franka_driver/state": "the driver (franka_driver)",
+    "/recorder/state": "the recorder",
+    "/gello/joint_states": "the leader (gello_node)",
+}
+
+
+class GraphCell:
+    """A workflow's cell, through topics, services and actions. For one task.
+
+    stop: when set, every request raises SessionEnded, apart from leave(). homing_speed: share of the cell's speed; 0:
+    its homing speed.
+    """
+
+    def __init__(self, session: Session, task: str, operator_name: str, stop: Event, homing_speed: float = 0.0) -> None:
+        self._session = session
+        self._task = task
+        self._operator_name = operator_name
+        self._stop = stop
+        self._homing_speed = homing_speed
+        self._leaving = False
+        self._seen: dict[str, tuple[float, Any]] = {}  # topic: when its newest message came, and the message
+        node = session.node
+        for kind, topic in ((DriverState, "/franka_driver/state"), (RecorderState, "/recorder/state")):
+            node.create_subscription(kind, topic, self._noting(topic), LATCHED)
+        node.create_subscription(TaskState, "/sim_cell/task_state", self._noting("/sim_cell/task_state"), 1)
+        self._set_mode = node.create_client(SetMode, "/franka_driver/set_mode")
+        self._arrange = node.create_client(ArrangeScene, "/sim_cell/arrange")
+        self._start = node.create_client(StartEpisode, "/recorder/start")
+        self._stop_episode = node.create_client(StopEpisode, "/recorder/stop")
+        self._discard = node.create_client(Trigger, "/recorder/discard")
+        self._set_recorder = node.create_client(SetParameters, "/recorder/set_parameters")
+        self._home = ActionClient(node, Home, "/franka_driver/home")
+        self._recover = ActionClient(node, Recover, "/franka_driver/recover")
+        self._followed: list[Any] = []  # subscriptions that tell how far the leader is from the arm
+
+    # What there is.
+
+    def wait_until_complete(self, seconds: float) -> None:
+        """Raises GraphError naming what is missing after `seconds`."""
+        if not self._session.spin_until(lambda: self._stop.is_set() or not self._missing(), seconds):
+            raise GraphError(
+                f"missing: {', '.join(self._missing())}; start them with record.launch.py, see `vga doctor`"
+            )
+
+    def record_into(self, directory: Path) -> None:
+        """Has the recorder write into `directory`, of its own host. Raises GraphError when it refuses."""
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(directory.absolute()))
+        request = SetParameters.Request(parameters=[Parameter(name="directory", value=value)])
+        (result,) = self._session.call(self._set_recorder, request).results
+        if not result.successful:
+            raise GraphError(f"the recorder refuses the directory: {result.reason}")
+
+    def look(self, seconds: float) -> Sight:
+        """The cell as it is after this time."""
+        self._session.spin_until(self._stop.is_set, seconds)
+        self._check()
+        driver, recorder = self._newest("/franka_driver/state"), self._newest("/recorder/state")
+        trial = self._newest("/sim_cell/task_state")
+        return Sight(
+            teleop=driver is not None and driver.mode == DriverState.TELEOP,
+            hold_reason=driver.hold_reason if driver is not None else "it is silent",
+            needs_recovery=driver is not None and driver.needs_recovery,
+            misalignment=self._misalignment(),
+            recording=recorder is not None and recorder.recording,
+            problem=recorder.problem if recorder is not None else "the recorder is silent",
+            trial=Trial(trial.success, trial.failed, trial.detail) if trial and trial.task == self._task else None,
+        )
+
+    # What can be asked of it. Everything raises Refused with the reason.
+
+    def hold(self) -> None:
+        """Brings the arm to rest."""
+        self._mode(SetMode.Request.HOLD)
+        self._until(lambda: self._shows("/franka_driver/state", "at_rest"), "the arm does not come to rest")
+
+    def recover(self) -> None:
+        """Clears a reflex, or rebuilds the connection to the arm."""
+        self._act(self._recover, Recover.Goal(), "recover")
+
+    def home(self, position: Sequence[float] = ()) -> None:
+        """Moves the arm to these joint angles (rad), or home."""
+        self._act(self._home, Home.Goal(speed_scale=self._homing_speed, position=list(position)), "home")
+
+    def arrange(self, seed: int) -> Scene | None:
+        """Sets the scene drawn from `seed`. None where no simulated cell does so."""
+        if not self._arrange.service_is_ready():
+            return None
+        response = self._ask(self._arrange, ArrangeScene.Request(task=self._task, seed=seed))
+        return Scene(response.instruction, tuple(response.arm_start))
+
+    def teleoperate(self) -> None:
+        """Lets the arm follow the leader."""
+        self._follow(True)
+        self._mode(SetMode.Request.TELEOP)
+
+    def start(self, instruction: str) -> Path:
+        """Starts an episode; its directory."""
+        self._follow(False)
+        request = StartEpisode.Request(task=self._task, instruction=instruction, operator_name=self._operator_name)
+        response = self._ask(self._start, request)
+        path = response.path
+        self._until(lambda: self._shows("/recorder/state", "recording", path=path), "the recorder does not record")
+        return Path(path)
+
+    def stop(self, verdict: Verdict) -> None:
+        """Ends the episode, or labels the one that ended without a label."""
+        self._ask(self._stop_episode, StopEpisode.Request(outcome=verdict.outcome or "", note=verdict.note))
+
+    def discard(self) -> None:
+        """Labels the last episode discarded."""
+        self._ask(self._discard, Trigger.Request())
+
+    def leave(self) -> None:
+        """Ends an episode that still runs, without a label, and brings the arm to rest; also after Ctrl-C."""
+        self._leaving = True
+        self._follow(False)
+        if self._shows("/recorder/state", "recording"):
+            with suppress(Refused):
+                self.stop(Verdict(None, "the session was ended"))
+        with suppress(Refused):
+            self.hold()
+
+    # How.
+
+    def _check(self) -> None:
+        if self._stop.is_set() and not self._leaving:
+            raise SessionEnded
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        self._check()
+        try:
+            yield
+        except GraphError as error:
+            raise Refused(str(error)) from None
+        self._check()
+
+    def _ask(self, client: Any, request: Any) -> Any:
+        """Calls a service that tells whether it did what was asked."""
+        with self._refusals():
+            response = self._session.call(client, request)
+        if not response.success:
+            raise Refused(response.message)
+        return response
+
+    def _mode(self, mode: int) -> None:
+        self._ask(self._set_mode, SetMode.Request(mode=mode))
+        self._until(lambda: self._shows("/franka_driver/state", mode=mode), "the driver's state does not show its mode")
+
+    def _act(self, client: ActionClient, goal: Any, name: str) -> None:
+        """Has an action done to its end."""
+        with self._refusals():
+            if not self._session.spin_until(client.server_is_ready, timeout=SEEN_WITHIN):
+                raise GraphError(f"nobody offers /franka_driver/{name}")
+            handle = self._session.result(client.send_goal_async(goal), f"/franka_driver/{name}")
+            if not handle.accepted:
+                raise GraphError(f"the driver refuses {name}")
+            future = handle.get_result_async()
+            self._session.spin_until(lambda: future.done() or self._stop.is_set(), timeout=ACTION_WITHIN)
+            if not future.done():
+                self._session.result(handle.cancel_goal_async(), f"/franka_driver/{name}")
+                self._check()
+                raise GraphError(f"{name} takes longer than {ACTION_WITHIN:g} s")
+        result = future.result().result
+        if not result.success:
+            raise Refused(f"{name}: {result.message}")
+
+    def _until(self, condition: Callable[[], bool], otherwise: str) -> None:
+        with self._refusals():
+            if not self._session.spin_until(condition, SEEN_WITHIN):
+                raise Refused(otherwise)
+
+    def _noting(self, topic: str) -> Callable[[Any], None]:
+        def note(message: Any) -> None:
+            self._seen[topic] = time.monotonic(), message
+
+        return note
+
+    def _newest(self, topic: str) -> Any:
+        """The newest message of a topic; None when it is silent."""
+        at, message = self._seen.get(topic, (-math.inf, None))
+        return message if time.monotonic() - at < SILENT_AFTER else None
+
+    def _shows(self, topic: str, *true: str, **equal: Any) -> bool:
+        """Whether the newest message has these fields, true or with these values."""
+        message = self._newest(topic)
+        if message is None:
+            return False
+        return all(getattr(message, name) for name in true) and all(
+            getattr(message, name) == value for name, value in equal.items()
+        )
+
+    def _missing(self) -> list[str]:
+        missing = [who for topic, who in NEEDED.items() if not self._session.node.count_publishers(topic)]
+        if not missing and not self._shows("/franka_driver/state", "connected"):
+            missing.append("the driver's connection to the robot")
+        return missing
+
+    def _follow(self, wanted: bool) -> None:
+        """Listens to leader and reference, at a hundred messages a second each, only while it matters."""
+        for subscription in self._followed:
+            self._session.node.destroy_subscription(subscription)
+        self._followed = []
+        if wanted:
+            for kind, topic in ((JointState, "/gello/joint_states"), (RobotReference, "/franka_driver/reference")):
+                self._seen.pop(topic, None)
+                self._followed.append(self._session.node.create_subscription(kind, topic, self._noting(topic), 1))
+
+    def _misalignment(self) -> float:
+        """Largest distance (rad) of a joint of the leader from the arm's reference; inf while either is unknown."""
+        leader, reference = self._newest("/gello/joint_states"), self._newest("/franka_driver/reference")
+        if leader is None or reference is None:
+            return math.inf
+        angles = dict(zip(leader.name, leader.position, strict=True))
+        pairs = zip(reference.joint_names, reference.position, strict=True)
+        return max(abs(angles.get(name, math.inf) - angle) for name, angle in pairs)

@@ -1,0 +1,137 @@
+"""Who sees to a recording session: a person with buttons, or nobody, where the simulated cell does and judges all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vga_teleop.session.buttons import Button, Buttons
+from vga_teleop.session.workflow import (
+    DISCARDED,
+    FAILURE,
+    GLANCE,
+    SUCCESS,
+    Cell,
+    DiscardLast,
+    Refused,
+    Scene,
+    SessionEnded,
+    Sight,
+    Verdict,
+)
+
+EPILOGUE = 0.3  # s recorded after a trial has succeeded or failed
+PATIENCE = 40.0  # s after which a trial that has not succeeded counts as failed
+RETRIES = 30
+RETRY_EVERY = 1.0  # s
+LABELS = {Button.SUCCESS: SUCCESS, Button.FAILURE: FAILURE, Button.DISCARD: DISCARDED}
+
+
+class TrialWatch:
+    """Ends an episode by what the simulated cell says of the trial. For one episode."""
+
+    def __init__(self) -> None:
+        self._decided: float | None = None
+
+    def judge(self, sight: Sight, seconds: float) -> Verdict | None:
+        """A verdict EPILOGUE after the trial was decided; None before, and where no cell judges."""
+        trial = sight.trial
+        if trial is None or not (trial.success or trial.failed):
+            self._decided = None
+            return None
+        self._decided = seconds if self._decided is None else self._decided
+        if seconds - self._decided < EPILOGUE:
+            return None
+        return Verdict(SUCCESS if trial.success else FAILURE, trial.detail)
+
+
+class Person:
+    """A person. `say` shows a line, `show` what is true at the moment. seed: of the first scene that can be drawn."""
+
+    def __init__(
+        self,
+        instruction: str,
+        buttons: Buttons,
+        say: Callable[[str], None],
+        show: Callable[[str], None],
+        seed: int = 0,
+    ) -> None:
+        self._instruction = instruction
+        self._buttons = buttons
+        self._say = say
+        self._show = show
+        self._seed = seed
+        self._watch = TrialWatch()
+
+    def arrange(self, cell: Cell, number: int) -> Scene:
+        """Waits until the person has arranged the scene, or at least looked at it."""
+        scene = cell.arrange(self._seed + number)
+        what = "the scene is arranged" if scene else "arrange the scene"
+        self._say(f"episode {number + 1}: {what}, hold the leader as the arm stands. space: start, d: discard the last")
+        if self._wait_for(cell, Button.GO, Button.DISCARD) is Button.DISCARD:
+            raise DiscardLast
+        self._watch = TrialWatch()
+        return scene or Scene(self._instruction)
+
+    def judge(self, sight: Sight, seconds: float) -> Verdict | None:
+        """The label pressed, no label after space, or the simulated cell's own verdict."""
+        self._show(f"{seconds:5.1f} s  s: success  f: failure  d: discard  space: stop  {sight.problem}")
+        for button in self._buttons.pressed():
+            if button is Button.QUIT:
+                raise SessionEnded
+            return Verdict(LABELS.get(button))
+        return self._watch.judge(sight, seconds)
+
+    def label(self, cell: Cell) -> Verdict:
+        """Waits for a label."""
+        self._say("how was it? s: success, f: failure, d: discard")
+        return Verdict(LABELS[self._wait_for(cell, *LABELS)])
+
+    def retry(self, cell: Cell, reason: str) -> None:
+        """Waits until the person has seen to it."""
+        self._say(f"{reason}\nspace: try again, q: end the session")
+        self._wait_for(cell, Button.GO)
+
+    def _wait_for(self, cell: Cell, *wanted: Button) -> Button:
+        self._buttons.pressed()  # what was pressed before the question is no answer
+        while True:
+            cell.look(GLANCE)
+            for button in self._buttons.pressed():
+                if button is Button.QUIT:
+                    raise SessionEnded
+                if button in wanted:
+                    return button
+
+
+class Nobody:
+    """Leaves everything to the simulated cell and the scripted operator. seed: of the first scene."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._watch = TrialWatch()
+        self._retries = 0
+
+    def arrange(self, cell: Cell, number: int) -> Scene:
+        """Draws the scene."""
+        scene = cell.arrange(self._seed + number)
+        if scene is None:
+            raise Refused("nobody arranges scenes: is this the simulated cell?")
+        self._watch, self._retries = TrialWatch(), 0
+        return scene
+
+    def judge(self, sight: Sight, seconds: float) -> Verdict | None:
+        """The simulated cell's verdict; failure after PATIENCE."""
+        if seconds > PATIENCE:
+            detail = sight.trial.detail if sight.trial else ""
+            return Verdict(FAILURE, f"not done within {PATIENCE:g} s: {detail}")
+        return self._watch.judge(sight, seconds)
+
+    def label(self, cell: Cell) -> Verdict:
+        """Every verdict of `judge` has a label."""
+        raise NotImplementedError
+
+    def retry(self, cell: Cell, reason: str) -> None:
+        """Waits a little; raises Refused after RETRIES in a row."""
+        self._retries += 1
+        if self._retries > RETRIES:
+            raise Refused(reason)
+        cell.look(RETRY_EVERY)

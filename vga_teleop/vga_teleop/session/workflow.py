@@ -1,0 +1,252 @@
+"""The course of a recording session, without ROS: what is asked of the cell, and of whom, in which order.
+
+    home → the scene is arranged → start pose → the leader is aligned → recording → label → HOLD → the next one
+
+A driver that falls to HOLD in mid-episode ends the episode as a failure with the driver's reason; a request that is
+refused is repeated once the operator has seen to it. Whatever happens, the session leaves the arm in HOLD and no
+episode running.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeVar
+
+from vga_policy.contract.episode import OUTCOMES
+
+SUCCESS, FAILURE, DISCARDED = OUTCOMES
+ALIGNED = 0.05  # rad between leader and reference, in every joint
+ALIGN_WITHIN = 15.0  # s; the approach of an arm 0.8 rad away takes a fifth of that
+GLANCE = 0.05  # s between two looks at the cell
+
+T = TypeVar("T")
+
+
+class Refused(RuntimeError):  # noqa: N818 - named for what happened
+    """A request that the cell refused. The message says why and what to do."""
+
+
+class SessionEnded(Exception):  # noqa: N818 - named for what happened
+    """The operator, or Ctrl-C, ended the session."""
+
+
+class DiscardLast(Exception):  # noqa: N818 - named for what happened
+    """The operator wants the last episode to be labelled discarded."""
+
+
+class Scene(NamedTuple):
+    """One trial's scene. arm_start: joint angles it starts from, rad; empty: the cell's home."""
+
+    instruction: str
+    arm_start: tuple[float, ...] = ()
+
+
+class Verdict(NamedTuple):
+    """How an episode ended. outcome: None when that is still to be asked."""
+
+    outcome: str | None
+    note: str = ""
+
+
+class Trial(NamedTuple):
+    """How a trial stands that the cell itself judges."""
+
+    success: bool
+    failed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The cell at one moment.
+
+    teleop: the arm follows the leader; hold_reason says why it does not. misalignment: largest distance of a joint of
+    the leader from the arm's reference, rad. recording, problem: what the recorder says. trial: None where nobody but a
+    person judges.
+    """
+
+    teleop: bool = False
+    hold_reason: str = ""
+    needs_recovery: bool = False
+    misalignment: float = math.inf
+    recording: bool = False
+    problem: str = ""
+    trial: Trial | None = None
+
+
+class Cell(Protocol):
+    """What a session asks of the cell. Every request may raise Refused, and SessionEnded after Ctrl-C."""
+
+    def look(self, seconds: float) -> Sight:
+        """The cell as it is after this time."""
+
+    def hold(self) -> None:
+        """Brings the arm to rest."""
+
+    def recover(self) -> None:
+        """Clears a reflex, or rebuilds the connection to the arm."""
+
+    def home(self, position: Sequence[float] = ()) -> None:
+        """Moves the arm to these joint angles (rad), or home. It is in HOLD before and afterwards."""
+
+    def teleoperate(self) -> None:
+        """Lets the arm follow the leader."""
+
+    def arrange(self, seed: int) -> Scene | None:
+        """Sets the scene drawn from `seed`. None where a person has to."""
+
+    def start(self, instruction: str) -> Path:
+        """Starts an episode; its directory."""
+
+    def stop(self, verdict: Verdict) -> None:
+        """Ends the episode, or labels the one that ended without a label."""
+
+    def discard(self) -> None:
+        """Labels the last episode discarded."""
+
+    def leave(self) -> None:
+        """Ends an episode that still runs, without a label, and brings the arm to rest; also after Ctrl-C."""
+
+
+class Operator(Protocol):
+    """Who sees to the session: a person with buttons, or a program. Every method may raise SessionEnded."""
+
+    def arrange(self, cell: Cell, number: int) -> Scene:
+        """Has the scene of episode `number` (from 0) arranged, the arm being home. May raise Refused, DiscardLast."""
+
+    def judge(self, sight: Sight, seconds: float) -> Verdict | None:
+        """Looks at the episode after so many seconds of recording. None: it goes on."""
+
+    def label(self, cell: Cell) -> Verdict:
+        """The verdict on the episode that has just ended without one."""
+
+    def retry(self, cell: Cell, reason: str) -> None:
+        """Sees to what the cell refused; on return it is asked again."""
+
+
+class Taken(NamedTuple):
+    """An episode of this session. seconds: of recording."""
+
+    path: Path
+    verdict: Verdict
+    seconds: float
+
+
+class Workflow:
+    """One session. `say` is told what happens, a line at a time; `clock` counts seconds."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        operator: Operator,
+        say: Callable[[str], None] = print,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cell = cell
+        self._operator = operator
+        self._say = say
+        self._clock = clock
+        self.taken: list[Taken] = []
+
+    @property
+    def kept(self) -> list[Taken]:
+        """Episodes that were not discarded."""
+        return [taken for taken in self.taken if taken.verdict.outcome != DISCARDED]
+
+    def run(self, episodes: int) -> None:
+        """Records until `episodes` are kept, or SessionEnded comes."""
+        try:
+            while len(self.kept) < episodes:
+                try:
+                    scene = self._insist(self._prepare)
+                except DiscardLast:
+                    self._insist(self._discard_last)
+                    continue
+                path = self._insist(partial(self._begin, scene))
+                self._record(path)
+        except SessionEnded:
+            self._say("the session has been ended")
+        finally:
+            self._cell.leave()
+
+    def _insist(self, step: Callable[[], T]) -> T:
+        """Does a step until the cell no longer refuses it; the arm holds in between."""
+        while True:
+            try:
+                return step()
+            except Refused as refusal:
+                self._hold()
+                self._operator.retry(self._cell, str(refusal))
+
+    def _prepare(self) -> Scene:
+        """The arm at the start of an arranged scene."""
+        if self._cell.look(0.0).needs_recovery:
+            self._cell.recover()
+        self._cell.hold()
+        self._cell.home()
+        scene = self._operator.arrange(self._cell, len(self.taken))
+        if scene.arm_start:
+            self._cell.home(scene.arm_start)
+        return scene
+
+    def _begin(self, scene: Scene) -> Path:
+        """The arm at the leader, and an episode running."""
+        self._cell.teleoperate()
+        began = self._clock()
+        while (sight := self._cell.look(GLANCE)).misalignment > ALIGNED:
+            if not sight.teleop:
+                raise Refused(f"the driver went to HOLD: {sight.hold_reason}")
+            if self._clock() - began > ALIGN_WITHIN:
+                raise Refused(f"the leader is {sight.misalignment:.2f} rad away from the arm: hold it still meanwhile")
+        path = self._cell.start(scene.instruction)
+        self._say(f"recording {path.name}: {scene.instruction}")
+        return path
+
+    def _record(self, path: Path) -> None:
+        """The episode, to its end and its label. One that the recorder could not end is recorded once more."""
+        began = self._clock()
+        verdict = None
+        while verdict is None:
+            sight = self._cell.look(GLANCE)
+            verdict = self._cut_short(sight) or self._operator.judge(sight, self._clock() - began)
+        seconds = self._clock() - began
+        try:
+            self._cell.stop(verdict)
+            self._hold()
+            if verdict.outcome is None:
+                verdict = self._operator.label(self._cell)
+                self._cell.stop(verdict)
+        except Refused as refusal:
+            self._hold()
+            self._say(f"{path.name}: {refusal}")
+            return
+        self.taken.append(Taken(path, verdict, seconds))
+        self._say(f"{path.name}: {verdict.outcome}, {seconds:.1f} s{verdict.note and f' ({verdict.note})'}")
+
+    def _cut_short(self, sight: Sight) -> Verdict | None:
+        """The verdict on an episode that cannot go on."""
+        if not sight.recording:
+            return Verdict(FAILURE, f"the recording ended early: {sight.problem}")
+        if not sight.teleop:
+            return Verdict(FAILURE, f"the driver went to HOLD: {sight.hold_reason}")
+        return None
+
+    def _discard_last(self) -> None:
+        """Labels the last episode discarded, so that it is recorded once more."""
+        if not self.kept or self.taken[-1].verdict.outcome == DISCARDED:
+            self._say("there is no episode to discard")
+            return
+        self._cell.discard()
+        last = self.taken[-1]
+        self.taken[-1] = last._replace(verdict=Verdict(DISCARDED))
+        self._say(f"{last.path.name}: discarded; it stays on the disk")
+
+    def _hold(self) -> None:
+        with suppress(Refused):
+            self._cell.hold()
