@@ -1,0 +1,114 @@
+"""`vga eval open-loop`, `vga eval geometry` and `vga eval table`: heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+Subparsers = argparse._SubParsersAction
+
+
+def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval geometry`."""
+    parser = subparsers.add_parser(
+        "geometry",
+        help="depth and camera errors of a policy against ground truth",
+        description="Depth and cameras that a policy predicts, against the ground truth of simulated episodes (section "
+        "5.3, figure 8). Beside it stands a constant guess, the samples' own mean: what a policy that sees nothing "
+        "could reach at best. Writes geometry.json and geometry.png.",
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="of the policy")
+    parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes with depth")
+    parser.add_argument(
+        "--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's); fixed_2 was not seen"
+    )
+    parser.add_argument("--samples", type=_positive, default=200, help="at most (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("out/geometry"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_geometry)
+
+
+def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval table`."""
+    parser = subparsers.add_parser(
+        "table",
+        help="results of trials side by side, as the paper's Table 3",
+        description="Results of `vga eval sim` side by side, with intervals of the differences on equal trials. "
+        "Results of one method with different --run are pooled. Writes table.md, table.csv and table.png.",
+    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="results.json, or its directory")
+    parser.add_argument("--reference", default="", metavar="ROW", help="the others are compared with (default: first)")
+    parser.add_argument("--out", type=Path, default=Path("out/table"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_table)
+
+
+def _geometry(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.cell import ContractError
+    from vga_policy.contract.files import write_atomically
+    from vga_policy.data.dataset import EpisodeDataset
+    from vga_policy.data.episodes import DatasetError
+    from vga_policy.evaluate import geometry
+    from vga_policy.evaluate.geometry_picture import draw_geometry
+    from vga_policy.model.language import EncoderError
+    from vga_policy.runtime import checkpoint as checkpoints
+    from vga_policy.runtime.checkpoint import CheckpointError
+
+    try:
+        checkpoint = checkpoints.load(arguments.checkpoint)
+        views = arguments.views or [camera.name for camera in checkpoint.cell.views]
+        size = checkpoint.config.image_size
+        dataset = EpisodeDataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
+        found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), arguments.device)
+    except (CheckpointError, ContractError, DatasetError, EncoderError, geometry.GeometryError) as error:
+        print(f"vga eval geometry: {error}", file=sys.stderr)
+        return 1
+    policy = geometry.errors(found.prediction, found.truth, found.mask, views)
+    guess = geometry.errors(geometry.constant(found.truth, found.mask), found.truth, found.mask, views)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    report = {"samples": len(found.images), "views": views, "policy": policy, "constant": guess}
+    text = json.dumps(report, indent=2)
+    write_atomically(arguments.out / "geometry.json", text + "\n")
+    draw_geometry(found, views, arguments.out / "geometry.png")
+    if arguments.json:
+        print(text)
+        return 0
+    print(f"{len(found.images)} samples; in brackets a constant guess, the samples' own mean")
+    for view in views:
+        for part, figures in policy[view].items():
+            print(f"{view:10} {part:22} {_in_words(figures, guess[view][part])}")
+    print(f"results: {arguments.out}")
+    return 0
+
+
+def _in_words(figures: dict[str, float] | float, yardstick: dict[str, float] | float) -> str:
+    if isinstance(figures, dict) and isinstance(yardstick, dict):
+        return ", ".join(f"{name} {value} [{yardstick[name]}]" for name, value in figures.items())
+    return f"{figures} [{yardstick}]"
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.files import write_atomically
+    from vga_policy.evaluate import results, table, table_text
+    from vga_policy.evaluate.table_picture import draw_table
+
+    try:
+        made = table.compare([results.load(path) for path in arguments.results], arguments.reference)
+    except ValueError as error:
+        print(f"vga eval table: {error}", file=sys.stderr)
+        return 1
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(arguments.out / "table.md", table_text.markdown(made))
+    write_atomically(arguments.out / "table.csv", table_text.to_csv(made))
+    draw_table(made, arguments.out / "table.png")
+    print(table_text.markdown(made), end="")
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
+    return value
