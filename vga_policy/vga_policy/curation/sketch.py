@@ -41,7 +41,7 @@ class Sketch:
 def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
     """The outline of an episode."""
     start = trace.start_ns
-    stamps = np.linspace(start, trace.end_ns, SAMPLES).astype(np.int64)
+    stamps = start + np.linspace(0, trace.end_ns - start, SAMPLES).astype(np.int64)
 
     def seconds(stamp: int) -> float:
         return (stamp - start) / SECOND
