@@ -59,6 +59,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
     try:
         checkpoint = checkpoints.load(arguments.checkpoint)
         views = arguments.views or [camera.name for camera in checkpoint.cell.views]
+        checkpoint.cell.with_views(views)  # refuses unknown cameras in one line, before every episode does
         size = checkpoint.config.image_size
         dataset = EpisodeDataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
         found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), arguments.device)

@@ -80,8 +80,8 @@ def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: st
 def errors(prediction: Geometry, truth: Geometry, mask: NDArray[np.bool_], views: Sequence[str]) -> dict[str, Any]:
     """Errors by view: means over the samples.
 
-    depth: AbsRel, RMSE (m) and δ1 as predicted, and `aligned`, with one scale a sample that matches the medians, as
-    depth estimates without a known unit are judged. camera, of every view but the first: rotation (degrees),
+    depth: AbsRel, RMSE (m) and δ1 as predicted, and `aligned`, scaled by one factor a sample, as estimates
+    without a known unit are judged. camera, of every view but the first: rotation (degrees),
     translation (m, of the camera's centre) and its direction (degrees) in the first view's frame. field_of_view
     (degrees) of every view.
     """
@@ -166,10 +166,10 @@ def _joined(values: Sequence[Any]) -> Any:
 
 
 def _scales(prediction: Array, truth: Array, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """For each sample the factor that makes the medians of depth equal; 1 where no depth is known."""
+    """For each sample the median ratio of true to predicted depth; 1 where no depth is known."""
     return np.array(
         [
-            np.median(true[known]) / np.median(found[known]) if known.any() else 1.0
+            np.median(true[known] / found[known]) if known.any() else 1.0
             for found, true, known in zip(prediction, truth, mask, strict=True)
         ]
     )

@@ -32,7 +32,7 @@ def draw_geometry(comparison: Comparison, views: Sequence[str], path: Path, samp
         mask = comparison.mask[sample, slot]
         true = np.where(mask, comparison.truth.depth[sample, slot], np.nan)
         found = comparison.prediction.depth[sample, slot]
-        low, high = np.nanpercentile(true, (1, 99)) if mask.any() else (0.0, 1.0)
+        low, high = np.nanpercentile(true, (1, 85)) if mask.any() else (0.0, 1.0)
         line[0].imshow(comparison.images[sample, slot].transpose(1, 2, 0))
         line[0].set_ylabel(views[slot], fontsize=10, color=INK)
         line[1].imshow(true, cmap="viridis_r", vmin=low, vmax=high)
