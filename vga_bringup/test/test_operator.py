@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from vga_bringup.robot.kinematics import Pose
 from vga_bringup.robot.modes import Mode
-from vga_bringup.sim.demonstration import demonstrate, random_for
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.fast import FastCell
 from vga_bringup.sim.operator.disturbance import Disturbance
 from vga_bringup.sim.operator.inverse import InverseKinematics, from_rotation_vector, rotation_vector
@@ -16,7 +16,7 @@ from vga_bringup.sim.tasks import READY, TASKS
 from vga_policy.contract.cell import load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
-DISTURBED = 6  # a seed that brings an odd start, two shoves, a nudge and bad aim
+DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim
 POINTING_DOWN = np.diag((1.0, -1.0, -1.0))
 
 
@@ -57,7 +57,7 @@ def test_the_operator_succeeds_as_fast_as_a_person(cell, task, seed):
 
 def test_the_operator_recovers_from_disturbances(cell):
     arrangement = cell.reset("pick_cube", DISTURBED)
-    disturbance = Disturbance.draw(random_for("accidents", "pick_cube", DISTURBED), arrangement, CELL.arm)
+    disturbance = Disturbance.of(arrangement, CELL.arm)
     assert disturbance.arm_start
     assert disturbance.shoves
     assert disturbance.nudges

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +12,7 @@ from vga_bringup.sim import views
 from vga_bringup.sim.fast import FastCell
 from vga_bringup.sim.operator.disturbance import Disturbance
 from vga_bringup.sim.operator.operator import Leader, Operator
-from vga_bringup.sim.operator.style import Style
+from vga_bringup.sim.operator.style import Style, random_for
 from vga_bringup.sim.tasks import Judgement
 
 LEADER_PERIOD = 0.01  # s between two readings of the leader
@@ -38,15 +37,14 @@ def demonstrate(
     perturb: disturb it (operator.disturbance). random_cameras: draw the fixed cameras' places from the seed.
     watch: called with every reading of the leader, at the cell's time of that reading, before the arm follows it.
     """
-    manner, accidents, places = (random_for(purpose, task, seed) for purpose in ("manner", "accidents", "places"))
-    style = Style.draw(manner)
+    style = Style.of(task, seed)
     arrangement = cell.reset(task, seed, Mode.TELEOP)
-    disturbance = Disturbance.draw(accidents, arrangement, cell.cell.arm) if perturb else None
+    disturbance = Disturbance.of(arrangement, cell.cell.arm) if perturb else None
     if disturbance is not None:
-        style = style.clumsier(manner) if disturbance.clumsy else style
+        style = style.clumsier(random_for("clumsiness", task, seed)) if disturbance.clumsy else style
         if disturbance.arm_start is not None:
             cell.reset(task, seed, Mode.TELEOP, disturbance.arm_start)
-    _place_cameras(cell, places if random_cameras else None)
+    _place_cameras(cell, random_for("cameras", task, seed) if random_cameras else None)
     operator = Operator(cell.cell, arrangement, style, cell.proprioception[:7])
     ends = PATIENCE
     while cell.now < ends:
@@ -61,11 +59,6 @@ def demonstrate(
         if ends == PATIENCE and (cell.task_state.success or cell.task_state.failed):
             ends = min(PATIENCE, cell.now + EPILOGUE)
     return cell.task_state
-
-
-def random_for(purpose: str, task: str, seed: int) -> Generator:
-    """The random numbers for one purpose, independent of the others' and of the scene's."""
-    return np.random.default_rng((zlib.crc32(f"{purpose} {task}".encode()), seed))
 
 
 def _place_cameras(cell: FastCell, random: Generator | None) -> None:

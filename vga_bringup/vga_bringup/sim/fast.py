@@ -196,7 +196,8 @@ class FastCell:
 
     def _drawing(self) -> CellRenderer:
         if self._renderer is None:
-            self._renderer = CellRenderer(self.cell.cameras, self._model, self.arrangement.seed)
+            self._renderer = CellRenderer(self.cell.cameras, self._model, noise=0)
+            self._renderer.noise.reseed(self.arrangement.seed)
         return self._renderer
 
     # The driver's control tick, and what follows from it.

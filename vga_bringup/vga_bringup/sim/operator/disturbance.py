@@ -14,6 +14,7 @@ from vga_policy.contract.cell import Arm
 
 from vga_bringup.robot.kinematics import Array, Pose, rotation
 from vga_bringup.sim.operator.inverse import InverseKinematics
+from vga_bringup.sim.operator.style import random_for
 from vga_bringup.sim.tasks import READY, Arrangement
 
 # Where the hand may start (m), pointing down, and how far it may be turned (rad).
@@ -45,11 +46,13 @@ class Disturbance:
     nudges: tuple[Event, ...]
 
     @classmethod
-    def draw(cls, random: Generator, arrangement: Arrangement, arm: Arm) -> Disturbance:
-        """Each kind of disturbance happens in half of the demonstrations; nudges in a third, and only to cubes.
+    def of(cls, arrangement: Arrangement, arm: Arm) -> Disturbance:
+        """The disturbances of one trial.
 
-        A vegetable would roll away, and the button is screwed to the table.
+        Each kind of disturbance happens in half of the demonstrations; nudges in a third, and only to cubes:
+        a vegetable would roll away, and the button is screwed to the table.
         """
+        random = random_for("disturbance", arrangement.task, arrangement.seed)
         kinds = random.random(4)
         start = _start(random, arm) if kinds[0] < 0.5 else None
         shoves = (_shove(random), _shove(random)) if kinds[2] < 0.5 else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,11 @@ class Style:
     tremor: Array
 
     @classmethod
+    def of(cls, task: str, seed: int) -> Style:
+        """The manner of one trial's demonstration: the same whether in real time or not."""
+        return cls.draw(random_for("manner", task, seed))
+
+    @classmethod
     def draw(cls, random: Generator) -> Style:
         """The manner of an undisturbed demonstration."""
         return cls(
@@ -66,3 +72,8 @@ class Style:
         """What the trembling adds to the hand's position [3] at `now`."""
         amplitude, rate, phase = self.tremor
         return (amplitude * np.sin(2 * np.pi * rate * now + phase)).sum(axis=1)
+
+
+def random_for(purpose: str, task: str, seed: int) -> Generator:
+    """Random numbers for one purpose in one trial, independent of those for others and of the scene's."""
+    return np.random.default_rng((zlib.crc32(f"{purpose} {task}".encode()), seed))

@@ -1,0 +1,111 @@
+"""The same leader trajectory through libfranka's protocol in real time and through a FastCell: the arm ends the same.
+
+On one side lie the driver's threads, franky, the network and the simulated robot's server; on the other a few lines in
+their place.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from driving import cell_at, driving, wait_for
+from sim_processes import write_cell
+from simulated_arm import own_address
+from vga_bringup.robot.kinematics import Kinematics
+from vga_bringup.robot.modes import Mode
+from vga_bringup.robot.teleoperation import LeaderSample
+from vga_bringup.sim.demonstration import demonstrate
+from vga_bringup.sim.fast import FastCell
+from vga_bringup.sim.referee import cell_referee
+from vga_bringup.sim.state import find_state
+
+CELL = cell_at(own_address(61))
+NAMES = [*CELL.arm.joint_names, CELL.gripper.joint_name]
+TASK, SEED = "pick_cube", 21
+SLOWER = 1.5  # than demonstrated: a busy machine simulates the arm slower than real time
+SETTLING = 1.0  # s the leader stands still at either end
+PERIOD = 0.01
+
+
+@pytest.fixture(scope="module")
+def fast():
+    cell = FastCell(CELL)
+    yield cell
+    cell.close()
+
+
+@pytest.fixture(scope="module")
+def trajectory(fast):
+    """A demonstration's leader as a function of time (s), and its end."""
+    times, leaders = [], []
+
+    def watch(leader):
+        times.append(SLOWER * fast.now)
+        leaders.append([*leader.q, leader.width])
+
+    assert demonstrate(fast, TASK, SEED, watch=watch).success
+    return (lambda t: np.array([np.interp(t, times, column) for column in np.transpose(leaders)])), times[-1]
+
+
+@contextlib.contextmanager
+def physics(directory):
+    """The physics of a simulated cell, alone: the reader of its state."""
+    path = write_cell(directory, CELL.arm.ip)
+    command = [sys.executable, "-m", "vga_bringup.sim.physics", "--cell", path, "--parent", str(os.getpid())]
+    process = subprocess.Popen(command)
+    try:
+        wait_for(lambda: find_state(CELL.arm.ip, process.pid), 30.0, "the physics")
+        yield find_state(CELL.arm.ip, process.pid)
+    finally:
+        process.terminate()
+        process.wait(10.0)
+
+
+def in_real_time(directory, leader, end):
+    """Drives the simulated arm; what was sent and when [N, 9], and where the arm ended [8]."""
+    with physics(directory) as state, driving(CELL) as (driver, log):
+        arrangement = cell_referee(CELL, state).arrange(TASK, SEED)
+        job = driver.home(1.0, goal=arrangement.arm_start)
+        assert job.wait(20.0)
+        assert job.success, job.message
+        wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+        sent = []
+        began = None
+        while began is None or time.monotonic() < began + SETTLING + end + SETTLING:
+            now = time.monotonic()
+            sample = leader(np.clip(now - began - SETTLING, 0.0, end) if began else 0.0)
+            driver.leader(LeaderSample(now, NAMES, [*sample[:7], sample[7] / 2]))
+            if began is None and len(log.ticks):
+                driver.set_mode(Mode.TELEOP)
+                began = now
+            sent.append([now - began, *sample])
+            time.sleep(PERIOD)
+        assert driver.state.mode is Mode.TELEOP, driver.state.hold_reason
+        _, tick = log.ticks[-1]
+        return np.array(sent), np.append(tick.arm.q, tick.gripper.width)
+
+
+def on_simulated_time(fast, sent):
+    """Gives a FastCell the same samples at the same times; where its arm ended [8]."""
+    fast.reset(TASK, SEED, Mode.TELEOP)
+    for at, *leader in sent:
+        fast.step(max(0.0, at - fast.now))
+        fast.lead(np.array(leader[:7]), leader[7])
+    return fast.proprioception
+
+
+def test_the_arm_ends_within_5_mm_and_20_mrad(fast, trajectory, tmp_path):
+    sent, real = in_real_time(tmp_path, *trajectory)
+    simulated = on_simulated_time(fast, sent)
+    kinematics = Kinematics(CELL.arm)
+    ends = [kinematics.tcp(end[:7]).position for end in (real, simulated)]
+    distance, joints = np.linalg.norm(ends[0] - ends[1]), np.abs(real[:7] - simulated[:7]).max()
+    print(f"{1e3 * distance:.2f} mm and {1e3 * joints:.2f} mrad apart")
+    assert distance < 5e-3
+    assert joints < 20e-3
+    assert real[7] == pytest.approx(simulated[7], abs=2e-3), "both hold the cube"
+    assert real[7] > 0.04
