@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
@@ -13,7 +13,7 @@ from vga_teleop.session.display import Display
 from vga_teleop.session.operators import Person
 from vga_teleop.session.workflow import DISCARDED, SUCCESS, Refused, Taken, Workflow
 
-COMPLETE_WITHIN = 10.0  # s until every node must have been found
+COMPLETE_WITHIN = 5.0  # s until every node must have been found
 
 
 def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,23 +52,31 @@ def _run(args: argparse.Namespace) -> int:
 
     display = Display()
     try:
-        with stop_request() as stop, Session("vga_record") as session:
+        with ExitStack() as stack:
+            buttons = stack.enter_context(_open_buttons(args))
+            stop = stack.enter_context(stop_request())
+            session = stack.enter_context(Session("vga_record"))
             cell = GraphCell(session, args.task, args.operator, stop)
             cell.wait_until_complete(COMPLETE_WITHIN)
             if args.directory is not None:
                 cell.record_into(args.directory)
-            with ExitStack() as stack:
-                sources: list[Terminal | HidButtons] = [stack.enter_context(Terminal())]
-                if args.buttons:
-                    sources.append(stack.enter_context(open_hid(args.buttons, parse_keys(args.keys))))
-                person = Person(args.instruction, Several(sources), display.say, display.show, args.seed)
-                workflow = Workflow(cell, person, display.say)
-                workflow.run(args.episodes)
+            person = Person(args.instruction, buttons, display.say, display.show, args.seed)
+            workflow = Workflow(cell, person, display.say)
+            workflow.run(args.episodes)
     except (GraphError, ButtonError, Refused) as error:
         display.say(f"vga record: {error}")
         return 1
     display.say(summary(workflow.taken))
     return 0 if len(workflow.kept) >= args.episodes else 130
+
+
+@contextmanager
+def _open_buttons(args: argparse.Namespace) -> Iterator[Several]:
+    with ExitStack() as stack:
+        sources: list[Terminal | HidButtons] = [stack.enter_context(Terminal())]
+        if args.buttons:
+            sources.append(stack.enter_context(open_hid(args.buttons, parse_keys(args.keys))))
+        yield Several(sources)
 
 
 def summary(taken: Sequence[Taken]) -> str:

@@ -1,0 +1,163 @@
+"""A robot of publishers and services that the recorder and a session can tell from none, and the recorder's process."""
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from rclpy.action import ActionServer
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from sensor_msgs.msg import CompressedImage, JointState
+from vga_policy.contract.cell import load_cell
+
+from vga_msgs.action import Home, Recover
+from vga_msgs.msg import DriverState, RecorderState, RobotReference
+from vga_msgs.srv import SetMode, StartEpisode, StopEpisode
+
+CELL = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+RECORDER = Path(get_package_prefix("vga_teleop"), "lib", "vga_teleop", "recorder_node")
+LEADER = "/gello/joint_states"
+
+
+def wait(condition, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return result
+
+
+def launch_recorder(directory, domain, cell=CELL):
+    return subprocess.Popen(
+        [RECORDER, "--ros-args", "-p", f"cell:={cell}", "-p", f"directory:={directory}"],
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def done_within(future, seconds):
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    return done.wait(seconds)
+
+
+class Robot:
+    """Publishes what an episode needs, at 20 Hz from a thread, and calls the recorder. `silent`: topics left out."""
+
+    def __init__(self, domain):
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=domain)
+        self.node = rclpy.create_node("robot", context=self.context)
+        self.names = load_cell(CELL).arm.joint_names
+        self.stamps = {}  # topic: header stamps published, ns
+        self.silent = {LEADER}
+        self.state = None
+        self.requests = []  # modes and actions asked of the driver
+        self.refusal = ""  # of TELEOP
+        self._outlets = {
+            f"/cameras/{camera.name}/color/image_raw/compressed": (CompressedImage, qos_profile_sensor_data)
+            for camera in load_cell(CELL).cameras
+        }
+        self._outlets |= {
+            "/joint_states": (JointState, 10),
+            "/franka_driver/reference": (RobotReference, 10),
+            LEADER: (JointState, 10),
+        }
+        self._publishers = {
+            name: self.node.create_publisher(kind, name, qos) for name, (kind, qos) in self._outlets.items()
+        }
+        self._latched = self.node.create_publisher(DriverState, "/franka_driver/state", LATCHED)
+        self.drive(DriverState.HOLD, "just started")
+        self.node.create_subscription(RecorderState, "/recorder/state", self._on_state, LATCHED)
+        self.node.create_service(SetMode, "/franka_driver/set_mode", self._set_mode)
+        waiting = ReentrantCallbackGroup()
+        self._actions = [
+            ActionServer(self.node, kind, f"/franka_driver/{name}", execute, callback_group=waiting)
+            for name, kind, execute in (("home", Home, self._home), ("recover", Recover, self._recover))
+        ]
+        self._start = self.node.create_client(StartEpisode, "/recorder/start")
+        self._stop = self.node.create_client(StopEpisode, "/recorder/stop")
+        self.node.create_timer(0.05, self._publish)
+        self._executor = SingleThreadedExecutor(context=self.context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join()
+        for server in self._actions:
+            server.destroy()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+    # As the driver.
+
+    def drive(self, mode, hold_reason=""):
+        state = DriverState(mode=mode, hold_reason=hold_reason, connected=True, at_rest=mode == DriverState.HOLD)
+        self._latched.publish(state)
+
+    def _set_mode(self, request, response):
+        self.requests.append(request.mode)
+        response.success = request.mode == SetMode.Request.HOLD or not self.refusal
+        response.message, self.refusal = self.refusal, ""
+        if response.success:
+            self.drive(request.mode, "requested" if request.mode == SetMode.Request.HOLD else "")
+        return response
+
+    def _home(self, goal):
+        self.requests.append("home")
+        goal.succeed()
+        return Home.Result(success=True)
+
+    def _recover(self, goal):
+        self.requests.append("recover")
+        goal.succeed()
+        return Recover.Result(success=True)
+
+    # As whoever uses the recorder.
+
+    def start(self, task="pick"):
+        return self._call(self._start, StartEpisode.Request(task=task, instruction="pick it up", operator_name="Ada"))
+
+    def stop(self):
+        return self._call(self._stop, StopEpisode.Request(outcome="success"))
+
+    def call(self, kind, name):
+        client = self.node.create_client(kind, name)
+        return self._call(client, kind.Request())
+
+    def start_when_possible(self):
+        return wait(lambda: (response := self.start()).success and response)
+
+    def _call(self, client, request):
+        assert client.wait_for_service(20)
+        deadline = time.monotonic() + 20.0
+        while time.monotonic() < deadline:  # a killed server may still be taken for alive, and never answers
+            future = client.call_async(request)
+            if done_within(future, 3.0):
+                return future.result()
+        pytest.fail(f"{client.srv_name} does not answer")
+
+    def _on_state(self, state):
+        self.state = state
+
+    def _publish(self):
+        for name in self._outlets.keys() - self.silent:
+            message = self._outlets[name][0]()
+            if name == LEADER:
+                message.name, message.position = list(self.names), [0.0] * len(self.names)
+            if name == "/franka_driver/reference":
+                message.joint_names = list(self.names)
+            now = self.node.get_clock().now()
+            message.header.stamp = now.to_msg()
+            self.stamps.setdefault(name, []).append(now.nanoseconds)
+            self._publishers[name].publish(message)

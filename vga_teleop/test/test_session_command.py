@@ -1,0 +1,149 @@
+"""`vga record` on a terminal, with the real recorder and a robot of publishers."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from recorded_robot import LEADER, Robot, launch_recorder, wait
+from vga_policy.contract.episode import load_episode
+
+from vga_msgs.msg import DriverState
+from vga_msgs.srv import SetMode
+
+DOMAIN = 93
+HOLD, TELEOP = SetMode.Request.HOLD, SetMode.Request.TELEOP
+
+
+@pytest.fixture
+def robot():
+    robot = Robot(DOMAIN)
+    robot.silent = set()
+    yield robot
+    robot.close()
+
+
+class Operator:
+    """`vga record` in a terminal of its own: what it shows, and keys typed into it."""
+
+    def __init__(self, *options):
+        self._terminal, theirs = pty.openpty()
+        command = [sys.executable, "-m", "vga_policy", "record", "--task", "pick", "--instruction", "pick it up"]
+        self.process = subprocess.Popen(
+            [*command, *options],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+        )
+        os.close(theirs)
+        self.shown = ""
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        while True:
+            try:
+                self.shown += os.read(self._terminal, 1024).decode()
+            except OSError:  # closed at the other end
+                return
+
+    def sees(self, text, times=1):
+        wait(lambda: self.shown.count(text) >= times or self.process.poll() is not None, 30.0)
+        assert self.shown.count(text) >= times, self.shown
+
+    def types(self, keys):
+        os.write(self._terminal, keys.encode())
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._terminal)
+
+
+@pytest.fixture
+def operator():
+    started = []
+
+    def start(*options):
+        started.append(Operator(*options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()
+
+
+def test_a_session_by_keyboard(robot, operator, tmp_path):
+    recorder = launch_recorder(tmp_path / "elsewhere", DOMAIN)
+    directory = tmp_path / "episodes"
+    try:
+        session = operator("--episodes", "3", "--directory", str(directory), "--operator", "Ada")
+
+        session.sees("episode 1: arrange the scene")
+        robot.refusal = "TELEOP refused: fr3_joint4 by 0.90 rad"
+        session.types(" ")
+        session.sees("fr3_joint4 by 0.90 rad")  # the leader is brought closer
+        session.types(" ")
+        session.sees("recording ")
+        wait(lambda: robot.state.recording and robot.state.messages > 20)
+        session.types("s")
+
+        session.sees("episode 2:")  # the arm falls to HOLD in mid-episode
+        session.types(" ")
+        session.sees("recording ", 2)
+        wait(lambda: robot.state.recording)
+        robot.drive(DriverState.HOLD, "reflex: joint 4")
+
+        session.sees("episode 3:")
+        session.types(" ")
+        session.sees("recording ", 3)
+        wait(lambda: robot.state.recording)
+        session.types(" ")
+        session.sees("how was it?")
+        wait(lambda: not robot.state.recording)
+        session.types("d")
+
+        session.sees("episode 4:")  # what was discarded is made up for
+        session.types(" ")
+        session.sees("recording ", 4)
+        wait(lambda: robot.state.recording)
+        session.process.send_signal(signal.SIGINT)
+        session.sees("the session has been ended")
+        assert session.process.wait(20) == 130
+        session.sees("2 episodes in")
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=20)
+    episodes = [
+        load_episode(path) for path in sorted(directory.iterdir(), key=lambda path: load_episode(path).started_ns)
+    ]
+    assert [(episode.outcome, episode.note) for episode in episodes] == [
+        ("success", ""),
+        ("failure", "the driver went to HOLD: reflex: joint 4"),
+        ("discarded", ""),
+        (None, "the session was ended"),
+    ]
+    assert {(episode.instruction, episode.operator) for episode in episodes} == {("pick it up", "Ada")}
+    assert all(Path(directory, episode.id, "metadata.yaml").is_file() for episode in episodes)
+    assert not (tmp_path / "elsewhere").exists()
+    assert robot.requests[:6] == [HOLD, "home", TELEOP, HOLD, TELEOP, HOLD]
+    assert robot.requests[-1] == HOLD
+
+
+def test_what_is_missing_is_named(robot, operator):
+    robot.silent = {LEADER}
+    session = operator("--episodes", "1")
+    session.sees("vga record: missing: the recorder; start them with")
+    assert session.process.wait(20) == 1
+    assert "Traceback" not in session.shown
+
+
+def test_a_button_device_that_is_none_is_named(operator):
+    session = operator("--episodes", "1", "--buttons", "no such pedal")
+    session.sees("button device 'no such pedal': not found")
+    assert session.process.wait(20) == 1
