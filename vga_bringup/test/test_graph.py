@@ -6,9 +6,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from vga_bringup.graph import cell_path, from_text, lab_graph, options, policy_graph, sim_graph, to_text
+from vga_bringup.graph import (
+    cell_path,
+    from_text,
+    lab_graph,
+    options,
+    policy_graph,
+    record_graph,
+    sim_graph,
+    teleop_graph,
+    to_text,
+)
 from vga_policy.cli import main
-from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.contract.cell import ContractError, dump_cell, load_cell
 
 
 def names(graph):
@@ -41,6 +51,23 @@ def test_recorder_on_request():
     assert recorder.parameters["directory"] == str(Path("somewhere").absolute())
 
 
+def test_teleoperation_runs_the_leader_and_no_policy():
+    cell = str(cell_path("sim"))
+    assert names(teleop_graph(cell=cell)) == [*names(lab_graph(cell=cell)), ("gello_node", "/gello")]
+    simulated = names(teleop_graph(simulated=True))
+    assert simulated == [*names(sim_graph(policy=False)), ("sim_leader", "/sim_leader"), ("gello_node", "/gello")]
+    assert ("policy_node", "/policy") not in simulated
+    assert names(record_graph(simulated=True)) == [*simulated, ("recorder_node", "/recorder")]
+
+
+def test_teleoperation_needs_a_leader(tmp_path):
+    cell = load_cell(cell_path("sim")).model_copy(update={"leader": None})
+    path = tmp_path / "handless.yaml"
+    path.write_text(dump_cell(cell))
+    with pytest.raises(ContractError, match="teleop needs this section"):
+        teleop_graph(cell=str(path))
+
+
 def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
     with pytest.raises(ContractError, match="checkpoint: give the directory of a trained policy, or 'untrained'"):
         policy_graph(cell="sim")
@@ -50,7 +77,7 @@ def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
     assert trained.parameters["checkpoint"] == str(Path("weights").absolute())
 
 
-@pytest.mark.parametrize("graph", [sim_graph, lab_graph, partial(policy_graph, checkpoint="untrained")])
+@pytest.mark.parametrize("graph", [sim_graph, lab_graph, record_graph, partial(policy_graph, checkpoint="untrained")])
 def test_every_node_has_the_transports_and_stays_on_this_host(graph):
     for spec in graph(cell="sim"):
         assert Path(spec.environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()

@@ -38,9 +38,12 @@ class NodeSpec:
 Graph = tuple[NodeSpec, ...]
 
 OPTIONS = {
-    "cell": "cell file, or the name of one that vga_bringup ships",
+    "cell": "cell file, or the name of one that vga_bringup ships; empty: the shipped one",
     "checkpoint": "directory of the policy's checkpoint; in simulation empty: an untrained policy",
+    "policy": "false: leave the policy out, for teleoperation",
     "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
+    "teleop": "true: run the leader's node too",
+    "simulated": "true: the simulated cell and leader instead of the real ones",
     "record": "true: run the episode recorder too",
     "episodes": "directory that episodes are recorded into",
     "discovery": "who may find these nodes: localhost, or subnet (robot PC and GPU PC)",
@@ -54,6 +57,8 @@ def sim_graph(
     cell: str = "sim",
     checkpoint: str = "",
     views: tuple[str, ...] = (),
+    policy: bool = True,
+    teleop: bool = False,
     record: bool = False,
     episodes: str = "episodes",
     discovery: str = "localhost",
@@ -65,13 +70,19 @@ def sim_graph(
         NodeSpec("vga_bringup", "sim_cell", "sim_cell", parameters={"cell": path}, environment=environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
-        _policy(path, contract, checkpoint, views, environment),
+        *((_policy(path, contract, checkpoint, views, environment),) if policy else ()),
+        *_leader(teleop, path, contract, environment, simulated=True),
         *_recorder(record, path, episodes, environment),
     )
 
 
 def lab_graph(
-    *, cell: str = "lab", record: bool = False, episodes: str = "episodes", discovery: str = "localhost"
+    *,
+    cell: str = "lab",
+    teleop: bool = False,
+    record: bool = False,
+    episodes: str = "episodes",
+    discovery: str = "localhost",
 ) -> Graph:
     """The robot PC: cameras and arm."""
     path, contract = _load(cell)
@@ -79,8 +90,32 @@ def lab_graph(
     return (
         *_cameras("camera_node", path, contract, environment),
         _driver(path, environment),
+        *_leader(teleop, path, contract, environment, simulated=False),
         *_recorder(record, path, episodes, environment),
     )
+
+
+def teleop_graph(
+    *,
+    simulated: bool = False,
+    cell: str = "",
+    record: bool = False,
+    episodes: str = "episodes",
+    discovery: str = "localhost",
+) -> Graph:
+    """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
+    if simulated:
+        return sim_graph(
+            cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes, discovery=discovery
+        )
+    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes, discovery=discovery)
+
+
+def record_graph(
+    *, simulated: bool = False, cell: str = "", episodes: str = "episodes", discovery: str = "localhost"
+) -> Graph:
+    """What a recording session needs: teleoperation and the recorder."""
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, discovery=discovery)
 
 
 def policy_graph(
@@ -171,6 +206,18 @@ def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], envi
         "views": views,
     }
     return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)
+
+
+def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool) -> Graph:
+    if not teleop:
+        return ()
+    if cell.leader is None:
+        raise ContractError(f"{path}: leader: teleop needs this section, and the cell has none")
+    names = (("vga_bringup", "sim_leader", "sim_leader"),) if simulated else ()
+    return tuple(
+        NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
+        for package, executable, name in (*names, ("vga_teleop", "gello_node", "gello"))
+    )
 
 
 def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:

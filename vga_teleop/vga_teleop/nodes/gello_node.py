@@ -24,8 +24,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
-from vga_bringup.nodes.outbox import Outbox
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.outbox import Outbox
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
 

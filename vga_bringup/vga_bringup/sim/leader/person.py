@@ -1,0 +1,66 @@
+"""The person at the simulated leader: where their hand is, and the servos with it."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from vga_policy.contract.cell import Cell
+from vga_policy.contract.cell import Leader as LeaderConfig
+
+from vga_bringup.sim.leader.servo import TURN
+from vga_bringup.sim.operator.operator import Leader, Operator
+from vga_bringup.sim.operator.sight import look
+from vga_bringup.sim.operator.style import Style
+from vga_bringup.sim.state import Snapshot
+from vga_bringup.sim.tasks import arrange
+
+Trial = tuple[str, int]
+
+
+class Person:
+    """Demonstrates the trial that was arranged while told to; otherwise gets ready for that.
+
+    While the arm does not follow, the hand brings the leader to where the arm is, so that it may be handed over. Once
+    the arm follows, the hand rests, until it is time to demonstrate.
+    """
+
+    def __init__(self, cell: Cell, model: mujoco.MjModel) -> None:
+        self._cell = cell
+        self._model, self._data = model, mujoco.MjData(model)
+        self._hand = Leader(np.array(cell.arm.home), cell.gripper.max_width)
+        self._operator: Operator | None = None
+        self._trial: Trial | None = None
+
+    def act(self, seen: Snapshot, trial: Trial | None, *, followed: bool, recorded: bool) -> Leader:
+        """Where the leader is held, given what is seen.
+
+        trial: task and seed of the scene. followed: the arm follows the leader. recorded: it is time to demonstrate.
+        Raises UnknownTaskError.
+        """
+        seen.load(self._model, self._data)
+        sight = look(self._model, self._data)
+        if not (followed and recorded and trial):
+            self._operator = None
+            if not followed:
+                self._hand = Leader(sight.q, sight.width)
+            return self._hand
+        if self._operator is None or trial != self._trial:
+            self._operator, self._trial = self._begin(trial), trial
+        self._hand = self._operator.act(seen.sim_time, sight)
+        return self._hand
+
+    def _begin(self, trial: Trial) -> Operator:
+        task, seed = trial
+        style = Style.draw(np.random.default_rng((zlib.crc32(f"operator of {task}".encode()), seed)))
+        return Operator(self._cell, arrange(task, seed), style, self._hand.q)
+
+
+def servo_ticks(cell: Cell, leader: LeaderConfig, hand: Leader) -> Sequence[int]:
+    """Positions of the leader's servos (4096 a turn) when it is held like this."""
+    joints = np.array(leader.signs) * hand.q + leader.offsets
+    share = hand.width / cell.gripper.max_width
+    trigger = leader.gripper_closed + share * (leader.gripper_open - leader.gripper_closed)
+    return [round(angle * TURN / (2 * np.pi)) for angle in (*joints.tolist(), trigger)]
