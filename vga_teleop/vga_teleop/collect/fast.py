@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vga_bringup.robot.reports import Tick
@@ -87,19 +87,23 @@ def collect(request: Request, jobs: int) -> Iterator[Collected]:
             pool.shutdown(cancel_futures=True)
 
 
-class _Collector:
-    """One process's cell."""
+class Collector:
+    """Collects one episode after the other in a cell of its own. Close it in the thread that made it."""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
+        self.request = request
         self._cell = FastCell(request.cell, self._tick, self._frame)
         self._bag: FastBag | None = None
         self._leader: Leader | None = None
         self._ticks = 0
 
+    def close(self) -> None:
+        """Frees what drawing took."""
+        self._cell.close()
+
     def episode(self, seed: int) -> Collected:
-        """Collects one episode. It appears complete or not at all."""
-        request, path = self._request, self._request.path(seed)
+        """Collects one episode. It appears complete or not at all. Raises OSError."""
+        request, path = self.request, self.request.path(seed)
         work = path.with_name(f".{path.name}.{os.getpid()}")
         work.mkdir()
         started = time.time_ns()
@@ -148,7 +152,7 @@ class _Collector:
     def _tick(self, tick: Tick) -> None:
         if self._bag is None:
             return
-        rate = round(self._request.cell.arm.tracking.rate_hz)
+        rate = round(self.request.cell.arm.tracking.rate_hz)
         self._bag.tick(tick)
         if _due(self._ticks, GRIPPER_HZ, rate):
             self._bag.gripper(tick)
@@ -161,10 +165,10 @@ class _Collector:
     def _frame(self, milliseconds: int) -> None:
         if self._bag is None:
             return
-        due = [camera for camera in self._request.cell.cameras if _due(milliseconds, camera.color.fps, 1000)]
+        due = [camera for camera in self.request.cell.cameras if _due(milliseconds, camera.color.fps, 1000)]
         if not due:
             return
-        for camera, picture in zip(due, self._cell.pictures(due, with_depth=self._request.depth), strict=True):
+        for camera, picture in zip(due, self._cell.pictures(due, with_depth=self.request.depth), strict=True):
             self._bag.picture(milliseconds * 1_000_000, camera, picture)
 
 
@@ -173,7 +177,7 @@ def _due(turn: int, rate: int, turns_a_second: int) -> bool:
     return turn * rate // turns_a_second != (turn - 1) * rate // turns_a_second
 
 
-_collector: _Collector | None = None
+_collector: Collector | None = None
 
 
 def _open_cell(request: Request) -> None:
@@ -181,7 +185,7 @@ def _open_cell(request: Request) -> None:
     global _collector
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which lets the episodes be completed
     os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa draws in this thread: the processes share the processors
-    _collector = _Collector(replace(request))
+    _collector = Collector(request)
 
 
 def _collect_one(seed: int) -> Collected:
