@@ -13,8 +13,8 @@ from vga_bringup.robot.modes import Mode
 from vga_bringup.sim.fast import FastCell
 from vga_bringup.sim.operator.operator import Operator
 from vga_bringup.sim.operator.style import Style
-from vga_bringup.sim.tasks import VEGETABLES
-from vga_bringup.trials.conditions import Request, TrialsError, cell_for, judgement
+from vga_bringup.sim.tasks import TASKS, VEGETABLES
+from vga_bringup.trials.conditions import TASK_NAMES, Request, TrialsError, cell_for, judgement
 from vga_bringup.trials.fast_environment import FastEnvironment
 from vga_bringup.trials.fast_trials import FastTrials
 from vga_policy.cli import main
@@ -29,6 +29,10 @@ CELL = load_cell(cell_path("sim"))
 @pytest.fixture(autouse=True)
 def _drawing_in_one_thread(monkeypatch):
     monkeypatch.setenv("LP_NUM_THREADS", "0")
+
+
+def test_the_tasks_on_offer_are_those_there_are():
+    assert tuple(TASKS) == TASK_NAMES
 
 
 def names(cell):

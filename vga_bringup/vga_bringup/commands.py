@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from vga_bringup.graph import OPTIONS, options, sim_graph, to_text
+from vga_bringup.trials.conditions import SEED, TASK_NAMES
 
 
 def sim(subparsers: argparse._SubParsersAction) -> None:
@@ -29,11 +30,18 @@ def run(subparsers: argparse._SubParsersAction) -> None:
 def demo(subparsers: argparse._SubParsersAction) -> None:
     """`vga demo`: the simulated graph, one recorded task, and a report made from the recording."""
     parser = subparsers.add_parser("demo", help="run one task on the simulated cell, record it and report on it")
-    parser.add_argument("--duration", type=_seconds, default=30.0, help="seconds of motion (default: %(default)s)")
+    parser.add_argument(
+        "--duration",
+        type=_seconds,
+        default=30.0,
+        help="seconds of motion, or the most a --task may take (%(default)s)",
+    )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="for the results (default: %(default)s)")
     parser.add_argument("--cell", default="sim", help=OPTIONS["cell"])
     parser.add_argument("--checkpoint", default="", help=OPTIONS["checkpoint"])
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)r)")
+    parser.add_argument("--task", choices=TASK_NAMES, default="", help="arrange this task's scene, judge the outcome")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the task's scene (default: %(default)s)")
     parser.set_defaults(run=_later("demo"))
 
 

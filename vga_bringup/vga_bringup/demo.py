@@ -1,4 +1,8 @@
-"""`vga demo`: the simulated graph runs one task, records it, and the recording alone is reported on."""
+"""`vga demo`: the simulated graph runs one task, records it, and the recording alone is reported on.
+
+With `--task` the simulated cell arranges that task's scene and judges it: the run ends with success, failure or the
+time it may take. Without, the policy is only asked to move.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from vga_bringup.report_video import write_video
 from vga_bringup.runner import Runner, explain
 from vga_bringup.session import Session, stop_request
 from vga_bringup.task import Task
+from vga_bringup.trials.scene import Scene
 from vga_msgs.srv import StartEpisode, StopEpisode
 
 CHUNKS = "/policy/action_chunk"
@@ -60,6 +65,8 @@ class Demo:
         self._stop = stop
         self._bag: Path | None = None
         self._faults: list[str] = []
+        self._instruction = args.instruction
+        self._outcome, self._detail = "discarded", "made by vga demo"
 
     def perform(self) -> None:
         """Brings the graph up, runs and records the task, brings everything down."""
@@ -72,7 +79,8 @@ class Demo:
             try:
                 with Runner(graph, log) as runner, Session("vga_demo") as session:
                     self._wait_until_ready(Readiness(session.node, cell), session, runner)
-                    self._record_task(session, runner)
+                    scene = self._arrange(session) if self._args.task else None
+                    self._record_task(session, runner, scene)
                     row = self._row("stopping every node")
                 self._progress.update(row, total=1, completed=1)
             except GraphError as error:
@@ -87,12 +95,12 @@ class Demo:
             write_report(report, out / "report.json")
             return report
         recording = read_recording(self._bag)
-        report = make_report(recording, self._args.duration)
+        report = make_report(recording, 0.0 if self._args.task else self._args.duration)
         report["problems"] = self._faults + report["problems"]
         report["healthy"] = not report["problems"]
         write_report(report, out / "report.json")
         self._progress.update(row, completed=1)
-        draw_summary(recording, report, self._args.instruction, out / "summary.png")
+        draw_summary(recording, report, self._instruction, out / "summary.png")
         self._progress.update(row, completed=2)
         if window := motion_window(recording):
             write_video(recording, window, out / "demo.mp4")
@@ -113,10 +121,18 @@ class Demo:
         readiness.close()
         self._progress.update(row, total=1, completed=1, detail="ready")
 
-    def _record_task(self, session: Session, runner: Runner) -> None:
+    def _arrange(self, session: Session) -> Scene:
+        row = self._row(f"arranging {self._args.task}")
+        scene = Scene(session)
+        self._instruction = scene.prepare(self._args.task, self._args.seed)
+        self._progress.update(row, total=1, completed=1)
+        return scene
+
+    def _record_task(self, session: Session, runner: Runner, scene: Scene | None) -> None:
         start = session.node.create_client(StartEpisode, "/recorder/start")
         end = session.node.create_client(StopEpisode, "/recorder/stop")
-        request = StartEpisode.Request(task="demo", instruction=self._args.instruction, operator_name="vga demo")
+        name = self._args.task or "demo"
+        request = StartEpisode.Request(task=name, instruction=self._instruction, operator_name="vga demo")
         deadline = time.monotonic() + RECORDING_WITHIN
         while not (started := session.call(start, request)).success:
             self._check(runner)
@@ -127,32 +143,41 @@ class Demo:
         if not session.spin_until(lambda: session.node.count_subscribers(CHUNKS) >= 2, RECORDING_WITHIN):
             raise GraphError(f"driver and recorder do not both listen to {CHUNKS}")
         try:
-            self._run_task(session, runner)
+            self._run_task(session, runner, scene)
             session.spin_until(self._stop.is_set, timeout=REST)
         finally:
-            stopped = session.call(end, StopEpisode.Request(outcome="discarded", note="made by vga demo"))
+            stopped = session.call(end, StopEpisode.Request(outcome=self._outcome, note=self._detail))
         if not stopped.success:
             raise GraphError(f"the recording ended early: {stopped.message}")
 
-    def _run_task(self, session: Session, runner: Runner) -> None:
+    def _run_task(self, session: Session, runner: Runner, scene: Scene | None) -> None:
         duration = self._args.duration
-        row = self._row(f"running “{self._args.instruction}”", duration)
+        row = self._row(f"running “{self._instruction}”", duration)
         task = Task(session)
         task.arm()
         try:
-            task.send(self._args.instruction)
+            task.send(self._instruction)
             if not session.spin_until(lambda: task.done or task.feedback.chunk_sequence > 0, FIRST_CHUNK_WITHIN):
                 raise GraphError(f"no chunk within {FIRST_CHUNK_WITHIN:g} s: {task.feedback.waiting_for}")
             began = time.monotonic()
-            while (elapsed := time.monotonic() - began) < duration + MARGIN:
+            while (elapsed := time.monotonic() - began) < duration + MARGIN and not self._decided(scene):
                 self._check(runner)
                 if task.done:
                     raise GraphError(f"the task ended early: {task.result().message}")
                 self._progress.update(row, completed=elapsed, detail=f"{task.feedback.steps} steps")
-                session.spin_until(lambda: task.done or self._stop.is_set(), timeout=0.5)
+                session.spin_until(lambda: task.done or self._stop.is_set() or self._decided(scene), timeout=0.5)
+            self._progress.update(row, completed=duration)
             task.cancel()
         finally:
             task.disarm()
+
+    def _decided(self, scene: Scene | None) -> bool:
+        """Whether the task is done, or cannot be done any more; takes note of how it stands."""
+        if scene is None:
+            return False
+        state = scene.judge()
+        self._outcome, self._detail = "success" if state.success else "failure", state.detail
+        return state.success or state.failed
 
     def _check(self, runner: Runner) -> None:
         """Raises GraphError when there is no point in going on."""
@@ -166,6 +191,8 @@ class Demo:
 
 
 def _conclude(console: Console, report: Report) -> None:
+    if "success" in report:
+        console.print(f"{'succeeded' if report['success'] else 'did not succeed'}: {report['detail']}", soft_wrap=True)
     if not report["healthy"]:
         console.print("not healthy:", *report["problems"], sep="\n  ", soft_wrap=True)
         return

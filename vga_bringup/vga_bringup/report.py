@@ -71,13 +71,17 @@ def _always(limit: float) -> Callable[[float], float]:
     return lambda _: limit
 
 
+def _span(seconds: float) -> float:
+    return 0.3 if seconds else 0.0
+
+
 HEALTHY = (
     Rule("duration_s", _figure("duration_s"), low=lambda seconds: seconds),
     Rule("policy_rate_hz", _figure("policy_rate_hz"), _always(9.5), _always(10.5)),
     Rule("chunks_published", _figure("chunks_published"), low=lambda seconds: int(9.5 * seconds)),
     Rule("chunks_accepted_share", _figure("chunks_accepted_share"), low=_always(0.99)),
     Rule("hold_share", _figure("hold_share"), high=_always(0.05)),
-    Rule("fourth largest joint_span_rad", lambda r: sorted(r["joint_span_rad"].values())[-4], low=_always(0.3)),
+    Rule("fourth largest joint_span_rad", lambda r: sorted(r["joint_span_rad"].values())[-4], low=_span),
     Rule("late_steps_executed", _figure("late_steps_executed"), high=_always(0)),
     Rule("slowest camera's rate_hz", lambda r: min(c["rate_hz"] for c in r["cameras"].values()), low=_always(14)),
     Rule("capture_to_command_ms p95", lambda r: r["capture_to_command_ms"]["p95"], high=_always(250)),
@@ -99,7 +103,10 @@ def motion_window(recording: Recording) -> Window | None:
 
 
 def make_report(recording: Recording, seconds: float) -> Report:
-    """The report of a run that was to move for `seconds`."""
+    """The report of a run that was to move for `seconds`; 0 for a task, which takes the time and motion it takes.
+
+    A run judged by its task (the episode's outcome) has `success` and `detail`.
+    """
     window = motion_window(recording)
     about = {
         "cell": recording.cell.name,
@@ -107,6 +114,7 @@ def make_report(recording: Recording, seconds: float) -> Report:
         "bag": recording.path.name,
         "versions": _versions(),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        **_outcome(recording),
     }
     if window is None:
         reasons = dict(Counter(verdict.reason for verdict in recording.verdicts))
@@ -130,6 +138,14 @@ def make_report(recording: Recording, seconds: float) -> Report:
 def write_report(report: Report, path: Path) -> None:
     """Writes it as JSON."""
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _outcome(recording: Recording) -> Report:
+    """How the task ended, where somebody judged it."""
+    episode = recording.episode
+    if episode is None or episode.outcome not in ("success", "failure"):
+        return {}
+    return {"task": episode.task, "success": episode.outcome == "success", "detail": episode.note}
 
 
 def _chunk_figures(recording: Recording, window: Window) -> Report:

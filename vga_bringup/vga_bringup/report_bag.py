@@ -13,6 +13,7 @@ from mcap.reader import make_reader
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from vga_policy.contract.cell import Cell, parse_cell
+from vga_policy.contract.episode import FILE, Episode, load_episode
 
 STATE_TOPICS = (
     "/joint_states",
@@ -108,6 +109,7 @@ class Recording:
     frames: dict[str, Frames]
     sim_clock: SimClock
     checkpoint: str
+    episode: Episode | None = None
 
 
 def read_recording(path: Path) -> Recording:
@@ -150,6 +152,7 @@ def read_recording(path: Path) -> Recording:
         frames={name: Frames(*np.array(rows, dtype=np.int64).reshape(-1, 2).T) for name, rows in images.items()},
         sim_clock=_sim_clock(statuses),
         checkpoint=next((v for _, status in statuses if (v := _values(status).get("checkpoint"))), "unknown"),
+        episode=load_episode(path) if (path / FILE).is_file() else None,
     )
 
 

@@ -10,8 +10,7 @@ from vga_policy.contract.cell import Strategy
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 
-from vga_bringup.sim.tasks import TASKS
-from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
+from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, TASK_NAMES, UNSEEN
 
 MOST_TRIALS = 100_000
 
@@ -29,7 +28,7 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--checkpoint", required=True, metavar="DIR", help="of the policy; or: untrained (floor), operator (ceiling)"
     )
-    parser.add_argument("--task", nargs="+", choices=list(TASKS), default=list(TASKS), help="default: all of them")
+    parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
     parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
     parser.add_argument(
         "--view", choices=(SEEN, UNSEEN), default=SEEN, help="id: the training's cameras; ood: the other fixed camera "
