@@ -94,6 +94,7 @@ class RecorderNode(Node):
     def close(self) -> None:
         """Finishes the bag of an episode that still runs."""
         if self.recorder.recording:
+            self.take()
             self.recorder.stop(None, note="the recorder was stopped while recording")
 
     def _repair(self) -> None:
@@ -167,6 +168,7 @@ class RecorderNode(Node):
         self._scene = scene
 
     def _start(self, request: StartEpisode.Request, response: StartEpisode.Response) -> StartEpisode.Response:
+        self.take()  # what has arrived until now belongs to before
         try:
             seed = int(self._scene.seed) if self._scene.task == request.task else None
             episode = self.recorder.start(request.task, request.instruction, request.operator_name, seed)
@@ -180,6 +182,7 @@ class RecorderNode(Node):
         return response
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
+        self.take()
         try:
             episode = self.recorder.stop(request.outcome or None, request.note)
         except RecordingError as error:
@@ -192,6 +195,7 @@ class RecorderNode(Node):
         return response
 
     def _discard(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.take()
         try:
             self.recorder.discard()
         except RecordingError as error:
