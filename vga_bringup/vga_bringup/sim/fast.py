@@ -7,7 +7,7 @@ libfranka's protocol, is replaced by what they amount to: a joint velocity that 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -58,7 +58,7 @@ class FastCell:
     """The simulated cell in this process. Time, in seconds, starts at zero with every `reset`; nothing else moves it.
 
     on_tick: called with every control tick, as the driver's listener is. on_step: called before every millisecond of
-    physics with its number, after the tick if there is one.
+    physics with its number, after the tick if there is one. simulator: the physics, for whoever wants to interfere.
     The same seed and the same commands at the same times give the same trial. Close it in the thread that made it.
     """
 
@@ -80,7 +80,7 @@ class FastCell:
         self._dq = self._data.qvel[first_dof : first_dof + 7]
         self._hand = Hand(self.simulator.robot, cell.gripper)
         self._safety = SafetyFilter(cell)
-        self._limit = np.minimum(np.array(cell.arm.limits.velocity) * cell.arm.speed_scale, np.inf)
+        self._limit = np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
         self._steps_a_tick = round(1 / cell.arm.tracking.rate_hz / STEP)
         self._snapshot = np.empty(mujoco.mj_stateSize(self._model, PUBLIC_STATE))
         self._renderer: CellRenderer | None = None
@@ -103,7 +103,7 @@ class FastCell:
         self._sequence = 0
         start = self.arrangement.arm_start if arm_start is None else arm_start
         self.simulator.reset(start, self.arrangement.placements)
-        self._commands: list[tuple[int, Vector]] = []
+        self._commands: deque[tuple[int, Vector]] = deque()
         self._velocity = np.zeros(7)
         self._target = np.zeros(7)
         self._hand.reset(0.0)
@@ -253,7 +253,7 @@ class FastCell:
     def _advance(self) -> None:
         """One millisecond of the arm's velocity controller and the physics."""
         if self._commands and self._commands[0][0] <= self._steps:
-            self._target = self._commands.pop(0)[1]
+            self._target = self._commands.popleft()[1]
         ramp = ACCELERATION * STEP
         self._velocity = self._velocity + np.clip(self._target - self._velocity, -ramp, ramp)
         self.simulator.robot.joint_velocity_control(self._velocity)
