@@ -141,9 +141,9 @@ def test_teleop_needs_a_leader(modes):
     modes.leader(0.0)
     modes.request(Mode.TELEOP, 0.1)
     assert modes.mode is Mode.TELEOP
-    modes.check(0.25)
+    modes.check(0.2)
     assert modes.mode is Mode.TELEOP
-    modes.check(0.26)
+    modes.check(0.21)
     assert modes.mode is Mode.HOLD
     assert "leader" in modes.hold_reason
 

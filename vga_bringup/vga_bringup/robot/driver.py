@@ -321,14 +321,17 @@ class FrankaDriver:
         self._drop_dead_goal(now)
 
     def _end_teleop(self, now: float) -> None:
-        """Brakes once the leader no longer commands, and holds the arm where that ends."""
-        if not self._teleop.engaged or self._modes.mode is Mode.TELEOP:
+        """Brakes once the leader no longer commands, and holds the arm where it is when that ends.
+
+        There, not where the reference came to rest: the arm would take a while for the last centiradian.
+        """
+        if not self._teleop.engaged or self._modes.mode is Mode.TELEOP or self._measured is None:
             return
         self._teleop.release()
         reference = self._teleop.reference(now)
         if not reference.moving:
             self._teleop.disengage()
-            self._executor.reset(now, reference.q, reference.gripper_width)
+            self._executor.reset(now, self._measured.q, reference.gripper_width)
 
     def _decide_following(self, now: float) -> None:
         """A motion runs while somebody commands, while anything moves, and until the arm has settled after that."""

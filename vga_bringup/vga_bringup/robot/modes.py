@@ -33,7 +33,7 @@ class Modes:
     leader_timeout: seconds without a leader message after which TELEOP falls back to HOLD.
     """
 
-    def __init__(self, heartbeat_timeout: float, leader_timeout: float = 0.25) -> None:
+    def __init__(self, heartbeat_timeout: float, leader_timeout: float = 0.2) -> None:
         self._heartbeat_timeout = heartbeat_timeout
         self._leader_timeout = leader_timeout
         self._mode = Mode.HOLD
