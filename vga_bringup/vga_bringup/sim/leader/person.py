@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import mujoco
@@ -54,8 +53,7 @@ class Person:
 
     def _begin(self, trial: Trial) -> Operator:
         task, seed = trial
-        style = Style.draw(np.random.default_rng((zlib.crc32(f"operator of {task}".encode()), seed)))
-        return Operator(self._cell, arrange(task, seed), style, self._hand.q)
+        return Operator(self._cell, arrange(task, seed), Style.of(task, seed), self._hand.q)
 
 
 def servo_ticks(cell: Cell, leader: LeaderConfig, hand: Leader) -> Sequence[int]:
