@@ -25,7 +25,7 @@ setup(
             "model = vga_policy.model.commands:model_command",
             "geometry = vga_policy.model.commands:geometry_command",
             "curate = vga_policy.curation.commands:curate_command",
-            "replay = vga_policy.nodes.replay_node:replay_command",
+            "replay = vga_policy.nodes.commands:replay_command",
             "import = vga_policy.lerobot.commands:import_command",
             "train = vga_policy.train.commands:train_command",
             "pretrain = vga_policy.train.commands:pretrain_command",
@@ -38,6 +38,7 @@ setup(
         "vga.commands.eval": [
             "open-loop = vga_policy.evaluate.commands:open_loop_command",
             "geometry = vga_policy.evaluate.commands:geometry_command",
+            "table = vga_policy.evaluate.commands:table_command",
         ],
         "vga.commands.export": ["lerobot = vga_policy.lerobot.commands:export_command"],
     },

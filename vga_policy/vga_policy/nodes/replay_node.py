@@ -1,0 +1,204 @@
+"""Replays recorded bags with their original stamps and publishes /clock, for nodes that run with use_sim_time.
+
+Parameters: `bags`, paths of bags or of directories of bags; `rate`, speed; `loop`, start over at the end;
+`start_paused`; `topics`, what to replay, by default everything recorded except what a policy had said.
+
+Offers ~/pause (std_srvs/SetBool). A robot's driver refuses to move while a replay publishes /clock.
+"""
+
+from __future__ import annotations
+
+import importlib
+import select
+import signal
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+import yaml
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock as ClockMessage
+from std_srvs.srv import SetBool
+
+from vga_policy.bags.playback import Playback
+from vga_policy.bags.reader import BagError, BagTopic
+from vga_policy.data.episodes import DatasetError, find_episodes
+
+PERIOD = 0.005  # s between two looks at what is due
+LEAD_IN = 1.0  # s the clock stands at the first bag's start, so that subscribers find the publishers
+FAREWELL = Duration(seconds=1)  # longest wait for the last messages of a topic to arrive
+NEVER = ("/clock", "/parameter_events", "/rosout")
+POLICY = "/policy/"
+SETUP_ERRORS = (BagError, DatasetError, ParameterException, ValueError)
+
+
+class ReplayNode(Node):
+    """Wires a playback to publishers. Raises one of SETUP_ERRORS when there is nothing to replay."""
+
+    def __init__(self) -> None:
+        super().__init__("replay")
+        read_only = ParameterDescriptor(read_only=True)
+        self.declare_parameter("bags", Parameter.Type.STRING_ARRAY, read_only)
+        self.declare_parameter("topics", Parameter.Type.STRING_ARRAY, read_only)
+        topics = self._strings("topics")
+        self.playback = Playback(
+            _bags(self._strings("bags")),
+            rate=self.declare_parameter("rate", 1.0, read_only).value,
+            loop=self.declare_parameter("loop", False, read_only).value,
+            paused=self.declare_parameter("start_paused", False, read_only).value,
+            wanted=(lambda name: name in topics) if topics else _is_recorded_input,
+        )
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10)
+        self._outlets = {}
+        for topic in self.playback.topics.values():
+            if (publisher := self._publisher(topic)) is not None:
+                self._outlets[topic.name] = publisher
+        self._announced: Path | None = None
+        self._last = time.monotonic() + LEAD_IN
+        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_timer(PERIOD, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def close(self) -> None:
+        """Waits until the last messages have arrived, and lets go of the bag."""
+        for outlet in (self._clock_publisher, *self._outlets.values()):
+            outlet.wait_for_all_acked(FAREWELL)
+        self.playback.close()
+
+    def toggle_pause(self) -> None:
+        """Stops the replay's clock, or lets it go on."""
+        self._pause(not self.playback.paused)
+
+    def live_topics(self) -> list[str]:
+        """Topics of the replay that somebody else publishes as well."""
+        return [name for name in self._outlets if self.count_publishers(name) > 1]
+
+    def _advance(self) -> None:
+        now = time.monotonic()
+        passed, self._last = max(0.0, now - self._last), max(self._last, now)
+        if self._announced != self.playback.path:
+            self._announced = self.playback.path
+            self.get_logger().info(f"replaying {self._announced}")
+        replayed, due = self.playback.advance(passed)
+        # First the clock: to whoever reads both, no message comes from the future.
+        seconds, rest = divmod(replayed, 10**9)
+        self._clock_publisher.publish(ClockMessage(clock=Time(sec=seconds, nanosec=rest)))
+        for message in due:
+            if (publisher := self._outlets.get(message.topic)) is not None:
+                publisher.publish(message.data)
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._pause(request.data)
+        response.success = True
+        response.message = f"{'paused' if request.data else 'running'} at {self.playback.now_ns / 1e9:.3f} s"
+        return response
+
+    def _pause(self, paused: bool) -> None:
+        self.playback.paused = paused
+        self.get_logger().info("paused" if paused else "running")
+
+    def _publisher(self, topic: BagTopic) -> rclpy.publisher.Publisher | None:
+        package, _, name = topic.type.partition("/msg/")
+        try:
+            message_class = getattr(importlib.import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError):
+            self.get_logger().warning(f"{topic.name} is not replayed: {topic.type} is not installed")
+            return None
+        return self.create_publisher(message_class, topic.name, offered_qos(topic.qos))
+
+    def _strings(self, name: str) -> list[str]:
+        parameter = self.get_parameter_or(name, None)
+        return list(parameter.value) if parameter is not None and parameter.value else []
+
+
+def offered_qos(recorded: str) -> QoSProfile:
+    """The QoS a topic was recorded with, from rosbag2's YAML; reliable where the bag does not say."""
+    try:
+        profile = yaml.safe_load(recorded)[0]
+        reliability, durability = str(profile["reliability"]), str(profile["durability"])
+    except (yaml.YAMLError, TypeError, LookupError):
+        reliability, durability = "reliable", "volatile"
+    latched = durability == "transient_local"
+    return QoSProfile(
+        depth=1 if latched else 100,
+        reliability=ReliabilityPolicy.BEST_EFFORT if reliability == "best_effort" else ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 2 when there is nothing to replay, else 0."""
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _frame: stopping.append(number))
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = ReplayNode()
+    except SETUP_ERRORS as error:
+        print(f"replay: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    look_around = time.monotonic() + LEAD_IN / 2  # the others are discovered by then
+    status = 0
+    with _keys() as keys:
+        while not stopping and not node.playback.finished:
+            executor.spin_once(timeout_sec=0.1)
+            if " " in keys():
+                node.toggle_pause()
+            if look_around and time.monotonic() > look_around:
+                look_around = 0.0
+                if live := node.live_topics():
+                    print(
+                        f"replay: {', '.join(live)}: published by a live node too; use another ROS_DOMAIN_ID",
+                        file=sys.stderr,
+                    )
+                    status = 2
+                    break
+    node.close()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return status
+
+
+@contextmanager
+def _keys() -> Iterator[Callable[[], str]]:
+    """A function that gives the keys pressed since it was last called; none where there is no terminal."""
+    if not sys.stdin.isatty():
+        yield lambda: ""
+        return
+    descriptor = sys.stdin.fileno()
+    former = termios.tcgetattr(descriptor)
+    tty.setcbreak(descriptor)
+    try:
+        yield lambda: sys.stdin.read(1) if select.select([descriptor], [], [], 0)[0] else ""
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, former)
+
+
+def _bags(paths: list[str]) -> list[Path]:
+    """The bags named, and those in the directories named."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        found += find_episodes([path]) if path.is_dir() else [path]
+    return found
+
+
+def _is_recorded_input(topic: str) -> bool:
+    """Whether a topic is replayed by default: a policy that runs now speaks for itself."""
+    return topic not in NEVER and not topic.startswith(POLICY)
