@@ -70,18 +70,22 @@ class Demonstration:
 
     # Observations.
 
-    def observations(self, rate_hz: float) -> Iterator[Selection]:
-        """What the live node would have seen, had it run: one observation a tick, each t_obs once, in order."""
+    def ticks(self, rate_hz: float) -> Iterator[tuple[int, Selection | tuple[Problem, ...]]]:
+        """What the live node would have seen at every tick, had it run: the time, ns, and the observation or why not."""
         resampler = self._resampler()
         arrivals = self.bag.in_order([*self._images, JOINT_STATES])
         pending = next(arrivals, None)
-        newest = None
         for tick in range(int((self.bag.end_ns - self.bag.start_ns) / SECOND * rate_hz) + 1):
             now = self.bag.start_ns + round(tick * SECOND / rate_hz)
             while pending is not None and pending[0] <= now:
                 self._push(resampler, *pending[1:])
                 pending = next(arrivals, None)
-            selected = resampler.select(now)
+            yield now, resampler.select(now)
+
+    def observations(self, rate_hz: float) -> Iterator[Selection]:
+        """The observations at these ticks, each t_obs once, in order."""
+        newest = None
+        for _, selected in self.ticks(rate_hz):
             if isinstance(selected, Selection) and selected.stamp_ns != newest:
                 newest = selected.stamp_ns
                 yield selected
