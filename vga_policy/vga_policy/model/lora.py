@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from vga_policy.model.recipe import Recipe
@@ -27,6 +25,8 @@ def make_trainable(model: nn.Module, recipe: Recipe) -> None:
     does not give alpha.
     """
     if recipe.strategy == "lora":
+        from peft import LoraConfig, inject_adapter_in_model  # takes seconds to import
+
         config = LoraConfig(r=recipe.rank, lora_alpha=2 * recipe.rank, target_modules=ATTENTION)
         inject_adapter_in_model(config, model)
     for name, parameter in model.named_parameters():
@@ -36,6 +36,8 @@ def make_trainable(model: nn.Module, recipe: Recipe) -> None:
 
 def merge_lora(model: nn.Module) -> None:
     """Adds the updates to the weights they belong to and removes them, in place: same output, original names."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, BaseTunerLayer):

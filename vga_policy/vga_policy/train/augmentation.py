@@ -126,9 +126,9 @@ def _recolour(images: Tensor, distortion: Distortion) -> Tensor:
 
 def _chroma_map(saturation: Tensor, hue: Tensor) -> Tensor:
     """Matrices [..., 3, 3] that turn hues by `hue` turns and stretch saturations, at the same luma."""
-    to_yiq = torch.tensor(YIQ, device=hue.device)
+    to_yiq = torch.tensor(YIQ, dtype=hue.dtype, device=hue.device)
     cosine, sine = saturation * torch.cos(2 * math.pi * hue), saturation * torch.sin(2 * math.pi * hue)
-    turn = torch.zeros(*hue.shape, 3, 3, device=hue.device)
+    turn = hue.new_zeros(*hue.shape, 3, 3)
     turn[..., 0, 0] = 1
     turn[..., 1, 1] = turn[..., 2, 2] = cosine
     turn[..., 1, 2], turn[..., 2, 1] = -sine, sine

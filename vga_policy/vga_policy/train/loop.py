@@ -136,14 +136,18 @@ class _Fit:
         main = self._accelerator.is_main_process
         if main:
             self._run.forget_after(self._progress.step)
-        with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
-            while self._progress.step < config.steps and not self._stop:
-                started = time.perf_counter()
-                figures = self._step(next(samples))
-                reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
-                self._keep(reporter)
-            if self._stop:
-                self._save()
+        try:
+            with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
+                while self._progress.step < config.steps and not self._stop:
+                    started = time.perf_counter()
+                    figures = self._step(next(samples))
+                    reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
+                    self._keep(reporter)
+                if self._stop:
+                    self._save()
+        except OSError as error:
+            reason = f"{self._run.directory}: cannot be written: {error}"
+            raise TrainingError(self._stopped(reason, "make room, then --resume it")) from None
         if self._progress.step < config.steps:
             where = f"step {self._progress.step} of {config.steps}"
             raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
@@ -198,8 +202,8 @@ class _Fit:
         if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
             raise TrainingError(self._stopped(f"the loss runs away: {smooth:.3g} now, {first:.3g} at first"))
 
-    def _stopped(self, reason: str) -> str:
-        return f"{reason}. What was saved before is intact in {self._run.directory}; try a lower --lr"
+    def _stopped(self, reason: str, advice: str = "try a lower --lr") -> str:
+        return f"{reason}. What was saved before is intact in {self._run.directory}; {advice}"
 
     def _advance(self, loss: float) -> None:
         progress = self._progress

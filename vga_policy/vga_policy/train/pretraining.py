@@ -57,7 +57,7 @@ def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
         scenes = _open(config)
         if accelerator.is_main_process and not resume:
             about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
-            run = Run.create(out, to_plain(config), about)
+            run = Run.create(out, to_plain(config), about, accelerator.num_processes)
         else:
             run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != scenes.fingerprint:

@@ -64,14 +64,15 @@ class Run:
         self._log: TextIO | None = None
 
     @classmethod
-    def create(cls, directory: Path, config: Mapping[str, Any], data: Mapping[str, Any]) -> Run:
-        """Starts a run. data: what was trained on, with its fingerprint. Raises TrainingError if one is there."""
+    def create(cls, directory: Path, config: Mapping[str, Any], data: Mapping[str, Any], processes: int) -> Run:
+        """Starts a run. data: what is trained on, with its fingerprint. Raises TrainingError if one is there."""
         if directory.exists() and any(directory.iterdir()):
             raise TrainingError(f"{directory}: is not empty; give another --out, or go on with --resume {directory}")
         directory.mkdir(parents=True, exist_ok=True)
         run = cls(directory)
         origin: dict[str, Any] = {"command": sys.argv, "code": code_version(), "python": platform.python_version()}
-        origin |= {"libraries": {name: version(name) for name in LIBRARIES}, "data": dict(data)}
+        origin |= {"libraries": {name: version(name) for name in LIBRARIES}, "processes": processes}
+        origin |= {"data": dict(data)}
         run._write_json(ORIGIN, origin)
         run._write_json(CONFIG, config)
         return run

@@ -92,7 +92,7 @@ def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
         if accelerator.is_main_process and not resume:
-            run = Run.create(out, to_plain(config), demonstrations.about())
+            run = Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
         else:
             run = Run.open(out)
     if (known := run.origin()["data"]["fingerprint"]) != demonstrations.fingerprint:

@@ -1,0 +1,300 @@
+"""Training from episodes to a checkpoint: the loss falls, runs that were killed go on alike, nothing good is ever lost."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from episode_fixtures import MadeEpisode, write_episodes
+from policy_fixtures import SIM, observation
+from torch.utils.data import default_collate
+from training_fixtures import SIZE, curve, poisoned, start, tiny_loop, tiny_policy
+from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.runtime.policy import Policy
+from vga_policy.train import trainer
+from vga_policy.train.cache import cached
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.loop import LoopConfig
+from vga_policy.train.order import Order
+from vga_policy.train.run import BEST, LAST, Run
+from vga_policy.train.source import Decoded
+
+CELL = SIM.model_copy(
+    update={
+        "cameras": [
+            camera.model_copy(update={"color": camera.color.model_copy(update={"width": 64, "height": 48})})
+            for camera in SIM.cameras
+        ]
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    """Four episodes: two with depth and camera poses, two without."""
+    directory = tmp_path_factory.mktemp("episodes")
+    write_episodes(directory / "simulated", 2, cell=CELL, seconds=2.0, geometry=True)
+    write_episodes(directory / "real", 2, cell=CELL, seconds=2.0, instruction="press the button")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(episodes, tmp_path_factory):
+    """A run that came to its end undisturbed."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    trainer.train(tiny_policy(episodes), run)
+    return run
+
+
+def steps(run):
+    return [line for line in curve(run) if "validation" not in line]
+
+
+def test_every_part_of_the_loss_falls(finished):
+    losses = steps(finished)
+    assert len(losses) == 30
+    for term in ("action", "camera", "depth"):
+        values = [line[term] for line in losses]
+        assert np.mean(values[-5:]) < 0.8 * np.mean(values[:5]), term
+
+
+def test_the_best_checkpoint_is_a_policy(finished):
+    policy = Policy.from_pretrained(finished / BEST, cell=SIM)
+    chunk = policy.act(observation(instruction="press the button"))
+    assert chunk.joints.shape == (8, 7)
+    validations = [line["validation"]["action"] for line in curve(finished) if "validation" in line]
+    assert len(validations) == 2
+    assert (finished / BEST).resolve().name == f"{15 * (1 + int(np.argmin(validations))):07d}"
+
+
+def test_a_run_says_what_it_is_made_of(finished):
+    origin = Run.open(finished).origin()
+    assert len(origin["data"]["fingerprint"]) == 64
+    assert origin["data"]["instructions"] == ["pick up the red cube", "press the button"]
+    assert origin["code"]
+    assert origin["command"]
+    assert any(finished.joinpath("tensorboard").iterdir())
+
+
+def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, tmp_path):
+    """SIGKILL, whatever it is doing; then to the end in this process."""
+    run = tmp_path / "run"
+    process = start(run, tiny_policy(episodes))
+    wait_for(lambda: len(steps_so_far(run)) >= 11 + os.getpid() % 12, process)
+    process.kill()
+    process.communicate()
+    done = len(steps_so_far(run))
+    trainer.resume(run)
+    assert done < 30
+    assert curve(run) == curve(finished)
+    assert weights(run) == weights(finished)
+
+
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(episodes, finished, tmp_path):
+    run = tmp_path / "run"
+    process = start(run, tiny_policy(episodes))
+    wait_for(lambda: len(steps_so_far(run)) >= 2, process)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"go on with --resume {run}" in said
+    assert "Traceback" not in said
+    stopped = Run.open(run).state().progress.step
+    assert stopped == len(steps(run))
+    trainer.resume(run)
+    assert curve(run) == curve(finished)
+
+
+def steps_so_far(run):
+    return steps(run) if (run / "config.json").exists() else []
+
+
+def weights(run):
+    return {name: tensor.tolist() for name, tensor in Run.open(run).state().weights.items()}
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, tmp_path):
+    run = tmp_path / "run"
+    config = tiny_policy(episodes, tiny_loop(steps=4), init=str(finished), strategy="lora", rank=2)
+    trainer.train(config, run)
+    began, ended = Run.open(finished).state().average, Run.open(run).state()
+    frozen = "aggregator.patch_embed.convolutions.0.weight"
+    kept = ended.weights[frozen if frozen in ended.weights else f"model.{frozen}"]
+    torch.testing.assert_close(kept, began[f"model.{frozen}"], rtol=0, atol=0)
+    assert any(".lora_A." in name for name in ended.average)
+    Policy.from_pretrained(run / BEST, cell=SIM)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_harms_nothing_saved(episodes, tmp_path):
+    run = tmp_path / "run"
+    config = poisoned(tiny_policy(episodes, tiny_loop(save_every=1, validate_every=1)))
+    with pytest.raises(TrainingError, match=r"not finite at step \d.*intact.*lower --lr"):
+        trainer.train(config, run)
+    state = Run.open(run).state()
+    assert state is not None
+    assert state.progress.step == len(steps(run))
+
+
+def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):
+    loop = tiny_loop(steps=400, rate=3.0, validate_every=1000, save_every=1000)
+    loop = replace(loop, optimiser=replace(loop.optimiser, warm_up=60))
+    with pytest.raises(TrainingError, match=r"runs away|not finite"):
+        trainer.train(tiny_policy(episodes, loop), tmp_path / "run")
+
+
+def test_a_full_disk_leaves_the_last_good_state(episodes, finished, tmp_path):
+    """No file of the process may grow beyond 20 kB: writing fails as on a full disk."""
+    run = tmp_path / "run"
+    trainer.train(tiny_policy(episodes, tiny_loop(steps=10)), run)
+    before = weights(run), (run / BEST).resolve()
+    plain = Run.open(run).config()
+    plain["loop"]["steps"] = 30
+    (run / "config.json").write_text(json.dumps(plain))
+    size = sum(file.stat().st_size for file in (run / LAST).resolve().iterdir())
+    assert size > 40_000
+
+    def no_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+    process = start(run, preexec_fn=no_room)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "cannot be saved" in said
+    assert "Intact: last (step 10)" in said
+    assert "Traceback" not in said
+    assert before == (weights(run), (run / BEST).resolve())
+    assert not list(run.rglob("*.unfinished"))
+    assert [line["step"] for line in steps(run)][:10] == list(range(1, 11))
+
+
+def test_an_interrupted_save_is_as_if_never_begun(finished, tmp_path):
+    run = Run.open(finished)
+    state = run.state()
+    unfinished = finished / "states" / ".0000031.unfinished"
+    unfinished.mkdir()
+    (unfinished / "weights.safetensors").write_bytes(b"half")
+    left_over = finished / "states" / "0000031"
+    left_over.mkdir()
+    assert run.state().progress == state.progress
+    run.save_state(replace(state, progress=replace(state.progress, step=31)))
+    assert run.state().progress.step == 31
+    assert [path.name for path in (finished / "states").iterdir()] == ["0000031"]
+    run.save_state(state)
+
+
+def test_a_damaged_state_is_named(episodes, tmp_path):
+    run = tmp_path / "run"
+    trainer.train(tiny_policy(episodes, tiny_loop(steps=2)), run)
+    file = run / LAST / "optimiser.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="states/0000002: damaged"):
+        trainer.resume(run)
+
+
+def test_one_episode_is_too_few(tmp_path):
+    MadeEpisode(cell=CELL, seconds=1.5).write(tmp_path / "only")
+    with pytest.raises(TrainingError, match="one usable episode; two are needed"):
+        trainer.train(tiny_policy(tmp_path), tmp_path / "run")
+    with pytest.raises(TrainingError, match="no episode in"):
+        (tmp_path / "empty").mkdir()
+        trainer.train(tiny_policy(tmp_path / "empty"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_episodes_of_two_cells_do_not_mix(episodes, tmp_path):
+    slower = CELL.model_copy(update={"control_rate_hz": 5.0})
+    MadeEpisode(cell=slower, seconds=1.5).write(tmp_path / "slower")
+    config = tiny_policy(episodes)
+    with pytest.raises(TrainingError, match="control_rate_hz"):
+        trainer.train(replace(config, data=(*config.data, str(tmp_path / "slower"))), tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_contract_is_no_start(episodes, finished, tmp_path):
+    slower = CELL.model_copy(update={"control_rate_hz": 5.0})
+    for number in range(2):
+        MadeEpisode(cell=slower, seconds=1.5).write(tmp_path / "slower" / str(number))
+    config = tiny_policy(tmp_path / "slower", init=str(finished))
+    with pytest.raises(TrainingError, match="made for another cell: control_rate_hz: 5.0 here, 10.0 there"):
+        trainer.train(config, tmp_path / "run")
+
+
+def test_other_data_does_not_continue_a_run(episodes, tmp_path):
+    run = tmp_path / "run"
+    write_episodes(tmp_path / "data", 2, cell=CELL, seconds=1.5)
+    trainer.train(tiny_policy(tmp_path / "data", tiny_loop(steps=2)), run)
+    MadeEpisode(cell=CELL, seconds=1.5, seed=9).write(tmp_path / "data" / "one_more")
+    with pytest.raises(TrainingError, match="began with other data"):
+        trainer.resume(run)
+    with pytest.raises(TrainingError, match="is not empty"):
+        trainer.train(tiny_policy(tmp_path / "data"), run)
+
+
+def test_what_contradicts_itself_is_refused(episodes):
+    with pytest.raises(TrainingError, match="--init"):
+        tiny_policy(episodes, preset="paper").resolved()
+    with pytest.raises(TrainingError, match="starts at random: leave out --init"):
+        tiny_policy(episodes, ablation="zeroinit-lora", init="x").resolved()
+    with pytest.raises(ValueError, match="validation"):
+        tiny_policy(episodes, validation=1.0)
+    with pytest.raises(ValueError, match="batch"):
+        LoopConfig(batch=0)
+
+
+def test_the_cache_holds_what_decoding_gives(episodes, tmp_path):
+    dataset = EpisodeDataset([episodes], SIZE, geometry=True)
+    decoded = Decoded(dataset, default_collate)
+    kept = cached(decoded, tmp_path, "samples")
+    chosen = [len(dataset) - 1, 0, len(dataset) // 2]
+    ours, theirs = kept.batch(chosen), decoded.batch(chosen)
+    assert len(kept) == len(dataset)
+    assert ours.keys() == theirs.keys()
+    for key, values in theirs.items():
+        if isinstance(values, torch.Tensor):
+            assert ours[key].dtype == values.dtype, key
+            torch.testing.assert_close(ours[key], values, rtol=0, atol=1e-6)
+        else:
+            assert list(ours[key]) == list(values)
+    times = [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
+    assert len(cached(decoded, tmp_path, "samples")) == len(dataset)
+    assert times == [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
+
+
+def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own():
+    order = Order(samples=10, batch=4, seed=3)
+    shown = np.concatenate([order.of(step) for step in range(5)])
+    assert sorted(shown[:10]) == sorted(shown[10:]) == list(range(10))
+    assert list(shown[:10]) != list(shown[10:])
+    halves = [list(order.batches(2, 4, slice(part * 2, part * 2 + 2))) for part in (0, 1)]
+    assert [a + b for a, b in zip(*halves, strict=True)] == [order.of(2).tolist(), order.of(3).tolist()]
+
+
+def test_the_command_fails_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "vga_policy", "train", "--data", str(tmp_path), "--out", str(tmp_path / "run")]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 1
+    assert finished.stderr.count("\n") == 1
+    assert "no episode in" in finished.stderr

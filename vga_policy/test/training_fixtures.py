@@ -1,0 +1,90 @@
+"""A model small enough to be trained in a test, and runs of it in processes that can be killed.
+
+`python training_fixtures.py OUT DATA…` trains it, or goes on if OUT is a run.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from vga_policy.model.action_head import ActionHeadConfig
+from vga_policy.model.aggregator import AggregatorConfig
+from vga_policy.model.camera_head import CameraHeadConfig
+from vga_policy.model.conv_stem import ConvStemConfig
+from vga_policy.model.depth_head import DepthHeadConfig
+from vga_policy.model.presets import PRESETS, Preset
+from vga_policy.model.recipe import Recipe
+from vga_policy.model.vga import VGAConfig
+from vga_policy.train import trainer
+from vga_policy.train.config import PolicyConfig
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.loop import LoopConfig
+from vga_policy.train.optimiser import OptimiserConfig
+from vga_policy.train.run import CONFIG, Run
+
+SIZE = 28
+TINY = VGAConfig(
+    image_size=SIZE,
+    backbone=AggregatorConfig(
+        width=32, depth=2, heads=2, layer_scale=1.0, vision=ConvStemConfig(channels=8, grid=SIZE // 14)
+    ),
+    language_width=256,
+    language_projector=(32,),
+    film=False,
+    action_head=ActionHeadConfig(layers=2, heads=2),
+    camera_head=CameraHeadConfig(depth=1, heads=2),
+    depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(4, 8, 8, 8), features=8, last=4),
+)
+PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full"))
+
+
+def tiny_loop(**changes) -> LoopConfig:
+    """A short run on one thread, the same every time."""
+    optimiser = OptimiserConfig(rate=changes.pop("rate", 2e-3), warm_up=5)
+    usual = {"steps": 30, "batch": 8, "validate_every": 15, "save_every": 10, "device": "cpu", "threads": 1}
+    return LoopConfig(**{**usual, "optimiser": optimiser, "average": 0.9, **changes})
+
+
+def tiny_policy(data: Path, loop: LoopConfig | None = None, **changes) -> PolicyConfig:
+    """A policy that learns from the episodes in `data`."""
+    usual = {"preset": "tiny", "text_encoder": "hashed_ngrams", "validation": 0.3}
+    return PolicyConfig(data=(str(data),), loop=loop or tiny_loop(), **{**usual, **changes})
+
+
+def curve(run: Path) -> list[dict]:
+    """The loss curve, without what depends on the machine's speed."""
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in Run.open(run).curve()]
+
+
+def start(run: Path, config: PolicyConfig | None = None, launcher=(sys.executable,), **options) -> subprocess.Popen:
+    """A process that trains, or goes on with a run."""
+    plain = [] if config is None else [json.dumps(trainer.to_plain(config))]
+    command = [*launcher, __file__, str(run), *plain]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def main(run: str, plain: str | None = None) -> int:
+    torch.set_num_threads(1)
+    try:
+        if (Path(run) / CONFIG).exists() and plain is None:
+            trainer.resume(Path(run))
+        else:
+            trainer.train(trainer.from_plain(PolicyConfig, json.loads(plain)), Path(run))
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def poisoned(config: PolicyConfig) -> PolicyConfig:
+    """A run whose loss is soon no number."""
+    return replace(config, loop=replace(config.loop, optimiser=OptimiserConfig(rate=1e30, warm_up=0, clip=1e30)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
