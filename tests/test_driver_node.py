@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from driver_process import DOMAIN, HOLD, POLICY, QUIET_DOMAIN, TELEOP, DriverProcess, Outsider, RosPolicy
 from driving import AMPLITUDE, cell_at, wait_for
+from rosgraph_msgs.msg import Clock
 from simulated_arm import SimulatedArm, own_address
 
 ADDRESS, NOBODY = own_address(50), own_address(51)
@@ -222,6 +223,24 @@ def test_an_interrupted_driver_decelerates_and_ends(home, driver, outsider):
     outsider.states.clear()
     driver.start()
     wait_for(outsider.connected, 20.0, "the restarted driver")
+
+
+def test_a_replay_stops_the_arm_and_keeps_it_in_hold(home, outsider):
+    policy = start_moving(outsider)
+    clock = outsider.node.create_publisher(Clock, "/clock", 10)
+    try:
+        outsider.wait_for_state(lambda state: state.mode == HOLD and state.at_rest)
+        policy.kill()
+        assert "somebody publishes /clock" in outsider.state.hold_reason
+        for mode in (POLICY, TELEOP):
+            answer = outsider.set_mode(mode)
+            assert not answer.success
+            assert "replayed time must not move a robot" in answer.message
+        assert outsider.set_mode(HOLD).success
+    finally:
+        outsider.node.destroy_publisher(clock)
+    wait_for(lambda: not outsider.node.count_publishers("/clock"), 5.0)
+    start_moving(outsider).kill()
 
 
 def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):

@@ -43,6 +43,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
 ACTION_THREADS = 3  # one for each action to wait in
 LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
+REPLAY = "somebody publishes /clock: replayed time must not move a robot; end the replay or simulation"
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
@@ -75,7 +76,7 @@ class FrankaDriverNode(Node):
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
         self.create_subscription(JointState, "/gello/joint_states", self._on_leader, 10)
-        self.create_timer(0.1, lambda: self.on_state(self.driver.state))
+        self.create_timer(0.1, self._on_look)
         self.create_timer(1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop, callback_group=MutuallyExclusiveCallbackGroup())
@@ -126,6 +127,11 @@ class FrankaDriverNode(Node):
 
     # What ROS says.
 
+    def _on_look(self) -> None:
+        if self.driver.state.mode is not Mode.HOLD and self.count_publishers("/clock"):
+            self.driver.stop(REPLAY)
+        self.on_state(self.driver.state)
+
     def _on_chunk(self, chunk: msg.ActionChunk) -> None:
         clock = messages.Clock()
         verdict = self.driver.submit(messages.chunk_request(chunk, clock))
@@ -140,7 +146,10 @@ class FrankaDriverNode(Node):
 
     def _on_set_mode(self, request: srv.SetMode.Request, response: srv.SetMode.Response) -> srv.SetMode.Response:
         try:
-            response.message = self.driver.set_mode(Mode(request.mode))
+            mode = Mode(request.mode)
+            if mode is not Mode.HOLD and self.count_publishers("/clock"):
+                raise ModeRefusedError(REPLAY)
+            response.message = self.driver.set_mode(mode)
             response.success = True
         except ModeRefusedError as refusal:
             response.message = str(refusal)

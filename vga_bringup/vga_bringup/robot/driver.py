@@ -132,10 +132,10 @@ class FrankaDriver:
             return "TELEOP: the arm goes to the leader slowly, then follows it"
         return f"{mode.name}: the arm moves with the next goal"
 
-    def stop(self) -> None:
+    def stop(self, reason: str = "stop requested") -> None:
         """Decelerates whatever moves the arm and enters HOLD."""
         with self._lock:
-            self._halt("stop requested")
+            self._halt(reason)
 
     def heartbeat(self, goal: GoalId | None, healthy: bool, reason: str) -> None:
         """One heartbeat of the policy; goal None when it serves none."""
