@@ -20,7 +20,12 @@ PRESENT_POSITION, LENGTH = 132, 4
 FAST_FROM = (
     1_000_000  # baud; below, the wire is so slow that a fast sync read gains little over one that shows who failed
 )
-QUIET = 0.005  # s without a byte after which no belated answer is to be expected
+# An answer that comes after the SDK has given up must not be taken for that to the next question.
+GIVEN_UP = 0.03  # s after which a question that failed was given up; sooner, it was answered wrongly
+BELATED = 0.06  # s after a question until its answer may still come
+QUIET = 0.005  # s without a byte after which an answer has ended
+BITS_A_BYTE = 10  # start, 8 data, stop
+SHORTEST_ANSWER = 8 * LENGTH  # bytes
 
 T = TypeVar("T")
 
@@ -67,6 +72,7 @@ class Bus:
         self._group = GroupSyncRead(self._port, self._protocol, PRESENT_POSITION, LENGTH)
         for identity in self._ids:
             self._group.addParam(identity)
+        self._shortest = BITS_A_BYTE * SHORTEST_ANSWER / leader.baudrate
         self._ask = self._group.fastSyncRead if leader.baudrate >= FAST_FROM else self._group.txRxPacket
 
     def __enter__(self) -> Self:
@@ -83,8 +89,11 @@ class Bus:
         """Asks all servos at once where they are."""
         began_ns, began = time.time_ns(), time.monotonic()
         result = self._talk(self._ask)
+        elapsed = time.monotonic() - began
+        if result == COMM_SUCCESS and elapsed < self._shortest:  # the answer to an older question
+            result = COMM_RX_CORRUPT
         if result != COMM_SUCCESS:
-            self._talk(self._drain)
+            self._talk(lambda: self._drain(began + BELATED if elapsed > GIVEN_UP else began))
             raise ReadError(*_explain(result))
         data = [self._group.getData(identity, PRESENT_POSITION, LENGTH) for identity in self._ids]
         return Reading(began_ns, began, np.array(data, np.uint32).astype(np.int32).astype(np.int64))
@@ -102,12 +111,12 @@ class Bus:
         _, result, _ = self._protocol.ping(self._port, identity)
         return bool(result == COMM_RX_TIMEOUT)
 
-    def _drain(self) -> None:
-        """Throws away what still arrives: a belated answer must not be taken for the next one."""
-        deadline = time.monotonic() + QUIET
-        while time.monotonic() < deadline:
+    def _drain(self, until: float) -> None:
+        """Throws away what arrives until then (s), and as long as something does."""
+        until = max(until, time.monotonic() + QUIET)
+        while time.monotonic() < until:
             if self._port.ser.read(self._port.ser.in_waiting or 1):
-                deadline = time.monotonic() + QUIET
+                until = max(until, time.monotonic() + QUIET)
 
     def _talk(self, call: Callable[[], T]) -> T:
         try:

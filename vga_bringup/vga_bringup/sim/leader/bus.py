@@ -206,7 +206,7 @@ class LeaderBus:
         if not answer or fault.kind not in ("crc", "truncated") or self._random.random() >= fault.value:
             return answer
         if fault.kind == "truncated":
-            return answer[: len(answer) // 2]
+            return answer[: len(answer) // 2 + 3]  # in the middle of a packet
         return answer[:-3] + bytes((answer[-3] ^ 0x40,)) + answer[-2:]
 
     def _plug_in(self) -> None:
