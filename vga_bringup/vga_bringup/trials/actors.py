@@ -1,17 +1,19 @@
-"""What acts in the trials: a checkpoint, or one of the yardsticks that need none."""
+"""What acts in the trials: a checkpoint, LeRobot's too, or one of the yardsticks that need none."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
+from vga_policy.model.language import EncoderError
 from vga_policy.runtime.checkpoint import CELL, WEIGHTS, CheckpointError
 from vga_policy.runtime.policy import Policy, PolicyError
 from vga_policy.runtime.untrained import untrained_policy
 
-from vga_bringup.trials.conditions import TrialsError
+from vga_bringup.trials.conditions import Request, TrialsError
 from vga_bringup.trials.fast_environment import FastEnvironment
 from vga_bringup.trials.rehearsed import Rehearsed
 
@@ -22,16 +24,24 @@ SPECIAL = {
 }
 
 
-def open_actor(checkpoint: str, cell: Cell, environment: FastEnvironment) -> Actor:
-    """The actor, on one core. Raises TrialsError when the checkpoint cannot be used in this cell."""
+def open_actor(request: Request, environment: FastEnvironment) -> Actor:
+    """The request's actor, on one core. Raises TrialsError when the checkpoint cannot be used in its cell."""
+    checkpoint, cell = request.checkpoint, request.cell
     if checkpoint == OPERATOR:
         return Rehearsed(cell, environment)
     if checkpoint == UNTRAINED:
         return untrained_policy(cell)
     try:
+        if is_baseline(checkpoint):
+            return Baseline(Path(checkpoint), request.python, cell)
         return Policy.from_pretrained(checkpoint, cell)
-    except (CheckpointError, PolicyError) as error:
+    except (BaselineError, CheckpointError, EncoderError, PolicyError) as error:
         raise TrialsError(str(error)) from None
+
+
+def is_baseline(checkpoint: str) -> bool:
+    """Whether the directory is a policy that LeRobot has trained."""
+    return cameras(Path(checkpoint)) is not None
 
 
 def trained_on(checkpoint: str) -> list[str]:
@@ -41,6 +51,8 @@ def trained_on(checkpoint: str) -> list[str]:
     if not Path(checkpoint).is_dir():
         words = " or ".join(map(repr, SPECIAL))
         raise TrialsError(f"{checkpoint}: no such directory; give that of a trained policy, or {words}")
+    if (names := cameras(Path(checkpoint))) is not None:
+        return names
     try:
         return [camera.name for camera in load_cell(Path(checkpoint, CELL)).views]
     except ContractError as error:

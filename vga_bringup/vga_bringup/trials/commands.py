@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from vga_policy.contract.cell import Strategy
@@ -59,6 +60,9 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--method", default="", help="name in tables (default: the checkpoint's)")
     parser.add_argument(
         "--run", default="", metavar="NAME", help="which training of the method this is", dest="training"
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH", help="interpreter that has LeRobot, for a checkpoint of its"
     )
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
     parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="default: %(default)s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class Request:
     """Trials to run: `trials` of each task, with seeds from `seed` on.
 
     checkpoint: directory, or a word of `actors.SPECIAL`. latency: s from observation to the chunk's arrival at the
-    driver. videos: how many trials of each task are filmed, into `directory`/videos.
+    driver. videos: how many trials of each task are filmed, into `directory`/videos. python: interpreter for a
+    checkpoint of LeRobot's.
     """
 
     checkpoint: str
@@ -44,6 +46,7 @@ class Request:
     latency: float = LATENCY
     control: str = ""
     videos: int = 0
+    python: str = sys.executable
 
     def seeds(self) -> list[tuple[str, int]]:
         """Task and seed of each trial, in order."""

@@ -7,7 +7,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -73,6 +74,7 @@ def _request(args: argparse.Namespace) -> Request:
         latency=args.latency,
         control=args.control,
         videos=args.videos,
+        python=args.python,
     )
 
 
@@ -103,16 +105,17 @@ def _run(request: Request, args: argparse.Namespace, console: Console) -> list[T
     with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task("trials", total=len(request.seeds()))
         try:
-            for trial in _trials(request, args):
-                done.append(trial)
-                successes = sum(other.success for other in done)
-                bar.update(row, completed=len(done), description=f"{trial.task}: {successes} successes, trials")
+            with closing(_trials(request, args)) as trials:
+                for trial in trials:
+                    done.append(trial)
+                    successes = sum(other.success for other in done)
+                    bar.update(row, completed=len(done), description=f"{trial.task}: {successes} successes, trials")
         except KeyboardInterrupt:
             console.print(f"stopped after {len(done)} of {len(request.seeds())} trials")
     return done
 
 
-def _trials(request: Request, args: argparse.Namespace) -> Iterator[Trial]:
+def _trials(request: Request, args: argparse.Namespace) -> Generator[Trial, None, None]:
     if args.fast:
         from vga_bringup.trials.fast_trials import run_fast
 

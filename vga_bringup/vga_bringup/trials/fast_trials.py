@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from multiprocessing import get_context
 
+from vga_policy.evaluate.baseline.client import Baseline, BaselineError
 from vga_policy.evaluate.controls import control
 from vga_policy.evaluate.environment import Actor, Environment
 from vga_policy.evaluate.trials import Trial, run_trial
@@ -32,14 +33,16 @@ class FastTrials:
         self._request = request
         self._dt = request.cell.dt
         self._fast = FastEnvironment(request.cell, request.latency)
-        self._actor: Actor = open_actor(request.checkpoint, request.cell, self._fast)
+        self._actor: Actor = open_actor(request, self._fast)
         self._environment: Environment = control(
             request.control, self._fast, self._actor, dt=self._dt, max_steps=request.max_steps
         )
 
     def close(self) -> None:
-        """Frees what drawing took."""
+        """Frees what drawing took, and ends a baseline's server."""
         self._fast.close()
+        if isinstance(self._actor, Baseline):
+            self._actor.close()
 
     def run(self, task: str, seed: int) -> Trial:
         """One trial, filmed if the request says so."""
@@ -60,7 +63,7 @@ class FastTrials:
         return trial
 
 
-def run_fast(request: Request, jobs: int) -> Iterator[Trial]:
+def run_fast(request: Request, jobs: int) -> Generator[Trial, None, None]:
     """The request's trials, in its order, on `jobs` processes. Raises TrialsError.
 
     Closing the iterator ends the processes after the trials they are at.
@@ -94,4 +97,7 @@ def _open(request: Request) -> None:
 def _run(task: str, seed: int) -> Trial:
     if isinstance(_trials, TrialsError):
         raise _trials
-    return _trials.run(task, seed)
+    try:
+        return _trials.run(task, seed)
+    except BaselineError as error:
+        raise TrialsError(str(error)) from None

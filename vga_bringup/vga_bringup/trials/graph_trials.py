@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
@@ -27,7 +27,7 @@ from vga_bringup.readiness import Readiness
 from vga_bringup.runner import Runner, explain
 from vga_bringup.session import Session, stop_request
 from vga_bringup.task import Task
-from vga_bringup.trials.actors import OPERATOR, UNTRAINED
+from vga_bringup.trials.actors import OPERATOR, UNTRAINED, is_baseline
 from vga_bringup.trials.conditions import Request, TrialsError
 from vga_bringup.trials.scene import Scene
 from vga_msgs.action import RunTask
@@ -38,10 +38,12 @@ STEADY = 2.0  # s that everything must be there: start-up is the busiest time
 LOG, CELL = "nodes.log", "cell.yaml"
 
 
-def run_graph(request: Request) -> Iterator[Trial]:
+def run_graph(request: Request) -> Generator[Trial, None, None]:
     """The request's trials, one after the other, on a graph of their own. Raises TrialsError, or KeyboardInterrupt."""
     if request.checkpoint == OPERATOR:
         raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --fast")
+    if is_baseline(request.checkpoint):
+        raise TrialsError("the policy's node runs no policies of LeRobot: add --fast")
     if request.control:
         raise TrialsError("controls change what the policy is shown, which only --fast can")
     request.directory.mkdir(parents=True, exist_ok=True)
