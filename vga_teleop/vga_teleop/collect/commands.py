@@ -19,22 +19,45 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, default=0, help="of the first episode; the others count on from it")
-    parser.add_argument(
-        "--perturb", action="store_true", help="odd starts, bad aim and pushes, which are recovered from"
-    )
     fast = parser.add_argument_group("without ROS and faster than real time")
     fast.add_argument("--fast", action="store_true", help="same scene, operator and schema in plain processes")
     fast.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: %(default)s)")
+    fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
     fast.add_argument("--random-cameras", action="store_true", help="displace the fixed cameras in every episode")
     fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if not arguments.fast:
-        print("vga collect: only --fast is available", file=sys.stderr)
+    return run_fast(arguments) if arguments.fast else run_live(arguments)
+
+
+def run_live(arguments: argparse.Namespace) -> int:
+    """Collects through the ROS graph, in real time; exit status 0 when every episode was recorded."""
+    from vga_bringup.graph import GraphError
+    from vga_bringup.sim.tasks import UnknownTaskError, arrange
+
+    from vga_teleop.collect.live import collect_live
+    from vga_teleop.session.commands import summary
+    from vga_teleop.session.workflow import Refused
+
+    if arguments.perturb or arguments.random_cameras:
+        print("vga collect: --perturb and --random-cameras need --fast", file=sys.stderr)
         return 2
-    return run_fast(arguments)
+    try:
+        arrange(arguments.task, arguments.seed)
+        taken = collect_live(
+            arguments.task, arguments.episodes, arguments.out.absolute(), arguments.seed, arguments.cell, _say
+        )
+    except (UnknownTaskError, GraphError, Refused, OSError) as error:
+        print(f"vga collect: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UnknownTaskError) else 1
+    print(summary(taken))
+    return 0 if len(taken) == arguments.episodes else 130
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def run_fast(arguments: argparse.Namespace) -> int:
