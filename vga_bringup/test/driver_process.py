@@ -79,7 +79,7 @@ class Outsider:
         rclpy.init(context=self._context, domain_id=domain)
         self.node = node = rclpy.create_node("outsider", context=self._context)
         self.joint_states, self.references, self.states = [], [], []
-        self.verdicts, self.grippers, self.diagnostics = [], [], {}
+        self.verdicts, self.grippers, self.diagnostics, self.judgements = [], [], {}, {}
         for kind, topic, messages, qos in (
             (JointState, "/joint_states", self.joint_states, 1000),
             (msg.RobotReference, "/franka_driver/reference", self.references, 1000),
@@ -170,6 +170,7 @@ class Outsider:
 
     def _on_diagnostics(self, array):
         for status in array.status:
+            self.judgements[status.name] = status.message
             self.diagnostics[status.name] = {pair.key: pair.value for pair in status.values}
 
 

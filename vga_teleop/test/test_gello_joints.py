@@ -10,7 +10,7 @@ from vga_teleop.gello.joints import TICKS, TURN, Conversion
 
 CELL = load_cell(SIM)
 LEADER = CELL.leader
-LOWER, UPPER = np.array(CELL.arm.limits.lower), np.array(CELL.arm.limits.upper)
+LOWER, UPPER = np.array(CELL.arm.limits.lower) + 0.01, np.array(CELL.arm.limits.upper) - 0.01
 TICK = TURN / TICKS
 
 
@@ -46,6 +46,19 @@ def test_a_loss_of_power_in_mid_motion_changes_nothing(turned):
     np.testing.assert_allclose(conversion(ticks(q) + turned).q, q, atol=TICK)
     conversion.reset()
     assert (np.abs(conversion(ticks(UPPER - 0.1) + turned).q - UPPER) < 0.2).all()
+
+
+def test_a_joint_first_seen_beyond_its_limits_is_known_once_within_them():
+    conversion = Conversion(CELL, LEADER)
+    for q in np.arange(np.pi + 0.1, 0.8, -0.05):  # joint 7 is first taken for one that far below its limits
+        pose = conversion(ticks(np.append(np.array(CELL.arm.home)[:6], q)))
+    assert pose.q[6] == pytest.approx(q, abs=TICK)
+
+
+def test_what_no_hand_can_do_is_a_fresh_start():
+    conversion = Conversion(CELL, LEADER)
+    for q in (UPPER - 0.1, LOWER + 0.1, UPPER - 0.1):
+        np.testing.assert_allclose(conversion(ticks(q)).q, q, atol=TICK)
 
 
 @pytest.mark.parametrize(("share", "width"), [(-0.3, 0.0), (0.0, 0.0), (0.5, 0.04), (1.0, 0.08), (1.4, 0.08)])
