@@ -111,12 +111,12 @@ def test_views_and_samples_are_distorted_each_on_its_own():
     for values in vars(distortion).values():
         assert len(values.unique()) == 128
     assert (distortion.left + distortion.side).max() <= 1
-    assert 0.9 <= (distortion.side**2).min()
+    assert (distortion.side**2).min() >= 0.9
     assert (distortion.side**2).max() <= 1.0
 
 
 def one(**changes):
-    plain = dict(left=0.0, top=0.0, side=1.0, brightness=0.0, contrast=1.0, saturation=1.0, hue=0.0)
+    plain = {"left": 0.0, "top": 0.0, "side": 1.0, "brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
     return Distortion(*(torch.tensor([[value]]) for value in {**plain, **changes}.values()))
 
 

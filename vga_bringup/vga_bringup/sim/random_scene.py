@@ -63,7 +63,7 @@ class RandomScenes:
         self._cell, self._size = cell, size
         self._model = _compile()
         self._cameras = {name: cell.camera(name) for name in (FIXED, WRIST)}
-        self._renderer = CellRenderer(list(self._cameras.values()), self._model)
+        self._renderer = CellRenderer(list(self._cameras.values()), self._model, noise=0)
         self._data = self._renderer.data
         self._look = _Look(self._model)
         self._first_joint = int(self._model.joint("robot0_fr3_joint1").qposadr[0])

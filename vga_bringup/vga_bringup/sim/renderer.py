@@ -21,7 +21,7 @@ from vga_bringup.sim.process import Termination
 from vga_bringup.sim.simulator import compile_model
 from vga_bringup.sim.state import Snapshot, find_state
 
-DEPTH_RANGE = 9.9  # m; beyond it a camera reports no depth
+DEPTH_RANGE = 8.0  # m; beyond it a camera reports no depth. The sky is drawn as a cube from 8.66 m on
 NOISE = 1.5  # standard deviation of a pixel's noise, of 255: as of a real sensor, no two images are the same
 MOST_NOISE = 5
 
