@@ -1,4 +1,4 @@
-"""Collection by the full ROS path, in real time: only servos, robot and cameras are simulated, behind their protocols."""
+"""Collection by the full ROS path, in real time. Servos, robot and cameras are simulated behind their protocols."""
 
 from __future__ import annotations
 
