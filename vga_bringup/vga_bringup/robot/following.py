@@ -26,7 +26,7 @@ Vector = NDArray[np.float64]
 MAX_MISALIGNMENT = 0.8  # rad a joint of the leader may be away from the arm when teleoperation begins
 APPROACH_SPEED = 0.3  # rad/s on the way to the leader
 APPROACHED = 0.02  # rad of distance in every joint that end the approach
-SILENT = 0.06  # s without a sample after which the reference brakes; it goes on with the next sample
+SILENT = 0.05  # s without a sample after which the reference brakes; it goes on with the next sample
 STOP_WITHIN = 0.2  # s from the highest speed to rest
 
 GAIN = 15.0  # 1/s, of the distance to the leader

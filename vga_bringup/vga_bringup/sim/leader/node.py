@@ -52,6 +52,7 @@ class SimLeader(Node):
         self._driver, self._recorder, self._task = DriverState(), RecorderState(), TaskState()
         self._complaint = ""
         self.bus = LeaderBus(Path(self._leader.port), self._leader.baudrate, self._leader.ids)
+        self.bus.turn_to(servo_ticks(self._cell, self._leader, self._person.hand))
         self.add_on_set_parameters_callback(self._on_parameters)
         self.declare_parameter("fault", "")
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)

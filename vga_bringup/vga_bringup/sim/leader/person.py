@@ -24,12 +24,14 @@ class Person:
 
     While the arm does not follow, the hand brings the leader to where the arm is, so that it may be handed over. Once
     the arm follows, the hand rests, until it is time to demonstrate.
+
+    hand: where the leader is held now; at the cell's home at first.
     """
 
     def __init__(self, cell: Cell, model: mujoco.MjModel) -> None:
         self._cell = cell
         self._model, self._data = model, mujoco.MjData(model)
-        self._hand = Leader(np.array(cell.arm.home), cell.gripper.max_width)
+        self.hand = Leader(np.array(cell.arm.home), cell.gripper.max_width)
         self._operator: Operator | None = None
         self._trial: Trial | None = None
 
@@ -44,16 +46,16 @@ class Person:
         if not (followed and recorded and trial):
             self._operator = None
             if not followed:
-                self._hand = Leader(sight.q, sight.width)
-            return self._hand
+                self.hand = Leader(sight.q, sight.width)
+            return self.hand
         if self._operator is None or trial != self._trial:
             self._operator, self._trial = self._begin(trial), trial
-        self._hand = self._operator.act(seen.sim_time, sight)
-        return self._hand
+        self.hand = self._operator.act(seen.sim_time, sight)
+        return self.hand
 
     def _begin(self, trial: Trial) -> Operator:
         task, seed = trial
-        return Operator(self._cell, arrange(task, seed), Style.of(task, seed), self._hand.q)
+        return Operator(self._cell, arrange(task, seed), Style.of(task, seed), self.hand.q)
 
 
 def servo_ticks(cell: Cell, leader: LeaderConfig, hand: Leader) -> Sequence[int]:
