@@ -10,6 +10,25 @@ from pathlib import Path
 Subparsers = argparse._SubParsersAction
 
 
+def open_loop_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval open-loop`."""
+    parser = subparsers.add_parser(
+        "open-loop",
+        help="predicted against recorded chunks",
+        description="What a policy would have done in recorded episodes, against what was done: mean absolute error of "
+        "every joint and step, beside that of standing still. Writes open_loop.json and open_loop.png.",
+    )
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="of the policy")
+    parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes")
+    parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's)")
+    parser.add_argument("--samples", type=_positive, default=500, help="at most (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", help="default: %(default)s")
+    parser.add_argument("--threads", type=_positive, default=1, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("out/open_loop"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_open_loop)
+
+
 def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga eval geometry`."""
     parser = subparsers.add_parser(
@@ -43,6 +62,43 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--reference", default="", metavar="ROW", help="the others are compared with (default: first)")
     parser.add_argument("--out", type=Path, default=Path("out/table"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_table)
+
+
+def _open_loop(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.cell import ContractError
+    from vga_policy.contract.files import write_atomically
+    from vga_policy.data.dataset import EpisodeDataset
+    from vga_policy.data.episodes import DatasetError
+    from vga_policy.evaluate import open_loop
+    from vga_policy.evaluate.open_loop_picture import draw_open_loop
+    from vga_policy.model.language import EncoderError
+    from vga_policy.runtime.checkpoint import CheckpointError
+    from vga_policy.runtime.policy import Policy, PolicyError
+
+    try:
+        policy = Policy.from_pretrained(arguments.checkpoint, device=arguments.device, threads=arguments.threads)
+        views = arguments.views or [camera.name for camera in policy.cell.views]
+        cell = policy.cell.with_views(views)
+        dataset = EpisodeDataset(arguments.data, policy.checkpoint.config.image_size, cell=cell, views=views)
+        result = open_loop.run(policy, dataset, open_loop.spread(dataset, arguments.samples))
+        shown = open_loop.run(policy, dataset, open_loop.longest_episode(dataset))
+    except (CheckpointError, ContractError, DatasetError, EncoderError, PolicyError) as error:
+        print(f"vga eval open-loop: {error}", file=sys.stderr)
+        return 1
+    for skipped in dataset.skipped:
+        print(f"skipped {skipped}", file=sys.stderr)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    report = {"checkpoint": str(arguments.checkpoint), "views": views, **result.summary()}
+    text = json.dumps(report, indent=2)
+    write_atomically(arguments.out / "open_loop.json", text + "\n")
+    draw_open_loop(result, shown, policy.cell, arguments.out / "open_loop.png")
+    if arguments.json:
+        print(text)
+        return 0
+    print(f"{report['samples']} samples of {report['episodes']} episodes: mean absolute error")
+    print(open_loop.table(result, policy.cell.arm.joint_names))
+    print(f"results: {arguments.out}")
+    return 0
 
 
 def _geometry(arguments: argparse.Namespace) -> int:
