@@ -1,0 +1,52 @@
+"""`vga eval sim` through the whole graph: scene arranged, arm brought to the start, task run, outcome judged."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from vga_bringup.sim.tasks import arrange
+from vga_policy.cli import main
+
+ADDRESS = f"127.0.8.{1 + os.getpid() % 250}"
+DOMAIN = 93 + os.getpid() % 8
+SIM_CELL = Path(__file__).parents[1] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+
+
+@pytest.fixture
+def cell(tmp_path):
+    path = tmp_path / "cell.yaml"
+    path.write_text(SIM_CELL.read_text().replace("ip: 127.0.0.1", f"ip: {ADDRESS}"))
+    return str(path)
+
+
+def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    out = tmp_path / "out"
+    options = ("--task", "press_button", "--trials", "1", "--seed", "7", "--max-steps", "12", "--view", "ood", "--json")
+    assert main(["eval", "sim", "--checkpoint", "untrained", "--cell", cell, "--out", str(out), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (trial,) = report["trials"]
+    log = (out / "nodes.log").read_text()
+    assert (trial["task"], trial["seed"]) == ("press_button", 7)
+    assert trial["instruction"] == arrange("press_button", 7).instruction
+    # On a busy machine the driver stops a policy that falls silent; that is told, and is no success either.
+    assert trial["outcome"] in ("step limit", "fault"), log
+    assert trial["reason"]
+    assert report["conditions"]["path"] == "ros"
+    assert report["conditions"]["cameras"] == ["fixed_2", "wrist"]
+    assert report["conditions"]["latency"] is None
+    assert "arranged press_button, seed 7" in log
+    assert (out / "videos" / "press_button_ood_7.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("operator",), "add --fast"), (("untrained", "--control", "no-instruction"), "only --fast can")],
+)
+def test_what_needs_simulated_time_is_refused_before_anything_starts(tmp_path, capsys, arguments, says):
+    assert main(["eval", "sim", "--out", str(tmp_path / "out"), "--checkpoint", *arguments]) == 1
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
