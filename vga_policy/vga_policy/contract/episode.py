@@ -13,6 +13,7 @@ from vga_policy.contract.files import write_atomically
 
 OUTCOMES = ("success", "failure", "discarded")
 FILE = "episode.yaml"
+IMPORTED = "lerobot import"  # Episode.source of what was not recorded here: a frame a control step, whatever the camera
 
 
 class EpisodeError(ValueError):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vga_policy.bags.reader import SECOND, Bag
 from vga_policy.contract.cell import Cell
-from vga_policy.contract.episode import Episode
+from vga_policy.contract.episode import IMPORTED, Episode
 from vga_policy.curation.pictures import Strip, read_strip
 from vga_policy.data.actions import Track
 from vga_policy.data.demonstration import (
@@ -79,7 +79,10 @@ def read_trace(path: Path) -> Trace:
     for topic in images.values():
         bag.require(topic, COMPRESSED_IMAGE)
     measured, reference = demonstration.measured, demonstration.reference
-    expected: dict[str, float | None] = {images[camera.name]: float(camera.color.fps) for camera in cell.cameras}
+    slowest = cell.control_rate_hz if demonstration.episode.source == IMPORTED else float("inf")
+    expected: dict[str, float | None] = {
+        images[camera.name]: min(float(camera.color.fps), slowest) for camera in cell.cameras
+    }
     expected |= {JOINT_STATES: cell.arm.tracking.rate_hz, REFERENCE: cell.arm.tracking.rate_hz}
     if bag.count(LEADER):
         expected[LEADER] = None

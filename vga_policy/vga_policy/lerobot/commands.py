@@ -1,0 +1,111 @@
+"""`vga export lerobot` and `vga import lerobot`: heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+Subparsers = argparse._SubParsersAction
+
+
+def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga export lerobot`."""
+    parser = subparsers.add_parser(
+        "lerobot",
+        help="episodes as a LeRobot v3.0 dataset",
+        description="Writes the usable episodes in DIR as one LeRobot v3.0 dataset. A frame is what the policy would "
+        "have seen at a tick of the control rate: observation.state is the measured joints (rad) and opening (m) at "
+        "stamp_ns, action the accepted reference one step later. LeRobot wants timestamp = frame_index / fps; the true "
+        "times are in stamp_ns and, for each camera, in capture_stamps_ns.",
+    )
+    parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--video", action="store_true", help="MP4 videos (default)")
+    form.add_argument("--images", action="store_true", help="the cameras' own JPEG images: larger, lossless, fast")
+    parser.add_argument("--codec", choices=("h264", "av1"), default="h264", help="of videos (default: %(default)s)")
+    parser.add_argument("--fps", type=_positive, help="frames a second (default: the control rate)")
+    parser.add_argument("--size", type=_size, metavar="WxH", help="of the images (default: as recorded)")
+    parser.add_argument(
+        "--cameras", type=lambda text: text.split(","), metavar="A,B", help="default: the policy's views"
+    )
+    parser.add_argument("--all", action="store_true", help="failures and what curation rejects as well")
+    parser.set_defaults(run=_export)
+
+
+def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="a LeRobot v3.0 dataset as episodes",
+        description="Writes every episode of a LeRobot v3.0 dataset as a bag, if its joints and cameras are those of "
+        "the cell: state and action must be called like the cell's joints and gripper_width, in rad and m, and each "
+        "view's images observation.images.<camera>.",
+    )
+    parser.add_argument("format", choices=("lerobot",))
+    parser.add_argument("dataset", type=Path, metavar="DIR")
+    parser.add_argument("out", type=Path, metavar="OUT", help="directory for the episodes")
+    parser.add_argument("--cell", type=Path, required=True, metavar="FILE", help="cell file the episodes are for")
+    parser.add_argument(
+        "--outcome", choices=("success", "failure"), help="label of episodes without one (default: to be reviewed)"
+    )
+    parser.set_defaults(run=_import)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.cell import ContractError
+    from vga_policy.data.episodes import DatasetError
+    from vga_policy.lerobot.export import ExportError, export
+
+    try:
+        done = export(
+            arguments.directories,
+            arguments.out,
+            codec=None if arguments.images else arguments.codec,
+            fps=arguments.fps,
+            size=arguments.size,
+            cameras=arguments.cameras,
+            usable_only=not arguments.all,
+        )
+    except (ContractError, DatasetError, ExportError, OSError) as error:
+        print(f"vga export lerobot: {error}", file=sys.stderr)
+        return 1
+    for skipped in done.skipped:
+        print(f"left out: {skipped}", file=sys.stderr)
+    print(
+        f"{arguments.out}: {done.episodes} episodes, {done.frames} frames; {done.repeated} repeat the one before; "
+        f"timestamps are within {1000 * done.unsteady:.0f} ms of the true times (stamp_ns)"
+    )
+    return 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from vga_policy.contract.cell import load_cell
+    from vga_policy.lerobot.importing import ImportingError, import_dataset
+
+    cell = load_cell(arguments.cell)
+    try:
+        written, problems = import_dataset(arguments.dataset, arguments.out, cell, arguments.outcome)
+    except (ImportingError, OSError) as error:
+        print(f"vga import lerobot: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"{arguments.out}: {len(written)} episodes")
+    return 0 if written else 1
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"width x height such as 224x224 expected, found {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
+    return value

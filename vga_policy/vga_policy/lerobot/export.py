@@ -1,0 +1,165 @@
+"""Episodes → one LeRobot v3.0 dataset."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from vga_policy.bags.reader import BagError
+from vga_policy.contract.cell import Cell, ContractError, differences, dump_cell
+from vga_policy.contract.episode import EpisodeError
+from vga_policy.contract.resampler import SECOND
+from vga_policy.curation.decisions import CurationError, decision
+from vga_policy.data.demonstration import Demonstration, StoredImage, read_span
+from vga_policy.data.episodes import Skipped, find_episodes, why_unusable
+from vga_policy.lerobot.frames import Frames, FramesError, frames_of
+from vga_policy.lerobot.writer import DatasetWriter, Format
+
+FAULTS = (BagError, ContractError, CurationError, EpisodeError, FramesError)
+RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes
+
+
+class ExportError(ValueError):
+    """An export that cannot be made. The message says why and what to do."""
+
+
+@dataclass
+class Exported:
+    """What was exported. repeated: frames at which there was nothing new. unsteady: largest difference, s, between
+    `timestamp` and the true time since the episode's first frame. skipped: episodes left out, and why.
+    """
+
+    episodes: int = 0
+    frames: int = 0
+    repeated: int = 0
+    unsteady: float = 0.0
+    skipped: list[Skipped] = field(default_factory=list)
+
+
+def export(
+    directories: Sequence[Path],
+    out: Path,
+    *,
+    codec: str | None = None,
+    fps: int | None = None,
+    size: tuple[int, int] | None = None,
+    cameras: Sequence[str] | None = None,
+    usable_only: bool = True,
+) -> Exported:
+    """Writes the episodes below `directories` as a dataset into `out`, which must not exist.
+
+    codec: of videos ("h264", "av1"); None stores the bag's own JPEG images. fps: frames a second, by default the
+    control rate; actions are then due one frame later. size: width and height of the images, by default as recorded.
+    cameras: by default those the policy sees. usable_only: leaves out failures and what curation rejects.
+
+    Raises ExportError or DatasetError when nothing can be exported; then there is no `out`.
+    """
+    if out.exists():
+        raise ExportError(f"{out}: exists already: give another directory or remove it")
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    run = _Export(unfinished, codec, fps, size, list(cameras) if cameras else None)
+    try:
+        for path in find_episodes(directories):
+            run.add(path, usable_only)
+        run.finish()
+        unfinished.rename(out)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return run.exported
+
+
+class _Export:
+    """An export under way. The first episode decides cell, rate and sizes."""
+
+    def __init__(
+        self, root: Path, codec: str | None, fps: int | None, size: tuple[int, int] | None, cameras: list[str] | None
+    ) -> None:
+        self.exported = Exported()
+        self._root, self._codec, self._fps, self._size, self._cameras = root, codec, fps, size, cameras
+        self._cell: Cell | None = None
+        self._format: Format | None = None
+        self._writer: DatasetWriter | None = None
+        self._labels: list[dict[str, Any]] = []
+
+    def add(self, path: Path, usable_only: bool) -> None:
+        """Appends one episode, or says why not."""
+        try:
+            if usable_only and (reason := why_unusable(path)):
+                self.exported.skipped.append(Skipped(path, reason))
+                return
+            demonstration = Demonstration(path, self._cameras)
+            if self._cell and (found := differences(self._cell, demonstration.cell)):
+                raise FramesError(f"recorded in another cell: {'; '.join(map(str, found))}")
+            fps = self._fps or _whole(demonstration.cell.control_rate_hz)
+            # A frame a control step, so an action is due one frame after its observation.
+            cell = demonstration.cell
+            demonstration.cell = cell.model_copy(update={"control_rate_hz": float(fps)})
+            frames = frames_of(demonstration, fps, decision(path).holds)
+            jpegs = self._jpegs(demonstration, frames)
+            writer = self._ready(demonstration, fps, jpegs)
+        except FAULTS as error:
+            self.exported.skipped.append(Skipped(path, str(error).splitlines()[0]))
+            return
+        self._cell = self._cell or cell
+        episode = demonstration.episode
+        writer.add_episode(frames, jpegs, episode.instruction)
+        kept = ("id", "task", "instruction", "operator", "outcome", "note", "seed", "started_ns")
+        self._labels.append({name: getattr(episode, name) for name in kept})
+        self._count(frames, fps)
+        demonstration.close()
+
+    def finish(self) -> None:
+        """Completes the dataset. Raises ExportError when there is no episode in it."""
+        if self._writer is None or self._cell is None:
+            reasons = "".join(f"\n  {skipped}" for skipped in self.exported.skipped)
+            raise ExportError(f"no episode can be exported:{reasons}")
+        self._writer.close({"cell": dump_cell(self._cell), "episodes": self._labels})
+
+    def _ready(self, demonstration: Demonstration, fps: int, jpegs: dict[str, list[bytes]]) -> DatasetWriter:
+        """The writer, whose format fits this episode. Raises FramesError when it does not."""
+        sizes = {camera: simplejpeg.decode_jpeg_header(images[0])[:2] for camera, images in jpegs.items()}
+        if self._codec and (odd := [camera for camera, (h, w) in sizes.items() if h % 2 or w % 2]):
+            raise FramesError(f"{', '.join(odd)}: videos need an even width and height: give --size or --images")
+        how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._codec)
+        if self._format is None or self._writer is None:
+            self._format, self._writer = how, DatasetWriter(self._root, how)
+        if how != self._format:
+            raise FramesError(f"its images are {sizes}, the others' {self._format.cameras}: give --size")
+        return self._writer
+
+    def _jpegs(self, demonstration: Demonstration, frames: Frames) -> dict[str, list[bytes]]:
+        cameras = [camera.name for camera in demonstration.cell.views]
+        return {camera: [self._jpeg(images[view]) for images in frames.images] for view, camera in enumerate(cameras)}
+
+    def _jpeg(self, image: Any) -> bytes:
+        stored: StoredImage = image
+        try:
+            pixels = stored.decode()
+        except ValueError as error:
+            raise FramesError(f"{stored.file}: image at byte {stored.offset} is damaged: {error}") from None
+        if self._size is None:
+            return read_span(stored.file, stored.offset, stored.length)
+        pixels = cv2.resize(pixels, self._size, interpolation=cv2.INTER_AREA)
+        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), RESIZED_QUALITY, "RGB", "444"))
+
+    def _count(self, frames: Frames, fps: int) -> None:
+        true = (frames.stamps - frames.stamps[0]) / SECOND
+        off = np.abs(true - np.arange(len(true)) / fps)
+        self.exported.episodes += 1
+        self.exported.frames += len(true)
+        self.exported.repeated += int((np.diff(frames.stamps) == 0).sum())
+        self.exported.unsteady = max(self.exported.unsteady, float(off.max()))
+
+
+def _whole(rate_hz: float) -> int:
+    if rate_hz != round(rate_hz):
+        raise FramesError(f"control rate {rate_hz:g} Hz: LeRobot wants a whole number: give --fps")
+    return round(rate_hz)

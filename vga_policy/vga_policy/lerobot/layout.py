@@ -1,0 +1,65 @@
+"""LeRobot v3.0 on disk: which files there are and what a frame holds (huggingface/lerobot, CODEBASE_VERSION v3.0).
+
+Many episodes share a Parquet file, and an MP4 file a camera; `meta/episodes` says where each one lies. `timestamp` must
+be frame_index / fps, or its reader refuses: the true times are in columns of our own, which others ignore. Their names
+do not begin with "observation", or LeRobot's policies would take them for part of the robot's state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+VERSION = "v3.0"
+FILES_PER_CHUNK = 1000
+DATA_BYTES = 100 * 1024**2  # of a Parquet file, after which the next one is begun
+VIDEO_BYTES = 200 * 1024**2
+
+INFO, STATISTICS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+OURS = "meta/vga.json"  # cell contract and labels; other readers ignore it
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+STATE, ACTION = "observation.state", "action"
+STAMP = "stamp_ns"  # t_obs: when the oldest image of the frame was taken, and the state measured
+CAPTURE_STAMPS = "capture_stamps_ns"  # when each camera's image was taken
+GRIPPER = "gripper_width"  # name of the eighth number of state and action: total opening, m
+
+
+def image_key(camera: str) -> str:
+    """The feature that holds a camera's images."""
+    return f"observation.images.{camera}"
+
+
+def features(
+    joints: list[str], cameras: dict[str, tuple[int, int]], video: dict[str, Any] | None
+) -> dict[str, dict[str, Any]]:
+    """What a frame holds. cameras: height and width by name. video: facts of the encoding, None for images."""
+    names = [*joints, GRIPPER]
+    frame: dict[str, dict[str, Any]] = {}
+    for camera, (height, width) in cameras.items():
+        feature: dict[str, Any] = {
+            "dtype": "image",
+            "shape": [height, width, 3],
+            "names": ["height", "width", "channels"],
+        }
+        if video is not None:
+            size = {"video.height": height, "video.width": width}
+            feature |= {"dtype": "video", "info": {**size, **video}}
+        frame[image_key(camera)] = feature
+    for key in (STATE, ACTION):
+        frame[key] = {"dtype": "float32", "shape": [len(names)], "names": names}
+    frame[STAMP] = _numbers("int64")
+    frame[CAPTURE_STAMPS] = _numbers("int64", list(cameras))
+    frame["timestamp"] = _numbers("float32")
+    frame |= {key: _numbers("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
+    return frame
+
+
+def place(number: int) -> dict[str, int]:
+    """Chunk and file of the n-th file of a kind."""
+    return {"chunk_index": number // FILES_PER_CHUNK, "file_index": number % FILES_PER_CHUNK}
+
+
+def _numbers(dtype: str, names: list[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [len(names) if names else 1], "names": names}

@@ -1,0 +1,98 @@
+"""Video files of many episodes, one after another, at a constant rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vga_policy.lerobot.layout import VIDEO_BYTES, VIDEO_PATH, place
+
+PIXELS = "yuv420p"
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    # Every second frame is a key frame, as LeRobot's own files have it: a reader jumps to any of them.
+    "h264": ("libx264", {"g": "2", "bf": "0", "crf": "20", "preset": "veryfast"}),
+    "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "12"}),
+}
+
+
+def facts(codec: str, fps: int) -> dict[str, Any]:
+    """What info.json says of a video feature besides its size."""
+    return {
+        "video.codec": codec, "video.pix_fmt": PIXELS, "video.is_depth_map": False, "video.fps": fps,
+        "video.channels": 3, "has_audio": False,
+    }  # fmt: skip
+
+
+class VideoWriter:
+    """The video files of one camera."""
+
+    def __init__(self, root: Path, key: str, codec: str, fps: int, limit: int = VIDEO_BYTES) -> None:
+        """root: of the dataset. limit: bytes after which the next episode begins a new file."""
+        self._root, self._key, self._codec, self._fps, self._limit = root, key, codec, fps, limit
+        self._files = 0
+        self._frames = 0  # in the open file
+        self._path = Path()
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+
+    def add_episode(self, pictures: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
+        """Appends an episode's frames [H, W, 3]. Returns where they lie, as `meta/episodes` says it."""
+        if self._container is not None and self._path.stat().st_size >= self._limit:
+            self.close()
+        first = self._frames
+        for picture in pictures:
+            container, stream = self._open(picture)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = self._frames, Fraction(1, self._fps)
+            container.mux(stream.encode(frame))
+            self._frames += 1
+        found = {
+            **place(self._files - 1),
+            "from_timestamp": first / self._fps,
+            "to_timestamp": self._frames / self._fps,
+        }
+        return {f"videos/{self._key}/{name}": value for name, value in found.items()}
+
+    def close(self) -> None:
+        """Finishes the open file."""
+        if self._container is not None and self._stream is not None:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        self._container = None
+        self._frames = 0
+
+    def _open(self, picture: NDArray[np.uint8]) -> tuple[OutputContainer, VideoStream]:
+        if self._container is None or self._stream is None:
+            self._path = self._root / VIDEO_PATH.format(video_key=self._key, **place(self._files))
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._files += 1
+            encoder, options = ENCODERS[self._codec]
+            self._container = av.open(str(self._path), "w")
+            stream = cast(VideoStream, self._container.add_stream(encoder, rate=self._fps, options=options))
+            stream.height, stream.width = picture.shape[:2]
+            stream.pix_fmt = PIXELS
+            self._stream = stream
+        return self._container, self._stream
+
+
+def read_frames(path: Path, from_timestamp: float, count: int, fps: float) -> Iterator[NDArray[np.uint8]]:
+    """`count` frames [H, W, 3] of a video file, from this time on (s)."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        if stream.time_base is not None:
+            container.seek(round(from_timestamp / stream.time_base), stream=stream)
+        wanted = 0
+        for frame in container.decode(stream):
+            if wanted == count:
+                return
+            if frame.time is not None and frame.time >= from_timestamp + (wanted - 0.5) / fps:
+                wanted += 1
+                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
