@@ -8,9 +8,10 @@ import torch
 from policy_fixtures import SIM
 from vga_bringup.sim import random_scene, scenes
 from vga_bringup.sim.random_scene import CLEAR_ANGLE, CLEAR_DISTANCE, RandomScenes, clearance_of
-from vga_policy import cli
 from vga_policy.model.scene import Scene, world_points
 from vga_policy.train.scenes import SceneDataset, collate_scenes, write_shard
+
+from vga_policy import cli
 
 SIZE = 56
 COUNT = 6

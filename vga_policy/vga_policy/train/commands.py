@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from vga_policy.train.augmentation import AugmentationConfig
     from vga_policy.train.config import GeometryConfig, PolicyConfig
     from vga_policy.train.loop import LoopConfig
-    from vga_policy.train.run import Progress
 
 Subparsers = argparse._SubParsersAction
 
@@ -49,6 +48,20 @@ def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--scene-views", type=_positive, metavar="N", help="views of a sample (default: 2)")
     _add_loop_options(parser)
     parser.set_defaults(run=_pretrain)
+
+
+def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga ablate`."""
+    parser = subparsers.add_parser("ablate", help="parts of the policy switched off one at a time, as in Table 2")
+    parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help="directories of episodes")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="goes on there if it was interrupted")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of training (default: 0)")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these")
+    parser.add_argument("--sizes", type=_positive, nargs="+", default=[], metavar="N", help="numbers of episodes")
+    parser.add_argument("--ranks", type=_positive, nargs="+", default=[], metavar="N", help="of low-rank updates")
+    _add_policy_options(parser)
+    _add_loop_options(parser)
+    parser.set_defaults(run=_ablate, seed=None)
 
 
 def _add_policy_options(parser: argparse.ArgumentParser) -> None:
@@ -88,27 +101,46 @@ def _add_loop_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    def new() -> PolicyConfig:
-        from vga_policy.train.config import PolicyConfig, loop_defaults
-
-        fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
-        fields |= _given(arguments, "geometry_share", "validation", "cache")
-        return PolicyConfig(
-            data=tuple(arguments.data),
-            preset=arguments.preset,
-            views=tuple(arguments.views or ()),
-            encoders=tuple(arguments.encoders) if arguments.encoders else None,
-            augmentation=_augmentation(arguments),
-            loop=_loop(arguments, loop_defaults(arguments.preset)),
-            **fields,
-        )
-
-    def run() -> Progress:
+    def run() -> None:
         from vga_policy.train import trainer
 
-        return trainer.resume(arguments.resume) if arguments.resume else trainer.train(new(), _out(arguments))
+        if arguments.resume:
+            trainer.resume(arguments.resume)
+        else:
+            trainer.train(_policy(arguments), _out(arguments))
 
     return _report("train", run)
+
+
+def _policy(arguments: argparse.Namespace) -> PolicyConfig:
+    from vga_policy.train.config import PolicyConfig, loop_defaults
+
+    fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
+    fields |= _given(arguments, "geometry_share", "validation", "cache")
+    return PolicyConfig(
+        data=tuple(arguments.data),
+        preset=arguments.preset,
+        views=tuple(arguments.views or ()),
+        encoders=tuple(arguments.encoders) if arguments.encoders else None,
+        augmentation=_augmentation(arguments),
+        loop=_loop(arguments, loop_defaults(arguments.preset)),
+        **fields,
+    )
+
+
+def _ablate(arguments: argparse.Namespace) -> int:
+    def run() -> None:
+        from vga_policy.train.ablation import TABLE, ablate, variants
+        from vga_policy.train.failure import TrainingError
+
+        rows = variants(_policy(arguments), arguments.sizes, arguments.ranks)
+        wanted = arguments.rows or list(rows)
+        if unknown := [name for name in wanted if name not in rows]:
+            raise TrainingError(f"--rows: {', '.join(unknown)}: none of {', '.join(map(repr, rows))}")
+        ablate({name: rows[name] for name in wanted}, arguments.seeds, arguments.out)
+        print((arguments.out / TABLE).read_text())
+
+    return _report("ablate", run)
 
 
 def _pretrain(arguments: argparse.Namespace) -> int:
@@ -125,17 +157,18 @@ def _pretrain(arguments: argparse.Namespace) -> int:
             **fields,
         )
 
-    def run() -> Progress:
+    def run() -> None:
         from vga_policy.train import pretraining
 
         if arguments.resume:
-            return pretraining.resume(arguments.resume)
-        return pretraining.pretrain(new(), _out(arguments))
+            pretraining.resume(arguments.resume)
+        else:
+            pretraining.pretrain(new(), _out(arguments))
 
     return _report("pretrain", run)
 
 
-def _report(command: str, run: Callable[[], Progress]) -> int:
+def _report(command: str, run: Callable[[], None]) -> int:
     """Runs a training: 0 at its end, 130 when interrupted; 1 or 2, with a line that says why, when it fails."""
     import logging
 

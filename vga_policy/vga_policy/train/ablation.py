@@ -1,0 +1,163 @@
+"""`vga ablate`: a part of the policy switched off at a time (Table 2), fewer demonstrations, smaller ranks (figure 7).
+
+Every variant is an ordinary run of `vga train` below the ablation's directory. One that was interrupted is gone on
+with, one that is finished is not trained again.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from vga_policy.contract.files import write_atomically
+from vga_policy.model.config import from_plain
+from vga_policy.train import trainer
+from vga_policy.train.config import PolicyConfig
+from vga_policy.train.failure import TrainingError
+from vga_policy.train.run import BEST, CONFIG, Run
+
+VGA = "VGA"
+RUNS, TABLE, FIGURES, CURVES = "runs", "table.md", "figures.csv", "curves.png"
+
+Judge = Callable[[Path], Mapping[str, float]]
+"""Figures of a checkpoint: success rates, say."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run. figures: of its best checkpoint. curve: validation's action error (L1, normalised) by step."""
+
+    variant: str
+    seed: int
+    figures: Mapping[str, float]
+    curve: Mapping[int, float]
+
+
+def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int] = ()) -> dict[str, PolicyConfig]:
+    """Table 2's rows around `base`, which starts from pretrained weights; then figure 7's. By name.
+
+    The two rows that train the other way than `base` show low-rank updates against training everything.
+    """
+    if base.init is None:
+        raise TrainingError("the ablation starts from pretrained weights: name them with --init")
+    strategy = base.resolved().recipe.strategy
+    other = "full" if strategy == "lora" else "lora"
+    random = {kind: replace(base, init=None, strategy=None, ablation=f"zeroinit-{kind}") for kind in ("lora", "full")}
+    rows = {
+        VGA: base,
+        "w/o PVM": replace(base, ablation="without-pvm", strategy=strategy),
+        "w/o joint training": replace(base, ablation="without-joint-training", strategy=strategy),
+        f"w/o pretraining, {strategy}": random[strategy],
+        f"w/o pretraining, {other}": random[other],
+        {"full": "full-parameter", "lora": "low-rank updates"}[other]: replace(base, strategy=other),
+    }
+    for size in sizes:
+        rows[f"{VGA}, {size} episodes"] = replace(base, episodes=size)
+        rows[f"w/o joint training, {size} episodes"] = replace(rows["w/o joint training"], episodes=size)
+    return rows | {f"{VGA}, rank {rank}": replace(base, strategy="lora", rank=rank) for rank in ranks}
+
+
+def ablate(
+    rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path, judge: Judge | None = None
+) -> list[Result]:
+    """Trains and judges every variant with every seed; table and curves in `out` are renewed after each.
+
+    judge: figures to add to validation's; it is asked again for runs that were finished before.
+    """
+    results: list[Result] = []
+    for seed in seeds:
+        for name, config in rows.items():
+            run = out / RUNS / _file_name(name) / str(seed)
+            _finish(replace(config, loop=replace(config.loop, seed=seed)), run)
+            results.append(_judged(name, seed, run, judge))
+            write_report(results, out)
+    return results
+
+
+def write_report(results: Sequence[Result], out: Path) -> None:
+    """The table as Markdown, every run's figures as CSV, and the curves as a picture."""
+    write_atomically(out / TABLE, markdown(results))
+    text = io.StringIO()
+    names = list(results[0].figures)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["variant", "seed", *names])
+    writer.writerows([result.variant, result.seed, *(result.figures[name] for name in names)] for result in results)
+    write_atomically(out / FIGURES, text.getvalue())
+    _draw(results, out / CURVES)
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """A row a variant: each figure's mean over the seeds, and its least and largest where there are several."""
+    names = list(results[0].figures)
+    lines = [f"| variant | seeds | {' | '.join(names)} |", "| --- | --- |" + " --- |" * len(names)]
+    for variant in dict.fromkeys(result.variant for result in results):
+        own = [result for result in results if result.variant == variant]
+        cells = (_cell([result.figures[name] for result in own if name in result.figures]) for name in names)
+        lines.append(f"| {variant} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.4g}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
+
+
+def _finish(config: PolicyConfig, run: Path) -> None:
+    """Trains from the beginning, or from where a run with the same configuration was interrupted."""
+    if not (run / CONFIG).is_file():
+        trainer.train(config, run)
+        return
+    opened = Run.open(run)
+    try:
+        known: Any = from_plain(PolicyConfig, opened.config())
+    except ValueError as error:
+        raise TrainingError(f"{run}: {error}") from None
+    if known != config:
+        raise TrainingError(f"{run}: was trained with other options; give another --out")
+    state = opened.state()
+    if state is None or state.progress.step < config.loop.steps:
+        trainer.resume(run)
+
+
+def _judged(name: str, seed: int, run: Path, judge: Judge | None) -> Result:
+    lines = [line for line in Run.open(run).curve() if "validation" in line]
+    best = min(lines, key=lambda line: line["validation"]["action"])
+    told = ("action", "joints_rad", "gripper_m")
+    figures = {"best step": best["step"], **{key: best["validation"][key] for key in told}}
+    if judge is not None:
+        figures |= judge(run / BEST)
+    return Result(name, seed, figures, {line["step"]: line["validation"]["action"] for line in lines})
+
+
+def _draw(results: Sequence[Result], path: Path) -> None:
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for number, variant in enumerate(dict.fromkeys(result.variant for result in results)):
+        own = [result.curve for result in results if result.variant == variant]
+        steps = sorted(set.intersection(*(set(curve) for curve in own)))
+        columns = [[curve[step] for curve in own] for step in steps]
+        line = "-" if number < 10 else "--"
+        axes.plot(steps, [statistics.fmean(column) for column in columns], line, label=variant, color=f"C{number % 10}")
+        axes.fill_between(steps, list(map(min, columns)), list(map(max, columns)), alpha=0.15, color=f"C{number % 10}")
+    axes.set_xlabel("training step")
+    axes.set_ylabel("action error of held-out episodes (L1, normalised)")
+    axes.set_yscale("log")
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def _file_name(variant: str) -> str:
+    """A variant's name as a directory's."""
+    return "".join(character if character.isalnum() else "_" for character in variant.lower().replace("w/o", "without"))

@@ -1,0 +1,188 @@
+"""`vga bench overfit`: whether a model learns what it is shown, before hours are spent on training it.
+
+A few samples of recorded episodes by heart: actions alone, cameras and depth with them, and on a backbone frozen at
+random. Then a control: trained on many samples, it must do better on unseen episodes when the images belong to the
+actions than when they are another sample's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.data.episodes import DatasetError
+from vga_policy.data.statistics import normalization
+from vga_policy.model.lora import make_trainable, trainable
+from vga_policy.model.losses import Labels, action_loss, objective
+from vga_policy.model.presets import Preset, without_joint_training, zeroinit_lora
+from vga_policy.model.recipe import Recipe
+from vga_policy.model.vga import VGA
+from vga_policy.runtime.checkpoint import TEXT_ENCODERS
+from vga_policy.train.batch import Batch, Preparation
+from vga_policy.train.errors import relative_depth_error
+from vga_policy.train.optimiser import OptimiserConfig, set_rate
+
+RATE = 1e-3
+RANK = 4  # of the low-rank updates on a frozen backbone
+UNSEEN_EVERY = 4  # one episode in so many is for validation
+
+
+class Shown(NamedTuple):
+    """Samples to learn by heart, those the control is trained on, and unseen ones: of other episodes."""
+
+    by_heart: Batch
+    control: Batch
+    unseen: Batch
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run. trains: parameters that do. seconds: of training, and of the processors' time for it.
+
+    action_l1: mean absolute error of the normalised chunk on what was shown; unseen_l1: on other episodes.
+    depth_error: mean of |error| / depth. None where it was not asked for.
+    """
+
+    name: str
+    trains: int
+    steps: int
+    seconds: float
+    processor_seconds: float
+    action_l1: float
+    unseen_l1: float | None = None
+    depth_error: float | None = None
+
+
+def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: int, seed: int) -> Shown:
+    """Samples drawn at random from the episodes in directories. Raises DatasetError when there are not enough."""
+    dataset = EpisodeDataset([Path(directory) for directory in data], preset.model.image_size, geometry=True)
+    episode_of = np.repeat(np.arange(len(dataset.episodes)), [episode.samples for episode in dataset.episodes])
+    held_out = episode_of % UNSEEN_EVERY == UNSEEN_EVERY - 1
+    draw = np.random.default_rng(seed)
+    seen, unseen = (draw.permutation(np.flatnonzero(chosen)) for chosen in (~held_out, held_out))
+    wanted = max(by_heart, control)
+    if len(seen) < wanted or not len(unseen):
+        raise DatasetError(
+            f"{len(dataset.episodes)} episodes with {len(dataset)} samples: too few for {wanted} samples and "
+            f"one episode in {UNSEEN_EVERY} to validate on; collect more, or lower --samples and --control"
+        )
+    prepare = Preparation(
+        "cpu",
+        normalization=normalization(dataset.samples.where(~held_out), relative=True),
+        encoder=TEXT_ENCODERS[preset.text_encoder](),
+        metric=preset.recipe.losses.metric,
+    )
+
+    def batch(indices: Sequence[int]) -> Batch:
+        return prepare(default_collate([dataset[int(index)] for index in indices]))
+
+    return Shown(batch(seen[:by_heart]), batch(seen[: max(control, 1)]), batch(unseen[: max(control // 3, 1)]))
+
+
+def by_heart(preset: Preset, shown: Batch, steps: int, seed: int) -> list[Row]:
+    """The same samples learned in three ways."""
+    scratch = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    alone = without_joint_training(scratch)
+    frozen = zeroinit_lora(alone)
+    frozen = replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
+    runs = {"actions alone": alone, f"backbone frozen at random, rank {RANK}": frozen}
+    if shown.labels.depth_mask.any():
+        runs = {"actions, cameras and depth": scratch, **runs}
+    return [_run(name, run, shown, None, steps, len(shown.images), seed) for name, run in runs.items()]
+
+
+def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, size: int, seed: int) -> list[Row]:
+    """Many samples as they are, and with their images dealt out anew; batches of `size`."""
+    alone = without_joint_training(replace(preset, recipe=replace(preset.recipe, strategy="full")))
+    dealt = torch.randperm(len(shown.images), generator=torch.Generator().manual_seed(seed))
+    control = {"control: as they are": shown, "control: images shuffled": replace(shown, images=shown.images[dealt])}
+    return [_run(name, alone, batch, unseen, steps, size, seed) for name, batch in control.items()]
+
+
+def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> None:
+    """Trains `model` in place on random batches of `size` of what is shown, by the recipe."""
+    make_trainable(model, recipe)
+    config = OptimiserConfig(rate=RATE, warm_up=max(1, steps // 20), weight_decay=0.0, betas=(0.9, 0.99))
+    optimiser = config.build(model)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    draw = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        batch = _some(shown, torch.randperm(len(shown.images), generator=draw)[:size])
+        inputs = batch.images, batch.language, batch.proprioception
+        if recipe.joint:
+            loss = objective(model.predict(*inputs), batch.labels, recipe.losses)["total"]
+        else:
+            loss = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
+        set_rate(optimiser, config.rate_at(step, steps))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.clip)
+        optimiser.step()
+    model.eval()
+
+
+def _run(name: str, preset: Preset, shown: Batch, unseen: Batch | None, steps: int, size: int, seed: int) -> Row:
+    torch.manual_seed(seed)
+    model = preset.model.build()
+    started, started_processor = time.perf_counter(), time.process_time()
+    fit(model, shown, preset.recipe, steps=steps, size=size, seed=seed)
+    return Row(
+        name,
+        sum(trainable(model).values()),
+        steps,
+        round(time.perf_counter() - started, 1),
+        round(time.process_time() - started_processor, 1),
+        _action_l1(model, shown),
+        None if unseen is None else _action_l1(model, unseen),
+        _depth_error(model, shown) if preset.recipe.joint else None,
+    )
+
+
+def _action_l1(model: VGA, batch: Batch) -> float:
+    with torch.no_grad():
+        chunk = model(batch.images, batch.language, batch.proprioception)
+    return action_loss(chunk, batch.labels.actions, batch.labels.action_mask).item()
+
+
+def _depth_error(model: VGA, batch: Batch) -> float:
+    with torch.no_grad():
+        depth = model.predict(batch.images, batch.language, batch.proprioception).depth
+    return relative_depth_error(depth, batch.labels.depth, batch.labels.depth_mask).mean().item()
+
+
+def _some(batch: Batch, indices: Tensor) -> Batch:
+    """These samples of a batch."""
+    labels = Labels(**{name: value[indices] for name, value in vars(batch.labels).items()})
+    return Batch(batch.images[indices], batch.language[indices], batch.proprioception[indices], labels)
+
+
+def constant_guess(shown: Batch, unseen: Batch) -> float:
+    """Action L1 on the unseen of the median of what was shown: of a policy that looks at nothing."""
+    guess = shown.labels.actions.median(dim=0).values
+    return action_loss(guess.expand_as(unseen.labels.actions), unseen.labels.actions, unseen.labels.action_mask).item()
+
+
+def table(rows: Sequence[Row], guess: float) -> str:
+    """Rows for people; `guess` as from `constant_guess`."""
+
+    def figure(value: float | None, form: str) -> str:
+        return "" if value is None else form.format(value)
+
+    lines = [
+        f"{'run':40}{'trains':>9}{'steps':>7}{'s':>8}{'CPU s':>8}{'action L1':>11}{'unseen L1':>11}{'depth error':>13}"
+    ]
+    for row in rows:
+        lines.append(
+            f"{row.name:40}{row.trains / 1e6:>7.2f} M{row.steps:>7}{row.seconds:>8.1f}{row.processor_seconds:>8.1f}"
+            f"{row.action_l1:>11.4f}{figure(row.unseen_l1, '{:.4f}'):>11}{figure(row.depth_error, '{:.2%}'):>13}"
+        )
+    return "\n".join([*lines, "", f"unseen L1 of one constant chunk: {guess:.4f}"])
