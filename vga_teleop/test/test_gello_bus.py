@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from simulated_arm import CELL as SIM
 from vga_bringup.sim.leader.bus import Fault, LeaderBus
+from vga_bringup.sim.leader.protocol import status
 from vga_policy.contract.cell import load_cell
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.port import PortError, holders
@@ -77,6 +78,12 @@ def test_a_damaged_reading_is_an_error_and_the_next_one_is_right(leader, fault, 
         servos.fault = Fault()
         servos.turn_to(TICKS)
         assert bus.read().ticks.tolist() == TICKS
+
+
+def test_a_stray_packet_is_a_damaged_answer(fast, monkeypatch):
+    monkeypatch.setattr(LeaderBus, "_answer", lambda *_: status(3, b"\x00" * 40))  # sound, but no fast sync read's
+    with simulated(fast), Bus(fast) as bus, pytest.raises(ReadError, match="damaged"):
+        bus.read()
 
 
 def test_a_belated_answer_is_not_taken_for_the_next_one(fast):

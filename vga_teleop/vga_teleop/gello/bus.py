@@ -27,6 +27,8 @@ QUIET = 0.005  # s without a byte after which an answer has ended
 BITS_A_BYTE = 10  # start, 8 data, stop
 SHORTEST_ANSWER = 8 * LENGTH  # bytes
 
+DAMAGED = "the answer was damaged or broke off: check cable and plugs"
+
 T = TypeVar("T")
 
 
@@ -61,7 +63,8 @@ class ServoInfo:
 class Bus:
     """The servos of one leader. A context manager that opens the port.
 
-    Every method raises PortError when the port has gone; the object is then dead. `read` raises ReadError too.
+    Every method raises ReadError when the answer is of no use, and PortError when the port has gone; the object is then
+    dead.
     """
 
     def __init__(self, leader: Leader) -> None:
@@ -88,13 +91,12 @@ class Bus:
     def read(self) -> Reading:
         """Asks all servos at once where they are."""
         began_ns, began = time.time_ns(), time.monotonic()
-        result = self._talk(self._ask)
-        elapsed = time.monotonic() - began
-        if result == COMM_SUCCESS and elapsed < self._shortest:  # the answer to an older question
-            result = COMM_RX_CORRUPT
-        if result != COMM_SUCCESS:
-            self._talk(lambda: self._drain(began + BELATED if elapsed > GIVEN_UP else began))
-            raise ReadError(*_explain(result))
+        try:
+            self._check(self._talk(self._ask), time.monotonic() - began)
+        except ReadError:
+            gave_up = time.monotonic() - began > GIVEN_UP
+            self._talk(lambda: self._drain(began + BELATED if gave_up else began))
+            raise
         data = [self._group.getData(identity, PRESENT_POSITION, LENGTH) for identity in self._ids]
         return Reading(began_ns, began, np.array(data, np.uint32).astype(np.int32).astype(np.int64))
 
@@ -106,6 +108,16 @@ class Bus:
         """All servos that answer, whatever their ids. Takes about a second."""
         found, _ = self._talk(lambda: self._protocol.broadcastPing(self._port))
         return [ServoInfo(identity, model, firmware) for identity, (model, firmware) in sorted(found.items())]
+
+    def _check(self, result: int, elapsed: float) -> None:
+        if result == COMM_RX_TIMEOUT:
+            raise ReadError("timeout", "no answer")
+        if result == COMM_RX_CORRUPT:
+            raise ReadError("corrupt", DAMAGED)
+        if result != COMM_SUCCESS:
+            raise ReadError("refused", f"the SDK could not ask ({self._protocol.getTxRxResult(result)})")
+        if elapsed < self._shortest:
+            raise ReadError("corrupt", "an answer to an older question came")
 
     def _is_silent(self, identity: int) -> bool:
         _, result, _ = self._protocol.ping(self._port, identity)
@@ -123,11 +135,5 @@ class Bus:
             return call()
         except (serial.SerialException, termios.error, OSError) as error:
             raise PortError(f"{self._path} was lost: {error}") from None
-
-
-def _explain(result: int) -> tuple[str, str]:
-    if result == COMM_RX_CORRUPT:
-        return "corrupt", "the answer was damaged or broke off: check cable and plugs"
-    if result == COMM_RX_TIMEOUT:
-        return "timeout", "no answer"
-    return "refused", f"the SDK could not ask ({PacketHandler(2.0).getTxRxResult(result)})"
+        except IndexError:  # the SDK takes any sound packet for the one it waits for, also a shorter one
+            raise ReadError("corrupt", DAMAGED) from None

@@ -106,8 +106,7 @@ def _read(bus: Bus) -> Vector:
             return angle(bus.read().ticks)
         except ReadError as error:
             reason = str(error)
-    silent = ", ".join(map(str, bus.silent()))
-    raise CalibrationError(f"the servos cannot be read: {reason}" + (f"; {silent} do not answer" if silent else ""))
+    raise CalibrationError(f"the servos cannot be read: {reason}. `vga gello ping` lists those that answer")
 
 
 def _figures(values: Sequence[float]) -> str:

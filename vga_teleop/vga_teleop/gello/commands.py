@@ -33,6 +33,7 @@ def _run(args: argparse.Namespace) -> int:
     from vga_policy.contract.cell import ContractError, load_cell
 
     from vga_teleop.gello import calibration_dialogue, inspect
+    from vga_teleop.gello.bus import ReadError
     from vga_teleop.gello.calibration import CalibrationError
     from vga_teleop.gello.port import PortError
 
@@ -47,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
             return inspect.watch(cell, cell.leader)
         pose = args.pose or cell.arm.home
         return calibration_dialogue.run(path, cell.leader, pose, signs=args.signs, exact=args.exact)
-    except (PortError, CalibrationError) as error:
+    except (PortError, ReadError, CalibrationError) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -80,6 +80,11 @@ class LeaderReader:
         """Starts reading."""
         self._thread.start()
 
+    @property
+    def failed(self) -> bool:
+        """Whether the thread ended by a mistake of ours. It has left a trace on stderr then."""
+        return not self._thread.is_alive() and not self._closing.is_set()
+
     def close(self) -> None:
         """Ends the thread and frees the port."""
         self._closing.set()
@@ -132,7 +137,7 @@ class LeaderReader:
                 if now - self._last > FORGET:
                     self._conversion.reset()
                 if failures >= FAILURES and now >= ask_at:
-                    self._say(self._diagnosis(bus) or str(error))
+                    self._say(self._diagnosis(bus, error))
                     ask_at = time.monotonic() + ASK_AGAIN
                 continue
             failures = 0
@@ -147,12 +152,17 @@ class LeaderReader:
             self._last = began
             self._read_times.append(ended - began)
 
-    def _diagnosis(self, bus: Bus) -> str:
-        """Which servos do not answer, in words; empty when all do."""
-        silent = bus.silent()
+    def _diagnosis(self, bus: Bus, error: ReadError) -> str:
+        """What is wrong, in words: who does not answer, if that is it."""
+        try:
+            silent = bus.silent()
+        except ReadError:
+            silent = []
         if len(silent) == len(self._leader.ids):
             return "no servo answers: is the leader powered, and leader.baudrate right? `vga gello ping` looks"
-        return f"servo {', '.join(map(str, silent))} does not answer: check its cable and power" if silent else ""
+        return (
+            f"servo {', '.join(map(str, silent))} does not answer: check its cable and power" if silent else str(error)
+        )
 
     def _say(self, problem: str) -> None:
         with self._lock:

@@ -59,6 +59,11 @@ class GelloNode(Node):
         self._reader.close()
         self._outbox.close()
 
+    @property
+    def failed(self) -> bool:
+        """Whether nothing will ever be read again."""
+        return self._reader.failed
+
     def _on_sample(self, sample: Sample) -> None:
         self._outbox.post(self._publish, sample)
 
@@ -110,7 +115,7 @@ class GelloNode(Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
+    """Runs the node until SIGINT or SIGTERM; 0 then, 2 when parameters or cell file are wrong, 1 when it failed."""
     stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, lambda *_: stopping.set())
@@ -121,8 +126,9 @@ def main(args: list[str] | None = None) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            while not stopping.is_set():
+            while not (stopping.is_set() or node.failed):
                 executor.spin_once(timeout_sec=0.1)
+            return int(node.failed)
         finally:
             node.close()
             executor.shutdown()
@@ -132,7 +138,6 @@ def main(args: list[str] | None = None) -> int:
         return 2
     finally:
         rclpy.try_shutdown()
-    return 0
 
 
 if __name__ == "__main__":
