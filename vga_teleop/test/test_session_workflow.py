@@ -67,6 +67,9 @@ class FakeCell:
         self._grant("arrange", seed)
         return Scene(f"scene {seed}", (0.1, 0.2)) if self.draws else None
 
+    def position(self):
+        return (0.0, 1.0)
+
     def teleoperate(self):
         self._grant("teleop")
         self.change(teleop=True)
@@ -144,6 +147,15 @@ def test_a_cell_that_draws_scenes_is_followed_to_their_start_and_judges_itself()
     assert ("home", 0.1, 0.2) in cell.log
     assert [taken.verdict for taken in workflow.taken] == [Verdict("success", "held"), Verdict("failure", "it fell")]
     assert workflow.taken[0].seconds == pytest.approx(2 + EPILOGUE, abs=0.2)
+
+
+def test_the_start_may_be_drawn_around_home():
+    cell = FakeCell()
+    keys = Keys(cell, *[(k, button) for k, button in enumerate([Button.GO, Button.SUCCESS] * 20, 1)])
+    session(cell, Person("pick", keys, lambda _: None, lambda _: None, spread=0.2), episodes=10)
+    starts = [entry[1:] for entry in cell.log if entry[0] == "home" and len(entry) > 1]
+    assert len(set(starts)) == 10
+    assert all(abs(a) <= 0.2 and abs(b - 1.0) <= 0.2 for a, b in starts)
 
 
 def test_a_success_that_does_not_last_is_none():

@@ -40,6 +40,9 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
         help="what its keys mean: go, success, failure, discard or quit (default: %(default)s)",
     )
+    parser.add_argument(
+        "--spread", type=_spread, default=0.0, help="draw the arm's start this far around home, rad (default: 0)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first scene, where the cell draws scenes itself")
     parser.set_defaults(run=_run)
 
@@ -60,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
             cell.wait_until_complete(COMPLETE_WITHIN)
             if args.directory is not None:
                 cell.record_into(args.directory)
-            person = Person(args.instruction, buttons, display.say, display.show, args.seed)
+            person = Person(args.instruction, buttons, display.say, display.show, args.spread, args.seed)
             workflow = Workflow(cell, person, display.say)
             workflow.run(args.episodes)
     except (GraphError, ButtonError, Refused) as error:
@@ -90,6 +93,13 @@ def summary(taken: Sequence[Taken]) -> str:
         f"{len(kept)} episodes in {kept[0].path.parent}, {successes} successful ({successes / len(kept):.0%}), "
         f"{mean:.1f} s on average; {len(taken) - len(kept)} discarded"
     )
+
+
+def _spread(text: str) -> float:
+    spread = float(text)
+    if not 0.0 <= spread <= 0.5:
+        raise argparse.ArgumentTypeError("must be between 0 and 0.5")
+    return spread
 
 
 def _positive(text: str) -> int:

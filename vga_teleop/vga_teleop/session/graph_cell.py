@@ -120,6 +120,12 @@ class GraphCell:
         response = self._ask(self._arrange, ArrangeScene.Request(task=self._task, seed=seed))
         return Scene(response.instruction, tuple(response.arm_start))
 
+    def position(self) -> tuple[float, ...]:
+        """Where the arm is asked to be, rad."""
+        self._follow(True)
+        self._until(lambda: self._newest("/franka_driver/reference") is not None, "the driver publishes no reference")
+        return tuple(self._newest("/franka_driver/reference").position)
+
     def teleoperate(self) -> None:
         """Lets the arm follow the leader."""
         self._follow(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 
 from vga_teleop.session.buttons import Button, Buttons
@@ -45,7 +46,11 @@ class TrialWatch:
 
 
 class Person:
-    """A person. `say` shows a line, `show` what is true at the moment. seed: of the first scene that can be drawn."""
+    """A person. `say` shows a line, `show` what is true at the moment.
+
+    spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
+    draws scenes itself.
+    """
 
     def __init__(
         self,
@@ -53,18 +58,22 @@ class Person:
         buttons: Buttons,
         say: Callable[[str], None],
         show: Callable[[str], None],
+        spread: float = 0.0,
         seed: int = 0,
     ) -> None:
         self._instruction = instruction
         self._buttons = buttons
         self._say = say
         self._show = show
+        self._spread = spread
         self._seed = seed
         self._watch = TrialWatch()
 
     def arrange(self, cell: Cell, number: int) -> Scene:
-        """Waits until the person has arranged the scene, or at least looked at it."""
+        """Waits until the person has arranged the scene, or at least looked at it. The arm waits at its start."""
         scene = cell.arrange(self._seed + number)
+        if scene is None and self._spread:
+            cell.home([angle + random.uniform(-self._spread, self._spread) for angle in cell.position()])
         what = "the scene is arranged" if scene else "arrange the scene"
         self._say(f"episode {number + 1}: {what}, hold the leader as the arm stands. space: start, d: discard the last")
         if self._wait_for(cell, Button.GO, Button.DISCARD) is Button.DISCARD:

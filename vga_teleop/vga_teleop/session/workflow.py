@@ -95,6 +95,9 @@ class Cell(Protocol):
     def home(self, position: Sequence[float] = ()) -> None:
         """Moves the arm to these joint angles (rad), or home. It is in HOLD before and afterwards."""
 
+    def position(self) -> tuple[float, ...]:
+        """Where the arm is asked to be, rad."""
+
     def teleoperate(self) -> None:
         """Lets the arm follow the leader."""
 
