@@ -23,9 +23,8 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--video", action="store_true", help="MP4 videos (default)")
+    form.add_argument("--video", action="store_true", help="H.264 in MP4 files (default)")
     form.add_argument("--images", action="store_true", help="the cameras' own JPEG images: larger, lossless, fast")
-    parser.add_argument("--codec", choices=("h264", "av1"), default="h264", help="of videos (default: %(default)s)")
     parser.add_argument("--fps", type=_positive, help="frames a second (default: the control rate)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the images (default: as recorded)")
     parser.add_argument(
@@ -63,7 +62,7 @@ def _export(arguments: argparse.Namespace) -> int:
         done = export(
             arguments.directories,
             arguments.out,
-            codec=None if arguments.images else arguments.codec,
+            video=not arguments.images,
             fps=arguments.fps,
             size=arguments.size,
             cameras=arguments.cameras,

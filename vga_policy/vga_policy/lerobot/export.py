@@ -47,7 +47,7 @@ def export(
     directories: Sequence[Path],
     out: Path,
     *,
-    codec: str | None = None,
+    video: bool = False,
     fps: int | None = None,
     size: tuple[int, int] | None = None,
     cameras: Sequence[str] | None = None,
@@ -55,7 +55,7 @@ def export(
 ) -> Exported:
     """Writes the episodes below `directories` as a dataset into `out`, which must not exist.
 
-    codec: of videos ("h264", "av1"); None stores the bag's own JPEG images. fps: frames a second, by default the
+    video: H.264 in MP4 instead of the bag's own JPEG images. fps: frames a second, by default the
     control rate; actions are then due one frame later. size: width and height of the images, by default as recorded.
     cameras: by default those the policy sees. usable_only: leaves out failures and what curation rejects.
 
@@ -65,7 +65,7 @@ def export(
         raise ExportError(f"{out}: exists already: give another directory or remove it")
     unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
-    run = _Export(unfinished, codec, fps, size, list(cameras) if cameras else None)
+    run = _Export(unfinished, video, fps, size, list(cameras) if cameras else None)
     try:
         for path in find_episodes(directories):
             run.add(path, usable_only)
@@ -80,10 +80,10 @@ class _Export:
     """An export under way. The first episode decides cell, rate and sizes."""
 
     def __init__(
-        self, root: Path, codec: str | None, fps: int | None, size: tuple[int, int] | None, cameras: list[str] | None
+        self, root: Path, video: bool, fps: int | None, size: tuple[int, int] | None, cameras: list[str] | None
     ) -> None:
         self.exported = Exported()
-        self._root, self._codec, self._fps, self._size, self._cameras = root, codec, fps, size, cameras
+        self._root, self._video, self._fps, self._size, self._cameras = root, video, fps, size, cameras
         self._cell: Cell | None = None
         self._format: Format | None = None
         self._writer: DatasetWriter | None = None
@@ -126,9 +126,9 @@ class _Export:
     def _ready(self, demonstration: Demonstration, fps: int, jpegs: dict[str, list[bytes]]) -> DatasetWriter:
         """The writer, whose format fits this episode. Raises FramesError when it does not."""
         sizes = {camera: simplejpeg.decode_jpeg_header(images[0])[:2] for camera, images in jpegs.items()}
-        if self._codec and (odd := [camera for camera, (h, w) in sizes.items() if h % 2 or w % 2]):
+        if self._video and (odd := [camera for camera, (h, w) in sizes.items() if h % 2 or w % 2]):
             raise FramesError(f"{', '.join(odd)}: videos need an even width and height: give --size or --images")
-        how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._codec)
+        how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._video)
         if self._format is None or self._writer is None:
             self._format, self._writer = how, DatasetWriter(self._root, how)
         if how != self._format:

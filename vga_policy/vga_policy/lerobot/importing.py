@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,9 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
             problems.append(Skipped(out / name, str(error)))
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+    if not written:
+        with suppress(OSError):
+            out.rmdir()  # unless there was something in it
     return written, problems
 
 

@@ -16,17 +16,15 @@ from numpy.typing import NDArray
 from vga_policy.lerobot.layout import VIDEO_BYTES, VIDEO_PATH, place
 
 PIXELS = "yuv420p"
-ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    # Every second frame is a key frame, as LeRobot's own files have it: a reader jumps to any of them.
-    "h264": ("libx264", {"g": "2", "bf": "0", "crf": "20", "preset": "veryfast"}),
-    "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "12"}),
-}
+CODEC, ENCODER = "h264", "libx264"  # every reader decodes it
+# Every second frame is a key frame, as in LeRobot's own files: a reader jumps to any frame.
+OPTIONS = {"g": "2", "bf": "0", "crf": "20", "preset": "veryfast"}
 
 
-def facts(codec: str, fps: int) -> dict[str, Any]:
+def facts(fps: int) -> dict[str, Any]:
     """What info.json says of a video feature besides its size."""
     return {
-        "video.codec": codec, "video.pix_fmt": PIXELS, "video.is_depth_map": False, "video.fps": fps,
+        "video.codec": CODEC, "video.pix_fmt": PIXELS, "video.is_depth_map": False, "video.fps": fps,
         "video.channels": 3, "has_audio": False,
     }  # fmt: skip
 
@@ -34,9 +32,9 @@ def facts(codec: str, fps: int) -> dict[str, Any]:
 class VideoWriter:
     """The video files of one camera."""
 
-    def __init__(self, root: Path, key: str, codec: str, fps: int, limit: int = VIDEO_BYTES) -> None:
+    def __init__(self, root: Path, key: str, fps: int, limit: int = VIDEO_BYTES) -> None:
         """root: of the dataset. limit: bytes after which the next episode begins a new file."""
-        self._root, self._key, self._codec, self._fps, self._limit = root, key, codec, fps, limit
+        self._root, self._key, self._fps, self._limit = root, key, fps, limit
         self._files = 0
         self._frames = 0  # in the open file
         self._path = Path()
@@ -74,9 +72,8 @@ class VideoWriter:
             self._path = self._root / VIDEO_PATH.format(video_key=self._key, **place(self._files))
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._files += 1
-            encoder, options = ENCODERS[self._codec]
             self._container = av.open(str(self._path), "w")
-            stream = cast(VideoStream, self._container.add_stream(encoder, rate=self._fps, options=options))
+            stream = cast(VideoStream, self._container.add_stream(ENCODER, rate=self._fps, options=OPTIONS))
             stream.height, stream.width = picture.shape[:2]
             stream.pix_fmt = PIXELS
             self._stream = stream

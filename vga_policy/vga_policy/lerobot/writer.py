@@ -24,12 +24,12 @@ IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # as Hugging
 
 @dataclass(frozen=True)
 class Format:
-    """How a dataset is written. cameras: height and width of the images by name. codec: of videos; None for images."""
+    """How a dataset is written. cameras: height and width of the images by name. video: MP4 instead of JPEG images."""
 
     fps: int
     joints: list[str]
     cameras: dict[str, tuple[int, int]]
-    codec: str | None = None
+    video: bool = False
 
 
 class DatasetWriter:
@@ -37,7 +37,7 @@ class DatasetWriter:
 
     def __init__(self, root: Path, how: Format) -> None:
         self._root, self._format = root, how
-        video = facts(how.codec, how.fps) if how.codec else None
+        video = facts(how.fps) if how.video else None
         self._features = layout.features(how.joints, how.cameras, video)
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ class DatasetWriter:
         self._data: pq.ParquetWriter | None = None
         self._data_path = Path()
         keys = {camera: layout.image_key(camera) for camera in how.cameras}
-        self._videos = {key: VideoWriter(root, key, how.codec, how.fps) for key in keys.values()} if how.codec else {}
+        self._videos = {key: VideoWriter(root, key, how.fps) for key in keys.values()} if how.video else {}
 
     def add_episode(self, frames: Frames, jpegs: dict[str, list[bytes]], task: str) -> None:
         """Appends an episode. jpegs: the frames' images by camera, of the format's size. task: what to do, in words."""
