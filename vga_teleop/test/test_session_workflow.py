@@ -245,6 +245,23 @@ def test_a_leader_that_stays_away_is_refused_with_its_distance():
 
 
 @pytest.mark.parametrize("at", [1, 5])
+def test_a_driver_that_falls_to_hold_before_the_episode_starts_none():
+    cell = FakeCell()
+    lines = []
+    granted = cell.teleoperate
+
+    def teleoperate():
+        granted()
+        cell.change(teleop=False, hold_reason="the leader is silent")
+        cell.teleoperate = granted
+
+    cell.teleoperate = teleoperate
+    keys = Keys(cell, (1, Button.GO), (3, Button.GO), (5, Button.SUCCESS))
+    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None))
+    assert any("the driver went to HOLD: the leader is silent" in line for line in lines)
+    assert requests(cell).count("start") == len(workflow.taken) == 1
+
+
 def test_quitting_leaves_the_arm_at_rest(at):
     cell = FakeCell()
     workflow, said = session(cell, person(cell, *[(1, Button.GO)] * (at == 5), (at, Button.QUIT)))

@@ -202,7 +202,7 @@ class Workflow:
         """The arm at the leader, and an episode running."""
         self._cell.teleoperate()
         began = self._clock()
-        while (sight := self._cell.look(GLANCE)).misalignment > ALIGNED:
+        while not (sight := self._cell.look(GLANCE)).teleop or sight.misalignment > ALIGNED:
             if not sight.teleop:
                 raise Refused(f"the driver went to HOLD: {sight.hold_reason}")
             if self._clock() - began > ALIGN_WITHIN:
