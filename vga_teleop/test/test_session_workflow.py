@@ -244,7 +244,6 @@ def test_a_leader_that_stays_away_is_refused_with_its_distance():
     assert "start" not in requests(cell)
 
 
-@pytest.mark.parametrize("at", [1, 5])
 def test_a_driver_that_falls_to_hold_before_the_episode_starts_none():
     cell = FakeCell()
     lines = []
@@ -262,6 +261,7 @@ def test_a_driver_that_falls_to_hold_before_the_episode_starts_none():
     assert requests(cell).count("start") == len(workflow.taken) == 1
 
 
+@pytest.mark.parametrize("at", [1, 5])
 def test_quitting_leaves_the_arm_at_rest(at):
     cell = FakeCell()
     workflow, said = session(cell, person(cell, *[(1, Button.GO)] * (at == 5), (at, Button.QUIT)))
