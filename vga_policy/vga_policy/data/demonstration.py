@@ -71,7 +71,7 @@ class Demonstration:
     # Observations.
 
     def ticks(self, rate_hz: float) -> Iterator[tuple[int, Selection | tuple[Problem, ...]]]:
-        """What the live node would have seen at every tick, had it run: the time, ns, and the observation or why not."""
+        """What the live node would have seen at every tick: the time, ns, and the observation or why there is none."""
         resampler = self._resampler()
         arrivals = self.bag.in_order([*self._images, JOINT_STATES])
         pending = next(arrivals, None)
