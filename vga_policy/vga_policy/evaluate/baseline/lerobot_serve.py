@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -37,7 +38,8 @@ class Server:
         self.policy = get_policy_class(config.type).from_pretrained(checkpoint, config=config).eval()
         overrides = {"device_processor": {"device": "cpu"}}
         self.prepare, self.finish = make_pre_post_processors(config, checkpoint, preprocessor_overrides=overrides)
-        self.cameras = [name for name in config.input_features if name.startswith(IMAGES)]
+        features = config.input_features
+        self.cameras = {name: features[name].shape[1:] for name in features if name.startswith(IMAGES)}
         self.horizon, self.execute = horizon, execute
         self.chunk: NDArray[Any] | None = None
         self.began_ns, self.instruction = 0, ""
@@ -55,9 +57,11 @@ class Server:
 
     def _ask(self, request: dict[str, NDArray[Any]], instruction: str) -> NDArray[Any]:
         observation: dict[str, Any] = {"observation.state": torch.from_numpy(request["state"]).float()}
-        for slot, name in enumerate(self.cameras):
-            image = torch.from_numpy(request[f"image_{slot}"].copy())
-            observation[name] = image.permute(2, 0, 1).float() / 255.0
+        for slot, (name, (height, width)) in enumerate(self.cameras.items()):
+            image = request[f"image_{slot}"].copy()
+            if image.shape[:2] != (height, width):  # the demonstrations were exported smaller
+                image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            observation[name] = torch.from_numpy(image).permute(2, 0, 1).float() / 255.0
         batch = self.prepare({**observation, "task": instruction})
         return self.finish(self.policy.predict_action_chunk(batch))[0].float().cpu().numpy()
 
