@@ -202,6 +202,13 @@ def test_leader_port(lab, tmp_path):
     os.close(end)
 
 
+def test_a_simulated_leader_needs_no_hardware(tmp_path):
+    cell = _with_port(load_cell(CELLS / "sim.yaml"), tmp_path / "absent")
+    (finding,) = leader.leader(cell)
+    assert finding.state is State.ABSENT
+    assert "vga sim --teleop true" in finding.remedy
+
+
 def test_leader_port_without_permission(lab, tmp_path, monkeypatch):
     port = tmp_path / "port"
     port.touch(stat.S_IRUSR)
