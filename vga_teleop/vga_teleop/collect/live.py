@@ -18,6 +18,7 @@ from vga_teleop.session.workflow import Sight, Taken, Workflow
 
 OPERATOR = "scripted operator"
 COMPLETE_WITHIN = 180.0  # s from the start of the graph
+STEADY = 3.0  # s until the first episode: start-up is the busiest time
 HOMING_SPEED = 0.5  # of the cell's speed: nobody stands beside a simulated arm
 
 
@@ -41,6 +42,7 @@ def collect_live(
         say(f"bringing the graph up, output in {log.name}")
         began = time.monotonic()
         watched.wait_until_complete(COMPLETE_WITHIN)
+        session.spin_until(stop.is_set, STEADY)
         say(f"ready after {time.monotonic() - began:.0f} s")
         workflow = Workflow(watched, Nobody(seed), say)
         workflow.run(episodes)
