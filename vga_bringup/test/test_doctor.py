@@ -325,7 +325,8 @@ def test_missing_parts_of_a_given_cell_fail_the_command(tmp_path, capsys):
     cell = tmp_path / "cell.yaml"
     port = load_cell(CELLS / "lab.yaml").leader.port
     text = (CELLS / "lab.yaml").read_text()
-    cell.write_text(text.replace("172.16.0.2", ADDRESS).replace(port, "/dev/absent"))
+    nobody = "203.0.113.1"  # of a network reserved for examples
+    cell.write_text(text.replace("172.16.0.2", nobody).replace(port, "/dev/absent"))
     assert cli.main(["doctor", "--cell", str(cell)]) == 1
     output = capsys.readouterr().out
     assert "/dev/absent does not exist" in output

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vga_policy.contract.cell import Cell
 
+from vga_bringup.doctor import robot
 from vga_bringup.doctor.finding import Finding, State
-from vga_bringup.doctor.robot import is_simulated
 
 
 def leader(
@@ -24,7 +24,7 @@ def leader(
             yield Finding("leader", State.ABSENT, "no serial adapter is connected", "needed for teleoperation only")
         return
     port = Path(cell.leader.port)
-    if not port.exists() and is_simulated(cell):
+    if not port.exists() and robot.is_simulated(cell):
         yield Finding("leader", State.ABSENT, f"no simulated leader at {port}", "it runs with: vga sim --teleop true")
         return
     if not port.exists():
