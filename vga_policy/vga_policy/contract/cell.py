@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vga_policy.contract.files import parse_yaml
+
 ARM_JOINTS = 7
 
 Joints = Annotated[list[float], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
@@ -352,7 +354,7 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
     Raises ContractError naming source, key and allowed values.
     """
     try:
-        data = yaml.safe_load(text)
+        data = parse_yaml(text)
     except yaml.YAMLError as error:
         raise ContractError(f"{source}: not valid YAML: {error}") from None
     if not isinstance(data, dict):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vga_policy.contract.files import write_atomically
+from vga_policy.contract.files import parse_yaml, write_atomically
 
 OUTCOMES = ("success", "failure", "discarded")
 FILE = "episode.yaml"
@@ -57,7 +57,7 @@ def load_episode(directory: Path) -> Episode:
     """Reads `directory`/episode.yaml. Raises EpisodeError when it is missing or is none."""
     path = directory / FILE
     try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data: Any = parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise EpisodeError(f"{path}: cannot be read: {error}") from None
     if not isinstance(data, dict):
