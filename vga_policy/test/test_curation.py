@@ -48,6 +48,7 @@ FAULTS = {
     "outcome": MadeEpisode(**BASE, outcome="failure"),
     "duration": MadeEpisode(**{**BASE, "seconds": 8.2, "grasp": 4.0}),
     "follower": Blocked(**BASE),
+    "rate": MadeEpisode(**BASE, fps=10.0),
 }
 
 

@@ -101,22 +101,28 @@ def measure(trace: Trace) -> Figures:
 def find_gaps(trace: Trace, stream: Stream) -> NDArray[np.int64]:
     """Start and end of every time without a message, int64 [G, 2], ns; also at the ends of the episode."""
     stamps = np.concatenate([[trace.start_ns], stream.stamps, [trace.end_ns]])
-    limit = max(GAP_SECONDS, GAP_PERIODS / stream.rate_hz if stream.rate_hz else 0.0)
-    found = np.flatnonzero(np.diff(stamps) > limit * SECOND)
+    found = np.flatnonzero(np.diff(stamps) > _longest_interval(stream))
     return np.stack([stamps[found], stamps[found + 1]], axis=1)
 
 
 def _arrival(trace: Trace, stream: Stream, gaps: NDArray[np.int64]) -> Arrival:
     lengths = gaps[:, 1] - gaps[:, 0]
-    present = _seconds(trace.start_ns, trace.end_ns) - float(lengths.sum()) / SECOND
     longest = int(lengths.argmax()) if len(gaps) else None
+    intervals = np.diff(stream.stamps)
+    regular = intervals[intervals <= _longest_interval(stream)]
+    counted = regular if len(regular) else intervals
     return Arrival(
-        rate_hz=(len(stream.stamps) - 1 - len(gaps)) / present if present > 0 else 0.0,
+        rate_hz=len(counted) / (float(counted.sum()) / SECOND) if counted.any() else 0.0,
         expected_hz=stream.rate_hz,
         longest_gap=0.0 if longest is None else float(lengths[longest]) / SECOND,
         gap_at=0.0 if longest is None else _seconds(trace.start_ns, int(gaps[longest, 0])),
         latency=stream.latency,
     )
+
+
+def _longest_interval(stream: Stream) -> float:
+    """What may lie between two messages, ns, without being a gap."""
+    return max(GAP_SECONDS, GAP_PERIODS / stream.rate_hz if stream.rate_hz else 0.0) * SECOND
 
 
 def _frozen(trace: Trace, camera: str) -> Frozen:
