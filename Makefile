@@ -19,7 +19,7 @@ help: ## This list
 	@echo
 	@echo '  DURATION=30        seconds of motion in make demo'
 	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
-	@echo '  ARGS="..."         arguments for vga demo, sim, bench or for pytest'
+	@echo '  ARGS="..."         arguments for vga demo, sim or for pytest'
 	@echo '  PYTHON=python3.12  interpreter of .venv; 3.11 or 3.12'
 
 setup: ## System packages, .venv, ROS workspace; done steps are skipped
@@ -40,8 +40,12 @@ lint: .complete ## ruff and mypy
 format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
 
-bench: .complete ## Time from camera images to a chunk of actions on this machine
-	@$(RUN) vga bench latency $(ARGS)
+bench: .complete ## Latency of the model, cost of recording, speed of the data loader: out/bench/*.json
+	@eval "$$(env/exports.sh)" && mkdir -p out/bench && \
+	vga bench latency --json | tee out/bench/latency.json && \
+	vga bench record && \
+	{ [[ -d out/bench/episodes ]] || vga collect --fast --task pick_cube --episodes 8 --out out/bench/episodes; } && \
+	vga bench loader
 
 env: .ready ## Prints this environment: eval "$(make -s env)"
 	@env/exports.sh

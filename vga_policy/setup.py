@@ -4,7 +4,11 @@ setup(
     name="vga_policy",
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
-    package_data={"vga_policy.curation": ["*.j2"]},
+    package_data={
+        "vga_policy.curation": ["*.j2"],
+        "vga_policy.data": ["*.txt"],
+        "vga_policy.evaluate.baseline": ["*.md", "*.txt"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_policy"]),
         ("share/vga_policy", ["package.xml"]),
