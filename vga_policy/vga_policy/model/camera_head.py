@@ -39,6 +39,14 @@ class CameraHead(nn.Module):
         self.trunk = nn.Sequential(*(Block(width, config.heads) for _ in range(config.depth)))
         self.trunk_norm = nn.LayerNorm(width)
         self.pose_branch = Mlp(width, width // 2, ENCODING)
+        # The rounds' corrections add up to fields of view of 1 rad. Below 0 their ReLU would keep them from ever learning.
+        with torch.no_grad():
+            self.pose_branch.fc2.bias[7:] = 1 / config.rounds
+        # Starts, all rounds together, at no rotation and fields of view of 1 rad: one that starts below 0 would stay
+        # there, for its ReLU has no slope.
+        nn.init.zeros_(self.pose_branch.fc2.weight)
+        nn.init.zeros_(self.pose_branch.fc2.bias)
+        nn.init.constant_(self.pose_branch.fc2.bias[6:], 1 / config.rounds)
 
     def forward(self, camera_tokens: Tensor) -> list[Tensor]:
         """Camera tokens [B, S, width] → the encoding [B, S, 9] after every round; the last is the prediction.

@@ -1,11 +1,11 @@
-"""`vga model`, `vga bench latency` and `vga geometry`: heavy imports wait until one of them runs."""
+"""`vga model`, `vga geometry`, `vga bench latency` and `vga bench overfit`: heavy imports wait until one runs."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,22 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     latency.add_argument("--repeats", type=_positive, default=100)
     latency.add_argument("--json", action="store_true")
     latency.set_defaults(run=_latency)
+
+
+def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga bench overfit`."""
+    parser = subparsers.add_parser("overfit", help="whether a model learns what it is shown: a few samples by heart")
+    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help="directories of episodes")
+    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
+    parser.add_argument("--samples", type=_positive, default=16, help="to learn by heart (default: %(default)s)")
+    parser.add_argument("--steps", type=_positive, default=200, help="of training (default: %(default)s)")
+    parser.add_argument(
+        "--control", type=int, default=192, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
+    )
+    parser.add_argument("--threads", type=_positive, default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_overfit)
 
 
 def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -127,6 +143,29 @@ def _latency(arguments: argparse.Namespace) -> int:
         for part in ("preprocessing_ms", "inference_ms", "total_ms"):
             figures = "".join(f"{times[part][p]:>10.2f}" for p in ("p50", "p95", "p99"))
             print(f"{mode + ' ' + part.removesuffix('_ms'):24}{figures}")
+    return 0
+
+
+def _overfit(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from vga_policy.data.episodes import DatasetError
+    from vga_policy.model.presets import PRESETS
+    from vga_policy.train.overfit import by_heart, constant_guess, draw_samples, shuffled_control, table
+
+    torch.set_num_threads(arguments.threads)
+    preset, steps, seed = PRESETS[arguments.preset](), arguments.steps, arguments.seed
+    try:
+        shown = draw_samples(arguments.data, preset, arguments.samples, arguments.control, seed)
+    except DatasetError as error:
+        print(f"vga bench overfit: {error}", file=sys.stderr)
+        return 1
+    rows = by_heart(preset, shown.by_heart, steps, seed)
+    if arguments.control:
+        rows += shuffled_control(preset, shown.control, shown.unseen, steps, arguments.samples, seed)
+    guess = constant_guess(shown.control, shown.unseen)
+    report = {"preset": arguments.preset, "constant_guess_l1": guess, "runs": [asdict(row) for row in rows]}
+    print(json.dumps(report, indent=2) if arguments.json else table(rows, guess))
     return 0
 
 

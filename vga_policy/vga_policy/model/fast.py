@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vga_policy.model.attention import Block, LayerScale
+from vga_policy.model.lora import merge_lora
 from vga_policy.model.patches import PATCH, GridEncoder
 from vga_policy.model.vga import VGA
 
@@ -32,8 +33,6 @@ def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
     finally:
         model.camera_head, model.depth_head = heads
     if any(".lora_" in name for name, _ in fast.named_parameters()):
-        from vga_policy.model.lora import merge_lora  # peft takes seconds to import
-
         merge_lora(fast)
     for module in fast.modules():
         if isinstance(module, Block):

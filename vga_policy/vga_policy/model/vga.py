@@ -79,10 +79,11 @@ class VGA(nn.Module):
         self.aggregator = config.backbone.build()
         self.language_projector = Projector(config.language_width, config.language_projector, width)
         self.proprioception_encoder = Mlp(PROPRIOCEPTION, width, width)
-        # Not zero as VLA-Adapter's: equal queries would stay equal, for nothing else tells them apart.
-        self.action_queries = nn.Parameter(0.02 * torch.randn(1, config.horizon, width))
+        # Not zero as VLA-Adapter's: equal queries would stay equal, for nothing else tells them apart. Of unit size, as
+        # the tokens around them: an optimiser's steps throw small ones about, and everything that reads them.
+        self.action_queries = nn.Parameter(torch.randn(1, config.horizon, width))
         # The paper's "learnable noise embeddings" z: learned, and the same in training and at inference.
-        self.chunk_embeddings = nn.Parameter(0.02 * torch.randn(config.horizon, config.actions * width))
+        self.chunk_embeddings = nn.Parameter(torch.randn(config.horizon, config.actions * width))
         self.film = Film(width) if config.film else None
         self.action_head = config.action_head.build(width, config.actions)
         self.action_layers = config.action_head.backbone_layers(depth)
