@@ -41,6 +41,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAPTURE_DELAY = 0.02  # s from capture to publishing
 INSTRUCTION = "pick up the red cube"
 RECORDED_CHUNKS = 25
+INPUTS = [*(f"/cameras/{camera.name}/color/image_raw/compressed" for camera in SIM.views), "/joint_states"]
 
 
 def until(condition, what, deadline=DEADLINE):
@@ -248,31 +249,32 @@ def test_a_replay_shows_the_policy_what_it_saw_live(run, tmp_path):
     path, _ = run
     outsider = Outsider()
     outsider.start()
-    inputs = [f"/cameras/{camera.name}/color/image_raw/compressed" for camera in SIM.views]
     try:
         with (
             policy(tmp_path / "replayed", "-p", "use_sim_time:=true"),
-            replay(path, rate=0.5, loop=True, start_paused=True, topics=[*inputs, "/joint_states"]),
+            replay(path, rate=0.7, loop=True, start_paused=True, topics=INPUTS),
         ):
-            goal = outsider.start_task()
             outsider.call(SetBool, "/replay/pause", data=False)
-            until(lambda: len(outsider.chunks) >= 10, lambda: f"the policy acts; it says {outsider.beats[-1:]}")
+            until(lambda: outsider.beats and outsider.beats[-1].healthy, lambda: f"all is fresh: {outsider.beats[-1:]}")
             paused = outsider.call(SetBool, "/replay/pause", data=True)
             assert paused.message.startswith("paused at ")
             outsider.clocks.clear()
             until(lambda: len(outsider.clocks) > 20, "the standing clock is published")
             assert len(set(outsider.clocks[5:])) == 1
             outsider.call(SetBool, "/replay/pause", data=False)
-            ended = goal.get_result_async()
-            until(ended.done, "the replay starts over")
-            assert ended.result().result.message == "the clock was set back"
+            ends = []
+            while len(ends) < 8 and (len(outsider.chunks) < 10 or "the clock was set back" not in ends):
+                ended = outsider.start_task().get_result_async()
+                until(ended.done, "the replay starts over, which ends the task")
+                ends.append(ended.result().result.message)
     finally:
         outsider.close()
     with Bag(path) as bag:
         dumped = dumps(tmp_path / "replayed", bag)
-        stamps = set(np.concatenate([bag.stamps(topic) for topic in inputs]).tolist())
+        stamps = set(np.concatenate([bag.stamps(topic) for topic in INPUTS]).tolist())
+    assert "the clock was set back" in ends
     assert {ns(chunk.header.stamp) for chunk in outsider.chunks} <= stamps
-    assert len(dumped) >= 10
+    assert len(dumped) >= 5
     data = EpisodeDataset([path], next(iter(dumped.values()))["images"].shape[-1])
     for t_obs, arrays in dumped.items():
         assert_same(data.sample_at(0, t_obs), arrays)
@@ -283,7 +285,7 @@ def test_a_replay_ends_with_its_last_bag(run):
     outsider = Outsider()
     outsider.start()
     try:
-        with Bag(path) as bag, replay(path, path, rate=4.0, start_paused=True) as child:
+        with Bag(path) as bag, replay(path, path, rate=4.0, start_paused=True, topics=INPUTS) as child:
             until(lambda: outsider.clocks, "the standing clock is heard")
             assert set(outsider.clocks) == {bag.start_ns}
             outsider.call(SetBool, "/replay/pause", data=False)
@@ -300,13 +302,17 @@ def test_a_replay_does_not_mix_with_a_live_cell(run):
     cell.start()
     try:
         finished = subprocess.run(
-            ["vga", "replay", path], env=ENVIRONMENT, timeout=DEADLINE, capture_output=True, text=True
+            ["replay_node", "--ros-args", "-p", f"bags:=[{path}]"],
+            env=ENVIRONMENT,
+            timeout=DEADLINE,
+            capture_output=True,
+            text=True,
         )
     finally:
         cell.close()
     assert finished.returncode == 2
     assert "/joint_states" in finished.stderr
-    assert "published by a live node too" in finished.stderr
+    assert "published by a live node" in finished.stderr
 
 
 def test_what_cannot_be_replayed_is_said_in_a_line(tmp_path):

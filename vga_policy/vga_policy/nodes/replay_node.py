@@ -39,6 +39,7 @@ from vga_policy.bags.reader import BagError, BagTopic
 from vga_policy.data.episodes import DatasetError, find_episodes
 
 PERIOD = 0.005  # s between two looks at what is due
+LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
 LEAD_IN = 1.0  # s the clock stands at the first bag's start, so that subscribers find the publishers
 FAREWELL = Duration(seconds=1)  # longest wait for the last messages of a topic to arrive
 NEVER = ("/clock", "/parameter_events", "/rosout")
@@ -47,7 +48,10 @@ SETUP_ERRORS = (BagError, DatasetError, ParameterException, ValueError)
 
 
 class ReplayNode(Node):
-    """Wires a playback to publishers. Raises one of SETUP_ERRORS when there is nothing to replay."""
+    """Wires a playback to publishers. Raises one of SETUP_ERRORS when there is nothing to replay.
+
+    live: topics of the replay that somebody else publishes as well.
+    """
 
     def __init__(self) -> None:
         super().__init__("replay")
@@ -67,10 +71,13 @@ class ReplayNode(Node):
         for topic in self.playback.topics.values():
             if (publisher := self._publisher(topic)) is not None:
                 self._outlets[topic.name] = publisher
+        self.live: list[str] = []
         self._announced: Path | None = None
         self._last = time.monotonic() + LEAD_IN
         self.create_service(SetBool, "~/pause", self._on_pause)
-        self.create_timer(PERIOD, self._advance, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(PERIOD, self._advance, clock=steady)
+        self.create_timer(LOOK_PERIOD, self._look_around, clock=steady)
 
     def close(self) -> None:
         """Waits until the last messages have arrived, and lets go of the bag."""
@@ -82,9 +89,8 @@ class ReplayNode(Node):
         """Stops the replay's clock, or lets it go on."""
         self._pause(not self.playback.paused)
 
-    def live_topics(self) -> list[str]:
-        """Topics of the replay that somebody else publishes as well."""
-        return [name for name in self._outlets if self.count_publishers(name) > 1]
+    def _look_around(self) -> None:
+        self.live = [name for name in self._outlets if self.count_publishers(name) > 1]
 
     def _advance(self) -> None:
         now = time.monotonic()
@@ -140,7 +146,7 @@ def offered_qos(recorded: str) -> QoSProfile:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 2 when there is nothing to replay, else 0."""
+    """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 0, or 2 when it cannot replay."""
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: stopping.append(number))
@@ -153,22 +159,17 @@ def main(args: list[str] | None = None) -> int:
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    look_around = time.monotonic() + LEAD_IN / 2  # the others are discovered by then
     status = 0
     with _keys() as keys:
         while not stopping and not node.playback.finished:
             executor.spin_once(timeout_sec=0.1)
             if " " in keys():
                 node.toggle_pause()
-            if look_around and time.monotonic() > look_around:
-                look_around = 0.0
-                if live := node.live_topics():
-                    print(
-                        f"replay: {', '.join(live)}: published by a live node too; use another ROS_DOMAIN_ID",
-                        file=sys.stderr,
-                    )
-                    status = 2
-                    break
+            if node.live:
+                topics = ", ".join(node.live)
+                print(f"replay: {topics}: published by a live node; use another ROS_DOMAIN_ID", file=sys.stderr)
+                status = 2
+                break
     node.close()
     executor.shutdown()
     node.destroy_node()
