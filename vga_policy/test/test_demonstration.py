@@ -22,8 +22,8 @@ NAMES = [*SIM.arm.joint_names, SIM.gripper.joint_name]
 IMAGE, STATE, COMMAND = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/JointState", "vga_msgs/msg/RobotReference"
 
 # (interval to the stamp before, delay of arrival), ms: about 1 s of each stream, some with gaps
-images = st.lists(st.tuples(st.integers(20, 130), st.integers(0, 90)), min_size=1, max_size=15)
-joints = st.lists(st.tuples(st.integers(3, 60), st.integers(0, 40)), min_size=2, max_size=40)
+images = st.lists(st.tuples(st.integers(20, 110), st.integers(0, 80)), min_size=5, max_size=15)
+joints = st.lists(st.tuples(st.integers(5, 60), st.integers(0, 40)), min_size=15, max_size=40)
 
 
 def arrivals(name, samples):
