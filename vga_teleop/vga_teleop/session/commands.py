@@ -89,8 +89,9 @@ def summary(taken: Sequence[Taken]) -> str:
         return f"no episode kept, {len(taken)} discarded"
     successes = sum(episode.verdict.outcome == SUCCESS for episode in kept)
     mean = sum(episode.seconds for episode in kept) / len(kept)
+    episodes = "1 episode" if len(kept) == 1 else f"{len(kept)} episodes"
     return (
-        f"{len(kept)} episodes in {kept[0].path.parent}, {successes} successful ({successes / len(kept):.0%}), "
+        f"{episodes} in {kept[0].path.parent}, {successes} successful ({successes / len(kept):.0%}), "
         f"{mean:.1f} s on average; {len(taken) - len(kept)} discarded"
     )
 
