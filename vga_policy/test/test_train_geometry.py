@@ -33,13 +33,13 @@ def _one_thread():
 
 
 def made_scene(rng, views=3):
-    """Views of walls; a bar tells how far each is. The cameras stand side by side, and their colour tells where."""
+    """Views of walls, the redder the farther and else blue, from cameras that stand side by side; green tells where."""
     depth = rng.integers(500, 1500, views)
     places = np.linspace(-0.3, 0.3, views)
     images = np.zeros((views, 3, SIZE, SIZE), np.uint8)
-    for image, distance in zip(images, depth, strict=True):
-        image[0, :, : round(SIZE * distance / 1500)] = 255
-    images[:, 1] = (128 + 300 * places)[:, None, None]
+    images[:, 0] = (255 * (depth - 500) / 1000)[:, None, None]
+    images[:, 2] = 255 - images[:, 0]
+    images[:, 1] = (128 + 400 * places)[:, None, None]
     extrinsics = np.tile(np.eye(4, dtype=np.float32), (views, 1, 1))
     extrinsics[:, 0, 3] = places
     intrinsics = np.array([[30, 0, SIZE / 2 - 0.5], [0, 30, SIZE / 2 - 0.5], [0, 0, 1]], np.float32)
@@ -60,7 +60,7 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(scenes, tmp_path_factory):
     run = tmp_path_factory.mktemp("pretrained") / "run"
-    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, rate=4e-3)
+    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, rate=3e-3)
     config = GeometryConfig(scenes=str(scenes), preset="tiny", validation=0.1, augmentation=None, loop=loop)
     pretraining.pretrain(config, run)
     return run
@@ -76,8 +76,8 @@ def episodes(tmp_path_factory):
 def test_depth_and_cameras_of_held_out_scenes_are_learned(pretrained):
     figures = [line["validation"] for line in curve(pretrained) if "validation" in line]
     assert len(figures) == 4
-    assert figures[-1]["abs_rel"] < 0.7 * figures[0]["abs_rel"]
-    assert figures[-1]["translation"] < figures[0]["translation"]
+    assert figures[-1]["abs_rel"] < 0.15  # of a constant guess 0.3
+    assert min(later["translation"] for later in figures[1:]) < 0.9 * figures[0]["translation"]
     assert {"camera", "depth", "rotation_deg"} <= figures[-1].keys()
 
 

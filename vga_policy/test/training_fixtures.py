@@ -38,7 +38,7 @@ TINY = VGAConfig(
     film=False,
     action_head=ActionHeadConfig(layers=2, heads=2),
     camera_head=CameraHeadConfig(depth=1, heads=2),
-    depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(4, 8, 8, 8), features=8, last=4),
+    depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(16, 16, 16, 16), features=16, last=8),
 )
 PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full"))
 

@@ -39,9 +39,6 @@ class CameraHead(nn.Module):
         self.trunk = nn.Sequential(*(Block(width, config.heads) for _ in range(config.depth)))
         self.trunk_norm = nn.LayerNorm(width)
         self.pose_branch = Mlp(width, width // 2, ENCODING)
-        # The rounds' corrections add up to fields of view of 1 rad. Below 0 their ReLU would keep them from ever learning.
-        with torch.no_grad():
-            self.pose_branch.fc2.bias[7:] = 1 / config.rounds
         # Starts, all rounds together, at no rotation and fields of view of 1 rad: one that starts below 0 would stay
         # there, for its ReLU has no slope.
         nn.init.zeros_(self.pose_branch.fc2.weight)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from vga_policy.contract.files import write_atomically
 from vga_policy.model.config import from_plain
 from vga_policy.train import trainer
-from vga_policy.train.config import PolicyConfig
+from vga_policy.train.config import PolicyConfig, Strategy
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.run import BEST, CONFIG, Run
 
@@ -49,7 +49,7 @@ def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int]
     if base.init is None:
         raise TrainingError("the ablation starts from pretrained weights: name them with --init")
     strategy = base.resolved().recipe.strategy
-    other = "full" if strategy == "lora" else "lora"
+    other: Strategy = "full" if strategy == "lora" else "lora"
     random = {kind: replace(base, init=None, strategy=None, ablation=f"zeroinit-{kind}") for kind in ("lora", "full")}
     rows = {
         VGA: base,

@@ -12,7 +12,7 @@ from vga_policy.train.failure import TrainingError
 from vga_policy.train.loop import LoopConfig
 from vga_policy.train.optimiser import OptimiserConfig
 
-ENCODERS = ("hashed_ngrams", "minilm", "qwen_gte")
+Strategy = Literal["lora", "full"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class PolicyConfig:
     init: where weights start (vga_policy.train.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
     both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
-    the episodes. geometry_share: the 3D heads see one sample in so many. losses: weights of the objective.
+    the episodes. geometry_share: the 3D heads see one sample in so many. losses: None leaves the preset's.
     cache: directory of decoded samples.
     """
 
@@ -32,7 +32,7 @@ class PolicyConfig:
     ablation: str | None = None
     init: str | None = None
     encoders: tuple[str, str] | None = None
-    strategy: Literal["lora", "full"] | None = None
+    strategy: Strategy | None = None
     rank: int | None = None
     text_encoder: Literal["hashed_ngrams", "minilm", "qwen_gte"] | None = None
     episodes: int | None = None
@@ -41,7 +41,7 @@ class PolicyConfig:
     validation: float = 0.1
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
     geometry_share: int = 1
-    losses: LossConfig = field(default_factory=LossConfig)
+    losses: LossConfig | None = None
     cache: str | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -61,7 +61,7 @@ class PolicyConfig:
             recipe,
             strategy=self.strategy or recipe.strategy,
             rank=self.rank or recipe.rank,
-            losses=self.losses,
+            losses=self.losses or recipe.losses,
         )
         if recipe.initialisation == "vggt" and self.init is None:
             raise TrainingError(f"{self._named} starts from pretrained weights: name them with --init")
@@ -81,7 +81,7 @@ class GeometryConfig:
     """A run of `vga pretrain`.
 
     scenes: a directory of `vga scenes`. views: how many of a scene's views a sample has. validation: share of the
-    scenes that are held out.
+    scenes that are held out. losses: None leaves the preset's.
     """
 
     scenes: str
@@ -90,7 +90,7 @@ class GeometryConfig:
     views: int = 2
     validation: float = 0.05
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
-    losses: LossConfig = field(default_factory=LossConfig)
+    losses: LossConfig | None = None
     cache: str | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
 

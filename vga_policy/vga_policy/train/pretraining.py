@@ -100,7 +100,8 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
             raise TrainingError(f"--init: {error}") from None
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(GEOMETRIC) and not NEVER_TRAINED.match(name))
-    prepare = Preparation(accelerator.device, metric=config.losses.metric)
+    losses = config.losses or preset.recipe.losses
+    prepare = Preparation(accelerator.device, metric=losses.metric)
 
     def prepared(samples: Samples, chance: Chance | None) -> Batch:
         if chance is None:
@@ -119,8 +120,8 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
     count = len(scenes.source)
     held_out = max(1, round(config.validation * count))
     return Lesson(
-        learner=GeometryLearner(model, replace(preset.recipe, losses=config.losses)),
-        weights={"camera": config.losses.camera, "depth": config.losses.depth},
+        learner=GeometryLearner(model, replace(preset.recipe, losses=losses)),
+        weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
         training=Selection(scenes.source, range(held_out, count)),
         validation=Selection(scenes.source, range(held_out)),
