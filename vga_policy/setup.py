@@ -37,6 +37,7 @@ setup(
         ],
         "vga.commands.bench": [
             "latency = vga_policy.model.commands:latency_command",
+            "overfit = vga_policy.model.commands:overfit_command",
             "loader = vga_policy.data.benchmark:loader_command",
         ],
         "vga.commands.eval": [

@@ -36,13 +36,14 @@ def loader_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "loader",
         help="samples a second of EpisodeDataset, beside LeRobot's reader",
         description="Reads the same episodes as training would: from the bags, and by LeRobot's own reader from "
-        "exported copies (images and video), with the same workers, batches and sizes, in turns. Writes loader.json.",
+        "exported copies (images and video), with the same workers and batches, in turns. Ours resizes images to the "
+        "model's size; LeRobot's does once so, and once leaves them as they are. Writes loader.json.",
     )
     parser.add_argument("--data", nargs="+", type=Path, default=[Path("out/bench/episodes")], metavar="DIR")
     parser.add_argument("--workers", type=_count, default=2, help="default: %(default)s")
     parser.add_argument("--batch", type=_positive, default=32, help="default: %(default)s")
     parser.add_argument("--image-size", type=_positive, default=112, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=_positive, default=3, help="default: %(default)s")
     parser.add_argument("--python", metavar="PATH", help="interpreter that has LeRobot (default: one is installed)")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
@@ -63,7 +64,7 @@ def _run(arguments: argparse.Namespace) -> int:
     write_atomically(arguments.out / "loader.json", json.dumps(report, indent=2) + "\n")
     for name, rate in report["samples_per_second"].items():
         ratio = report["ratio"].get(name)
-        print(f"{name:16} {rate:8.0f} samples/s" + (f"   EpisodeDataset is {ratio:.1f} x as fast" if ratio else ""))
+        print(f"{name:24} {rate:8.0f} samples/s" + (f"   EpisodeDataset is {ratio:.1f} x as fast" if ratio else ""))
     return 0
 
 
@@ -81,7 +82,8 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
         copy = arguments.out / f"loader-{form}"
         shutil.rmtree(copy, ignore_errors=True)
         export(arguments.data, copy, video=form == "video")
-        measured[f"lerobot_{form}"] = partial(_read_copy, python, copy, dataset.cell.action.horizon, arguments)
+        for name, size in ((f"lerobot_{form}", 0), (f"lerobot_{form}_resized", arguments.image_size)):
+            measured[name] = partial(_read_copy, python, copy, dataset.cell.action.horizon, size, arguments)
     rates: dict[str, list[float]] = {name: [] for name in measured}
     loads = []
     for _ in range(arguments.rounds):
@@ -134,10 +136,10 @@ def measure_bags(dataset: EpisodeDataset, batch: int, workers: int, seconds: flo
     return samples / (time.perf_counter() - started)
 
 
-def _read_copy(python: str, copy: Path, horizon: int, arguments: argparse.Namespace) -> float:
-    """Samples a second of LeRobot's reader, measured in its own interpreter."""
+def _read_copy(python: str, copy: Path, horizon: int, size: int, arguments: argparse.Namespace) -> float:
+    """Samples a second of LeRobot's reader, measured in its own interpreter; with size 0 it resizes no image."""
     command = [python, "-P", READER, copy, "--workers", arguments.workers, "--batch", arguments.batch]
-    command += ["--size", arguments.image_size, "--horizon", horizon, "--seconds", arguments.seconds]
+    command += ["--size", size, "--horizon", horizon, "--seconds", arguments.seconds]
     environment = {**_bare_environment(), "PYTHONPATH": str(HELPERS), "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
     try:

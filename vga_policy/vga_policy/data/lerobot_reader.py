@@ -11,12 +11,12 @@ import time
 
 
 def main() -> None:
-    """Reads a dataset as training would: shuffled batches, images of the model's size, chunks of actions."""
+    """Reads a dataset as training would: shuffled batches, chunks of actions, images of the size asked for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("root")
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--size", type=int, required=True)
+    parser.add_argument("--size", type=int, default=0, help="of the images; 0 leaves them as stored")
     parser.add_argument("--horizon", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     arguments = parser.parse_args()
@@ -34,7 +34,7 @@ def main() -> None:
     except ImportError:
         from ledataset.datasets.lerobot_dataset import LeRobotDataset  # type: ignore[import-not-found]
 
-    resize = v2.Resize((arguments.size, arguments.size), antialias=True)
+    resize = v2.Resize((arguments.size, arguments.size), antialias=True) if arguments.size else None
     plain = LeRobotDataset("local/benchmark", root=arguments.root)
     ahead = {"action": [step / plain.fps for step in range(arguments.horizon)]}
     dataset = LeRobotDataset("local/benchmark", root=arguments.root, delta_timestamps=ahead, image_transforms=resize)

@@ -8,7 +8,7 @@ actions than when they are another sample's.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -82,7 +82,7 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
         metric=preset.recipe.losses.metric,
     )
 
-    def batch(indices: Sequence[int]) -> Batch:
+    def batch(indices: Iterable[int]) -> Batch:
         return prepare(default_collate([dataset[int(index)] for index in indices]))
 
     return Shown(batch(seen[:by_heart]), batch(seen[: max(control, 1)]), batch(unseen[: max(control // 3, 1)]))
@@ -97,7 +97,7 @@ def by_heart(preset: Preset, shown: Batch, steps: int, seed: int) -> list[Row]:
     runs = {"actions alone": alone, f"backbone frozen at random, rank {RANK}": frozen}
     if shown.labels.depth_mask.any():
         runs = {"actions, cameras and depth": scratch, **runs}
-    return [_run(name, run, shown, None, steps, len(shown.images), seed) for name, run in runs.items()]
+    return [learned(name, run, shown, steps, len(shown.images), seed) for name, run in runs.items()]
 
 
 def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, size: int, seed: int) -> list[Row]:
@@ -105,7 +105,7 @@ def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, si
     alone = without_joint_training(replace(preset, recipe=replace(preset.recipe, strategy="full")))
     dealt = torch.randperm(len(shown.images), generator=torch.Generator().manual_seed(seed))
     control = {"control: as they are": shown, "control: images shuffled": replace(shown, images=shown.images[dealt])}
-    return [_run(name, alone, batch, unseen, steps, size, seed) for name, batch in control.items()]
+    return [learned(name, alone, batch, steps, size, seed, unseen) for name, batch in control.items()]
 
 
 def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> None:
@@ -130,7 +130,10 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
     model.eval()
 
 
-def _run(name: str, preset: Preset, shown: Batch, unseen: Batch | None, steps: int, size: int, seed: int) -> Row:
+def learned(
+    name: str, preset: Preset, shown: Batch, steps: int, size: int, seed: int, unseen: Batch | None = None
+) -> Row:
+    """One run on a new model, in batches of `size`, and what it has learned."""
     torch.manual_seed(seed)
     model = preset.model.build()
     started, started_processor = time.perf_counter(), time.process_time()

@@ -1,0 +1,77 @@
+"""`vga bench overfit`: what it shows a model, reports and refuses. That models learn is in test_model_learning."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from episode_fixtures import MadeEpisode
+from training_fixtures import TINY
+from vga_policy.cli import main
+from vga_policy.data.episodes import DatasetError
+from vga_policy.model import presets
+from vga_policy.model.presets import Preset
+from vga_policy.model.recipe import Recipe
+from vga_policy.train.overfit import by_heart, constant_guess, draw_samples, shuffled_control, table
+
+SMALL = Preset(
+    model=replace(TINY, language_width=384),
+    text_encoder="minilm",
+    recipe=Recipe(initialisation="random", strategy="full"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def episodes(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("episodes")
+    for seed in range(4):
+        MadeEpisode(seconds=2.0, seed=seed, amplitude=0.2 + 0.1 * seed, geometry=True).write(directory / f"{seed}")
+    return directory
+
+
+def test_one_episode_in_four_is_never_shown(episodes):
+    shown = draw_samples([str(episodes)], SMALL, 6, 12, seed=0)
+    assert [len(batch.images) for batch in shown] == [6, 12, 4]
+    assert shown.by_heart.images.shape == (6, 2, 3, 28, 28)
+    assert shown.by_heart.labels.depth_mask.any()
+    assert shown.control.labels.actions.abs().max() <= 1.0
+    # The fourth episode moves furthest: its actions are beyond the range of the others'.
+    assert shown.unseen.labels.actions[..., :7].abs().max() == 1.0
+
+
+def test_every_run_is_a_row(episodes):
+    shown = draw_samples([str(episodes)], SMALL, 4, 8, seed=0)
+    rows = by_heart(SMALL, shown.by_heart, 3, seed=0) + shuffled_control(SMALL, shown.control, shown.unseen, 3, 4, 0)
+    joint, alone, frozen, matched, shuffled = rows
+    assert joint.depth_error is not None
+    assert joint.trains > alone.trains > frozen.trains
+    assert all(row.action_l1 > 0 for row in rows)
+    assert [row.unseen_l1 is None for row in rows] == [True, True, True, False, False]
+    assert matched.action_l1 != shuffled.action_l1
+    printed = table(rows, constant_guess(shown.control, shown.unseen)).splitlines()
+    assert len(printed) == 1 + len(rows) + 2
+    assert "rank 4" in printed[3]
+
+
+def test_too_little_data_is_said(episodes, tmp_path, capsys):
+    with pytest.raises(DatasetError, match=r"4 episodes with .* too few for 1000 samples"):
+        draw_samples([str(episodes)], SMALL, 16, 1000, seed=0)
+    assert main(["bench", "overfit", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("vga bench overfit: ")
+
+
+def test_the_command_prints_what_it_found(episodes, capsys, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "nano", lambda: SMALL)
+    arguments = ["--samples", "4", "--control", "0", "--steps", "2", "--threads", "1"]
+    assert main(["bench", "overfit", "--data", str(episodes), *arguments, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [run["steps"] for run in report["runs"]] == [2, 2, 2]
+    assert report["constant_guess_l1"] > 0
