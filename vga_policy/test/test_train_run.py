@@ -241,6 +241,7 @@ def test_a_checkpoint_of_another_contract_is_no_start(episodes, finished, tmp_pa
     config = tiny_policy(tmp_path / "slower", init=str(finished))
     with pytest.raises(TrainingError, match=r"made for another cell: control_rate_hz: 5\.0 here, 10\.0 there"):
         trainer.train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_other_data_does_not_continue_a_run(episodes, tmp_path):

@@ -53,16 +53,17 @@ class _Scenes:
 
 def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
     accelerator = config.loop.accelerator()
-    with accelerator.main_process_first():
+    with accelerator.main_process_first():  # which makes the cache, if there is none
         scenes = _open(config)
+    lesson = _lesson(config, scenes, accelerator)
+    with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
-            run = Run.create(out, to_plain(config), about, accelerator.num_processes)
-        else:
-            run = Run.open(out)
+            Run.create(out, to_plain(config), about, accelerator.num_processes)
+    run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != scenes.fingerprint:
         raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
-    return fit(_lesson(config, scenes, accelerator), config.loop, run, accelerator)
+    return fit(lesson, config.loop, run, accelerator)
 
 
 def _open(config: GeometryConfig) -> _Scenes:

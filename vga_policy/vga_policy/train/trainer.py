@@ -88,16 +88,17 @@ def resume(out: Path) -> Progress:
 def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
     accelerator = config.loop.accelerator()
     preset = config.resolved()
-    with accelerator.main_process_first():
+    with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
+    lesson = _lesson(config, preset, demonstrations, source, accelerator)
+    with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
-            run = Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
-        else:
-            run = Run.open(out)
-    if (known := run.origin()["data"]["fingerprint"]) != demonstrations.fingerprint:
-        raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now ({known[:12]})")
-    return fit(_lesson(config, preset, demonstrations, source, accelerator), config.loop, run, accelerator)
+            Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
+    run = Run.open(out)
+    if run.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
+        raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
+    return fit(lesson, config.loop, run, accelerator)
 
 
 def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
