@@ -189,7 +189,8 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
         began = time.time()
         wait_for(lambda: rig.outsider.state.mode == HOLD, what="HOLD")
         if "no message of the leader" not in rig.outsider.state.hold_reason:
-            continue  # the arm lost its reference to a stall
+            print("again:", rig.outsider.state.hold_reason)  # the arm lost its reference to a stall
+            continue
         wait_for(lambda began=began: time.time() > began + seconds)
         wait_for(lambda: words in rig.outsider.judgements["/gello: leader"], 10.0, "the fault on /diagnostics")
         rig.bus.fault = Fault()
@@ -214,7 +215,8 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
         rig.outsider.set_mode(TELEOP)
         wait_for(lambda w=where: rig.is_at(w + 0.3) or rig.outsider.state.mode == HOLD, 15.0, "the arm at the leader")
         if not rig.is_at(where + 0.3):
-            continue  # the machine stalled
+            print("again:", rig.outsider.state.hold_reason)  # the machine stalled
+            continue
         references = [m for m in list(rig.outsider.references) if stamp(m) > resumed]
         assert max(np.abs(m.velocity).max() for m in references) < APPROACH_SPEED + 0.1
 
@@ -256,6 +258,8 @@ def test_a_leader_far_away_is_refused_by_name(rig):
     rig.settle()
     rig.hand.stand_at(rig.q() + np.array([0, 0, 0, 0, 0, -1.0, 0]))
     wait_for(lambda: abs(rig.leader[-1].position[5] - rig.hand.q[5]) < 0.02)
+    seen = len(rig.leader)
+    wait_for(lambda: len(rig.leader) > seen + 20)  # by the driver too
     answer = rig.outsider.set_mode(TELEOP)
     while "no leader publishes" in answer.message:  # for an instant: the machine is busy
         answer = rig.outsider.set_mode(TELEOP)
