@@ -3,20 +3,16 @@
 import os
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from driver_process import HOLD, TELEOP, DriverProcess, Outsider
 from driving import cell_at, wait_for
+from leader_process import LeaderProcess
 from sensor_msgs.msg import JointState
 from simulated_arm import SimulatedArm, own_address
 from vga_bringup.robot.following import APPROACH_SPEED
-from vga_bringup.sim.leader.bus import Fault, LeaderBus
-from vga_bringup.sim.leader.person import servo_ticks
-from vga_bringup.sim.operator.operator import Leader
 from vga_policy.contract.cell import Cell, dump_cell
 
 ADDRESS = own_address(80)
@@ -27,14 +23,6 @@ AMPLITUDE = 0.6  # rad from peak to peak, at 0.5 Hz: 0.94 rad/s in every joint
 
 def stamp(message):
     return message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-
-
-class Servos(LeaderBus):
-    """The leader's, standing at the arm's home."""
-
-    def __init__(self, cell):
-        super().__init__(Path(cell.leader.port), cell.leader.baudrate, cell.leader.ids)
-        self.turn_to(servo_ticks(cell, cell.leader, Leader(np.array(cell.arm.home), 0.08)))
 
 
 class GelloProcess:
@@ -54,34 +42,6 @@ class GelloProcess:
         assert self.process.wait(timeout=10.0) == 0
 
 
-class Hand:
-    """Holds the leader's servos where the arm is, or swings them from there and back."""
-
-    def __init__(self, cell, bus):
-        self.q = np.array(cell.arm.home)
-        self._swing = 0.0, 0.0
-        self._cell, self._bus = cell, bus
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def swing(self, amplitude):
-        self._swing = amplitude, time.monotonic()
-
-    def stand_at(self, q):
-        self.q, self._swing = np.array(q), (0.0, 0.0)
-
-    def end(self):
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self):
-        while not self._ended.wait(0.004):
-            amplitude, since = self._swing
-            q = self.q + amplitude * (1 - np.cos(np.pi * (time.monotonic() - since))) / 2
-            self._bus.turn_to(servo_ticks(self._cell, self._cell.leader, Leader(q, 0.08)))
-
-
 def attempts(seconds=60.0):
     """Counts attempts, for so long; a machine that stalls says nothing about what is tested."""
     deadline = time.monotonic() + seconds
@@ -93,9 +53,8 @@ def attempts(seconds=60.0):
 class Rig:
     """Everything, and somebody outside who watches."""
 
-    def __init__(self, cell, bus, outsider):
-        self.cell, self.bus, self.outsider = cell, bus, outsider
-        self.hand = Hand(cell, bus)
+    def __init__(self, cell, hand, outsider):
+        self.cell, self.hand, self.outsider = cell, hand, outsider
         self.leader = []
         outsider.node.create_subscription(JointState, "/gello/joint_states", self.leader.append, 1000)
 
@@ -118,7 +77,7 @@ class Rig:
     def move(self):
         """Homes the arm and has it follow a swinging leader until it is fast; whether the machine was up to that."""
         try:
-            self.bus.fault = Fault()
+            self.hand.fault("")
             self.go_home()
             self.follow()
             self.hand.swing(AMPLITUDE)
@@ -152,30 +111,29 @@ def rig(tmp_path_factory):
     outsider = Outsider(DOMAIN)
     with (
         SimulatedArm(ADDRESS),
-        Servos(cell) as bus,
+        LeaderProcess(cell, directory / "gello.yaml") as hand,
         GelloProcess(directory / "gello.yaml", directory / "gello.txt"),
         DriverProcess(DOMAIN, directory, cell),
     ):
         wait_for(outsider.connected, 20.0, "the driver")
-        rig = Rig(cell, bus, outsider)
+        rig = Rig(cell, hand, outsider)
         wait_for(lambda: rig.leader, 20.0, "the leader")
         yield rig
-        rig.hand.end()
     outsider.close()
 
 
 @pytest.fixture(autouse=True)
 def plugged_in(rig):
-    rig.bus.fault = Fault()
+    rig.hand.fault("")
 
 
 @pytest.mark.parametrize(
     ("fault", "seconds", "words"),
     [
-        (Fault("crc"), 1.2, "damaged"),
-        (Fault("silent", 4), 1.2, "servo 4 does not answer"),
-        (Fault("truncated"), 1.2, ""),
-        (Fault("unplugged"), 2.0, "does not exist"),
+        ("crc", 1.2, "damaged"),
+        ("silent:4", 1.2, "servo 4 does not answer"),
+        ("truncated", 1.2, ""),
+        ("unplugged", 2.0, "does not exist"),
     ],
     ids=["crc", "silent", "truncated", "unplugged"],
 )
@@ -185,7 +143,7 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
     for _ in attempts():
         if not rig.move():
             continue
-        rig.bus.fault = fault
+        rig.hand.fault(fault)
         began = time.time()
         wait_for(lambda: rig.outsider.state.mode == HOLD, what="HOLD")
         if "no message of the leader" not in rig.outsider.state.hold_reason:
@@ -193,7 +151,7 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
             continue
         wait_for(lambda began=began: time.time() > began + seconds)
         wait_for(lambda: words in rig.outsider.judgements["/gello: leader"], 10.0, "the fault on /diagnostics")
-        rig.bus.fault = Fault()
+        rig.hand.fault("")
         ended = time.time()
 
         # What was not read is not published: no stamp lies in the fault's time.

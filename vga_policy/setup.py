@@ -6,7 +6,7 @@ setup(
     packages=find_packages(exclude=["test"]),
     package_data={
         "vga_policy.curation": ["*.j2"],
-        "vga_policy.data": ["*.txt"],
+        "vga_policy.data.benchmark": ["*.txt"],
         "vga_policy.evaluate.baseline": ["*.md", "*.txt"],
     },
     data_files=[

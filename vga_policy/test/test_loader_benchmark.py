@@ -5,7 +5,7 @@ import sys
 import pytest
 from episode_fixtures import write_episodes
 from vga_policy.cli import main
-from vga_policy.data.benchmark import BenchmarkError, measure_bags
+from vga_policy.data.benchmark.measure import measure
 from vga_policy.data.dataset import EpisodeDataset
 
 
@@ -34,6 +34,8 @@ def test_an_interpreter_without_lerobot_is_named(tmp_path, capsys):
 def test_our_side(tmp_path):
     write_episodes(tmp_path, 1, seconds=1.5)
     data = EpisodeDataset([tmp_path], 28, skip_idle=False)
-    assert measure_bags(data, batch=4, workers=0, seconds=0.2) > 50
-    with pytest.raises(BenchmarkError, match="make no batch of 1000"):
-        measure_bags(data, batch=1000, workers=0, seconds=0.2)
+    speed = measure(data, batch=4, workers=0, seconds=0.2)
+    assert speed.rate > 50
+    assert 0 < speed.cpu_ms < 20
+    with pytest.raises(ValueError, match="make no batch of 1000"):
+        measure(data, batch=1000, workers=0, seconds=0.2)

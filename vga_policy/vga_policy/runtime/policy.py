@@ -137,7 +137,7 @@ class Policy:
 
     @torch.inference_mode()
     def _encode(self, instruction: str) -> Tensor:
-        return torch.from_numpy(self.checkpoint.encoder.encode(instruction))[None].to(self._device)
+        return torch.tensor(self.checkpoint.encoder.encode(instruction), device=self._device)[None]
 
     def _check(self, observation: Observation) -> None:
         views = self.cell.views

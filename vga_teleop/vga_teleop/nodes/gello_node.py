@@ -29,6 +29,7 @@ from vga_policy.nodes.outbox import Outbox
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
 
+SWITCH_INTERVAL = 0.001  # s the reader may wait for Python's lock
 SLOW = 0.95  # share of the rate below which reading is reported as slow
 
 
@@ -116,6 +117,7 @@ class GelloNode(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM; 0 then, 2 when parameters or cell file are wrong, 1 when it failed."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, lambda *_: stopping.set())

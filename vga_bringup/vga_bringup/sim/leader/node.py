@@ -31,6 +31,7 @@ from vga_bringup.sim.state import StateReader
 from vga_bringup.sim.tasks import UnknownTaskError
 from vga_msgs.msg import DriverState, RecorderState, TaskState
 
+SWITCH_INTERVAL = 0.001  # s the servos' answers may wait for Python's lock
 PERIOD = 0.01  # s between two movements of the hand
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -104,6 +105,7 @@ class SimLeader(Node):
 
 def main(args: list[str] | None = None) -> int:
     """Runs the leader until SIGINT or SIGTERM. Returns 2 when parameters or the cell file are wrong, else 0."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     stopping = threading.Event()
     for interrupt in (signal.SIGINT, signal.SIGTERM):
         signal.signal(interrupt, lambda *_: stopping.set())

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import venv
 from collections.abc import Callable
 from functools import partial
@@ -17,11 +16,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vga_policy.data.dataset import EpisodeDataset
+    from vga_policy.data.benchmark.measure import Speed
 
 HERE = Path(__file__).parent
 READER = HERE / "lerobot_reader.py"
-HELPERS = HERE.parent / "evaluate" / "baseline"  # torchvision beside a CPU build of torch
+HELPERS = HERE.parents[1] / "evaluate" / "baseline"  # torchvision beside a CPU build of torch
 FOREIGN = ("LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "_ROS_WHEELS_BOOTSTRAP_COMPLETE")  # of our environment
 FORMS = ("images", "video")
 
@@ -57,50 +56,58 @@ def _run(arguments: argparse.Namespace) -> int:
 
     try:
         report = _compare(arguments)
-    except (BenchmarkError, DatasetError, ExportError) as error:
-        hint = ": collect some with `vga collect --fast`" if isinstance(error, DatasetError) else ""
-        print(f"vga bench loader: {error}{hint}", file=sys.stderr)
+    except DatasetError as error:
+        print(f"vga bench loader: {error}: collect some with `vga collect --fast`", file=sys.stderr)
+        return 1
+    except (BenchmarkError, ExportError, ValueError) as error:
+        print(f"vga bench loader: {error}", file=sys.stderr)
         return 1
     write_atomically(arguments.out / "loader.json", json.dumps(report, indent=2) + "\n")
     for name, rate in report["samples_per_second"].items():
+        line = f"{name:24} {rate:8.0f} samples/s {report['cpu_ms_per_sample'][name]:8.2f} ms of CPU a sample"
         ratio = report["ratio"].get(name)
-        print(f"{name:24} {rate:8.0f} samples/s" + (f"   EpisodeDataset is {ratio:.1f} x as fast" if ratio else ""))
+        print(line + (f"   EpisodeDataset is {ratio:.1f} x as fast" if ratio else ""))
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    from vga_policy.data.benchmark.measure import measure
     from vga_policy.data.dataset import EpisodeDataset
     from vga_policy.lerobot.export import export
 
     dataset = EpisodeDataset(arguments.data, arguments.image_size, skip_idle=False)
     arguments.out.mkdir(parents=True, exist_ok=True)
     python = arguments.python or _interpreter(arguments.out / "lerobot")
-    measured: dict[str, Callable[[], float]] = {
-        "bags": partial(measure_bags, dataset, arguments.batch, arguments.workers, arguments.seconds)
+    readers: dict[str, Callable[[], Speed]] = {
+        "bags": partial(measure, dataset, arguments.batch, arguments.workers, arguments.seconds)
     }
     for form in FORMS:
         copy = arguments.out / f"loader-{form}"
         shutil.rmtree(copy, ignore_errors=True)
         export(arguments.data, copy, video=form == "video")
         for name, size in ((f"lerobot_{form}", 0), (f"lerobot_{form}_resized", arguments.image_size)):
-            measured[name] = partial(_read_copy, python, copy, dataset.cell.action.horizon, size, arguments)
-    rates: dict[str, list[float]] = {name: [] for name in measured}
+            readers[name] = partial(_read_copy, python, copy, dataset.cell.action.horizon, size, arguments)
+    speeds: dict[str, list[Speed]] = {name: [] for name in readers}
     loads = []
     for _ in range(arguments.rounds):
-        for name, measure in measured.items():  # in turns, so that what else the machine does hits all alike
+        for name, read in readers.items():  # in turns, so that what else the machine does hits all alike
             loads.append(os.getloadavg()[0])
-            rates[name].append(measure())
-    middle = {name: median(values) for name, values in rates.items()}
-    ratios = {name: middle["bags"] / rate for name, rate in middle.items() if name != "bags"}
+            speeds[name].append(read())
+    rates = {name: median(speed.rate for speed in found) for name, found in speeds.items()}
+    cpu = {name: median(speed.cpu_ms for speed in found) for name, found in speeds.items()}
+    others = [name for name in readers if name != "bags"]
+    color = dataset.cell.views[0].color
     return {
-        "samples_per_second": {name: round(rate, 1) for name, rate in middle.items()},
-        "ratio": {name: round(ratio, 2) for name, ratio in ratios.items()},
-        "ratio_to_faster": round(min(ratios.values()), 2),
-        "rounds": {name: [round(rate, 1) for rate in values] for name, values in rates.items()},
+        "samples_per_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "ratio": {name: round(rates["bags"] / rates[name], 2) for name in others},
+        "ratio_to_fastest": round(rates["bags"] / max(rates[name] for name in others), 2),
+        "cpu_ms_per_sample": {name: round(value, 2) for name, value in cpu.items()},
+        "cpu_ratio": {name: round(cpu[name] / cpu["bags"], 2) for name in others},
+        "rounds": {name: [round(speed.rate, 1) for speed in found] for name, found in speeds.items()},
         "episodes": len(dataset.episodes),
         "samples": len(dataset),
         "views": [camera.name for camera in dataset.cell.views],
-        "recorded_size": [dataset.cell.views[0].color.width, dataset.cell.views[0].color.height],
+        "recorded_size": [color.width, color.height],
         "image_size": arguments.image_size,
         "workers": arguments.workers,
         "batch": arguments.batch,
@@ -110,44 +117,19 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def measure_bags(dataset: EpisodeDataset, batch: int, workers: int, seconds: float) -> float:
-    """Samples a second of our dataset, after the workers are up. Raises BenchmarkError when it fills no batch."""
-    import torch
-    from torch.utils.data import DataLoader
+def _read_copy(python: str, copy: Path, horizon: int, size: int, arguments: argparse.Namespace) -> Speed:
+    """Speed of LeRobot's reader, measured in its own interpreter; with size 0 it resizes no image."""
+    from vga_policy.data.benchmark.measure import Speed
 
-    torch.set_num_threads(1)
-    loader = DataLoader(
-        dataset,
-        batch,
-        shuffle=True,
-        num_workers=workers,
-        drop_last=True,
-        persistent_workers=workers > 0,
-    )
-    batches = iter(loader)
-    if next(batches, None) is None:
-        raise BenchmarkError(f"{len(dataset)} samples make no batch of {batch}: give more episodes")
-    samples, started = 0, time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        if (got := next(batches, None)) is None:
-            batches = iter(loader)
-            continue
-        samples += len(got["stamp_ns"])
-    return samples / (time.perf_counter() - started)
-
-
-def _read_copy(python: str, copy: Path, horizon: int, size: int, arguments: argparse.Namespace) -> float:
-    """Samples a second of LeRobot's reader, measured in its own interpreter; with size 0 it resizes no image."""
-    command = [python, "-P", READER, copy, "--workers", arguments.workers, "--batch", arguments.batch]
+    command = [python, READER, copy, "--workers", arguments.workers, "--batch", arguments.batch]
     command += ["--size", size, "--horizon", horizon, "--seconds", arguments.seconds]
     environment = {**_bare_environment(), "PYTHONPATH": str(HELPERS), "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
     try:
-        measured = json.loads(finished.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
+        return Speed(**json.loads(finished.stdout.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
         said = (finished.stderr.strip().splitlines() or [f"exit status {finished.returncode}"])[-1]
         raise BenchmarkError(f"{python}: LeRobot's reader cannot read {copy}: {said}") from None
-    return float(measured["samples"] / measured["seconds"])
 
 
 def _interpreter(directory: Path) -> str:
@@ -164,8 +146,8 @@ def _interpreter(directory: Path) -> str:
     torch_version = torch.__version__.partition("+")[0]
     for wanted in (
         [f"torch=={torch_version}"],
-        [f"torch=={torch_version}", "-r", str(HERE / "requirements-lerobot.txt")],
-        ["--no-deps", "-r", str(HERE / "requirements-lerobot-no-deps.txt")],
+        [f"torch=={torch_version}", "-r", str(HERE / "requirements.txt")],
+        ["--no-deps", "-r", str(HERE / "requirements-no-deps.txt")],
     ):
         finished = subprocess.run([*pip, *wanted], env=_bare_environment(), capture_output=True, text=True)
         if finished.returncode:
