@@ -1,5 +1,6 @@
 """The simulated arm as libfranka sees it: over TCP and UDP, through franky."""
 
+import os
 import socket
 import struct
 import sys
@@ -87,7 +88,10 @@ def cell(tmp_path_factory):
     with Process(sys.executable, "-m", "vga_bringup.sim.physics", "--cell", str(path)) as process:
         wait_for(lambda: shared_memory(ADDRESS), what="the arm")
         wait_for(lambda: StateReader(ADDRESS).read().sim_time > 0, what="the first step")
+        policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
         yield Cell()
+        # libfranka makes the thread that moves the arm a real-time one: later tests' processes would inherit that.
+        os.sched_setscheduler(0, policy, parameters)
     assert not process.said("Traceback")
     assert not shared_memory(ADDRESS)
     assert not processes_of(path)

@@ -180,7 +180,7 @@ def test_text_encoders_without_weights_say_so(tmp_path, qwen):
 
 
 def test_the_commands_offer_what_there_is():
-    assert tuple(PRESETS) == PRESET_NAMES
+    assert tuple(name for name in PRESETS if name != "tiny") == PRESET_NAMES  # tiny: training_fixtures'
     assert tuple(ABLATIONS) == ABLATION_NAMES
 
 
