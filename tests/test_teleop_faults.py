@@ -171,6 +171,7 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
         wait_for(lambda: np.abs(np.array(rig.leader[-1].position[:7]) - rig.hand.q).max() < 0.02)
         resumed = time.time()
         rig.outsider.set_mode(TELEOP)
+        wait_for(lambda: rig.outsider.state.mode == TELEOP)
         wait_for(lambda w=where: rig.is_at(w + 0.3) or rig.outsider.state.mode == HOLD, 15.0, "the arm at the leader")
         if not rig.is_at(where + 0.3):
             print("again:", rig.outsider.state.hold_reason)  # the machine stalled
