@@ -45,6 +45,9 @@ setup(
             "geometry = vga_policy.evaluate.commands:geometry_command",
             "table = vga_policy.evaluate.commands:table_command",
         ],
-        "vga.commands.export": ["lerobot = vga_policy.lerobot.commands:export_command"],
+        "vga.commands.export": [
+            "lerobot = vga_policy.lerobot.commands:export_command",
+            "policy = vga_policy.runtime.commands:export_command",
+        ],
     },
 )

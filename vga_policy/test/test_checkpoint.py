@@ -10,6 +10,7 @@ import torch
 import yaml
 from policy_fixtures import HOME, SIM, observation
 from safetensors.torch import load_file, save_file
+from vga_policy.cli import main
 from vga_policy.contract.cell import Cell
 from vga_policy.model.action_head import ActionHeadConfig
 from vga_policy.model.aggregator import AggregatorConfig
@@ -83,6 +84,18 @@ def test_every_model_fits_the_runtime(policy, tmp_path):
     save(made.checkpoint, tmp_path / "vga")
     loaded = Policy.from_pretrained(tmp_path / "vga", SIM)
     np.testing.assert_array_equal(loaded.act(observation()).joints, made.act(observation()).joints)
+
+
+def test_a_policy_to_hand_on_has_half_the_bytes_and_acts_alike(policy, tmp_path):
+    made = Policy(Checkpoint(SMALL, HashedNgrams(32), SMALL.build(), policy.checkpoint.normalization, SIM))
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    save(made.checkpoint, whole)
+    assert main(["export", "policy", str(whole), str(half)]) == 0
+    sizes = [(directory / WEIGHTS).stat().st_size for directory in (whole, half)]
+    assert sizes[1] < 0.52 * sizes[0]
+    found = Policy.from_pretrained(half, SIM).act(observation())
+    np.testing.assert_allclose(found.joints, made.act(observation()).joints, atol=1e-3)
+    assert main(["export", "policy", str(whole), str(half)]) == 1  # it exists
 
 
 def test_only_data_is_written(saved):

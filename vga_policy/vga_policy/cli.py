@@ -19,7 +19,7 @@ GROUP = "vga.commands"
 FAMILIES = {
     "bench": "measurements of this machine",
     "eval": "how good a policy is",
-    "export": "data for other programs",
+    "export": "data and policies to hand on",
 }
 
 

@@ -49,9 +49,10 @@ class Checkpoint:
     cell: Cell
 
 
-def save(checkpoint: Checkpoint, directory: str | Path) -> None:
+def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32) -> None:
     """Writes a checkpoint. It appears whole or not at all.
 
+    weights: precision of its file; it is loaded as float32 all the same.
     Raises CheckpointError when something is there already.
     """
     directory = Path(directory)
@@ -68,7 +69,7 @@ def save(checkpoint: Checkpoint, directory: str | Path) -> None:
     (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
     (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
-    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    tensors = {name: tensor.to(weights).contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     save_file(tensors, unfinished / WEIGHTS)
     unfinished.rename(directory)
 
