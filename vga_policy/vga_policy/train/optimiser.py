@@ -64,4 +64,6 @@ def restore_moments(optimiser: torch.optim.Optimizer, model: nn.Module, tensors:
         if f"{MOMENTS[0]}/{name}" in tensors:
             state: dict[str, Any] = optimiser.state[parameter]
             for moment in MOMENTS:
-                state[moment] = tensors[f"{moment}/{name}"].to(parameter.device)
+                saved = tensors[f"{moment}/{name}"].to(parameter.device)
+                # The fused optimiser wants them laid out in memory as their parameter.
+                state[moment] = torch.empty_like(parameter).copy_(saved) if saved.shape == parameter.shape else saved
