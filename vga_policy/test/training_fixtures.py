@@ -45,7 +45,7 @@ PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="rando
 
 def tiny_loop(**changes) -> LoopConfig:
     """A short run on one thread, the same every time."""
-    optimiser = OptimiserConfig(rate=changes.pop("rate", 2e-3), warm_up=5)
+    optimiser = OptimiserConfig(rate=changes.pop("rate", 2e-3), muon=changes.pop("muon", 0.0), warm_up=5)
     usual = {"steps": 30, "batch": 8, "validate_every": 15, "save_every": 10, "device": "cpu", "threads": 1}
     return LoopConfig(**{**usual, "optimiser": optimiser, "average": 0.9, **changes})
 
@@ -53,7 +53,7 @@ def tiny_loop(**changes) -> LoopConfig:
 def tiny_policy(data: Path, loop: LoopConfig | None = None, **changes) -> PolicyConfig:
     """A policy that learns from the episodes in `data`."""
     usual = {"preset": "tiny", "text_encoder": "hashed_ngrams", "validation": 0.3}
-    return PolicyConfig(data=(str(data),), loop=loop or tiny_loop(), **{**usual, **changes})
+    return PolicyConfig(data=(str(data),), loop=loop or tiny_loop(muon=2e-3), **{**usual, **changes})
 
 
 def curve(run: Path) -> list[dict]:

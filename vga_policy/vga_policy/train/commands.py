@@ -85,6 +85,7 @@ def _add_loop_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--steps", type=_positive)
     group.add_argument("--batch", type=_positive, help="samples a step, over all processes")
     group.add_argument("--lr", type=float, metavar="RATE", help="the highest learning rate")
+    group.add_argument("--muon", type=float, metavar="RATE", help="of hidden matrices, by Muon; 0: AdamW")
     group.add_argument("--warm-up", type=int, metavar="STEPS")
     group.add_argument("--average", type=float, metavar="DECAY", help="of the weights' moving average; 0 for none")
     group.add_argument("--validation", type=float, metavar="SHARE", help="of the data, held out")
@@ -192,7 +193,7 @@ def _out(arguments: argparse.Namespace) -> Path:
 
 
 def _loop(arguments: argparse.Namespace, defaults: LoopConfig) -> LoopConfig:
-    names = {"lr": "rate", "warm_up": "warm_up"}
+    names = {"lr": "rate", "muon": "muon", "warm_up": "warm_up"}
     given = _given(arguments, *names)
     optimiser = replace(defaults.optimiser, **{names[key]: value for key, value in given.items()})
     fields = _given(arguments, "steps", "batch", "average", "validate_every", "save_every", "seed", "precision")

@@ -102,6 +102,6 @@ class GeometryConfig:
 def loop_defaults(preset: str) -> LoopConfig:
     """Table 6's for the paper's models; what was found good on a CPU for `nano`."""
     if preset == "nano":
-        optimiser = OptimiserConfig(rate=5e-4, warm_up=500)
+        optimiser = OptimiserConfig(rate=5e-4, muon=3e-3, warm_up=200)
         return LoopConfig(steps=20_000, batch=32, optimiser=optimiser, average=0.999)
     return LoopConfig(steps=120_000, batch=32, optimiser=OptimiserConfig(rate=2e-4, warm_up=2000), precision="bf16")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from vga_policy.train.average import Average
 from vga_policy.train.batch import Batch, Samples
 from vga_policy.train.failure import InterruptedRunError, TrainingError
 from vga_policy.train.learner import Terms
-from vga_policy.train.optimiser import OptimiserConfig, moments, restore_moments, set_rate
+from vga_policy.train.optimiser import OptimiserConfig, moments, restore_moments, set_rates
 from vga_policy.train.order import Order
 from vga_policy.train.report import Reporter
 from vga_policy.train.run import Progress, Run, State
@@ -121,10 +121,10 @@ class _Fit:
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
         self._average = Average(self._bare, config.average)
-        optimiser = config.optimiser.build(self._bare)
+        optimisers = config.optimiser.build(self._bare)
         if (state := run.state()) is not None:
-            self._restore(state, optimiser)
-        self._learner, self._optimiser = accelerator.prepare(self._bare, optimiser)
+            self._restore(state, optimisers)
+        self._learner, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
@@ -167,17 +167,18 @@ class _Fit:
             terms = self._learner(batch)
         loss, figures = self._reduce(terms)
         self._refuse_nonsense(loss.item(), figures)
-        rate = config.optimiser.rate_at(step, config.steps)
-        set_rate(self._optimiser, rate)
-        self._optimiser.zero_grad()
+        share = config.optimiser.share_at(step, config.steps)
+        set_rates(self._optimisers, share)
+        self._bare.zero_grad()
         self._accelerator.backward(loss)
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
-        self._optimiser.step()
+        for optimiser in self._optimisers:
+            optimiser.step()
         self._average.update(step + 1)
         self._advance(figures["loss"])
-        return {**figures, "rate": rate, "norm": norm}
+        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
 
     def _attention(self) -> AbstractContextManager[None]:
         """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
@@ -260,18 +261,18 @@ class _Fit:
     def _save(self) -> None:
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
-            optimiser = moments(self._optimiser, self._bare)
-            self._run.save_state(State(self._progress, weights, self._average.tensors, optimiser))
+            memory = moments(self._optimisers, self._bare)
+            self._run.save_state(State(self._progress, weights, self._average.tensors, memory))
         self._accelerator.wait_for_everyone()
 
-    def _restore(self, state: State, optimiser: torch.optim.Optimizer) -> None:
+    def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
         self._progress = state.progress
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
                 parameter.copy_(state.weights[name])
             for name, tensor in self._average.tensors.items():
                 tensor.copy_(state.average[name])
-        restore_moments(optimiser, self._bare, state.optimiser)
+        restore_moments(optimisers, self._bare, state.optimiser)
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:

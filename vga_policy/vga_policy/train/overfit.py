@@ -29,9 +29,9 @@ from vga_policy.model.vga import VGA
 from vga_policy.runtime.checkpoint import TEXT_ENCODERS
 from vga_policy.train.batch import Batch, Preparation
 from vga_policy.train.errors import relative_depth_error
-from vga_policy.train.optimiser import OptimiserConfig, set_rate
+from vga_policy.train.optimiser import OptimiserConfig, set_rates
 
-RATE = 1e-3
+RATE, MUON = 5e-4, 6e-3
 RANK = 4  # of the low-rank updates on a frozen backbone
 UNSEEN_EVERY = 4  # one episode in so many is for validation
 
@@ -111,8 +111,9 @@ def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, si
 def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> None:
     """Trains `model` in place on random batches of `size` of what is shown, by the recipe."""
     make_trainable(model, recipe)
-    config = OptimiserConfig(rate=RATE, warm_up=max(1, steps // 20), weight_decay=0.0, betas=(0.9, 0.99))
-    optimiser = config.build(model)
+    warm_up = max(1, steps // 20)
+    config = OptimiserConfig(rate=RATE, muon=MUON, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
+    optimisers = config.build(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
     for step in range(steps):
@@ -122,11 +123,12 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
             loss = objective(model.predict(*inputs), batch.labels, recipe.losses)["total"]
         else:
             loss = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
-        set_rate(optimiser, config.rate_at(step, steps))
-        optimiser.zero_grad()
+        set_rates(optimisers, config.share_at(step, steps))
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.clip)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
     model.eval()
 
 
