@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -90,6 +91,7 @@ def test_a_run_says_what_it_is_made_of(finished):
     assert origin["code"]
     assert origin["command"]
     assert any(finished.joinpath("tensorboard").iterdir())
+    assert cv2.imread(str(finished / "curves.png")) is not None
 
 
 def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, tmp_path):
@@ -167,7 +169,7 @@ def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):
 
 
 def test_a_full_disk_leaves_the_last_good_state(episodes, finished, tmp_path):
-    """No file of the process may grow beyond 20 kB: writing fails as on a full disk."""
+    """No file of the process may grow beyond 40 kB: writing fails as on a full disk."""
     run = tmp_path / "run"
     trainer.train(tiny_policy(episodes, tiny_loop(steps=10)), run)
     before = weights(run), (run / BEST).resolve()

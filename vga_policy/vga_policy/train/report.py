@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from vga_policy.train.curves import draw_curves
 from vga_policy.train.run import Run
 
 SHOWN = ("loss", "action", "camera", "depth")
@@ -52,6 +53,10 @@ class Reporter:
         if self._active:
             self._bar.stop()
             self._board.close()
+            try:
+                draw_curves(self._run)
+            except OSError as why:  # a picture is not worth the run, nor the error that ends it
+                self._console.print(f"curves.png could not be written: {why}", highlight=False)
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """A step is done."""

@@ -3,6 +3,7 @@
 config.json     what decides the result
 origin.json     command line, version of the code, of the data and of the libraries
 log.jsonl       the loss curve: one line a step, one a validation
+curves.png      the same as a picture, when training stops
 tensorboard/    the same for TensorBoard
 last ->         states/STEP: weights, their average and the optimiser's memory
 best ->         checkpoints/STEP: a checkpoint for the policy node, the best by validation
