@@ -82,5 +82,5 @@ def test_nano_learns_rendered_observations_by_heart(shown):
     finally:
         torch.set_num_threads(threads)
     print(row)
-    assert row.action_l1 < 0.15
-    assert row.depth_error < 0.2
+    assert row.action_l1 < 0.1
+    assert row.depth_error < 0.15

@@ -49,7 +49,7 @@ def test_one_episode_in_four_is_never_shown(episodes):
 
 def test_every_run_is_a_row(episodes):
     shown = draw_samples([str(episodes)], SMALL, 4, 8, seed=0)
-    rows = by_heart(SMALL, shown.by_heart, 3, seed=0) + shuffled_control(SMALL, shown.control, shown.unseen, 3, 4, 0)
+    rows = by_heart(SMALL, shown.by_heart, 3, 4, seed=0) + shuffled_control(SMALL, shown.control, shown.unseen, 3, 4, 0)
     joint, alone, frozen, matched, shuffled = rows
     assert joint.depth_error is not None
     assert joint.trains > alone.trains > frozen.trains

@@ -47,7 +47,8 @@ def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help="directories of episodes")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     parser.add_argument("--samples", type=_positive, default=16, help="to learn by heart (default: %(default)s)")
-    parser.add_argument("--steps", type=_positive, default=200, help="of training (default: %(default)s)")
+    parser.add_argument("--steps", type=_positive, default=400, help="of training (default: %(default)s)")
+    parser.add_argument("--batch", type=_positive, default=8, help="samples a step (default: %(default)s)")
     parser.add_argument(
         "--control", type=int, default=192, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
     )
@@ -160,9 +161,9 @@ def _overfit(arguments: argparse.Namespace) -> int:
     except DatasetError as error:
         print(f"vga bench overfit: {error}", file=sys.stderr)
         return 1
-    rows = by_heart(preset, shown.by_heart, steps, seed)
+    rows = by_heart(preset, shown.by_heart, steps, arguments.batch, seed)
     if arguments.control:
-        rows += shuffled_control(preset, shown.control, shown.unseen, steps, arguments.samples, seed)
+        rows += shuffled_control(preset, shown.control, shown.unseen, steps, arguments.batch, seed)
     guess = constant_guess(shown.control, shown.unseen)
     report = {"preset": arguments.preset, "constant_guess_l1": guess, "runs": [asdict(row) for row in rows]}
     print(json.dumps(report, indent=2) if arguments.json else table(rows, guess))

@@ -72,7 +72,6 @@ def nano() -> Preset:
             backbone=AggregatorConfig(width=192, depth=4, heads=3, layer_scale=1.0, vision=ConvStemConfig()),
             language_width=384,
             language_projector=(192, 192),
-            film=False,
             action_head=ActionHeadConfig(layers=4, heads=3),
             camera_head=CameraHeadConfig(depth=1, heads=6),
             depth_head=DepthHeadConfig(channels=(24, 48, 96, 96), features=32, last=16),

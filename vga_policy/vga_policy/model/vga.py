@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vga_policy.contract.observation import PROPRIOCEPTION
 from vga_policy.model.action_head import ActionHeadConfig
@@ -123,6 +124,8 @@ class VGA(nn.Module):
         dtype = self.action_queries.dtype
         language, proprioception = language.to(dtype), proprioception.to(dtype)
         views = self.aggregator.embed_views(images)
+        # Encoders return unit length: its elements, 1/√E, would drown in the projector's biases.
+        language = functional.rms_norm(language, (self.config.language_width,))
         told = self.language_projector(language)[:, None]
         if self.film is not None:
             views = self.film(views, told)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import default_collate
 
 from vga_policy.data.dataset import EpisodeDataset
@@ -31,7 +32,7 @@ from vga_policy.train.batch import Batch, Preparation
 from vga_policy.train.errors import relative_depth_error
 from vga_policy.train.optimiser import OptimiserConfig, set_rates
 
-RATE, MUON = 5e-4, 6e-3
+RATE, MUON = 4e-3, 6e-3
 RANK = 4  # of the low-rank updates on a frozen backbone
 UNSEEN_EVERY = 4  # one episode in so many is for validation
 
@@ -88,8 +89,8 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
     return Shown(batch(seen[:by_heart]), batch(seen[: max(control, 1)]), batch(unseen[: max(control // 3, 1)]))
 
 
-def by_heart(preset: Preset, shown: Batch, steps: int, seed: int) -> list[Row]:
-    """The same samples learned in three ways."""
+def by_heart(preset: Preset, shown: Batch, steps: int, size: int, seed: int) -> list[Row]:
+    """The same samples learned in three ways, in batches of `size`."""
     scratch = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
     alone = without_joint_training(scratch)
     frozen = zeroinit_lora(alone)
@@ -97,7 +98,7 @@ def by_heart(preset: Preset, shown: Batch, steps: int, seed: int) -> list[Row]:
     runs = {"actions alone": alone, f"backbone frozen at random, rank {RANK}": frozen}
     if shown.labels.depth_mask.any():
         runs = {"actions, cameras and depth": scratch, **runs}
-    return [learned(name, run, shown, steps, len(shown.images), seed) for name, run in runs.items()]
+    return [learned(name, run, shown, steps, size, seed) for name, run in runs.items()]
 
 
 def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, size: int, seed: int) -> list[Row]:
@@ -109,20 +110,26 @@ def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, si
 
 
 def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> None:
-    """Trains `model` in place on random batches of `size` of what is shown, by the recipe."""
+    """Trains `model` in place on random batches of `size` of what is shown, by the recipe; in bf16, on a CPU."""
     make_trainable(model, recipe)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     warm_up = max(1, steps // 20)
     config = OptimiserConfig(rate=RATE, muon=MUON, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
     optimisers = config.build(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
+    left = torch.empty(0, dtype=torch.int64)
     for step in range(steps):
-        batch = _some(shown, torch.randperm(len(shown.images), generator=draw)[:size])
+        if len(left) < size:
+            left = torch.randperm(len(shown.images), generator=draw)
+        chosen, left = left[:size], left[size:]
+        batch = _some(shown, chosen)
         inputs = batch.images, batch.language, batch.proprioception
-        if recipe.joint:
-            loss = objective(model.predict(*inputs), batch.labels, recipe.losses)["total"]
-        else:
-            loss = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+            if recipe.joint:
+                loss = objective(model.predict(*inputs), batch.labels, recipe.losses)["total"]
+            else:
+                loss = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
         set_rates(optimisers, config.share_at(step, steps))
         model.zero_grad()
         loss.backward()
