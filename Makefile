@@ -17,7 +17,7 @@ RUN := eval "$$(env/exports.sh)" && exec
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo
-	@echo '  DURATION=30        seconds of motion in make demo'
+	@echo '  DURATION=30        seconds that make demo may take for its task'
 	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
 	@echo '  ARGS="..."         arguments for vga demo, sim or for pytest'
 	@echo '  PYTHON=python3.12  interpreter of .venv; 3.11 or 3.12'
@@ -25,8 +25,8 @@ help: ## This list
 setup: ## System packages, .venv, ROS workspace; done steps are skipped
 	@env/setup.sh $(PURPOSES)
 
-demo: .complete ## The whole stack in simulation; leaves out/demo/{report.json,summary.png,demo.mp4}
-	@$(RUN) vga demo --duration $(DURATION) $(ARGS)
+demo: .complete ## The trained policy picks a cube in simulation, by the whole stack; leaves out/demo/{report.json,summary.png,demo.mp4}
+	@$(RUN) vga demo --task pick_cube --duration $(DURATION) $(ARGS)
 
 sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)

@@ -153,7 +153,7 @@ def watch(tmp_path_factory):
     try:
         with (
             (directory / "nodes.log").open("w") as log,
-            Runner(sim_graph(cell=str(path)), log) as runner,
+            Runner(sim_graph(cell=str(path), checkpoint="untrained"), log) as runner,
             Session("watch") as session,
         ):
             watch = Watch(session, runner, load_cell(path))

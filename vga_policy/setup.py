@@ -5,6 +5,7 @@ setup(
     version="0.1.0",
     packages=find_packages(exclude=["test"]),
     package_data={
+        "vga_policy.checkpoints": ["*/*"],
         "vga_policy.curation": ["*.j2"],
         "vga_policy.data.benchmark": ["*.txt"],
         "vga_policy.evaluate.baseline": ["*.md", "*.txt"],

@@ -17,6 +17,7 @@ from vga_bringup.graph import (
     teleop_graph,
     to_text,
 )
+from vga_policy.checkpoints import locate
 from vga_policy.cli import main
 from vga_policy.contract.cell import ContractError, dump_cell, load_cell
 
@@ -68,6 +69,11 @@ def test_teleoperation_needs_a_leader(tmp_path):
         teleop_graph(cell=str(path))
 
 
+def test_simulation_runs_the_shipped_policy_unless_told_otherwise():
+    assert sim_graph()[-1].parameters["checkpoint"] == str(locate("nano"))
+    assert sim_graph(checkpoint="untrained")[-1].parameters["checkpoint"] == ""
+
+
 def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
     with pytest.raises(ContractError, match="checkpoint: give the directory of a trained policy, or 'untrained'"):
         policy_graph(cell="sim")
@@ -88,8 +94,8 @@ def test_every_node_has_the_transports_and_stays_on_this_host(graph):
 
 
 def test_options_as_text_mean_the_same():
-    given = {"cell": "sim", "checkpoint": "", "views": ("fixed_2", "wrist"), "record": True, "discovery": "subnet"}
-    values = {**options(sim_graph), **given}
+    given = {"cell": "sim", "checkpoint": "untrained", "views": ("fixed_2", "wrist"), "record": True}
+    values = {**options(sim_graph), **given, "discovery": "subnet"}
     graph = from_text(sim_graph, {name: to_text(value) for name, value in values.items()})
     assert graph == sim_graph(**values)
     assert graph[-2].parameters["views"] == ("fixed_2", "wrist")

@@ -38,7 +38,7 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="for the results (default: %(default)s)")
     parser.add_argument("--cell", default="sim", help=OPTIONS["cell"])
-    parser.add_argument("--checkpoint", default="", help=OPTIONS["checkpoint"])
+    parser.add_argument("--checkpoint", default="nano", help=f"{OPTIONS['checkpoint']} (default: %(default)s)")
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)r)")
     parser.add_argument("--task", choices=TASK_NAMES, default="", help="arrange this task's scene, judge the outcome")
     parser.add_argument("--seed", type=int, default=SEED, help="of the task's scene (default: %(default)s)")

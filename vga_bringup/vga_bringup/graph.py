@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
+from vga_policy.checkpoints import locate
 from vga_policy.contract.cell import Cell, ContractError, load_cell
 
 Value = str | bool | tuple[str, ...]
@@ -39,7 +40,7 @@ Graph = tuple[NodeSpec, ...]
 
 OPTIONS = {
     "cell": "cell file, or the name of one that vga_bringup ships; empty: the shipped one",
-    "checkpoint": "directory of the policy's checkpoint; in simulation empty: an untrained policy",
+    "checkpoint": "directory of the policy's checkpoint, or the name of one that vga_policy ships, or untrained",
     "policy": "false: leave the policy out, for teleoperation",
     "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
     "teleop": "true: run the leader's node too",
@@ -55,7 +56,7 @@ UNTRAINED = "untrained"
 def sim_graph(
     *,
     cell: str = "sim",
-    checkpoint: str = "",
+    checkpoint: str = "nano",
     views: tuple[str, ...] = (),
     policy: bool = True,
     teleop: bool = False,
@@ -121,11 +122,8 @@ def record_graph(
 def policy_graph(
     *, cell: str = "lab", checkpoint: str = "", views: tuple[str, ...] = (), discovery: str = "localhost"
 ) -> Graph:
-    """The GPU PC: the policy. A real arm gets an untrained one only when asked for by name."""
+    """The GPU PC: the policy. A real arm gets none by default."""
     path, contract = _load(cell)
-    if not checkpoint:
-        raise ContractError(f"checkpoint: give the directory of a trained policy, or {UNTRAINED!r}")
-    checkpoint = "" if checkpoint == UNTRAINED else checkpoint
     return (_policy(path, contract, checkpoint, views, node_environment(discovery)),)
 
 
@@ -200,9 +198,11 @@ def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
 def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], environment: Mapping[str, str]) -> NodeSpec:
     views = views or tuple(camera.name for camera in cell.views)
     cell.with_views(list(views))  # refuses cameras the cell does not have
+    if not checkpoint:
+        raise ContractError(f"checkpoint: give the directory of a trained policy, or {UNTRAINED!r}")
     parameters: dict[str, Value] = {
         "cell": path,
-        "checkpoint": str(Path(checkpoint).absolute()) if checkpoint else "",
+        "checkpoint": "" if checkpoint == UNTRAINED else str(locate(checkpoint).absolute()),
         "views": views,
     }
     return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)

@@ -3,6 +3,7 @@
 import json
 import pickle
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import yaml
 from policy_fixtures import HOME, SIM, observation
 from safetensors.torch import load_file, save_file
+from vga_policy.checkpoints import locate, shipped
 from vga_policy.cli import main
 from vga_policy.contract.cell import Cell
 from vga_policy.model.action_head import ActionHeadConfig
@@ -18,7 +20,7 @@ from vga_policy.model.config import to_plain
 from vga_policy.model.conv_stem import ConvStemConfig
 from vga_policy.model.presets import PRESETS
 from vga_policy.model.vga import VGAConfig
-from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, save
+from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.runtime.policy import Policy, PolicyError
 from vga_policy.runtime.text import HashedNgrams
 from vga_policy.runtime.untrained import untrained_checkpoint
@@ -52,6 +54,15 @@ def refusal(directory, cell=SIM):
     assert str(directory) in message
     assert "\n" not in message
     return message
+
+
+def test_a_shipped_policy_goes_by_its_name_where_no_directory_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "nano" in shipped()
+    assert sum(file.stat().st_size for file in locate("nano").iterdir()) <= 30e6
+    assert load("nano").cell.name == "sim"
+    (tmp_path / "nano").mkdir()
+    assert locate("nano") == Path("nano")
 
 
 def edit(path, **changes):

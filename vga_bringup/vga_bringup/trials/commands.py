@@ -27,7 +27,10 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         "table.{md,csv,png} and videos.",
     )
     parser.add_argument(
-        "--checkpoint", required=True, metavar="DIR", help="of the policy; or: untrained (floor), operator (ceiling)"
+        "--checkpoint",
+        required=True,
+        metavar="DIR",
+        help="of the policy; or: nano (shipped), untrained (floor), operator (ceiling)",
     )
     parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
     parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")

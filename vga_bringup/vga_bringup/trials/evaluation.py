@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from vga_policy.checkpoints import locate
 from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.files import write_atomically
 from vga_policy.evaluate import table, table_text
@@ -29,6 +30,8 @@ from vga_bringup.trials.conditions import Request, TrialsError, cell_for
 def run(args: argparse.Namespace) -> int:
     """Runs the trials: 0 when all of them ran, whatever they showed; 1 when they cannot be run; 130 after Ctrl-C."""
     progress = Console(stderr=True, highlight=False)
+    if args.checkpoint not in SPECIAL:
+        args.checkpoint = str(locate(args.checkpoint))
     try:
         request = _request(args)
         conditions = _conditions(args, request)

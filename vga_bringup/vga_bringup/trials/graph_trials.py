@@ -27,7 +27,7 @@ from vga_bringup.readiness import Readiness
 from vga_bringup.runner import Runner, explain
 from vga_bringup.session import Session, stop_request
 from vga_bringup.task import Task
-from vga_bringup.trials.actors import OPERATOR, UNTRAINED, is_baseline
+from vga_bringup.trials.actors import OPERATOR, is_baseline
 from vga_bringup.trials.conditions import Request, TrialsError
 from vga_bringup.trials.scene import Scene
 from vga_msgs.action import RunTask
@@ -49,8 +49,7 @@ def run_graph(request: Request) -> Generator[Trial, None, None]:
     request.directory.mkdir(parents=True, exist_ok=True)
     cell = request.directory / CELL
     write_atomically(cell, dump_cell(request.cell))
-    checkpoint = "" if request.checkpoint == UNTRAINED else request.checkpoint
-    graph = sim_graph(cell=str(cell), checkpoint=checkpoint)
+    graph = sim_graph(cell=str(cell), checkpoint=request.checkpoint)
     os.environ.update(graph[0].environment)
     with (request.directory / LOG).open("w", encoding="utf-8") as log, stop_request() as stop:
         try:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vga_policy.checkpoints import locate, shipped
 from vga_policy.contract.cell import Cell, ContractError, dump_cell, load_cell
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.language import MiniLM, QwenGTE
@@ -75,8 +76,8 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
 
 
 def load(directory: str | Path) -> Checkpoint:
-    """Reads a checkpoint. Raises CheckpointError naming the file and what is wrong with it."""
-    directory = Path(directory)
+    """Reads a checkpoint, or the shipped one of that name. Raises CheckpointError naming the file and what is wrong."""
+    directory = locate(directory)
     _require_files(directory)
     data = _json(directory / CONFIG)
     config, encoder = _parse_config(data, directory / CONFIG)
@@ -100,7 +101,7 @@ def _require_files(directory: Path) -> None:
     if directory.suffix in PICKLES:
         raise CheckpointError(_pickle_refusal(directory))
     if not directory.is_dir():
-        raise CheckpointError(f"{directory}: no such directory; a checkpoint is one, with {CONFIG} and {WEIGHTS}")
+        raise CheckpointError(f"{directory}: no such directory, nor a shipped policy ({', '.join(shipped())})")
     for name in (CONFIG, WEIGHTS, NORMALIZATION, CELL):
         if not (directory / name).is_file():
             pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)

@@ -8,6 +8,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from vga_policy.checkpoints import locate
 from vga_policy.contract.cell import Cell, differences
 from vga_policy.model.config import to_plain
 from vga_policy.model.initialise import initialise_from_vggt
@@ -25,10 +26,11 @@ GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
 def start_from(model: VGA, path: Path, cell: Cell) -> None:
     """Puts weights into `model`, in place.
 
-    path: a run of `vga train` or `vga pretrain` (its best), a policy's checkpoint, what `save_geometry` wrote, or
-    public weights of VGGT. Raises TrainingError when they do not fit the model, or were made for another cell.
+    path: a run of `vga train` or `vga pretrain` (its best), a policy's checkpoint or the name of a shipped one, what
+    `save_geometry` wrote, or public weights of VGGT.
+    Raises TrainingError when they do not fit the model, or were made for another cell.
     """
-    path = path / BEST if (path / BEST).exists() else path
+    path = path / BEST if (path / BEST).exists() else locate(path)
     try:
         if (path / CELL).is_file():
             _from_policy(model, path, cell)
