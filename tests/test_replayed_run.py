@@ -37,6 +37,7 @@ from vga_msgs.srv import StartEpisode, StopEpisode
 DOMAIN = 50 + os.getpid() % 10
 ENVIRONMENT = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
 DEADLINE = 60.0
+ASK_AGAIN = 10.0  # s
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAPTURE_DELAY = 0.02  # s from capture to publishing
 INSTRUCTION = "pick up the red cube"
@@ -90,9 +91,17 @@ class Outsider:
     def call(self, kind, name, **request):
         client = self.node.create_client(kind, name)
         assert client.wait_for_service(DEADLINE), name
-        future = client.call_async(kind.Request(**request))
-        until(future.done, f"{name} is answered")
-        return future.result()
+        futures, asked = [], 0.0
+
+        def answered():
+            # A server answers into the void while it has not discovered the client yet: ask again.
+            nonlocal asked
+            if time.monotonic() - asked > ASK_AGAIN:
+                asked = time.monotonic()
+                futures.append(client.call_async(kind.Request(**request)))
+            return next((future for future in futures if future.done()), None)
+
+        return until(answered, f"{name} is answered").result()
 
     def start_task(self):
         """Gives the policy a task and returns its goal."""

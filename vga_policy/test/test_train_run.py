@@ -151,6 +151,32 @@ def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, 
     Policy.from_pretrained(run / BEST, cell=SIM)
 
 
+def test_starts_of_episodes_are_shown_oftener(episodes, monkeypatch):
+    monkeypatch.setattr(trainer, "START", 0.75)
+    config = tiny_policy(episodes)
+    demonstrations = trainer.open_demonstrations(config, config.resolved())
+    shown, times = np.unique(demonstrations.with_starts(3), return_counts=True)
+    assert shown.tolist() == demonstrations.training.tolist()
+    samples = [demonstrations.dataset[index] for index in shown]
+    began: dict[int, int] = {}
+    early = [s["stamp_ns"] - began.setdefault(s["episode"], s["stamp_ns"]) < 0.75e9 for s in samples]
+    assert 0 < sum(early) < len(early)
+    assert times.tolist() == [3 if first else 1 for first in early]
+
+
+def test_a_policy_that_is_trained_on_keeps_its_units(episodes, finished, tmp_path):
+    def trained_on(name, **changes):
+        config = tiny_policy(episodes, tiny_loop(steps=1, validate_every=1), init=str(finished), episodes=1, **changes)
+        trainer.train(config, tmp_path / name)
+        return (tmp_path / name / BEST / "normalization.json").read_text()
+
+    before = (finished / BEST / "normalization.json").read_text()
+    assert trained_on("alike") == before
+    other = json.loads(trained_on("absolute", targets="absolute"))
+    assert other["targets"] == "absolute"
+    assert other["action"] != json.loads(before)["action"]
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_harms_nothing_saved(episodes, tmp_path):
     run = tmp_path / "run"
     config = poisoned(tiny_policy(episodes, tiny_loop(save_every=1, validate_every=1)))

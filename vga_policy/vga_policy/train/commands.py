@@ -77,6 +77,7 @@ def _add_policy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--targets", choices=("relative", "absolute"), help="joints (default: relative)")
     parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the cell's)")
     parser.add_argument("--episodes", type=_positive, help="train on so many at most")
+    parser.add_argument("--starts", type=_positive, metavar="N", help="show an episode's first 2 s N times as often")
     parser.add_argument("--geometry-share", type=_positive, metavar="N", help="3D heads see one sample in N")
 
 
@@ -117,7 +118,7 @@ def _policy(arguments: argparse.Namespace) -> PolicyConfig:
     from vga_policy.train.config import PolicyConfig, loop_defaults
 
     fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
-    fields |= _given(arguments, "geometry_share", "validation", "cache")
+    fields |= _given(arguments, "starts", "geometry_share", "validation", "cache")
     return PolicyConfig(
         data=tuple(arguments.data),
         preset=arguments.preset,

@@ -23,8 +23,9 @@ class PolicyConfig:
     init: where weights start (vga_policy.train.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
     both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
-    the episodes. geometry_share: the 3D heads see one sample in so many. losses: None leaves the preset's.
-    cache: directory of decoded samples.
+    the episodes. starts: how many times as often as the others an episode's first samples are shown (`trainer.START`).
+    geometry_share: the 3D heads see one sample in so many. losses: None leaves the preset's. cache: directory of
+    decoded samples.
     """
 
     data: tuple[str, ...]
@@ -39,6 +40,7 @@ class PolicyConfig:
     targets: Literal["relative", "absolute"] = "relative"
     views: tuple[str, ...] = ()
     validation: float = 0.1
+    starts: int = 1
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
     geometry_share: int = 1
     losses: LossConfig | None = None
@@ -48,8 +50,9 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if not 0.0 < self.validation < 1.0:
             raise ValueError(f"validation: need 0 < share < 1 (found {self.validation})")
-        if self.geometry_share < 1:
-            raise ValueError(f"geometry_share: must be at least 1 (found {self.geometry_share})")
+        for name in ("geometry_share", "starts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1 (found {getattr(self, name)})")
 
     def resolved(self) -> Preset:
         """The preset with the run's changes. Raises TrainingError when what is asked for contradicts itself."""

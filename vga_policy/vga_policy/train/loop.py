@@ -118,6 +118,7 @@ class _Fit:
         self._bare = lesson.learner.to(accelerator.device)
         self._on_cpu = accelerator.device.type == "cpu"
         if self._on_cpu:
+            torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
         self._average = Average(self._bare, config.average)

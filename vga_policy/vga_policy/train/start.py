@@ -16,6 +16,7 @@ from vga_policy.model.vga import VGA
 from vga_policy.model.weights import WeightsError, check_fit, read_tensors
 from vga_policy.runtime import checkpoint as checkpoints
 from vga_policy.runtime.checkpoint import CELL, WEIGHTS, CheckpointError
+from vga_policy.runtime.normalization import Normalization
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.run import BEST
 
@@ -30,7 +31,7 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
     `save_geometry` wrote, or public weights of VGGT.
     Raises TrainingError when they do not fit the model, or were made for another cell.
     """
-    path = path / BEST if (path / BEST).exists() else locate(path)
+    path = _found(path)
     try:
         if (path / CELL).is_file():
             _from_policy(model, path, cell)
@@ -39,6 +40,18 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
         else:
             initialise_from_vggt(model, path)
     except (CheckpointError, WeightsError) as error:
+        raise TrainingError(f"--init: {error}") from None
+
+
+def statistics_of(path: Path) -> Normalization | None:
+    """The statistics of the policy at `path`, as for `start_from`; None where that is no policy.
+
+    A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError.
+    """
+    path = _found(path)
+    try:
+        return checkpoints.load(path).normalization if (path / CELL).is_file() else None
+    except CheckpointError as error:
         raise TrainingError(f"--init: {error}") from None
 
 
@@ -55,6 +68,10 @@ def load_geometry(model: VGA, path: Path) -> None:
     wanted = {name: value for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
     check_fit(wanted, tensors, path)
     model.load_state_dict(tensors, strict=False)
+
+
+def _found(path: Path) -> Path:
+    return path / BEST if (path / BEST).exists() else locate(path)
 
 
 def _from_policy(model: VGA, path: Path, cell: Cell) -> None:

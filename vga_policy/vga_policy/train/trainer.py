@@ -40,9 +40,13 @@ from vga_policy.train.learner import PolicyLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import Progress, Run
 from vga_policy.train.source import Decoded, Selection, Source
-from vga_policy.train.start import start_from
+from vga_policy.train.start import start_from, statistics_of
 
 LOG = logging.getLogger(__name__)
+
+# s of an episode in which it is decided where the arm goes. Later the arm's own pose tells, and an instruction that
+# picks one of several objects teaches nothing any more.
+START = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,14 @@ class Demonstrations:
     def geometry(self) -> bool:
         """Whether any sample has ground truth of depth and cameras."""
         return "depth" in self.dataset[0]
+
+    def with_starts(self, times: int) -> NDArray[np.int64]:
+        """The training samples, those of the first START seconds of their episodes `times` times."""
+        stamps = self.dataset.samples.stamps
+        counts = [episode.samples for episode in self.dataset.episodes]
+        began = np.repeat(stamps[np.cumsum([0, *counts[:-1]])], counts)
+        early = (stamps - began < START * 1e9)[self.training]
+        return np.repeat(self.training, np.where(early, times, 1))
 
     def about(self) -> dict[str, Any]:
         """What origin.json says of them."""
@@ -161,7 +173,10 @@ def _lesson(
     dataset = demonstrations.dataset
     chosen = np.zeros(len(dataset), dtype=bool)
     chosen[demonstrations.training] = True
-    statistics = normalization(dataset.samples.where(chosen), relative=config.targets == "relative")
+    relative = config.targets == "relative"
+    statistics = statistics_of(Path(config.init)) if config.init is not None else None
+    if statistics is None or statistics.relative != relative:
+        statistics = normalization(dataset.samples.where(chosen), relative=relative)
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=preset.recipe.joint and demonstrations.geometry)
     model = build_model(config, preset, demonstrations, encoder)
@@ -185,7 +200,7 @@ def _lesson(
         learner=PolicyLearner(model, recipe, statistics.action, config.geometry_share),
         weights={"action": losses.action, "camera": losses.camera, "depth": losses.depth},
         criterion="action",
-        training=Selection(source, demonstrations.training.tolist()),
+        training=Selection(source, demonstrations.with_starts(config.starts).tolist()),
         validation=Selection(source, demonstrations.validation.tolist()),
         prepare=prepared,
         export=export,
