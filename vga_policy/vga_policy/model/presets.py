@@ -77,8 +77,8 @@ def nano() -> Preset:
             depth_head=DepthHeadConfig(channels=(24, 48, 96, 96), features=32, last=16),
         ),
         text_encoder="minilm",
-        # Simulated depth has no faults to leave out, and what the arm is after is less than 2 % of an image. At weight 1
-        # the gradient of depth is six times that of actions in the backbone, thirty times in the whole model.
+        # Simulated depth has no faults to leave out, and what the arm is after is less than 2 % of an image. At weight
+        # 1 the gradient of depth is six times that of actions in the backbone, thirty times in the whole model.
         recipe=Recipe(initialisation="random", strategy="full", losses=LossConfig(kept=1.0, depth=0.05)),
     )
 
