@@ -1,5 +1,6 @@
 """Episodes collected without ROS: the schema of recorded ones, ground truth, and the same again from the same seed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from vga_policy.cli import main
 from vga_policy.contract.cell import dump_cell, load_cell
 from vga_policy.contract.episode import load_episode
 from vga_policy.contract.resampler import proprioception
+from vga_policy.data.dataset import EpisodeDataset
 from vga_teleop.collect.fast import Collector, Request
 from vga_teleop.recording.recorder import recorded_topics
 
@@ -156,6 +158,16 @@ def test_the_same_seed_gives_the_same_episode(collected, messages, tmp_path):
             if connection.topic == "/joint_states":
                 last = message
     assert (last.position == messages["/joint_states"][-1][1].position).all()
+
+
+def test_a_beginning_has_whole_chunks_though_the_cameras_stop(collector, monkeypatch):
+    monkeypatch.setattr(collector, "request", replace(collector.request, images_for=1.0, depth=False))
+    collected = collector.episode(SEED + 1)
+    assert collected.outcome == "success"
+    dataset = EpisodeDataset([collected.path], 28)
+    assert 5 < len(dataset) <= 11
+    assert dataset.samples.action_mask.all()
+    assert collected.seconds > 3.0
 
 
 def test_an_existing_episode_is_kept(collected, capsys):

@@ -25,6 +25,10 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
     fast.add_argument("--random-cameras", action="store_true", help="displace the fixed cameras in every episode")
     fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
+    fast.add_argument(
+        "--images-for", type=_seconds, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
+        "in which it is decided what the instruction means",
+    )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
@@ -41,8 +45,8 @@ def run_live(arguments: argparse.Namespace) -> int:
     from vga_teleop.session.commands import summary
     from vga_teleop.session.workflow import Refused
 
-    if arguments.perturb or arguments.random_cameras:
-        print("vga collect: --perturb and --random-cameras need --fast", file=sys.stderr)
+    if arguments.perturb or arguments.random_cameras or arguments.images_for:
+        print("vga collect: --perturb, --random-cameras and --images-for need --fast", file=sys.stderr)
         return 2
     try:
         arrange(arguments.task, arguments.seed)
@@ -78,6 +82,7 @@ def run_fast(arguments: argparse.Namespace) -> int:
         depth=not arguments.no_depth,
         perturb=arguments.perturb,
         random_cameras=arguments.random_cameras,
+        images_for=arguments.images_for,
     )
     began = time.monotonic()
     collected = []
@@ -103,6 +108,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
     return number
 
 

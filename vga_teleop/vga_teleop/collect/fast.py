@@ -35,7 +35,8 @@ class CollectError(RuntimeError):
 class Request:
     """What to collect: episodes of `task` with the seeds from `seed` on, into `directory`.
 
-    depth: with depth and camera poses. perturb, random_cameras: see `demonstrate`.
+    depth: with depth and camera poses. perturb, random_cameras: see `demonstrate`. images_for: s from the beginning
+    in which the cameras record, None for all of it; the rest of the episode is recorded without them.
     """
 
     cell: Cell
@@ -46,6 +47,7 @@ class Request:
     depth: bool = True
     perturb: bool = False
     random_cameras: bool = False
+    images_for: float | None = None
 
     def path(self, seed: int) -> Path:
         """Directory of one episode."""
@@ -163,7 +165,8 @@ class Collector:
         self._ticks += 1
 
     def _frame(self, milliseconds: int) -> None:
-        if self._bag is None:
+        until = self.request.images_for
+        if self._bag is None or (until is not None and milliseconds > until * 1000):
             return
         due = [camera for camera in self.request.cell.cameras if _due(milliseconds, camera.color.fps, 1000)]
         if not due:
