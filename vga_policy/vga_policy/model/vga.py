@@ -124,9 +124,11 @@ class VGA(nn.Module):
         dtype = self.action_queries.dtype
         language, proprioception = language.to(dtype), proprioception.to(dtype)
         views = self.aggregator.embed_views(images)
-        # Encoders return unit length: its elements, 1/√E, would drown in the projector's biases.
-        language = functional.rms_norm(language, (self.config.language_width,))
+        # Encoders return unit length: its elements, 1/√E, would drown in the projector's biases. The token it becomes
+        # is of the size of those around it, or the difference between two instructions would be too faint to learn.
+        language = functional.rms_norm(language, language.shape[-1:])
         told = self.language_projector(language)[:, None]
+        told = functional.rms_norm(told, told.shape[-1:])
         if self.film is not None:
             views = self.film(views, told)
         queries = self.action_queries.expand(len(images), -1, -1)
