@@ -33,6 +33,7 @@ from vga_policy.train.errors import relative_depth_error
 from vga_policy.train.optimiser import OptimiserConfig, set_rates
 
 RATE, MUON = 4e-3, 6e-3
+KNOWN = 0.01  # action L1 below which samples count as learned by heart
 RANK = 4  # of the low-rank updates on a frozen backbone
 UNSEEN_EVERY = 4  # one episode in so many is for validation
 
@@ -49,6 +50,7 @@ class Shown(NamedTuple):
 class Row:
     """One run. trains: parameters that do. seconds: of training, and of the processors' time for it.
 
+    steps_to_known: after how many the mean action L1 of a round of the samples fell below KNOWN; None if it never did.
     action_l1: mean absolute error of the normalised chunk on what was shown; unseen_l1: on other episodes.
     depth_error: mean of |error| / depth. None where it was not asked for.
     """
@@ -58,6 +60,7 @@ class Row:
     steps: int
     seconds: float
     processor_seconds: float
+    steps_to_known: int | None
     action_l1: float
     unseen_l1: float | None = None
     depth_error: float | None = None
@@ -109,8 +112,11 @@ def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, si
     return [learned(name, alone, batch, steps, size, seed, unseen) for name, batch in control.items()]
 
 
-def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> None:
-    """Trains `model` in place on random batches of `size` of what is shown, by the recipe; in bf16, on a CPU."""
+def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> list[float]:
+    """Trains `model` in place on random batches of `size` of what is shown, by the recipe; in bf16, on a CPU.
+
+    Returns the action L1 of each step's batch.
+    """
     make_trainable(model, recipe)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     warm_up = max(1, steps // 20)
@@ -119,6 +125,7 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
     left = torch.empty(0, dtype=torch.int64)
+    errors = []
     for step in range(steps):
         if len(left) < size:
             left = torch.randperm(len(shown.images), generator=draw)
@@ -127,9 +134,11 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
         inputs = batch.images, batch.language, batch.proprioception
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             if recipe.joint:
-                loss = objective(model.predict(*inputs), batch.labels, recipe.losses)["total"]
+                terms = objective(model.predict(*inputs), batch.labels, recipe.losses)
+                loss, error = terms["total"], terms["action"]
             else:
-                loss = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
+                loss = error = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
+        errors.append(error.item())
         set_rates(optimisers, config.share_at(step, steps))
         model.zero_grad()
         loss.backward()
@@ -137,6 +146,7 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
         for optimiser in optimisers:
             optimiser.step()
     model.eval()
+    return errors
 
 
 def learned(
@@ -146,17 +156,24 @@ def learned(
     torch.manual_seed(seed)
     model = preset.model.build()
     started, started_processor = time.perf_counter(), time.process_time()
-    fit(model, shown, preset.recipe, steps=steps, size=size, seed=seed)
+    errors = fit(model, shown, preset.recipe, steps=steps, size=size, seed=seed)
     return Row(
         name,
         sum(trainable(model).values()),
         steps,
         round(time.perf_counter() - started, 1),
         round(time.process_time() - started_processor, 1),
+        _steps_to_known(errors, max(1, len(shown.images) // size)),
         _action_l1(model, shown),
         None if unseen is None else _action_l1(model, unseen),
         _depth_error(model, shown) if preset.recipe.joint else None,
     )
+
+
+def _steps_to_known(errors: Sequence[float], round_: int) -> int | None:
+    """After how many steps the mean error of the last `round_` of them is below KNOWN."""
+    ends = range(round_, len(errors) + 1)
+    return next((end for end in ends if sum(errors[end - round_ : end]) < KNOWN * round_), None)
 
 
 def _action_l1(model: VGA, batch: Batch) -> float:
@@ -186,15 +203,17 @@ def constant_guess(shown: Batch, unseen: Batch) -> float:
 def table(rows: Sequence[Row], guess: float) -> str:
     """Rows for people; `guess` as from `constant_guess`."""
 
-    def figure(value: float | None, form: str) -> str:
+    def figure(value: float | int | None, form: str) -> str:
         return "" if value is None else form.format(value)
 
     lines = [
-        f"{'run':40}{'trains':>9}{'steps':>7}{'s':>8}{'CPU s':>8}{'action L1':>11}{'unseen L1':>11}{'depth error':>13}"
+        f"{'run':40}{'trains':>9}{'steps':>7}{'s':>8}{'CPU s':>8}{'to ' + format(KNOWN, 'g'):>9}"
+        f"{'action L1':>11}{'unseen L1':>11}{'depth error':>13}"
     ]
     for row in rows:
+        cost = f"{row.seconds:>8.1f}{row.processor_seconds:>8.1f}{figure(row.steps_to_known, '{}'):>9}"
+        unseen, depth = figure(row.unseen_l1, "{:.4f}"), figure(row.depth_error, "{:.2%}")
         lines.append(
-            f"{row.name:40}{row.trains / 1e6:>7.2f} M{row.steps:>7}{row.seconds:>8.1f}{row.processor_seconds:>8.1f}"
-            f"{row.action_l1:>11.4f}{figure(row.unseen_l1, '{:.4f}'):>11}{figure(row.depth_error, '{:.2%}'):>13}"
+            f"{row.name:40}{row.trains / 1e6:>7.2f} M{row.steps:>7}{cost}{row.action_l1:>11.4f}{unseen:>11}{depth:>13}"
         )
     return "\n".join([*lines, "", f"unseen L1 of one constant chunk: {guess:.4f}"])
