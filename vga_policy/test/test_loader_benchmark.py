@@ -31,6 +31,17 @@ def test_an_interpreter_without_lerobot_is_named(tmp_path, capsys):
     assert not (tmp_path / "out" / "loader.json").exists()
 
 
+def test_without_ffmpeg_the_remedy_is_named(tmp_path, capsys):
+    """The interpreter dies as LeRobot's does where torchcodec finds no FFmpeg."""
+    write_episodes(tmp_path / "episodes", 1, seconds=1.5)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'RuntimeError: Could not load libtorchcodec.' >&2\nexit 1\n")
+    python.chmod(0o755)
+    assert bench("--data", tmp_path / "episodes", "--out", tmp_path / "out", "--python", python,
+                 "--rounds", 1, "--seconds", 0.1, "--batch", 2, "--image-size", 28, "--workers", 0) == 1  # fmt: skip
+    assert "apt-get install ffmpeg" in capsys.readouterr().err
+
+
 def test_our_side(tmp_path):
     write_episodes(tmp_path, 1, seconds=1.5)
     data = EpisodeDataset([tmp_path], 28, skip_idle=False)

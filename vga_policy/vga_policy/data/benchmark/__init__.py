@@ -129,6 +129,8 @@ def _read_copy(python: str, copy: Path, horizon: int, size: int, arguments: argp
         return Speed(**json.loads(finished.stdout.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
         said = (finished.stderr.strip().splitlines() or [f"exit status {finished.returncode}"])[-1]
+        if "libtorchcodec" in finished.stderr:
+            said = "its video decoder finds no FFmpeg: apt-get install ffmpeg"
         raise BenchmarkError(f"{python}: LeRobot's reader cannot read {copy}: {said}") from None
 
 
