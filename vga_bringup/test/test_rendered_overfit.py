@@ -45,6 +45,7 @@ def reaching(cell, task, seed):
         "proprioception": start.astype(np.float32),
         "actions": chunk.astype(np.float32),
         "action_mask": np.ones(8, dtype=bool),
+        "keyframe": above.astype(np.float32),
         "depth": depth.astype(np.float32),
         "depth_mask": depth > 0,
         "intrinsics": np.stack([intrinsics] * 2),

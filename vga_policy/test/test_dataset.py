@@ -65,7 +65,7 @@ def test_a_sample(recorded):
     assert sample["instruction"] == "pick up the red cube"
     assert sample["episode"] == 0
     assert set(sample) == {
-        *("images", "proprioception", "actions", "action_mask", "instruction", "stamp_ns", "episode"),
+        *("images", "proprioception", "actions", "action_mask", "keyframe", "instruction", "stamp_ns", "episode"),
     }
 
 
@@ -100,6 +100,17 @@ def test_at_the_end_of_an_episode_steps_are_masked(recorded):
     left = (START + 3_000_000_000 - last["stamp_ns"]) / 1e9
     assert sum(known) == int(left / 0.1 + 1e-9)
     assert torch.equal(last["actions"][-1, :7], last["actions"][-2, :7])  # held
+
+
+def test_the_keyframe_is_where_the_hand_next_opens_or_closes(recorded):
+    """It closes at 1.5 s; after that it is where the episode ends."""
+    data, episode = dataset(recorded), MadeEpisode()
+    for row in range(data.episodes[0].samples):
+        sample = data[row]
+        closed = sample["stamp_ns"] >= START + episode.grasp * 1e9
+        expected = episode.measured(episode.seconds if closed else episode.grasp)
+        assert np.allclose(sample["keyframe"], expected, atol=1e-3)
+    assert not np.allclose(episode.measured(episode.seconds), episode.measured(episode.grasp), atol=0.1)
 
 
 def test_gaps_in_the_commands_are_masked(tmp_path):

@@ -146,24 +146,30 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
         episodes, tiny_loop(steps=4, validate_every=2, save_every=4), init=str(pretrained), strategy="lora", rank=2
     )
     rows = ablation.variants(base, sizes=[1], ranks=[1])
-    assert list(rows)[:6] == [
+    assert list(rows)[:7] == [
         "VGA",
         "w/o PVM",
         "w/o joint training",
         "w/o pretraining, lora",
         "w/o pretraining, full",
         "full-parameter",
+        "w/o keyframe",
     ]
-    chosen = {name: rows[name] for name in ("VGA", "w/o joint training", "w/o pretraining, full", "VGA, 1 episodes")}
+    chosen = {
+        name: rows[name]
+        for name in ("VGA", "w/o keyframe", "w/o joint training", "w/o pretraining, full", "VGA, 1 episodes")
+    }
     results = ablation.ablate(
         chosen, [0], tmp_path, judge=lambda checkpoint: {"files": len(list(checkpoint.iterdir()))}
     )
     table = (tmp_path / ablation.TABLE).read_text()
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in chosen]
     with (tmp_path / ablation.FIGURES).open() as file:
-        assert [row["files"] for row in csv.DictReader(file)] == ["4"] * 4
+        assert [row["files"] for row in csv.DictReader(file)] == ["4"] * 5
     assert (tmp_path / ablation.CURVES).stat().st_size > 10_000
     assert not any("camera" in line for line in curve(tmp_path / "runs" / "without_joint_training" / "0"))
+    assert "keyframe" in curve(tmp_path / "runs" / "vga" / "0")[0]
+    assert "keyframe" not in curve(tmp_path / "runs" / "without_keyframe" / "0")[0]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/log.jsonl")}
     again = ablation.ablate(chosen, [0], tmp_path)
     assert [result.curve for result in again] == [result.curve for result in results]

@@ -69,7 +69,7 @@ def steps(run):
 def test_the_loss_falls(finished):
     losses = steps(finished)
     assert len(losses) == 30
-    for term in ("action", "depth"):
+    for term in ("action", "keyframe", "depth"):
         values = [line[term] for line in losses]
         assert np.mean(values[-5:]) < 0.8 * np.mean(values[:5]), term
     assert all(line["camera"] > 0 for line in losses[-5:])
@@ -81,6 +81,9 @@ def test_the_best_checkpoint_is_a_policy(finished):
     assert chunk.joints.shape == (8, 7)
     validations = [line["validation"]["action"] for line in curve(finished) if "validation" in line]
     assert len(validations) == 2
+    # What only training has is in its state, not in the policy.
+    assert any(name.startswith("keyframe_head.") for name in Run.open(finished).state().weights)
+    assert not any("keyframe" in name for name in policy.checkpoint.model.state_dict())
     assert (finished / BEST).resolve().name == f"{15 * (1 + int(np.argmin(validations))):07d}"
 
 

@@ -17,6 +17,7 @@ from vga_policy.model.aggregator import AggregatorConfig
 from vga_policy.model.camera_head import CameraHeadConfig
 from vga_policy.model.conv_stem import ConvStemConfig
 from vga_policy.model.depth_head import DepthHeadConfig
+from vga_policy.model.losses import LossConfig
 from vga_policy.model.presets import PRESETS, Preset
 from vga_policy.model.recipe import Recipe
 from vga_policy.model.vga import VGAConfig
@@ -40,7 +41,8 @@ TINY = VGAConfig(
     camera_head=CameraHeadConfig(depth=1, heads=2),
     depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(16, 16, 16, 16), features=16, last=8),
 )
-PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full"))
+LOSSES = LossConfig(keyframe=1.0)
+PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full", losses=LOSSES))
 
 
 def tiny_loop(**changes) -> LoopConfig:

@@ -42,6 +42,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
     A sample is a dict; torch's default collate function makes batches of them:
         images: uint8 [V, 3, S, S], by slot. proprioception: float32 [8], rad and m.
         actions: float32 [H, 8], rad and m, absolute. action_mask: bool [H], False for steps after the episode's end.
+        keyframe: float32 [7], rad, the joints where the arm next takes hold of something or lets go.
         instruction: str. stamp_ns: int, t_obs. episode: int, position in `episodes`.
         With `geometry`, of every view, zeros where geometry_mask (bool [V]) is False: depth: float32 [V, S, S], m, 0
         for none. depth_mask: bool [V, S, S]. intrinsics: float32 [V, 3, 3], of the S x S image. extrinsics: float32
@@ -164,6 +165,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
             "proprioception": torch.from_numpy(samples.proprioception[row].copy()),
             "actions": torch.from_numpy(samples.actions[row].copy()),
             "action_mask": torch.from_numpy(samples.action_mask[row].copy()),
+            "keyframe": torch.from_numpy(samples.keyframes[row].copy()),
             "instruction": self.episodes[episode].instruction,
             "stamp_ns": int(samples.stamps[row]),
             "episode": episode,

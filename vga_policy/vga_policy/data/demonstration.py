@@ -159,6 +159,18 @@ class Demonstration:
             round(self.cell.inputs.max_joint_age * SECOND),
         )
 
+    def keyframes(self, t_obs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Where the arm next takes hold of something or lets go: its joints [N, 7], rad, for the observations at
+        `t_obs` [N]. After the last time, where it ends.
+
+        Taking hold is a command that leaves the upper half of the hand's range, letting go one that comes back. (The
+        keyframes of James and Davison, 2021.)
+        """
+        wide = self.reference.values[:, ARM_JOINTS] > self.cell.gripper.max_width / 2
+        stamps = np.append(self.reference.stamps[1:][wide[1:] != wide[:-1]], self.reference.stamps[-1])
+        following = np.minimum(np.searchsorted(stamps, t_obs, side="right"), len(stamps) - 1)
+        return self.measured.interpolated(stamps)[following, :ARM_JOINTS].astype(np.float32)
+
     def _joint_states(self, topic: str) -> Track:
         self.bag.require(topic, JOINT_STATE)
         values = np.empty((self.bag.count(topic), PROPRIOCEPTION))

@@ -24,6 +24,7 @@ class Samples:
 
     stamps: int64 [N], t_obs. images: int64 [N, V, 2], offset and length of the JPEG in the bag file.
     image_stamps: int64 [N, V]. proprioception: float32 [N, 8]. actions: float32 [N, H, 8]. action_mask: bool [N, H].
+    keyframes: float32 [N, 7].
     """
 
     stamps: NDArray[np.int64]
@@ -32,6 +33,7 @@ class Samples:
     proprioception: NDArray[np.float32]
     actions: NDArray[np.float32]
     action_mask: NDArray[np.bool_]
+    keyframes: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -87,6 +89,7 @@ def samples_of(
         proprioception=np.array([s.proprioception for s in selections], np.float32).reshape(-1, actions.shape[-1]),
         actions=actions,
         action_mask=mask,
+        keyframes=demonstration.keyframes(stamps),
     )
 
 

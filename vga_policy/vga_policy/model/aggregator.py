@@ -61,6 +61,10 @@ class Features:
         """A layer's patch tokens, [B, S, K, 2C]."""
         return self.of_views(layer)[:, :, self.specials :]
 
+    def of_group(self, group: int, layer: int) -> Tensor:
+        """A layer's final tokens of one group, [B, m, C]."""
+        return self.whole[layer][:, self.groups[group].tokens]
+
     def split_last_group(self, layer: int) -> tuple[Tensor, Tensor]:
         """A layer's final tokens: all groups but the last, [B, n, C], and the last, [B, m, C]."""
         start = self.groups[-1].start

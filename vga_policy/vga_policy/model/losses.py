@@ -32,6 +32,7 @@ class LossConfig:
     """Weights and constants of the objective.
 
     action, camera, depth: of the three terms; equation 7 gives none, so all are 1 (VGGT trains with camera 5, depth 1).
+    keyframe: of where the arm next takes hold or lets go (vga_policy.train.keyframe); not the paper's.
     translation, rotation, field_of_view: of the camera term's parts, VGGT's.
     huber: where the camera error turns from quadratic to linear; the paper names a Huber loss without it.
     stage_decay: weight of a refinement relative to the next, VGGT's.
@@ -43,6 +44,7 @@ class LossConfig:
     action: float = 1.0
     camera: float = 1.0
     depth: float = 1.0
+    keyframe: float = 0.0
     translation: float = 1.0
     rotation: float = 1.0
     field_of_view: float = 0.5

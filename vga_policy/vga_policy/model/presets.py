@@ -79,7 +79,7 @@ def nano() -> Preset:
         text_encoder="minilm",
         # Simulated depth has no faults to leave out, and what the arm is after is less than 2 % of an image. At weight
         # 1 the gradient of depth drowns that of actions, the more so as both are clipped together.
-        recipe=Recipe(initialisation="random", strategy="full", losses=LossConfig(kept=1.0, depth=0.05)),
+        recipe=Recipe(initialisation="random", strategy="full", losses=LossConfig(kept=1.0, depth=0.05, keyframe=2.0)),
     )
 
 

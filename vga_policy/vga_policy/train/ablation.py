@@ -44,7 +44,8 @@ class Result:
 def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int] = ()) -> dict[str, PolicyConfig]:
     """Table 2's rows around `base`, which starts from pretrained weights; then figure 7's. By name.
 
-    The two rows that train the other way than `base` show low-rank updates against training everything.
+    The two rows that train the other way than `base` show low-rank updates against training everything. Where the
+    keyframe is an objective, which it is not in the paper, a row does without it.
     """
     if base.init is None:
         raise TrainingError("the ablation starts from pretrained weights: name them with --init")
@@ -59,6 +60,8 @@ def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int]
         f"w/o pretraining, {other}": random[other],
         {"full": "full-parameter", "lora": "low-rank updates"}[other]: replace(base, strategy=other),
     }
+    if base.resolved().recipe.losses.keyframe:
+        rows["w/o keyframe"] = replace(base, keyframe=0.0)
     for size in sizes:
         rows[f"{VGA}, {size} episodes"] = replace(base, episodes=size)
         rows[f"w/o joint training, {size} episodes"] = replace(rows["w/o joint training"], episodes=size)

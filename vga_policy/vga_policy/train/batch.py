@@ -28,13 +28,15 @@ Samples = Mapping[str, Any]
 class Batch:
     """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, 8], normalised; labels, normalised.
 
-    Without a cell's statistics (scenes alone) language, proprioception and the actions' labels are empty.
+    keyframe [B, 7]: joints, normalised as proprioception is. Without a cell's statistics (scenes alone) it, language,
+    proprioception and the actions' labels are empty.
     """
 
     images: Tensor
     language: Tensor
     proprioception: Tensor
     labels: Labels
+    keyframe: Tensor
 
 
 class Preparation:
@@ -61,7 +63,7 @@ class Preparation:
         cameras, depth, mask = self._geometry(samples, images.shape[-1], distortion)
         if distortion is not None:
             images = distort_images(images, distortion.to(self._device))
-        language, proprioception, actions, action_mask = self._control(samples, len(images))
+        language, proprioception, actions, action_mask, keyframe = self._control(samples, len(images))
         known = mask.flatten(2).any(dim=2) if "geometry_mask" not in samples else samples["geometry_mask"]
         labels = Labels(
             actions=actions,
@@ -72,7 +74,7 @@ class Preparation:
             depth=depth,
             depth_mask=mask,
         )
-        return Batch(images, language, proprioception, labels)
+        return Batch(images, language, proprioception, labels, keyframe)
 
     def _geometry(self, samples: Samples, size: int, distortion: Distortion | None) -> tuple[Tensor, Tensor, Tensor]:
         """Camera encodings, depth and where it is known; nothing is, where the samples carry no ground truth."""
@@ -91,19 +93,22 @@ class Preparation:
         cameras = encode_cameras(scene.extrinsics, scene.intrinsics, (size, size))
         return cameras, scene.depth, scene.mask
 
-    def _control(self, samples: Samples, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Language, proprioception, actions and where those are known; empty without statistics."""
+    def _control(self, samples: Samples, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Language, proprioception, actions and where those are known, keyframe; empty without statistics."""
         if self._normalization is None or self._encoder is None:
             empty = torch.zeros(count, 0, device=self._device)
-            return empty, empty, empty[..., None], empty.bool()
+            return empty, empty, empty[..., None], empty.bool(), empty
         proprioception = samples["proprioception"].to(self._device)
+        observed = self._normalization.proprioception
+        arm = Range(observed.q01[:ARM_JOINTS], observed.q99[:ARM_JOINTS])
         actions = normalised_actions(samples["actions"].to(self._device), proprioception, self._normalization)
         language = torch.stack([self._embed(instruction) for instruction in samples["instruction"]])
         return (
             language,
-            _normalised(proprioception, self._normalization.proprioception),
+            _normalised(proprioception, observed),
             actions,
             samples["action_mask"].to(self._device),
+            _normalised(samples["keyframe"].to(self._device), arm),
         )
 
     def _embed(self, instruction: str) -> Tensor:

@@ -21,7 +21,7 @@ from vga_policy.train.failure import TrainingError
 from vga_policy.train.files import whole_directory
 from vga_policy.train.source import Source, read
 
-VERSION = 1
+VERSION = 2
 INDEX = "index.json"
 CHUNK = 64  # samples decoded at once
 SPARE = 1 << 30  # bytes left free on the disk

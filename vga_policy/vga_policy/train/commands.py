@@ -79,6 +79,9 @@ def _add_policy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=_positive, help="train on so many at most")
     parser.add_argument("--starts", type=_positive, metavar="N", help="show an episode's first 2 s N times as often")
     parser.add_argument("--geometry-share", type=_positive, metavar="N", help="3D heads see one sample in N")
+    parser.add_argument(
+        "--keyframe", type=float, metavar="WEIGHT", help="of where the hand next opens or closes; 0 for none"
+    )
 
 
 def _add_loop_options(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +121,7 @@ def _policy(arguments: argparse.Namespace) -> PolicyConfig:
     from vga_policy.train.config import PolicyConfig, loop_defaults
 
     fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
-    fields |= _given(arguments, "starts", "geometry_share", "validation", "cache")
+    fields |= _given(arguments, "starts", "geometry_share", "keyframe", "validation", "cache")
     return PolicyConfig(
         data=tuple(arguments.data),
         preset=arguments.preset,

@@ -24,7 +24,8 @@ class PolicyConfig:
     both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
     the episodes. starts: how many times as often as the others an episode's first samples are shown (`trainer.START`).
-    geometry_share: the 3D heads see one sample in so many. losses: None leaves the preset's. cache: directory of
+    geometry_share: the 3D heads see one sample in so many. losses, keyframe (one of their weights): None leaves the
+    preset's. cache: directory of
     decoded samples.
     """
 
@@ -44,12 +45,15 @@ class PolicyConfig:
     augmentation: AugmentationConfig | None = field(default_factory=AugmentationConfig)
     geometry_share: int = 1
     losses: LossConfig | None = None
+    keyframe: float | None = None
     cache: str | None = None
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.validation < 1.0:
             raise ValueError(f"validation: need 0 < share < 1 (found {self.validation})")
+        if self.keyframe is not None and not self.keyframe >= 0.0:
+            raise ValueError(f"keyframe: must be 0 or more (found {self.keyframe})")
         for name in ("geometry_share", "starts"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: must be at least 1 (found {getattr(self, name)})")
@@ -60,11 +64,12 @@ class PolicyConfig:
         if self.ablation is not None:
             preset = ABLATIONS[self.ablation](preset)
         recipe = preset.recipe
+        losses = self.losses or recipe.losses
         recipe = replace(
             recipe,
             strategy=self.strategy or recipe.strategy,
             rank=self.rank or recipe.rank,
-            losses=self.losses or recipe.losses,
+            losses=losses if self.keyframe is None else replace(losses, keyframe=self.keyframe),
         )
         if recipe.initialisation == "vggt" and self.init is None:
             raise TrainingError(f"{self._named} starts from pretrained weights: name them with --init")

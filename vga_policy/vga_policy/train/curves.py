@@ -15,6 +15,7 @@ from vga_policy.train.run import Run
 POINTS = 200  # of a training curve: each is the mean of as many steps as that takes
 LABELS = {
     "action": "action L1, normalised",
+    "keyframe": "keyframe L1, normalised",
     "camera": "camera loss",
     "depth": "depth loss",
     "abs_rel": "depth error, relative",

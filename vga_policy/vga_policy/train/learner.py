@@ -17,6 +17,7 @@ from vga_policy.model.vggt import predict_cameras, predict_depth
 from vga_policy.runtime.normalization import Range
 from vga_policy.train.batch import Batch
 from vga_policy.train.errors import relative_depth_error, rotation_error, translation_error
+from vga_policy.train.keyframe import KeyframeHead
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ class PolicyLearner(nn.Module):
         self.model = model
         self.recipe = recipe
         self.geometry_share = geometry_share
+        shape = model.config.backbone
+        self.keyframe_head = KeyframeHead(shape.depth, shape.width) if recipe.losses.keyframe else None
         self._half_range = torch.tensor((action.q99 - action.q01) / 2, dtype=torch.float32)
 
     def forward(self, batch: Batch) -> Terms:
         """The terms of the objective."""
         features = self.model.features(batch.images, batch.language, batch.proprioception)
-        terms = {"action": self._action(self.model.act(features), batch.labels)}
+        terms = {"action": self._action(self.model.act(features), batch.labels)} | self._keyframe(features, batch)
         if self.recipe.joint:
             every = self.geometry_share
             fewer = _labels_of(batch.labels, every)
@@ -81,7 +84,7 @@ class PolicyLearner(nn.Module):
         features = self.model.features(batch.images, batch.language, batch.proprioception)
         actions = self.model.act(features).float()
         labels = batch.labels
-        terms = {"action": self._action(actions, labels)}
+        terms = {"action": self._action(actions, labels)} | self._keyframe(features, batch)
         physical = self._half_range.to(actions.device)
         for name, part in {"joints_rad": slice(0, ARM_JOINTS), "gripper_m": slice(ARM_JOINTS, None)}.items():
             predicted, truth = (physical * values for values in (actions, labels.actions))
@@ -89,6 +92,13 @@ class PolicyLearner(nn.Module):
         if self.recipe.joint:
             terms |= geometry_terms(self.model, features, batch.images, labels, self.recipe.losses, errors=True)
         return terms
+
+    def _keyframe(self, features: Features, batch: Batch) -> Terms:
+        """Term `keyframe`, if it is an objective."""
+        if self.keyframe_head is None:
+            return {}
+        errors = (self.keyframe_head(features).float() - batch.keyframe[:, None]).abs().mean(dim=(1, 2))
+        return {"keyframe": Term(errors, torch.ones_like(errors))}
 
     @staticmethod
     def _action(actions: Tensor, labels: Labels) -> Term:

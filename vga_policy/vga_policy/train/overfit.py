@@ -191,7 +191,8 @@ def _depth_error(model: VGA, batch: Batch) -> float:
 def _some(batch: Batch, indices: Tensor) -> Batch:
     """These samples of a batch."""
     labels = Labels(**{name: value[indices] for name, value in vars(batch.labels).items()})
-    return Batch(batch.images[indices], batch.language[indices], batch.proprioception[indices], labels)
+    inputs = {name: getattr(batch, name)[indices] for name in ("images", "language", "proprioception", "keyframe")}
+    return Batch(labels=labels, **inputs)
 
 
 def constant_guess(shown: Batch, unseen: Batch) -> float:

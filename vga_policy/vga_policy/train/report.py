@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vga_policy.train.curves import draw_curves
 from vga_policy.train.run import Run
 
-SHOWN = ("loss", "action", "camera", "depth")
+SHOWN = ("loss", "action", "keyframe", "camera", "depth")
 REDRAW_S = 0.5
 
 

@@ -198,7 +198,7 @@ def _lesson(
 
     return Lesson(
         learner=PolicyLearner(model, recipe, statistics.action, config.geometry_share),
-        weights={"action": losses.action, "camera": losses.camera, "depth": losses.depth},
+        weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
         training=Selection(source, demonstrations.with_starts(config.starts).tolist()),
         validation=Selection(source, demonstrations.validation.tolist()),
