@@ -157,9 +157,6 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     ]
     trained = ("VGA", "w/o keyframe", "w/o joint training", "w/o pretraining, full", "VGA, 1 episodes")
     chosen = {name: rows[name] for name in trained}
-        name: rows[name]
-        for name in ("VGA", "w/o keyframe", "w/o joint training", "w/o pretraining, full", "VGA, 1 episodes")
-    }
     results = ablation.ablate(
         chosen, [0], tmp_path, judge=lambda checkpoint: {"files": len(list(checkpoint.iterdir()))}
     )
