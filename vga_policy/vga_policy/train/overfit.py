@@ -32,7 +32,7 @@ from vga_policy.train.batch import Batch, Preparation
 from vga_policy.train.errors import relative_depth_error
 from vga_policy.train.optimiser import OptimiserConfig, set_rates
 
-RATE, MUON = 4e-3, 6e-3
+RATE, MUON = 2e-3, 6e-3
 KNOWN = 0.01  # action L1 below which samples count as learned by heart
 RANK = 4  # of the low-rank updates on a frozen backbone
 UNSEEN_EVERY = 4  # one episode in so many is for validation
