@@ -12,7 +12,7 @@ from vga_policy.data.episodes import DatasetError
 from vga_policy.model import presets
 from vga_policy.model.presets import Preset
 from vga_policy.model.recipe import Recipe
-from vga_policy.train.overfit import by_heart, constant_guess, draw_samples, shuffled_control, table
+from vga_policy.train.overfit import by_heart, constant_guess, control, draw_samples, table
 
 SMALL = Preset(
     model=replace(TINY, language_width=384),
@@ -49,12 +49,14 @@ def test_one_episode_in_four_is_never_shown(episodes):
 
 def test_every_run_is_a_row(episodes):
     shown = draw_samples([str(episodes)], SMALL, 4, 8, seed=0)
-    rows = by_heart(SMALL, shown.by_heart, 3, 4, seed=0) + shuffled_control(SMALL, shown.control, shown.unseen, 3, 4, 0)
-    joint, alone, frozen, matched, shuffled = rows
+    rows = by_heart(SMALL, shown.by_heart, 3, 4, seed=0) + control(SMALL, shown.control, shown.unseen, 4, seed=0)
+    joint, alone, frozen, matched, shuffled, matched_frozen = rows
     assert joint.depth_error is not None
     assert joint.trains > alone.trains > frozen.trains
     assert all(row.action_l1 > 0 for row in rows)
-    assert [row.unseen_l1 is None for row in rows] == [True, True, True, False, False]
+    assert [row.unseen_l1 is None for row in rows] == [True] * 3 + [False] * 3
+    assert [row.steps for row in rows] == [3] * 3 + [10] * 3
+    assert matched.trains == shuffled.trains > matched_frozen.trains
     assert matched.action_l1 != shuffled.action_l1
     printed = table(rows, constant_guess(shown.control, shown.unseen)).splitlines()
     assert len(printed) == 1 + len(rows) + 2

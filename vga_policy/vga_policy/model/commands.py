@@ -48,9 +48,14 @@ def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     parser.add_argument("--samples", type=_positive, default=16, help="to learn by heart (default: %(default)s)")
     parser.add_argument("--steps", type=_positive, default=380, help="of training (default: %(default)s)")
-    parser.add_argument("--batch", type=_positive, default=8, help="samples a step (default: %(default)s)")
     parser.add_argument(
-        "--control", type=int, default=192, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
+        "--batch",
+        type=_positive,
+        default=8,
+        help="samples a step; the control takes twice as many (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--control", type=int, default=768, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
     )
     parser.add_argument("--threads", type=_positive, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -152,7 +157,7 @@ def _overfit(arguments: argparse.Namespace) -> int:
 
     from vga_policy.data.episodes import DatasetError
     from vga_policy.model.presets import PRESETS
-    from vga_policy.train.overfit import by_heart, constant_guess, draw_samples, shuffled_control, table
+    from vga_policy.train.overfit import by_heart, constant_guess, control, draw_samples, table
 
     torch.set_num_threads(arguments.threads)
     preset, steps, seed = PRESETS[arguments.preset](), arguments.steps, arguments.seed
@@ -163,7 +168,7 @@ def _overfit(arguments: argparse.Namespace) -> int:
         return 1
     rows = by_heart(preset, shown.by_heart, steps, arguments.batch, seed)
     if arguments.control:
-        rows += shuffled_control(preset, shown.control, shown.unseen, steps, arguments.batch, seed)
+        rows += control(preset, shown.control, shown.unseen, 2 * arguments.batch, seed)
     guess = constant_guess(shown.control, shown.unseen)
     report = {"preset": arguments.preset, "constant_guess_l1": guess, "runs": [asdict(row) for row in rows]}
     print(json.dumps(report, indent=2) if arguments.json else table(rows, guess))

@@ -1,8 +1,8 @@
 """`vga bench overfit`: whether a model learns what it is shown, before hours are spent on training it.
 
 A few samples of recorded episodes by heart: actions alone, cameras and depth with them, and on a backbone frozen at
-random. Then a control: trained on many samples, it must do better on unseen episodes when the images belong to the
-actions than when they are another sample's.
+random. Then a control on many samples, in which images alone tell where the arm is, for proprioception is withheld: it
+must do better on unseen episodes when the images belong to the actions than when they are another sample's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,11 @@ from vga_policy.train.errors import relative_depth_error
 from vga_policy.train.optimiser import OptimiserConfig, set_rates
 
 RATE, MUON = 2e-3, 6e-3
+CONTROL_MUON = 3e-3
+PASSES = 5  # of the control over its samples
 KNOWN = 0.01  # action L1 below which samples count as learned by heart
 RANK = 4  # of the low-rank updates on a frozen backbone
+FROZEN = f"backbone frozen at random, rank {RANK}"
 UNSEEN_EVERY = 4  # one episode in so many is for validation
 
 
@@ -94,33 +97,54 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
 
 def by_heart(preset: Preset, shown: Batch, steps: int, size: int, seed: int) -> list[Row]:
     """The same samples learned in three ways, in batches of `size`."""
-    scratch = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
-    alone = without_joint_training(scratch)
-    frozen = zeroinit_lora(alone)
-    frozen = replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
-    runs = {"actions alone": alone, f"backbone frozen at random, rank {RANK}": frozen}
+    alone, frozen = _variants(preset)
+    runs = {"actions alone": alone, FROZEN: frozen}
     if shown.labels.depth_mask.any():
-        runs = {"actions, cameras and depth": scratch, **runs}
+        joint = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+        runs = {"actions, cameras and depth": joint, **runs}
     return [learned(name, run, shown, steps, size, seed) for name, run in runs.items()]
 
 
-def shuffled_control(preset: Preset, shown: Batch, unseen: Batch, steps: int, size: int, seed: int) -> list[Row]:
-    """Many samples as they are, and with their images dealt out anew; batches of `size`."""
-    alone = without_joint_training(replace(preset, recipe=replace(preset.recipe, strategy="full")))
+def control(preset: Preset, shown: Batch, unseen: Batch, size: int, seed: int) -> list[Row]:
+    """Many samples as they are, with their images dealt out anew, and on a frozen backbone; batches of `size`.
+
+    Proprioception is withheld: where the arm stands tells most of where it goes.
+    """
+    shown, unseen = (replace(b, proprioception=torch.zeros_like(b.proprioception)) for b in (shown, unseen))
     dealt = torch.randperm(len(shown.images), generator=torch.Generator().manual_seed(seed))
-    control = {"control: as they are": shown, "control: images shuffled": replace(shown, images=shown.images[dealt])}
-    return [learned(name, alone, batch, steps, size, seed, unseen) for name, batch in control.items()]
+    shuffled = replace(shown, images=shown.images[dealt])
+    alone, frozen = _variants(preset)
+    runs = {
+        "control: as they are": (alone, shown),
+        "control: images shuffled": (alone, shuffled),
+        f"control: {FROZEN}": (frozen, shown),
+    }
+    steps = max(1, PASSES * len(shown.images) // size)
+    return [
+        learned(name, run, batch, steps, size, seed, unseen=unseen, muon=CONTROL_MUON)
+        for name, (run, batch) in runs.items()
+    ]
 
 
-def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int) -> list[float]:
+def _variants(preset: Preset) -> tuple[Preset, Preset]:
+    """Actions alone, with everything trained and on a frozen backbone."""
+    full = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    alone = without_joint_training(full)
+    frozen = zeroinit_lora(alone)
+    return alone, replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
+
+
+def fit(
+    model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int, muon: float = MUON
+) -> list[float]:
     """Trains `model` in place on random batches of `size` of what is shown, by the recipe; in bf16, on a CPU.
 
-    Returns the action L1 of each step's batch.
+    muon: learning rate of hidden layers. Returns the action L1 of each step's batch.
     """
     make_trainable(model, recipe)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     warm_up = max(1, steps // 20)
-    config = OptimiserConfig(rate=RATE, muon=MUON, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
+    config = OptimiserConfig(rate=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
     optimisers = config.build(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
@@ -150,13 +174,21 @@ def fit(model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed
 
 
 def learned(
-    name: str, preset: Preset, shown: Batch, steps: int, size: int, seed: int, unseen: Batch | None = None
+    name: str,
+    preset: Preset,
+    shown: Batch,
+    steps: int,
+    size: int,
+    seed: int,
+    *,
+    unseen: Batch | None = None,
+    muon: float = MUON,
 ) -> Row:
     """One run on a new model, in batches of `size`, and what it has learned."""
     torch.manual_seed(seed)
     model = preset.model.build()
     started, started_processor = time.perf_counter(), time.process_time()
-    errors = fit(model, shown, preset.recipe, steps=steps, size=size, seed=seed)
+    errors = fit(model, shown, preset.recipe, steps=steps, size=size, seed=seed, muon=muon)
     return Row(
         name,
         sum(trainable(model).values()),
@@ -208,13 +240,13 @@ def table(rows: Sequence[Row], guess: float) -> str:
         return "" if value is None else form.format(value)
 
     lines = [
-        f"{'run':40}{'trains':>9}{'steps':>7}{'s':>8}{'CPU s':>8}{'to ' + format(KNOWN, 'g'):>9}"
+        f"{'run':44}{'trains':>9}{'steps':>7}{'s':>8}{'CPU s':>8}{'to ' + format(KNOWN, 'g'):>9}"
         f"{'action L1':>11}{'unseen L1':>11}{'depth error':>13}"
     ]
     for row in rows:
         cost = f"{row.seconds:>8.1f}{row.processor_seconds:>8.1f}{figure(row.steps_to_known, '{}'):>9}"
         unseen, depth = figure(row.unseen_l1, "{:.4f}"), figure(row.depth_error, "{:.2%}")
         lines.append(
-            f"{row.name:40}{row.trains / 1e6:>7.2f} M{row.steps:>7}{cost}{row.action_l1:>11.4f}{unseen:>11}{depth:>13}"
+            f"{row.name:44}{row.trains / 1e6:>7.2f} M{row.steps:>7}{cost}{row.action_l1:>11.4f}{unseen:>11}{depth:>13}"
         )
     return "\n".join([*lines, "", f"unseen L1 of one constant chunk: {guess:.4f}"])
