@@ -25,8 +25,7 @@ class PolicyConfig:
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
     the episodes. starts: how many times as often as the others an episode's first samples are shown (`trainer.START`).
     geometry_share: the 3D heads see one sample in so many. losses, keyframe (one of their weights): None leaves the
-    preset's. cache: directory of
-    decoded samples.
+    preset's. cache: directory of decoded samples.
     """
 
     data: tuple[str, ...]

@@ -97,10 +97,9 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
 
 def by_heart(preset: Preset, shown: Batch, steps: int, size: int, seed: int) -> list[Row]:
     """The same samples learned in three ways, in batches of `size`."""
-    alone, frozen = _variants(preset)
+    joint, alone, frozen = _variants(preset)
     runs = {"actions alone": alone, FROZEN: frozen}
     if shown.labels.depth_mask.any():
-        joint = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
         runs = {"actions, cameras and depth": joint, **runs}
     return [learned(name, run, shown, steps, size, seed) for name, run in runs.items()]
 
@@ -113,7 +112,7 @@ def control(preset: Preset, shown: Batch, unseen: Batch, size: int, seed: int) -
     shown, unseen = (replace(b, proprioception=torch.zeros_like(b.proprioception)) for b in (shown, unseen))
     dealt = torch.randperm(len(shown.images), generator=torch.Generator().manual_seed(seed))
     shuffled = replace(shown, images=shown.images[dealt])
-    alone, frozen = _variants(preset)
+    _, alone, frozen = _variants(preset)
     runs = {
         "control: as they are": (alone, shown),
         "control: images shuffled": (alone, shuffled),
@@ -126,12 +125,12 @@ def control(preset: Preset, shown: Batch, unseen: Batch, size: int, seed: int) -
     ]
 
 
-def _variants(preset: Preset) -> tuple[Preset, Preset]:
-    """Actions alone, with everything trained and on a frozen backbone."""
-    full = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
-    alone = without_joint_training(full)
+def _variants(preset: Preset) -> tuple[Preset, Preset, Preset]:
+    """From random weights: all objectives, actions alone, and actions alone on a frozen backbone."""
+    joint = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    alone = without_joint_training(joint)
     frozen = zeroinit_lora(alone)
-    return alone, replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
+    return joint, alone, replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
 
 
 def fit(
