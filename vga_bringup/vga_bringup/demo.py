@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from threading import Event
 
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from vga_policy.contract.cell import load_cell
@@ -35,6 +36,7 @@ STEADY = 2.0  # s that everything must be there before the task starts: start-up
 RECORDING_WITHIN = 30.0  # s; the recorder may discover the topics later than we do
 FIRST_CHUNK_WITHIN = 10.0  # s
 MARGIN = 1.0  # s of motion beyond what is asked for: the report counts from the first chunk to the last
+BUSY = 0.95  # share of the processors' time above which an unhealthy run is put down to them
 REST = 1.0  # s recorded after the task, while the arm comes to rest
 
 
@@ -67,6 +69,7 @@ class Demo:
         self._faults: list[str] = []
         self._instruction = args.instruction
         self._outcome, self._detail = "discarded", "made by vga demo"
+        self._busy = 0.0
 
     def perform(self) -> None:
         """Brings the graph up, runs and records the task, brings everything down."""
@@ -98,6 +101,9 @@ class Demo:
         report = make_report(recording, 0.0 if self._args.task else self._args.duration)
         report["problems"] = self._faults + report["problems"]
         report["healthy"] = not report["problems"]
+        report["processors_busy_share"] = self._busy
+        if not report["healthy"] and self._busy > BUSY:
+            report["problems"].append(overload(self._busy))
         write_report(report, out / "report.json")
         self._progress.update(row, completed=1)
         draw_summary(recording, report, self._instruction, out / "summary.png")
@@ -155,6 +161,7 @@ class Demo:
         row = self._row(f"running “{self._instruction}”", duration)
         task = Task(session)
         task.arm()
+        psutil.cpu_percent()  # from here on
         try:
             task.send(self._instruction)
             if not session.spin_until(lambda: task.done or task.feedback.chunk_sequence > 0, FIRST_CHUNK_WITHIN):
@@ -169,6 +176,7 @@ class Demo:
             self._progress.update(row, completed=duration)
             task.cancel()
         finally:
+            self._busy = psutil.cpu_percent() / 100
             task.disarm()
 
     def _decided(self, scene: Scene | None) -> bool:
@@ -188,6 +196,14 @@ class Demo:
 
     def _row(self, description: str, total: float | None = None) -> TaskID:
         return self._progress.add_task(description, total=total, detail="")
+
+
+def overload(busy: float) -> str:
+    """What to do where the processors were this busy (share of their time)."""
+    return (
+        f"the {os.cpu_count()} processors were {100 * busy:.0f} % busy, too much for images and chunks to be on time: "
+        "stop what else runs here, or take a machine with more or faster ones"
+    )
 
 
 def _conclude(console: Console, report: Report) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 
 import cv2
@@ -22,7 +23,7 @@ from vga_policy.runtime.policy import Policy
 from vga_policy.train import trainer
 from vga_policy.train.cache import cached
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.loop import LoopConfig
+from vga_policy.train.loop import LoopConfig, warn_of_emulation
 from vga_policy.train.order import Order
 from vga_policy.train.run import BEST, LAST, Run
 from vga_policy.train.source import Decoded
@@ -331,3 +332,13 @@ def test_the_command_fails_in_one_line(tmp_path):
     assert finished.returncode == 1
     assert finished.stderr.count("\n") == 1
     assert "no episode in" in finished.stderr
+
+
+def test_bfloat16_is_warned_of_where_the_processor_lacks_it():
+    without = {"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": False}
+    with pytest.warns(UserWarning, match="--precision fp32"):
+        warn_of_emulation(without)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_emulation(without | {"amx_bf16": True})
+        warn_of_emulation({"architecture": "arm64"})
