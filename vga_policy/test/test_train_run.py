@@ -23,8 +23,9 @@ from vga_policy.runtime.policy import Policy
 from vga_policy.train import trainer
 from vga_policy.train.cache import cached
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.loop import LoopConfig, warn_of_emulation
+from vga_policy.train.loop import LoopConfig
 from vga_policy.train.order import Order
+from vga_policy.train.precision import warn_of_emulation
 from vga_policy.train.run import BEST, LAST, Run
 from vga_policy.train.source import Decoded
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import signal
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from vga_policy.train.failure import InterruptedRunError, TrainingError
 from vga_policy.train.learner import Terms
 from vga_policy.train.optimiser import OptimiserConfig, moments, restore_moments, set_rates
 from vga_policy.train.order import Order
+from vga_policy.train.precision import warn_of_emulation
 from vga_policy.train.report import Reporter
 from vga_policy.train.run import Progress, Run, State
 from vga_policy.train.source import Source, read
@@ -71,21 +71,12 @@ class LoopConfig:
         mixed = "bf16" if self.precision == "bf16" else "no"
         accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
         if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
-            warn_of_emulation(torch.cpu.get_capabilities())
+            warn_of_emulation()
         if self.batch % accelerator.num_processes:
             raise TrainingError(
                 f"--batch {self.batch}: cannot be shared evenly by {accelerator.num_processes} processes"
             )
         return accelerator
-
-
-def warn_of_emulation(processor: Mapping[str, Any]) -> None:
-    """Warns where a processor has no instructions for bfloat16. processor: as torch.cpu.get_capabilities tells."""
-    if processor.get("architecture") == "x86_64" and not (processor["avx512_bf16"] or processor["amx_bf16"]):
-        warnings.warn(
-            "this processor only emulates bfloat16, many times slower than float32: train with --precision fp32",
-            stacklevel=2,
-        )
 
 
 @dataclass(frozen=True)

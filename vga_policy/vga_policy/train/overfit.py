@@ -31,6 +31,7 @@ from vga_policy.runtime.checkpoint import TEXT_ENCODERS
 from vga_policy.train.batch import Batch, Preparation
 from vga_policy.train.errors import relative_depth_error
 from vga_policy.train.optimiser import OptimiserConfig, set_rates
+from vga_policy.train.precision import computes_bfloat16
 
 RATE, MUON = 2e-3, 6e-3
 CONTROL_MUON = 3e-3
@@ -136,12 +137,13 @@ def _variants(preset: Preset) -> tuple[Preset, Preset, Preset]:
 def fit(
     model: VGA, shown: Batch, recipe: Recipe, *, steps: int, size: int, seed: int, muon: float = MUON
 ) -> list[float]:
-    """Trains `model` in place on random batches of `size` of what is shown, by the recipe; in bf16, on a CPU.
+    """Trains `model` in place on random batches of `size` of what is shown, by the recipe.
 
-    muon: learning rate of hidden layers. Returns the action L1 of each step's batch.
+    It computes in bfloat16 where the processor does. muon: learning rate of hidden layers. Returns the action L1 of each step's batch.
     """
     make_trainable(model, recipe)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    in_bfloat16 = computes_bfloat16()
     warm_up = max(1, steps // 20)
     config = OptimiserConfig(rate=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
     optimisers = config.build(model)
@@ -155,7 +157,7 @@ def fit(
         chosen, left = left[:size], left[size:]
         batch = _some(shown, chosen)
         inputs = batch.images, batch.language, batch.proprioception
-        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
+        with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16, enabled=in_bfloat16):
             if recipe.joint:
                 terms = objective(model.predict(*inputs), batch.labels, recipe.losses)
                 loss, error = terms["total"], terms["action"]
