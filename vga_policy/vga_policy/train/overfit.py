@@ -139,7 +139,8 @@ def fit(
 ) -> list[float]:
     """Trains `model` in place on random batches of `size` of what is shown, by the recipe.
 
-    It computes in bfloat16 where the processor does. muon: learning rate of hidden layers. Returns the action L1 of each step's batch.
+    It computes in bfloat16 where the processor does. muon: learning rate of hidden layers. Returns the action L1 of
+    each step's batch.
     """
     make_trainable(model, recipe)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
