@@ -7,6 +7,7 @@
 """
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -306,3 +307,18 @@ def test_tick_ok_is_the_last_line_of_defence():
         beyond = HOME.copy()
         beyond[j] = LIMITS.upper[j] + 0.01
         assert not safety.tick_ok(beyond, rest)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_check_costs_a_few_milliseconds_at_most(strategy):
+    took = []
+    for _ in range(5):
+        executor, safety = start(strategy)
+        for i in range(20):
+            now = 1.1 + 0.1 * i
+            phase = 0.1 * i + DT * np.arange(1, HORIZON + 1)
+            chunk = request(HOME + 0.1 * (1 - np.cos(phase))[:, None], t_obs=now - 0.05, sequence=i + 1)
+            began = time.thread_time()
+            safety.admit(executor, chunk, replace(POLICY, now=now))
+            took.append(time.thread_time() - began)
+    assert np.median(took) < 0.005  # of CPU time; 1 to 2 ms on an idle core

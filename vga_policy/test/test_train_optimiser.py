@@ -25,6 +25,21 @@ def test_it_moves_a_kernel_as_torchs_own_moves_its_matrix(shape):
     assert apart < 0.02  # theirs computes in bfloat16, which has 8 bits
 
 
+def test_a_kernel_moves_exactly_as_the_matrix_it_is():
+    torch.manual_seed(0)
+    kernel = nn.Conv2d(24, 16, 3).to(memory_format=torch.channels_last).weight
+    matrix = nn.Parameter(kernel.detach().flatten(1).clone())
+    began = kernel.detach().clone()
+    optimisers = Muon([kernel], 0.1, 0.01), Muon([matrix], 0.1, 0.01)
+    for _ in range(3):
+        kernel.grad = torch.randn_like(kernel)
+        matrix.grad = kernel.grad.flatten(1).clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=0)
+    assert not torch.equal(kernel, began)
+
+
 def test_several_matrices_are_made_orthogonal_each_on_its_own():
     matrices = torch.randn(3, 20, 40, generator=torch.Generator().manual_seed(1))
     for matrix, made in zip(matrices, orthogonal(matrices), strict=True):
