@@ -21,6 +21,7 @@ from franky_sim.franka_robot_protocol import RobotCommand
 from franky_sim.franka_robot_server import FrankaRobotServer
 from franky_sim.franka_server import BaseCommand, FrankaServer
 
+from vga_bringup.sim.account import Message
 from vga_bringup.sim.simulator import DEFAULT_HAND_FORCE, MAX_HAND_SPEED, CellRobot, CellSimulator
 
 ROBOT_PORT = 1337
@@ -145,8 +146,10 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
     """The arm, on port 1337, and its hand."""
 
     def __init__(self, robot: CellRobot, address: str) -> None:
-        FrankaRobotServer.__init__(self, robot, [address])
+        self._account = robot.account
+        self._message: Message | None = None  # the last state, as sent; None when more than the account has changed
         self._turn = 0
+        FrankaRobotServer.__init__(self, robot, [address])
         self._gripper = CellGripperServer(robot, address)
 
     @property
@@ -171,6 +174,31 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         """Stops listening."""
         self._gripper.cleanup()
         super().cleanup()
+
+    def start_motion(self, *args: Any) -> None:
+        """Begins what a Move command asks for."""
+        self._message = None
+        super().start_motion(*args)
+
+    def stop_motion(self, *args: Any, **kwargs: Any) -> None:
+        """Ends a motion; the arm stays where it is."""
+        self._message = None
+        super().stop_motion(*args, **kwargs)
+
+    def reset_current_motion_id(self) -> None:
+        """Forgets the motion that ended."""
+        self._message = None
+        super().reset_current_motion_id()
+
+    def _reset_state(self) -> None:
+        self._message = None
+        super()._reset_state()
+
+    def _get_state_bytes(self) -> bytes:
+        if self._message is None:
+            self._message = Message(super()._get_state_bytes())
+        self._account.write(self._message, self.robot.inner_state)
+        return bytes(self._message.bytes)
 
     def _bind_children(self, hostname: str) -> None:  # noqa: ARG002 - the hand listens at the arm's only address
         self._gripper.init()

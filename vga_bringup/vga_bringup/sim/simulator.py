@@ -16,6 +16,7 @@ from franky_sim.mujoco_simulator import MUJOCO_DEFAULT_KV, FrankaMujocoRobot, Mu
 from numpy.typing import NDArray
 
 from vga_bringup.sim import objects, scene
+from vga_bringup.sim.account import Account
 
 # With franky-sim's own damping the joints follow a position 100 ms late; with this share of it, 15 ms.
 DAMPING_SHARE = 0.15
@@ -35,6 +36,9 @@ class CellRobot(FrankaMujocoRobot):
             initial_hand_width=FRANKA_HAND_MAX_WIDTH,
             kv=tuple(DAMPING_SHARE * kv for kv in MUJOCO_DEFAULT_KV),
         )
+        self.account = Account(self.kinematics, self.d_kinematics)
+        self._tracked_state_components = self.account.quantities
+        self._torque_limits = self.torque_limit_low, self.torque_limit_high
         self.open_hand()
 
     def set_hand_goal(self, width: float, max_velocity: float, max_force: float) -> None:
@@ -57,6 +61,18 @@ class CellRobot(FrankaMujocoRobot):
         """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""
         return super().kinematics(q).copy()
 
+    def _attach_to_scene(self, model: mujoco.MjModel, data: mujoco.MjData, prefix: str) -> None:
+        super()._attach_to_scene(model, data, prefix)
+
+        def part(whole: NDArray[np.float64], addresses: list[int]) -> NDArray[np.float64]:
+            return whole[addresses[0] : addresses[0] + len(addresses)]
+
+        self._q, self._dq = part(data.qpos, self._qpos_addrs), part(data.qvel, self._dof_addrs)
+        self._torques = part(data.qfrc_applied, self._dof_addrs)
+        fingers = self._finger_dof_addrs
+        self._fingers, self._finger_speeds = part(data.qpos, self._finger_qpos_addrs), part(data.qvel, fingers)
+        self._finger_forces = part(data.qfrc_applied, fingers)
+
     def _pre_step(self) -> None:
         """Moves the fingers' target at the commanded speed and pulls the fingers to it."""
         if self._data is None:
@@ -64,23 +80,25 @@ class CellRobot(FrankaMujocoRobot):
         limit, reach = self._hand_goal_force, self._hand_goal_force / FINGER_STIFFNESS
         step = self._hand_goal_velocity / 2 * 0.001
         goal = self._hand_goal_width / 2
-        q = [float(self._data.qpos[address]) for address in self._finger_qpos_addrs]
+        q: list[float] = self._fingers.tolist()
         target = min(max(goal, self._finger_target - step), self._finger_target + step)
         # Stopped by an object, the target stays where it asks for just the force: opening then starts at once.
         middle = sum(q) / 2
         self._finger_target = min(max(target, middle - reach), middle + reach)
-        for position, address in zip(q, self._finger_dof_addrs, strict=True):
-            speed = float(self._data.qvel[address])
+        for finger, (position, speed) in enumerate(zip(q, self._finger_speeds.tolist(), strict=True)):
             pull = FINGER_STIFFNESS * (self._finger_target - position) - FINGER_DAMPING * speed
-            self._data.qfrc_applied[address] = min(max(pull, -limit), limit)
+            self._finger_forces[finger] = min(max(pull, -limit), limit)
+
+    def _torque_control(self, torques: NDArray[np.float64]) -> None:
+        lowest, highest = self._torque_limits
+        self._applied_torques = self._torques[:] = np.minimum(np.maximum(torques, lowest), highest)
 
     def _get_state(self) -> InnerRobotState:
         if self._data is None:
             return super()._get_state()
-        first_q, first_dof = self._qpos_addrs[0], self._dof_addrs[0]
         return InnerRobotState(
-            q=tuple(self._data.qpos[first_q : first_q + 7].tolist()),
-            dq=tuple(self._data.qvel[first_dof : first_dof + 7].tolist()),
+            q=tuple(self._q.tolist()),
+            dq=tuple(self._dq.tolist()),
             tau_j=tuple(self._applied_torques.tolist()),
         )
 
