@@ -13,10 +13,11 @@ from model_fixtures import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, see
 from safetensors.torch import save_file
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 from vga_policy.cli import main
+from vga_policy.contract.observation import PROPRIOCEPTION
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.commands import ABLATION_NAMES, PRESET_NAMES
 from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
-from vga_policy.model.fast import for_inference, fuse
+from vga_policy.model.fast import for_inference, fuse, trace
 from vga_policy.model.initialise import initialise_from_timm, initialise_from_vggt
 from vga_policy.model.language import EncoderError, MiniLM, QwenGTE
 from vga_policy.model.lora import make_trainable
@@ -123,6 +124,21 @@ def test_the_fast_model_is_one_graph_to_the_compiler():
         assert torch.equal(traced(*seeded_inputs()), fast(*seeded_inputs()))
 
 
+@pytest.mark.parametrize("config", [TINY_VGA, replace(PRESETS["nano"]().model, camera_head=None, depth_head=None)])
+def test_the_traced_model_acts_the_same_on_inputs_it_was_not_traced_with(config, recwarn):
+    def inputs(seed):
+        random = torch.Generator().manual_seed(seed)
+        shapes = (1, 2, 3, config.image_size, config.image_size), (1, config.language_width), (1, PROPRIOCEPTION)
+        return tuple(torch.rand(shape, generator=random) for shape in shapes)
+
+    fast = for_inference(config.build())
+    traced = trace(fast, inputs(0))
+    with torch.inference_mode():
+        assert torch.equal(traced(*inputs(1)), fast(*inputs(1)))
+        assert not torch.equal(traced(*inputs(1)), traced(*inputs(0)))
+    assert not recwarn.list
+
+
 def test_where_nothing_can_be_compiled_the_model_runs_as_it_is(monkeypatch, caplog):
     def broken(*_):
         raise RuntimeError("no compiler here\nlong story")
@@ -218,9 +234,9 @@ def test_vga_model_lists_what_trains(capsys):
 def test_vga_bench_latency_reports_percentiles(capsys):
     assert main(["bench", "latency", "--preset", "nano", "--device", "cpu", "--repeats", "3", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert set(report["modes"]) == {"eager"}
-    times = report["modes"]["eager"]
-    assert times["total_ms"]["p50"] >= times["inference_ms"]["p50"] > 0
+    assert set(report["modes"]) == {"eager", "traced"}
+    for times in report["modes"].values():
+        assert times["total_ms"]["p50"] >= times["inference_ms"]["p50"] > 0
     assert main(["bench", "latency", "--device", "cpu", "--repeats", "2"]) == 0
     assert "eager preprocessing" in capsys.readouterr().out
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.model.fast import Forward, for_inference, inference_dtype, record
+from vga_policy.model.fast import Forward, for_inference, inference_dtype, record, trace
 from vga_policy.model.presets import PRESETS
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.runtime.preprocess import resize_views
@@ -21,19 +22,22 @@ from vga_policy.runtime.preprocess import resize_views
 CAMERA = (480, 640, 3)
 WARM_UP = 10
 
+Recorder = Callable[[VGA, tuple[Tensor, Tensor, Tensor]], Forward]
+RECORDERS: dict[str, dict[str, Recorder]] = {"cuda": {"compiled": record}, "cpu": {"traced": trace}}
+
 
 def latency(
     preset: str, *, device: str = "cpu", views: int = 2, threads: int | None = None, repeats: int = 100
 ) -> dict[str, Any]:
     """Percentiles of the time from camera images to a chunk, with random weights.
 
-    On a GPU the model runs twice: eagerly, and compiled with CUDA graphs.
+    The model runs twice: eagerly, and as a policy runs it: compiled with CUDA graphs on a GPU, traced on a CPU.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     config = replace(PRESETS[preset]().model, camera_head=None, depth_head=None)
     model = random_model(config, device)
-    modes = ["eager", "compiled"] if torch.device(device).type == "cuda" else ["eager"]
+    modes: dict[str, Recorder | None] = {"eager": None, **RECORDERS[torch.device(device).type]}
     return {
         "preset": preset,
         "device": _name(device),
@@ -43,7 +47,7 @@ def latency(
         "image_size": config.image_size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "repeats": repeats,
-        "modes": {mode: _measure(model, device, views, repeats, compiled=mode == "compiled") for mode in modes},
+        "modes": {mode: _measure(model, device, views, repeats, recorder) for mode, recorder in modes.items()},
     }
 
 
@@ -63,7 +67,7 @@ def random_model(config: VGAConfig, device: str) -> VGA:
     return for_inference(model, device)
 
 
-def _measure(model: VGA, device: str, views: int, repeats: int, *, compiled: bool) -> dict[str, Any]:
+def _measure(model: VGA, device: str, views: int, repeats: int, recorder: Recorder | None) -> dict[str, Any]:
     config = model.config
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
@@ -79,7 +83,7 @@ def _measure(model: VGA, device: str, views: int, repeats: int, *, compiled: boo
     times = np.empty((repeats, 3))
     with torch.inference_mode():
         started = time.perf_counter()
-        act: Forward = record(model, (prepare(), language, proprioception)) if compiled else model
+        act: Forward = recorder(model, (prepare(), language, proprioception)) if recorder else model
         for _ in range(WARM_UP):
             chunk(prepare())
         warm_up = time.perf_counter() - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,7 @@ from vga_policy.model.vga import VGA
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 """A function like `VGA.forward`."""
 
-WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
+WARM_UP = 3  # passes before use: kernels are chosen, and workspaces allocated, in the first
 
 
 def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
@@ -78,6 +79,21 @@ def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
         return chunk.clone()
 
     return replay
+
+
+@torch.inference_mode()
+def trace(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` on a CPU, for inputs of these shapes, as one call: the same operations, none of them waiting for Python.
+
+    A node that also receives images would else hold up every one of some thousand operations. torch.jit is on its way
+    out; what shall follow it needs a C++ compiler wherever the policy runs.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated, and that shapes become constants, as they should
+        traced = torch.jit.trace(model, inputs, check_trace=False)
+        for _ in range(WARM_UP):
+            traced(*inputs)
+    return traced
 
 
 def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
