@@ -29,7 +29,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -412,7 +412,7 @@ def main(args: list[str] | None = None) -> int:
     except SETUP_ERRORS as error:
         print(f"policy_node: {error}", file=sys.stderr)
         return 2
-    executor = SingleThreadedExecutor()
+    executor = EventsExecutor()
     executor.add_node(node)
     while not stopping:
         executor.spin_once(timeout_sec=SIGNAL_POLL)
