@@ -40,9 +40,10 @@ lint: .complete ## ruff and mypy
 format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
 
-bench: .complete ## Latency of the model, cost of recording, speed of the data loader: out/bench/*.json
+bench: .complete ## Latency of the model, cost of safety and recording, speed of the data loader: out/bench/*.json
 	@eval "$$(env/exports.sh)" && mkdir -p out/bench && \
 	vga bench latency --json | tee out/bench/latency.json && \
+	vga bench safety && \
 	vga bench record && \
 	{ [[ -d out/bench/episodes ]] || vga collect --fast --task pick_cube --episodes 8 --out out/bench/episodes; } && \
 	vga bench loader

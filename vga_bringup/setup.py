@@ -34,6 +34,7 @@ setup(
             "demo = vga_bringup.commands:demo",
             "scenes = vga_bringup.sim.scenes:scenes_command",
         ],
+        "vga.commands.bench": ["safety = vga_bringup.robot.benchmark:safety_command"],
         "vga.commands.eval": ["sim = vga_bringup.trials.commands:sim_command"],
     },
 )

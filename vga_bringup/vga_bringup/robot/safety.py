@@ -94,7 +94,7 @@ class SafetyFilter:
         self._execution = cell.execution
         self._workspace = np.array(cell.workspace.min), np.array(cell.workspace.max)
         self._keep_out = [(box.name or "unnamed", np.array(box.min), np.array(box.max)) for box in cell.keep_out]
-        self._kinematics = Kinematics(cell.arm)
+        self.kinematics = Kinematics(cell.arm)
 
     def admit(self, executor: Executor, request: ChunkRequest, context: Context) -> Verdict:
         """Checks a chunk and, if nothing is wrong with it, hands it to the executor. Never raises on bad input."""
@@ -247,7 +247,7 @@ class SafetyFilter:
 
     def _check_space(self, q: Array, when: Callable[[int], str]) -> None:
         low, high = self._workspace
-        starts, ends = self._kinematics.skeleton(q, self._max_width)
+        starts, ends = self.kinematics.skeleton(q, self._max_width)
         tcp = ends[:, SEGMENTS.index("tool")]
         outside = ((tcp < low) | (tcp > high)).any(axis=-1)
         if outside.any():
