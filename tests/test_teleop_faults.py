@@ -18,6 +18,7 @@ from vga_policy.contract.cell import Cell, dump_cell
 ADDRESS = own_address(80)
 DOMAIN = 50 + os.getpid() % 20
 REST = 0.02  # rad/s
+STALLED = 0.05  # s without a sample or a reference: the leader is not followed as on a machine that keeps up
 AMPLITUDE = 0.6  # rad from peak to peak, at 0.5 Hz: 0.94 rad/s in every joint
 
 
@@ -197,13 +198,15 @@ def test_the_leader_is_followed_and_recorded_with_its_latency(rig):
         started = time.time()
         rig.hand.swing(0.4)
         wait_for(lambda started=started: time.time() > started + 3.5 or rig.outsider.state.mode == HOLD)
-        if rig.outsider.state.mode == TELEOP:
+        samples = [stamp(m) for m in list(rig.leader) if stamp(m) > started]
+        references = [m for m in list(rig.outsider.references) if stamp(m) > started]
+        stalled = max(np.diff(samples).max(), np.diff([stamp(m) for m in references]).max())
+        if rig.outsider.state.mode == TELEOP and stalled < STALLED:
             break
+        print("again: stalled for", stalled)
     assert rig.outsider.state.mode == TELEOP, rig.outsider.state.hold_reason
-    samples = [stamp(m) for m in rig.leader if stamp(m) > started]
     assert len(samples) / (samples[-1] - samples[0]) > 50  # 125 on a machine at rest
     assert rig.leader[-1].name == [*rig.cell.arm.joint_names, rig.cell.gripper.joint_name]
-    references = [m for m in list(rig.outsider.references) if stamp(m) > started]
     assert {m.mode for m in references} == {TELEOP}
     assert np.ptp([m.position for m in references], axis=0) == pytest.approx(np.full(7, 0.4), abs=0.03)
     figures = rig.outsider.diagnostics["/franka_driver: teleoperation"]
