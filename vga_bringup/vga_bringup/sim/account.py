@@ -6,11 +6,15 @@ slow core. Here they are computed in a row, by the same formulas and filters.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import struct
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from franky_sim.base_simulator import InnerRobotState, PoseDerivativeTracker
+
+Vector = Sequence[float]
 
 COMMANDED = ("q_d", "dq_d", "tau_J_d", "elbow_c", "O_T_EE_c", "O_dP_EE_c")
 INFERRED = ("ddq_d", "tau_J", "dtau_J", "delbow_c", "ddelbow_c", "O_T_EE", "O_T_EE_d", "O_dP_EE_d", "O_ddP_EE_c")
@@ -51,8 +55,8 @@ WIRE = np.dtype(
 )
 
 
-# Neighbours in it, written at once.
-RUNS = {"poses": ("O_T_EE", "O_T_EE_d"), "joints": ("elbow", "ddq_d"), "commands": ("elbow_c", "O_ddP_EE_c")}
+OFFSETS = {name: field[1] for name, field in (WIRE.fields or {}).items()}
+FLOATS = {count: struct.Struct(f"<{count}f") for count in (6, 7, 32, 34, 60)}
 
 
 class Message:
@@ -60,17 +64,10 @@ class Message:
 
     def __init__(self, packed: bytes) -> None:
         self.bytes = bytearray(packed)
-        self._place = {name: self._run(name, name) for name in ("tau_ext_hat_filtered", "O_dP_EE_d")}
-        self._place |= {name: self._run(*ends) for name, ends in RUNS.items()}
 
-    def put(self, name: str, *parts: np.ndarray) -> None:
-        """Replaces a field or a run of RUNS by its parts."""
-        self._place[name][:] = parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _run(self, first: str, last: str) -> np.ndarray:
-        assert WIRE.fields is not None
-        begin, (kind, end) = WIRE.fields[first][1], WIRE.fields[last][:2]
-        return np.frombuffer(self.bytes, "<f4", (end + kind.itemsize - begin) // 4, begin)
+    def put(self, first: str, *values: float) -> None:
+        """Replaces the neighbouring floats that begin with field `first`."""
+        FLOATS[len(values)].pack_into(self.bytes, OFFSETS[first], *values)
 
 
 class Quantity:
@@ -99,25 +96,29 @@ class Quantity:
 
 
 class Rate:
-    """Filtered derivative of a vector, as franky-sim's FiniteDifferenceTracker has it."""
+    """Filtered derivative of a vector, as franky-sim's FiniteDifferenceTracker has it. So few numbers need no NumPy."""
 
     KEPT = 0.95  # of the last derivative at each update
 
     def __init__(self, size: int) -> None:
-        self.value = np.zeros(size)
-        self._last: np.ndarray | None = None
+        self.value = [0.0] * size
+        self._last: Vector | None = None
         self._since = 0.0
 
-    def update(self, time: float, vector: np.ndarray) -> None:
-        """Takes the vector as of `time` (s); it must not be written to afterwards."""
+    def update(self, time: float, vector: Vector) -> None:
+        """Takes the vector as of `time` (s)."""
         if self._last is not None:
-            self.value = self.KEPT * self.value + ((1 - self.KEPT) / (time - self._since)) * (vector - self._last)
+            gain = (1 - self.KEPT) / (time - self._since)
+            self.value = [
+                self.KEPT * rate + gain * (new - old)
+                for rate, new, old in zip(self.value, vector, self._last, strict=True)
+            ]
         self._last, self._since = vector, time
 
     def clear(self) -> None:
         """Forgets what was."""
         if self._last is not None:
-            self.value, self._last = np.zeros_like(self.value), None
+            self.value, self._last = [0.0] * len(self.value), None
 
 
 class Account:
@@ -145,24 +146,25 @@ class Account:
 
     def write(self, message: Message, state: InnerRobotState) -> None:
         """Puts what was settled last into a message, and leaves the rest as it is."""
-        value = {name: quantity.value for name, quantity in self.quantities.items()}
-        q, dq, tau = np.array(state.q), np.array(state.dq), value["tau_J"]
-        q_d, pose, pose_d, pose_c = value["q_d"], value["O_T_EE"], value["O_T_EE_d"], value["O_T_EE_c"]
+        of = {name: quantity.value for name, quantity in self.quantities.items()}
+        q, q_d = state.q, of["q_d"]
+        pose, pose_d, pose_c = of["O_T_EE"], of["O_T_EE_d"], of["O_T_EE_c"]
         flat = _flat(pose)
         flat_d = flat if pose_d is pose else _flat(pose_d)
         flat_c = flat_d if pose_c is pose_d else _flat(pose_c)
-        message.put("poses", flat, flat_d)
-        elbows = np.array((q[2], 1.0 if q[3] > 0.0 else -1.0, q_d[2], 1.0 if q_d[3] > 0.0 else -1.0))
+        message.put("O_T_EE", *flat, *flat_d)
         message.put(
-            "joints",
-            *(elbows, tau, value["tau_J_d"], value["dtau_J"], q, q_d, dq, value["dq_d"], value["ddq_d"]),
+            "elbow",
+            *(q[2], 1.0 if q[3] > 0.0 else -1.0, q_d[2], 1.0 if q_d[3] > 0.0 else -1.0),
+            *(*state.tau_j, *of["tau_J_d"], *of["dtau_J"]),
+            *(*q, *q_d, *state.dq, *of["dq_d"], *of["ddq_d"]),
         )
-        message.put("tau_ext_hat_filtered", tau)
-        message.put("O_dP_EE_d", value["O_dP_EE_d"])
+        message.put("tau_ext_hat_filtered", *state.tau_j)
+        message.put("O_dP_EE_d", *of["O_dP_EE_d"])
         message.put(
-            "commands",
-            *(value["elbow_c"], value["delbow_c"], value["ddelbow_c"]),
-            *(flat_c, value["O_dP_EE_c"], value["O_ddP_EE_c"]),
+            "elbow_c",
+            *(*of["elbow_c"], *of["delbow_c"], *of["ddelbow_c"]),
+            *(*flat_c, *of["O_dP_EE_c"], *of["O_ddP_EE_c"]),
         )
 
     def _settle(self, time: float, state: InnerRobotState) -> None:
@@ -173,29 +175,30 @@ class Account:
         if "tau_J_d" not in given:
             raise ValueError("Cannot infer tau_J_d")
         self._time = time
-        q, dq = np.array(state.q), np.array(state.dq)
-        rates["measured"].update(time, np.array((*state.dq, *state.tau_j)))
+        q, dq = state.q, state.dq
+        rates["measured"].update(time, (*dq, *state.tau_j))
         ddq, dtau = rates["measured"].value[:7], rates["measured"].value[7:]
 
         # The third joint's, which stands for the elbow.
-        elbow, elbow_rate = np.array((q[2], np.sign(q[3]))), ddq[2]
+        elbow: Vector = (q[2], math.copysign(1.0, q[3]) if q[3] else 0.0)
+        elbow_rate = ddq[2]
         if "elbow_c" in given:
-            elbow = self._follow("elbow_c", quantities["elbow_c"].value)
+            elbow = self._follow("elbow_c", self._command("elbow_c"))
             elbow_rate = rates["elbow_c"].value[0]
         else:
             rates["elbow_c"].clear()
 
+        q_d: Vector = q
         if "q_d" in given:
-            q_d = self._follow("q_d", quantities["q_d"].value)
+            q_d = self._command("q_d")
         elif "elbow_c" in given:
-            q_d = self._follow("q_d", np.array((*q[:2], elbow[0], *q[3:])))
-        else:
-            q_d = self._follow("q_d", q)
+            q_d = (*q[:2], elbow[0], *q[3:])
+        self._follow("q_d", q_d)
         inferred = rates["q_d"].value if "q_d" in given else dq
-        dq_d = self._follow("dq_d", quantities["dq_d"].value if "dq_d" in given else inferred)
-        pose = self._kinematics(q)
-        pose_d = pose if q_d is q else self._kinematics(q_d)
-        twist_d = self._velocity(q_d, dq_d)
+        dq_d = self._follow("dq_d", self._command("dq_d") if "dq_d" in given else inferred)
+        pose = self._kinematics(np.array(q))
+        pose_d = pose if q_d is q else self._kinematics(np.array(q_d))
+        twist_d = self._velocity(np.array(q_d), np.array(dq_d)).tolist()
         rates["O_dP_EE_d"].update(time, twist_d)
 
         pose_c, twist_c, acceleration_c = pose_d, twist_d, rates["O_dP_EE_d"].value
@@ -203,11 +206,11 @@ class Account:
             pose_c = quantities["O_T_EE_c"].value
             if quantities["O_T_EE_c"].news:
                 self._pose_rate.update(time, pose_c)
-            twist_c = self._pose_rate.last_derivative
+            twist_c = self._pose_rate.last_derivative.tolist()
         else:
             self._pose_rate.clear()
         if "O_dP_EE_c" in given:
-            twist_c = self._follow("O_dP_EE_c", quantities["O_dP_EE_c"].value)
+            twist_c = self._follow("O_dP_EE_c", self._command("O_dP_EE_c"))
             acceleration_c = rates["O_dP_EE_c"].value
         else:
             rates["O_dP_EE_c"].clear()
@@ -216,12 +219,12 @@ class Account:
             q_d=q_d,
             dq_d=dq_d,
             ddq_d=rates["dq_d"].value if "dq_d" in given else ddq,
-            tau_J_d=quantities["tau_J_d"].value,
-            tau_J=quantities["tau_J"].value,
+            tau_J_d=self._command("tau_J_d"),
+            tau_J=state.tau_j,
             dtau_J=dtau,
             elbow_c=elbow,
-            delbow_c=np.array((elbow_rate, 0.0)),
-            ddelbow_c=np.array((dq[2], 0.0)),
+            delbow_c=(elbow_rate, 0.0),
+            ddelbow_c=(dq[2], 0.0),
             O_T_EE=pose,
             O_T_EE_d=pose_d,
             O_dP_EE_d=twist_d,
@@ -230,11 +233,14 @@ class Account:
             O_ddP_EE_c=acceleration_c,
         )
 
-    def _follow(self, name: str, value: np.ndarray) -> np.ndarray:
-        """`value`, whose rate is kept up while commands say something new."""
+    def _command(self, name: str) -> Vector:
+        return np.asarray(self.quantities[name].value).tolist()
+
+    def _follow(self, name: str, vector: Vector) -> Vector:
+        """`vector`, whose rate is kept up while commands say something new."""
         if self.quantities[name].news:
-            self._rates[name].update(self._time, value)
-        return value
+            self._rates[name].update(self._time, vector)
+        return vector
 
     def _put(self, **values: Any) -> None:
         for name, value in values.items():
@@ -242,6 +248,6 @@ class Account:
             quantity.value, quantity.settled_at, quantity.news = value, self._time, True
 
 
-def _flat(pose: Any) -> np.ndarray:
+def _flat(pose: Any) -> list[float]:
     """A pose as libfranka has it: 4 x 4, column after column."""
-    return pose.homogeneous.T.reshape(16)
+    return pose.homogeneous.T.reshape(16).tolist()
