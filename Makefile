@@ -31,8 +31,10 @@ demo: .complete ## The trained policy picks a cube in simulation, by the whole s
 sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)
 
+# Without ARGS, each package's own tests come first, on all processors; those of the whole keep real time, one by one.
 test: .complete lint ## Checks and tests
-	@$(RUN) pytest $(ARGS)
+	@eval "$$(env/exports.sh)" && \
+	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile vga_*/test && pytest tests)
 
 lint: .complete ## ruff and mypy
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy

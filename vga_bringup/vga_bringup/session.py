@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -50,7 +52,7 @@ class Session:
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self.node = Node(name, context=self._context)
-        self._executor = EventsExecutor(context=self._context)
+        self._executor = _executor(self._context)
         self._executor.add_node(self.node)
 
     def __enter__(self) -> Session:
@@ -83,3 +85,10 @@ class Session:
         if not self.spin_until(client.service_is_ready, ANSWER_WITHIN):
             raise GraphError(f"nobody offers {client.srv_name}: is the graph running, on this ROS_DOMAIN_ID?")
         return self.result(client.call_async(request), client.srv_name)
+
+
+def _executor(context: rclpy.Context) -> Executor:
+    try:
+        return EventsExecutor(context=context)
+    except io.UnsupportedOperation:  # it wants a file to tell of crashes in, which a notebook's stderr is not
+        return SingleThreadedExecutor(context=context)

@@ -92,7 +92,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     interval = wilson(len(successes), len(trials))
     report: dict[str, Any] = {
         "success_rate": len(successes) / len(trials) if trials else None,
-        "interval": [round(bound, 4) for bound in interval],
+        "interval": [round(bound, 6) for bound in interval],
         "successes": len(successes),
         "n": len(trials),
         "outcomes": {outcome.value: sum(trial.outcome is outcome for trial in trials) for outcome in Outcome},
