@@ -34,7 +34,7 @@ sim: .complete ## The simulated cell with every node, until Ctrl-C
 # Without ARGS, each package's own tests come first, on all processors; those of the whole keep real time, one by one.
 test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
-	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile vga_*/test && pytest tests)
+	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder vga_*/test && pytest tests)
 
 lint: .complete ## ruff and mypy
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy

@@ -1,6 +1,7 @@
 """Calibration of a leader mounted in any way, and what it writes into the cell file."""
 
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from vga_bringup.sim.leader.bus import LeaderBus
 from vga_policy.cli import main
 from vga_policy.contract.cell import ContractError, load_cell
 from vga_teleop.gello.calibration import CalibrationError, find_offsets, find_sign, gripper_range
-from vga_teleop.gello.calibration_dialogue import run
+from vga_teleop.gello.calibration_dialogue import SAMPLES, run
 from vga_teleop.gello.cell_file import write_leader
 from vga_teleop.gello.joints import Conversion
 
@@ -98,11 +99,16 @@ class Hands:
             self._hold()
 
     def _later(self, q):
+        """Turns when the program has seen how the leader was held."""
+        watched = self._bus.answered + SAMPLES + 1
+
         def turn():
+            while self._bus.answered < watched:
+                time.sleep(0.005)
             self._q = q
             self._hold()
 
-        threading.Timer(0.3, turn).start()
+        threading.Thread(target=turn, daemon=True).start()
 
 
 @pytest.mark.parametrize("clumsy", [False, True])

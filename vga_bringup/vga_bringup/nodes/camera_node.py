@@ -27,7 +27,7 @@ import simplejpeg
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import ParameterException
-from rclpy.experimental import EventsExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -187,7 +187,7 @@ def main(args: list[str] | None = None, context: rs.context | None = None) -> in
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = CameraNode(context=context)
-        executor = EventsExecutor()
+        executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             while not stopping.is_set():

@@ -76,6 +76,7 @@ class LeaderBus:
         self._fault = Fault()
         self._random = random.Random(0)
         self._master: int | None = None
+        self._answered = 0
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader-bus", daemon=True)
 
@@ -98,6 +99,11 @@ class LeaderBus:
     def fault(self, fault: Fault) -> None:
         with self._lock:
             self._fault = fault
+
+    @property
+    def answered(self) -> int:
+        """How many requests were answered since the start: whether somebody reads the servos."""
+        return self._answered
 
     def turn_to(self, ticks: Sequence[int]) -> None:
         """Turns the servos, in the order of their ids, to absolute positions (4096 a turn)."""
@@ -149,6 +155,7 @@ class LeaderBus:
         time.sleep(max(0.0, began + wire + late - time.monotonic()))
         with suppress(OSError):
             os.write(master, answer)
+            self._answered += 1
 
     def _answer(self, request: Request, fault: Fault) -> bytes:
         ids, parameters = self._reachable(fault), request.parameters
