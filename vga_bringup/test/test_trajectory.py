@@ -84,7 +84,8 @@ def test_stop_rests_in_time_and_where_predicted(q, dq):
     assert rests_at <= 1.0 + np.abs(dq).max() / 8.0 + 1e-12
     np.testing.assert_allclose(curve.at(1.0), (q, dq), atol=1e-12)
     np.testing.assert_array_equal(curve.at(rests_at), (stopping_point(q, dq, 8.0), np.zeros(3)))
-    assert max(seams(curve), default=0.0) < 1e-12 if len(curve.starts) > 1 else (dq == 0).all()
+    # A speed so small that the way to rest takes no time is as good as none.
+    assert max(seams(curve), default=0.0) < 1e-12 if len(curve.starts) > 1 else 1.0 + np.abs(dq).max() / 8.0 == 1.0
     assert (np.abs(curve.sample(np.linspace(1.0, 2.0, 100))[2]) <= 8.0 + 1e-9).all()
 
 
