@@ -97,6 +97,27 @@ def cell(tmp_path_factory):
     assert not processes_of(path)
 
 
+def test_the_state_tells_the_settings(cell):
+    turned = np.diag([-1.0, -1.0, 1.0, 1.0])
+    turned[:3, 3] = 0.0, 0.0, 0.05
+    inertia = np.diag([0.001, 0.002, 0.003])
+    cell.robot.set_load(0.4, [0.01, 0.02, 0.03], inertia.flatten().tolist())
+    cell.robot.set_ee(turned.flatten(order="F").tolist())
+    cell.robot.set_k(turned.flatten(order="F").tolist())
+    try:
+        # A state that was on its way when the last setting was made is still the old one.
+        wait_for(lambda: np.allclose(cell.robot.state.EE_T_K.matrix, turned, atol=1e-6), what="the setting of K")
+        state = cell.robot.state
+        assert state.m_load == pytest.approx(0.4)
+        assert state.F_x_Cload == pytest.approx([0.01, 0.02, 0.03])
+        assert np.array(state.I_load) == pytest.approx(inertia)
+        assert state.NE_T_EE.matrix == pytest.approx(turned, abs=1e-6)
+    finally:
+        cell.robot.set_load(0.0, [0.0] * 3, [0.0] * 9)
+        cell.robot.set_ee(np.eye(4).flatten().tolist())
+        cell.robot.set_k(np.eye(4).flatten().tolist())
+
+
 def test_picks_a_cube(cell):
     cube = cell.observer.position("red_cube")
     above = cell.reach(cube + ABOVE, cell.home)

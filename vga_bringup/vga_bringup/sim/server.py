@@ -139,7 +139,20 @@ class _MoreCommands(FrankaServer):
     """Adds to the commands its sibling class knows, on their way to the common base class."""
 
     def __init__(self, hostnames: Any, port: int, commands: dict[Any, Any], *args: Any, **kwargs: Any) -> None:
-        super().__init__(hostnames, port, {**commands, RobotCommand.kSetGuidingMode: _SetGuidingMode}, *args, **kwargs)
+        commands = {**commands, RobotCommand.kSetGuidingMode: _SetGuidingMode}
+        noted = {kind: _noted(command) for kind, command in commands.items()}
+        super().__init__(hostnames, port, noted, *args, **kwargs)
+
+
+def _noted(command: type[Any]) -> type[Any]:
+    """A command after which the state is composed anew: it may have changed anything."""
+
+    class Noted(command):
+        def handle(self, server: CellRobotServer) -> None:
+            super().handle(server)
+            server.recompose()
+
+    return Noted
 
 
 class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
@@ -147,7 +160,7 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
 
     def __init__(self, robot: CellRobot, address: str) -> None:
         self._account = robot.account
-        self._message: Message | None = None  # the last state, as sent; None when more than the account has changed
+        self._message: Message | None = None  # the last state, as sent; None: to be composed anew
         self._turn = 0
         FrankaRobotServer.__init__(self, robot, [address])
         self._gripper = CellGripperServer(robot, address)
@@ -175,23 +188,17 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         self._gripper.cleanup()
         super().cleanup()
 
-    def start_motion(self, *args: Any) -> None:
-        """Begins what a Move command asks for."""
+    def recompose(self) -> None:
+        """Has the next state composed anew, not just brought up to date: what the account does not cover changed."""
         self._message = None
-        super().start_motion(*args)
 
     def stop_motion(self, *args: Any, **kwargs: Any) -> None:
         """Ends a motion; the arm stays where it is."""
-        self._message = None
+        self.recompose()
         super().stop_motion(*args, **kwargs)
 
-    def reset_current_motion_id(self) -> None:
-        """Forgets the motion that ended."""
-        self._message = None
-        super().reset_current_motion_id()
-
     def _reset_state(self) -> None:
-        self._message = None
+        self.recompose()
         super()._reset_state()
 
     def _get_state_bytes(self) -> bytes:
