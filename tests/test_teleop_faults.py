@@ -200,10 +200,10 @@ def test_the_leader_is_followed_and_recorded_with_its_latency(rig):
         wait_for(lambda started=started: time.time() > started + 3.5 or rig.outsider.state.mode == HOLD)
         samples = [stamp(m) for m in list(rig.leader) if stamp(m) > started]
         references = [m for m in list(rig.outsider.references) if stamp(m) > started]
-        stalled = max(np.diff(samples).max(), np.diff([stamp(m) for m in references]).max())
+        stalled = max(np.diff(times).max(initial=0.0) for times in (samples, [stamp(m) for m in references]))
         if rig.outsider.state.mode == TELEOP and stalled < STALLED:
             break
-        print("again: stalled for", stalled)
+        print(f"again: {rig.outsider.state.hold_reason}, stalled for {stalled:.3f} s")
     assert rig.outsider.state.mode == TELEOP, rig.outsider.state.hold_reason
     assert len(samples) / (samples[-1] - samples[0]) > 50  # 125 on a machine at rest
     assert rig.leader[-1].name == [*rig.cell.arm.joint_names, rig.cell.gripper.joint_name]

@@ -79,7 +79,7 @@ class Hand:
         return tuple(np.array(column) for column in zip(*self._trace, strict=True))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(moves, st.integers(0, 99))
 def test_the_reference_is_continuous_and_in_bounds(hand_moves, seed):
     hand = Hand(TIGHT, seed)
@@ -100,7 +100,7 @@ def test_the_reference_is_continuous_and_in_bounds(hand_moves, seed):
     assert (Space(TIGHT).intrusion(q) < 2).all()
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.floats(-0.7, 0.7), min_size=7, max_size=7), st.floats(0.1, 1.0))
 def test_it_arrives_where_the_leader_rests(offset, seconds):
     hand = Hand(CELL)
@@ -113,7 +113,7 @@ def test_it_arrives_where_the_leader_rests(offset, seconds):
     np.testing.assert_allclose(dq[-1], 0.0, atol=1e-3)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(moves, st.floats(0.1, 1.5))
 def test_it_comes_to_rest_when_the_leader_goes_silent(hand_moves, moving_for):
     hand = Hand(CELL)

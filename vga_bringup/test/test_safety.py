@@ -34,7 +34,7 @@ HOME = np.array(CELL.arm.home)
 LIMITS = CELL.arm.limits
 DT, HORIZON = CELL.dt, CELL.action.horizon
 GOAL = bytes(range(16))
-EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)  # the same ones in every run
+EXAMPLES = settings(max_examples=100)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -336,9 +336,9 @@ def test_a_check_looks_at_no_more_than_the_motion_ahead_however_long_the_task(st
 def test_the_cost_of_a_check_is_measured(tmp_path, capsys):
     out = tmp_path / "safety.json"
     assert main(["bench", "safety", "--out", str(out)]) == 0
-    assert {name: cost["ratio"] > 1 for name, cost in json.loads(out.read_text()).items()} == dict.fromkeys(
-        Strategy, True
-    )
+    costs = json.loads(out.read_text())
+    assert set(costs) == set(Strategy)
+    assert all(cost["ratio"] > 1 for cost in costs.values())
     assert "temporal_ensemble" in capsys.readouterr().out
     assert main(["bench", "safety", "--cell", "nowhere"]) == 2
     assert "vga bench safety: " in capsys.readouterr().err

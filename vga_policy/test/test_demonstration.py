@@ -75,7 +75,7 @@ def assert_same(found, expected):
         assert np.array_equal(here.decode(), there.decode())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(fixed=images, wrist=images, states=joints, period=st.integers(10, 100))
 def test_the_bag_gives_what_the_live_node_saw(fixed, wrist, states, period):
     streams = zip([*map(image_topic, VIEWS), JOINT_STATES], (fixed, wrist, states), strict=True)

@@ -33,7 +33,7 @@ def safety_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 
 @dataclass(frozen=True)
 class Cost:
-    """Median CPU time of a check, that of the forward kinematics of the poses it looks at, and how many those are."""
+    """Medians: CPU time of a check, of the forward kinematics of the poses it looks at, and how many those are."""
 
     check_ms: float
     kinematics_ms: float
@@ -54,10 +54,11 @@ def measure(cell: Cell, chunks: int = CHUNKS) -> Cost:
     home, width, goal = np.array(cell.arm.home), cell.gripper.max_width, bytes(16)
     executor.reset(0.0, home, width)
     due = cell.dt * np.arange(1, cell.action.horizon + 1)
-    poses, skeleton = [home], safety.kinematics.skeleton
+    looked_at: list[Array] = []
+    skeleton = safety.kinematics.skeleton
 
     def noted(q: Array, opening: float) -> tuple[Array, Array]:
-        poses[:] = q
+        looked_at.append(q)
         return skeleton(q, opening)
 
     safety.kinematics.skeleton = noted  # type: ignore[method-assign]
@@ -82,11 +83,11 @@ def measure(cell: Cell, chunks: int = CHUNKS) -> Cost:
         checked = time.thread_time()
         if not verdict.accepted:
             raise ValueError(f"the cell refuses a gentle motion about its home: {verdict.message}")
-        again = np.array(poses)
         repeated = time.thread_time()
-        skeleton(again, width)
+        skeleton(looked_at[-1], width)
         checks[k], kinematics[k] = checked - began, time.thread_time() - repeated
-    return Cost(1e3 * float(np.median(checks)), 1e3 * float(np.median(kinematics)), len(poses))
+    poses = int(np.median([len(q) for q in looked_at]))
+    return Cost(1e3 * float(np.median(checks)), 1e3 * float(np.median(kinematics)), poses)
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -53,8 +53,6 @@ WIRE = np.dtype(
         ("control_command_success_rate", "<f4"),
     ]
 )
-
-
 OFFSETS = {name: field[1] for name, field in (WIRE.fields or {}).items()}
 FLOATS = {count: struct.Struct(f"<{count}f") for count in (6, 7, 32, 34, 60)}
 

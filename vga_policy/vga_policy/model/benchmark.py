@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.model.fast import Forward, for_inference, inference_dtype, record, trace
+from vga_policy.model.fast import Forward, as_one_call, for_inference, inference_dtype
 from vga_policy.model.presets import PRESETS
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.runtime.preprocess import resize_views
 
 CAMERA = (480, 640, 3)
 WARM_UP = 10
-
-Recorder = Callable[[VGA, tuple[Tensor, Tensor, Tensor]], Forward]
-RECORDERS: dict[str, dict[str, Recorder]] = {"cuda": {"compiled": record}, "cpu": {"traced": trace}}
 
 
 def latency(
@@ -37,7 +33,7 @@ def latency(
         torch.set_num_threads(threads)
     config = replace(PRESETS[preset]().model, camera_head=None, depth_head=None)
     model = random_model(config, device)
-    modes: dict[str, Recorder | None] = {"eager": None, **RECORDERS[torch.device(device).type]}
+    modes = ["eager", "compiled" if torch.device(device).type == "cuda" else "traced"]
     return {
         "preset": preset,
         "device": _name(device),
@@ -47,7 +43,7 @@ def latency(
         "image_size": config.image_size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "repeats": repeats,
-        "modes": {mode: _measure(model, device, views, repeats, recorder) for mode, recorder in modes.items()},
+        "modes": {mode: _measure(model, device, views, repeats, eager=mode == "eager") for mode in modes},
     }
 
 
@@ -67,7 +63,7 @@ def random_model(config: VGAConfig, device: str) -> VGA:
     return for_inference(model, device)
 
 
-def _measure(model: VGA, device: str, views: int, repeats: int, recorder: Recorder | None) -> dict[str, Any]:
+def _measure(model: VGA, device: str, views: int, repeats: int, *, eager: bool) -> dict[str, Any]:
     config = model.config
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
@@ -83,7 +79,7 @@ def _measure(model: VGA, device: str, views: int, repeats: int, recorder: Record
     times = np.empty((repeats, 3))
     with torch.inference_mode():
         started = time.perf_counter()
-        act: Forward = recorder(model, (prepare(), language, proprioception)) if recorder else model
+        act: Forward = model if eager else as_one_call(model, (prepare(), language, proprioception))
         for _ in range(WARM_UP):
             chunk(prepare())
         warm_up = time.perf_counter() - started

@@ -18,7 +18,7 @@ from vga_policy.model.vga import VGA
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 """A function like `VGA.forward`."""
 
-WARM_UP = 3  # passes before use: kernels are chosen, and workspaces allocated, in the first
+WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
 
 
 def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
@@ -52,6 +52,11 @@ def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
 def inference_dtype(device: torch.device | str) -> torch.dtype:
     """The precision a device infers in."""
     return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+
+
+def as_one_call(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` as a policy runs it, for inputs of these shapes on their device: `record` on a GPU, else `trace`."""
+    return record(model, inputs) if inputs[0].is_cuda else trace(model, inputs)
 
 
 @torch.inference_mode()
@@ -90,10 +95,7 @@ def trace(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is deprecated, and that shapes become constants, as they should
-        traced = torch.jit.trace(model, inputs, check_trace=False)
-        for _ in range(WARM_UP):
-            traced(*inputs)
-    return traced
+        return torch.jit.trace(model, inputs, check_trace=False)
 
 
 def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:

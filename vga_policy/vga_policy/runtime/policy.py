@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vga_policy.contract.cell import ARM_JOINTS, Cell, differences
 from vga_policy.contract.observation import PROPRIOCEPTION, ActionChunk, Observation
-from vga_policy.model.fast import Forward, for_inference, record, trace
+from vga_policy.model.fast import Forward, as_one_call, for_inference
 from vga_policy.runtime import checkpoint as checkpoints
 from vga_policy.runtime.checkpoint import Checkpoint, CheckpointError
 from vga_policy.runtime.preprocess import resize_views
@@ -68,8 +68,7 @@ class Policy:
             model = for_inference(checkpoint.model, device)
         except (RuntimeError, AssertionError) as error:
             raise PolicyError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
-        recorded = record if self._device.type == "cuda" else trace
-        self._forward: Forward = recorded(model, _tensors(self.prepare(self._blank())))
+        self._forward: Forward = as_one_call(model, _tensors(self.prepare(self._blank())))
         self.warm_up()
 
     @classmethod
