@@ -213,13 +213,16 @@ def test_a_killed_driver_stops_the_arm_and_comes_back_into_hold(home, driver, ou
     assert np.max(np.abs(np.subtract(first.position[:7], before))) < 0.3
 
 
-def test_an_interrupted_driver_decelerates_and_ends(home, driver, outsider):
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupted_driver_decelerates_and_ends(home, driver, outsider, again):
+    """Interrupted once, and more than once as by Ctrl-C under `ros2 launch`."""
     policy = start_moving(outsider)
-    code, seconds, printed = driver.signal(signal.SIGINT)
+    code, seconds, printed = driver.signal(signal.SIGINT, again)
     policy.kill()
     assert code == 0
     assert seconds <= 2.0
     assert "Traceback" not in printed
+    wait_for(lambda: outsider.state.at_rest, 2.0, "its last word")
     outsider.states.clear()
     driver.start()
     wait_for(outsider.connected, 20.0, "the restarted driver")

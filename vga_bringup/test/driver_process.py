@@ -52,10 +52,13 @@ class DriverProcess:
         """What it has printed so far."""
         return self._errors.read_text()
 
-    def signal(self, number):
-        """Sends a signal and waits for the end: exit code, seconds taken, what it printed."""
+    def signal(self, number, again=False):
+        """Sends a signal, perhaps again and again, and waits for the end: exit code, seconds taken, what it printed."""
         started = time.monotonic()
         self.process.send_signal(number)
+        while again and self.process.poll() is None and time.monotonic() < started + 10.0:
+            time.sleep(0.02)
+            self.process.send_signal(number)
         return self.process.wait(timeout=10.0), time.monotonic() - started, self.printed
 
     def finish(self):

@@ -236,6 +236,8 @@ def main(args: list[str] | None = None) -> int:
     spinning.start()
     node.driver.start()
     signal.sigwait(signals)
+    for number in signals:  # Ctrl-C under a launcher comes twice, and threads older than the mask still take signals
+        signal.signal(number, signal.SIG_IGN)
 
     def leave() -> None:
         node.close()

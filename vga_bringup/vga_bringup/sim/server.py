@@ -4,6 +4,8 @@
 - Grasping presses with the commanded force whatever the width; success is judged by the width and epsilon.
 - An object missed is reported as unsuccessful, as the real hand does, not as a failed command.
 - Setting the guiding mode is acknowledged. It used to end the server, as did any request that could not be read.
+- What a client still sent for the motion before is not taken for the one that begins: it would end at once, and
+  libfranka wait for ever.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ from vga_bringup.sim.simulator import DEFAULT_HAND_FORCE, MAX_HAND_SPEED, CellRo
 
 ROBOT_PORT = 1337
 GRIPPER_PORT = 1338
+
+MESSAGE_ID = struct.Struct("<Q")  # of the state that a command answers, at its beginning
 
 HAND_EVERY = 10  # steps of 1 ms between two turns of the hand's server: its state needs no 1000 Hz
 STILL = 2e-5  # m a turn: fingers slower than this stand
@@ -162,6 +166,8 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         self._account = robot.account
         self._message: Message | None = None  # the last state, as sent; None: to be composed anew
         self._turn = 0
+        self._states = 0  # sent to this client: the number of the next one, by which its commands answer it
+        self._first_answer = 0  # what a command for the motion in progress answers, at the earliest
         FrankaRobotServer.__init__(self, robot, [address])
         self._gripper = CellGripperServer(robot, address)
 
@@ -192,6 +198,11 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         """Has the next state composed anew, not just brought up to date: what the account does not cover changed."""
         self._message = None
 
+    def start_motion(self, *args: Any) -> None:
+        """Begins what a Move command asks for."""
+        self._first_answer = self._states
+        super().start_motion(*args)
+
     def stop_motion(self, *args: Any, **kwargs: Any) -> None:
         """Ends a motion; the arm stays where it is."""
         self.recompose()
@@ -199,9 +210,15 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
 
     def _reset_state(self) -> None:
         self.recompose()
+        self._states = self._first_answer = 0
         super()._reset_state()
 
+    def _handle_udp_command(self, command_data: bytes) -> None:
+        if MESSAGE_ID.unpack_from(command_data)[0] >= self._first_answer:
+            super()._handle_udp_command(command_data)
+
     def _get_state_bytes(self) -> bytes:
+        self._states += 1
         if self._message is None:
             self._message = Message(super()._get_state_bytes())
         self._account.write(self._message, self.robot.inner_state)
