@@ -12,16 +12,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.action import ActionServer, CancelResponse
+from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.exceptions import ParameterException
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
@@ -29,6 +29,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.outbox import Outbox
 
 from vga_bringup.nodes import driver_messages as messages
@@ -41,8 +42,8 @@ from vga_msgs import action, msg, srv
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
-ACTION_THREADS = 3  # one for each action to wait in
 LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
+SPIN_AT_MOST = 0.1  # s
 REPLAY = "somebody publishes /clock: replayed time must not move a robot; end the replay or simulation"
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
@@ -79,18 +80,16 @@ class FrankaDriverNode(Node):
         self.create_timer(0.1, self._on_look)
         self.create_timer(1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
-        self.create_service(Trigger, "~/stop", self._on_stop, callback_group=MutuallyExclusiveCallbackGroup())
-        waiting = ReentrantCallbackGroup()  # their callbacks last as long as the action
-        self._actions = [
-            ActionServer(
-                self, kind, name, execute, cancel_callback=lambda _: CancelResponse.ACCEPT, callback_group=waiting
+        self.create_service(Trigger, "~/stop", self._on_stop)
+        self._errands: list[_Errand] = []
+        self._homing, self._recovery, self._gripper_homing = (
+            LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
+            for kind, name, begin in (
+                (action.Home, "~/home", self._begin_homing),
+                (action.Recover, "~/recover", self._begin_recovery),
+                (action.GripperHoming, "~/gripper_homing", self._begin_gripper_homing),
             )
-            for name, kind, execute in (
-                ("~/home", action.Home, self._home),
-                ("~/recover", action.Recover, self._recover),
-                ("~/gripper_homing", action.GripperHoming, self._gripper_homing),
-            )
-        ]
+        )
 
     def close(self) -> None:
         """Brings the arm to rest and says so."""
@@ -99,7 +98,7 @@ class FrankaDriverNode(Node):
 
     def destroy_node(self) -> None:
         """Takes the node out of the graph, with its memory shared with others."""
-        for server in self._actions:
+        for server in (self._homing, self._recovery, self._gripper_homing):
             server.destroy()
         super().destroy_node()
 
@@ -131,6 +130,8 @@ class FrankaDriverNode(Node):
         if self.driver.state.mode is not Mode.HOLD and self.count_publishers("/clock"):
             self.driver.stop(REPLAY)
         self.on_state(self.driver.state)
+        for errand in list(self._errands):
+            self._follow(errand)
 
     def _on_chunk(self, chunk: msg.ActionChunk) -> None:
         clock = messages.Clock()
@@ -163,40 +164,64 @@ class FrankaDriverNode(Node):
         response.success, response.message = True, "HOLD: decelerating"
         return response
 
-    def _home(self, goal: ServerGoalHandle) -> action.Home.Result:
+    def _begin_homing(self, goal: ServerGoalHandle) -> None:
         job = self.driver.home(goal.request.speed_scale, list(goal.request.position))
-        self._wait(goal, job, lambda: action.Home.Feedback(distance=job.remaining))
-        return action.Home.Result(success=job.success, message=job.message)
+        self._errands.append(
+            _Errand(self._homing, goal, job, lambda: action.Home.Feedback(distance=job.remaining), action.Home.Result)
+        )
 
-    def _recover(self, goal: ServerGoalHandle) -> action.Recover.Result:
+    def _begin_recovery(self, goal: ServerGoalHandle) -> None:
         job = self.driver.recover()
-        self._wait(goal, job, lambda: action.Recover.Feedback(phase=job.phase))
-        return action.Recover.Result(success=job.success, message=job.message)
+        self._errands.append(
+            _Errand(self._recovery, goal, job, lambda: action.Recover.Feedback(phase=job.phase), action.Recover.Result)
+        )
 
-    def _gripper_homing(self, goal: ServerGoalHandle) -> action.GripperHoming.Result:
+    def _begin_gripper_homing(self, goal: ServerGoalHandle) -> None:
+        def feedback() -> action.GripperHoming.Feedback:
+            return action.GripperHoming.Feedback(phase=job.phase)
+
+        def result(**end: Any) -> action.GripperHoming.Result:
+            return action.GripperHoming.Result(**end, max_width=self.driver.gripper_state.max_width)
+
         job = self.driver.gripper_homing()
-        self._wait(goal, job, lambda: action.GripperHoming.Feedback(phase=job.phase))
-        width = self.driver.gripper_state.max_width
-        return action.GripperHoming.Result(success=job.success, message=job.message, max_width=width)
+        self._errands.append(_Errand(self._gripper_homing, goal, job, feedback, result))
 
-    def _wait(self, goal: ServerGoalHandle, job: Job, feedback: Callable[[], Any]) -> None:
-        """Follows a job to its end, passing on a cancel, and gives the goal its final state."""
-        while not job.wait(0.1):
-            if goal.is_cancel_requested:
-                job.cancel()
-            goal.publish_feedback(feedback())
-        if job.success:
-            goal.succeed()
-        elif goal.is_cancel_requested:
-            goal.canceled()
-        else:
-            goal.abort()
+    def _follow(self, errand: _Errand) -> None:
+        """Passes a cancel on to the job, and its progress or its end to the goal."""
+        if errand.job.done:
+            self._errands.remove(errand)
+            errand.server.conclude(errand.goal, errand.answer)
+            return
+        if errand.goal.is_cancel_requested:
+            errand.job.cancel()
+        errand.goal.publish_feedback(errand.feedback())
 
     def _diagnose(self) -> None:
         name = self.get_fully_qualified_name()
         status = messages.diagnostics(self.driver.figures(), name, self._rate_hz)
         stamp = messages.Clock().to_stamp()
         self._outbox.post(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
+
+
+@dataclass(eq=False)
+class _Errand:
+    """A goal of an action, the job that it is about, and what to tell of it meanwhile and in the end."""
+
+    server: LongActionServer
+    goal: ServerGoalHandle
+    job: Job
+    feedback: Callable[[], Any]
+    result: Callable[..., Any]  # of `success` and `message`
+
+    def answer(self, goal: ServerGoalHandle) -> Any:
+        """Settles the goal as the job ended."""
+        if self.job.success:
+            goal.succeed()
+        elif goal.is_cancel_requested:
+            goal.canceled()
+        else:
+            goal.abort()
+        return self.result(success=self.job.success, message=self.job.message)
 
 
 class _RosLog(logging.Handler):
@@ -230,9 +255,15 @@ def main(args: list[str] | None = None) -> int:
     except (ContractError, ParameterException) as error:
         print(f"franka_driver_node: {error}", file=sys.stderr)
         return 2
-    executor = MultiThreadedExecutor(num_threads=ACTION_THREADS + 2)
+    executor = EventsExecutor()
     executor.add_node(node)
-    spinning = threading.Thread(target=executor.spin, name="ros", daemon=True)
+    left = threading.Event()
+
+    def spin() -> None:  # in portions: EventsExecutor may not be shut down by another thread while it spins
+        while not left.is_set():
+            executor.spin_once(timeout_sec=SPIN_AT_MOST)
+
+    spinning = threading.Thread(target=spin, name="ros", daemon=True)
     spinning.start()
     node.driver.start()
     signal.sigwait(signals)
@@ -241,8 +272,9 @@ def main(args: list[str] | None = None) -> int:
 
     def leave() -> None:
         node.close()
-        executor.shutdown()
+        left.set()
         spinning.join()
+        executor.shutdown()
         node.destroy_node()
         rclpy.shutdown()
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
+from rclpy.action import CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
@@ -34,7 +34,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vga_msgs.action import RunTask
@@ -44,6 +43,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
+from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
 from vga_policy.nodes.outbox import Outbox
 from vga_policy.runtime.cadence import Cadence
@@ -71,11 +71,10 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 @dataclass(frozen=True)
 class Run:
-    """A task and the action goal it answers; `ended` completes when the task does."""
+    """A task and the action goal it answers."""
 
     task: Task
     goal: ServerGoalHandle
-    ended: Future
 
 
 class PolicyNode(Node):
@@ -96,7 +95,6 @@ class PolicyNode(Node):
         self._outbox = Outbox()
         self._worker = Worker(self._cycle, self._on_failure)
         self._run: Run | None = None
-        self._unanswered: dict[bytes, Run] = {}
         self._sequence = 0
         self._driver: DriverState | None = None
         self._driver_heard_ns = 0
@@ -109,14 +107,8 @@ class PolicyNode(Node):
             self._subscribe_image(camera.name, transport)
         self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=JOINTS_DEPTH))
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
-        ActionServer(
-            self,
-            RunTask,
-            "/policy/run_task",
-            execute_callback=self._answer,
-            goal_callback=self._admit,
-            handle_accepted_callback=self._accept,
-            cancel_callback=self._cancel,
+        self._tasks = LongActionServer(
+            self, RunTask, "/policy/run_task", self._begin, goal_callback=self._admit, cancel_callback=self._cancel
         )
         self.create_timer(self._cell.dt, self._on_tick)
         self.create_timer(REHEARSAL_PERIOD, self._rehearse)
@@ -262,12 +254,11 @@ class PolicyNode(Node):
         self._outbox.post(self._log_rejected, f"'{request.instruction}': '{running}' is running, cancel it first")
         return GoalResponse.REJECT
 
-    def _accept(self, goal: ServerGoalHandle) -> None:
+    def _begin(self, goal: ServerGoalHandle) -> None:
         request = goal.request
         task = Task(bytes(goal.goal_id.uuid), request.instruction, request.max_steps, self._cell.dt, self._now())
-        self._run = self._unanswered[task.goal_id] = Run(task, goal, Future())
+        self._run = Run(task, goal)
         self._cadence.clear()
-        goal.execute()
         if request.instruction.strip():
             self._follow_driver()
         else:
@@ -311,18 +302,15 @@ class PolicyNode(Node):
             return
         run, self._run = self._run, None
         run.task.end(outcome, message)
-        run.ended.set_result(None)
-        self._beat()
         task = run.task
+        self._tasks.conclude(run.goal, lambda goal: self._answer(goal, task))
+        self._beat()
         self._outbox.post(
             self._log, f"task '{task.instruction}' ended after {task.steps} steps, {task.chunks} chunks: {message}"
         )
 
-    async def _answer(self, goal: ServerGoalHandle) -> RunTask.Result:
-        """Waits for the task's end and answers the goal; timers and worker do the work meanwhile."""
-        run = self._unanswered.pop(bytes(goal.goal_id.uuid))
-        await run.ended
-        task = run.task
+    def _answer(self, goal: ServerGoalHandle, task: Task) -> RunTask.Result:
+        """Settles the goal of a task that has ended."""
         assert task.outcome is not None
         settle = {Outcome.STEP_LIMIT: goal.succeed, Outcome.CANCELED: goal.canceled, Outcome.ABORTED: goal.abort}
         settle[task.outcome]()
