@@ -50,13 +50,15 @@ class StateWriter:
         self._segment = Segment.create(segment_path(address, "state"), layout.itemsize)
         ring = np.ndarray((), layout, self._segment.memory)
         self._written, self._wall_times, self._states = ring["written"], ring["wall_time"], ring["state"]
+        self._count = 0
 
     def write(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         """Publishes the state as of now."""
-        slot = int(self._written) % SLOTS
+        slot = self._count % SLOTS
         self._wall_times[slot] = time.time()
         mujoco.mj_getState(model, data, self._states[slot], PUBLIC_STATE)
-        self._written += np.uint64(1)  # NumPy 1.26 would make a float of uint64 + int
+        self._count += 1
+        self._written[...] = self._count
 
     def close(self) -> None:
         """Withdraws the state."""
