@@ -194,7 +194,7 @@ class FrankaDriverNode(Node):
             return
         if errand.goal.is_cancel_requested:
             errand.job.cancel()
-        errand.goal.publish_feedback(errand.feedback())
+        self._outbox.post(errand.goal.publish_feedback, errand.feedback())
 
     def _diagnose(self) -> None:
         name = self.get_fully_qualified_name()

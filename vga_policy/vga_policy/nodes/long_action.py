@@ -15,7 +15,7 @@ class LongActionServer(ActionServer):
 
     begin: called in the executor with every accepted goal, executing by then; it returns at once. When the goal has
     come to its end, `conclude` answers it. An execute callback would have to await that end, and Jazzy's rclpy resumes
-    whatever awaits again and again, without a pause: half a processor, and Python's lock with it.
+    whatever awaits again and again, without a pause: the node's other threads lose Python's lock and processor to it.
     """
 
     def __init__(
