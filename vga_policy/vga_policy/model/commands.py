@@ -47,7 +47,7 @@ def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help="directories of episodes")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     parser.add_argument("--samples", type=_positive, default=16, help="to learn by heart (default: %(default)s)")
-    parser.add_argument("--steps", type=_positive, default=360, help="of training (default: %(default)s)")
+    parser.add_argument("--steps", type=_positive, default=240, help="of training (default: %(default)s)")
     parser.add_argument(
         "--batch",
         type=_positive,

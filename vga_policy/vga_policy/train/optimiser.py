@@ -97,15 +97,21 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrices [..., M, N] with singular values of about one: 0.7 to 1.2, by Newton and Schulz.
+    """The nearest matrices [n, M, N] with singular values of about one: 0.7 to 1.2, by Newton and Schulz.
 
-    The quintic's coefficients are Jordan's.
+    The quintic's coefficients are Jordan's. Each step is a polynomial in the Gram matrix, times what there is: only
+    the polynomials are multiplied, M x M, and what there is last of all.
     """
     wide = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.mT
     x = wide / wide.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
-        gram = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    gram, product = x @ x.mT, None
+    for left in reversed(range(steps)):
+        factor = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        factor.diagonal(dim1=-2, dim2=-1).add_(3.4445)
+        product = factor if product is None else factor @ product
+        if left:
+            gram = factor @ gram @ factor
+    x = x if product is None else product @ x
     return x if wide is matrices else x.mT
 
 
