@@ -15,9 +15,7 @@ and /diagnostics at 1 Hz.
 from __future__ import annotations
 
 import array
-import signal
 import sys
-import threading
 import time
 
 import numpy.typing as npt
@@ -30,10 +28,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Camera, ContractError, load_cell
+from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.camera.clock import TimestampDomain
 from vga_bringup.camera.device import DeviceLoop, State, Status
@@ -180,17 +178,13 @@ def _camera_info(header: Header, model: CameraModel) -> CameraInfo:
 
 def main(args: list[str] | None = None, context: rs.context | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    stopping = threading.Event()
-    for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: stopping.set())
-    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = CameraNode(context=context)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            while not stopping.is_set():
+            while not stop:
                 executor.spin_once(timeout_sec=0.1)
         finally:
             node.close()

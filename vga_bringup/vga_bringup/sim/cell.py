@@ -10,9 +10,7 @@ Service ~/arrange (vga_msgs/ArrangeScene) places the objects for one trial of a 
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -20,9 +18,9 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.sim import meshes
 from vga_bringup.sim.frames import FrameReader
@@ -171,11 +169,7 @@ def _load(path: str) -> Cell:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the cell until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, 1 when a part failed."""
-    stopping = threading.Event()
-    for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: stopping.set())
-    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = SimCell()
     except (ContractError, ParameterException) as error:
@@ -185,7 +179,7 @@ def main(args: list[str] | None = None) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while not stopping.is_set():
+        while not stop:
             executor.spin_once(timeout_sec=0.1)
     except CellFailed as failure:
         print(f"sim_cell: {failure}", file=sys.stderr)

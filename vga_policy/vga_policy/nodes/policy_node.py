@@ -14,7 +14,6 @@ publishes everything.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vga_msgs.action import RunTask
@@ -43,6 +41,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
+from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
 from vga_policy.nodes.outbox import Outbox
@@ -391,10 +390,7 @@ def _in_words(problems: tuple[Problem, ...]) -> str:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters, cell or checkpoint are wrong, else 0."""
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: stopping.append(number))
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = PolicyNode()
     except SETUP_ERRORS as error:
@@ -402,7 +398,7 @@ def main(args: list[str] | None = None) -> int:
         return 2
     executor = EventsExecutor()
     executor.add_node(node)
-    while not stopping:
+    while not stop:
         executor.spin_once(timeout_sec=SIGNAL_POLL)
     node.close()
     farewell = time.monotonic() + FAREWELL

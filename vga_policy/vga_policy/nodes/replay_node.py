@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib
 import select
-import signal
 import sys
 import termios
 import time
@@ -30,13 +29,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import SetBool
 
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.reader import BagError, BagTopic
 from vga_policy.data.episodes import DatasetError, find_episodes
+from vga_policy.nodes.lifetime import start_ros
 
 PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
@@ -147,10 +146,7 @@ def offered_qos(recorded: str) -> QoSProfile:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 0, or 2 when it cannot replay."""
-    stopping: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _frame: stopping.append(number))
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = ReplayNode()
     except SETUP_ERRORS as error:
@@ -161,7 +157,7 @@ def main(args: list[str] | None = None) -> int:
     executor.add_node(node)
     status = 0
     with _keys() as keys:
-        while not stopping and not node.playback.finished:
+        while not stop and not node.playback.finished:
             executor.spin_once(timeout_sec=0.1)
             if " " in keys():
                 node.toggle_pause()

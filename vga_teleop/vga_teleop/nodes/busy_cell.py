@@ -7,10 +7,8 @@ Ends at SIGINT or SIGTERM, and then writes every header stamp that it published,
 
 from __future__ import annotations
 
-import signal
 import struct
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,9 +21,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
-from rclpy.signals import SignalHandlerOptions
 from vga_policy.bags import cdr
 from vga_policy.contract.cell import Camera, Cell, load_cell
+from vga_policy.nodes.lifetime import start_ros
 
 JOINT_STATES_HZ = 1000.0
 COMMANDS_HZ = 100.0
@@ -89,13 +87,10 @@ def jpeg(camera: Camera, number: int) -> bytes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Publishes until a signal comes."""
     cell_file, stamps_file = sys.argv[1:] if arguments is None else arguments
-    stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros([])
     node = rclpy.create_node("busy_cell")
     found = outlets(node, load_cell(cell_file))
-    while not stopping.is_set():
+    while not stop:
         now = time.monotonic()
         for outlet in found:
             if outlet.due <= now:

@@ -10,9 +10,7 @@ goes.
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from array import array
 
 import rclpy
@@ -21,10 +19,10 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.outbox import Outbox
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
@@ -118,17 +116,13 @@ class GelloNode(Node):
 def main(args: list[str] | None = None) -> int:
     """Runs the node until SIGINT or SIGTERM; 0 then, 2 when parameters or cell file are wrong, 1 when it failed."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    stopping = threading.Event()
-    for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: stopping.set())
-    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = GelloNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            while not (stopping.is_set() or node.failed):
+            while not (stop or node.failed):
                 executor.spin_once(timeout_sec=0.1)
             return int(node.failed)
         finally:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import signal
 import struct
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,13 +17,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.lifetime import start_ros
 
 from vga_msgs.msg import DriverState, RecorderState, TaskState
 from vga_msgs.srv import StartEpisode, StopEpisode
@@ -233,17 +231,14 @@ def header_stamp(data: bytes) -> int:
 
 def main() -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    stopping = threading.Event()
-    for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: stopping.set())
-    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros()
     try:
         node = RecorderNode()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            while not stopping.wait(TAKE_EVERY):
+            while not stop:
+                time.sleep(TAKE_EVERY)
                 executor.spin_once(timeout_sec=0.0)
                 node.take()
         finally:

@@ -1,0 +1,40 @@
+"""How a node's process starts ROS, and learns that it shall end."""
+
+from __future__ import annotations
+
+import signal
+
+import rclpy
+from rclpy.signals import SignalHandlerOptions
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Whether SIGINT or SIGTERM has come; those after the first are ignored, for Ctrl-C under a launcher comes twice.
+
+    Python hands signals back to the system while it ends: a second one would kill a process that ends in order.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in SIGNALS:
+            signal.signal(number, self._ask)
+
+    def __bool__(self) -> bool:
+        return self._asked
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True  # and no lock: the thread that this interrupts may hold it
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def start_ros(args: list[str] | None = None) -> Stop:
+    """`rclpy.init` for a main thread that asks, between two portions of work, whether it shall stop.
+
+    Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
+    """
+    stop = Stop()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    return stop
