@@ -49,6 +49,12 @@ def test_results_hold_rates_and_every_trial():
     assert report["conditions"]["max_steps"] == 1200
 
 
+def test_chunks_a_second_are_those_of_the_median_trial_in_real_time():
+    trials = [Trial("pick_cube", i, "", Outcome.SUCCESS, 1, 0.1, chunk_rate=rate) for i, rate in enumerate((9, 10, 4))]
+    assert results.figures(trials)["chunk_rate"] == 9
+    assert "chunk_rate" not in results.figures(evaluation().trials)
+
+
 def test_right_and_wrong_objects_are_counted():
     ends = [(Outcome.SUCCESS, "carrot"), (Outcome.FAILED, "eggplant"), (Outcome.STEP_LIMIT, ""), (Outcome.SUCCESS, "x")]
     trials = [Trial("grasp_vegetable", i, "", end, 1, 0.1, grasped=grasped) for i, (end, grasped) in enumerate(ends)]

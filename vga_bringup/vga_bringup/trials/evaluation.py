@@ -151,6 +151,8 @@ def _in_words(trials: Sequence[Trial]) -> str:
     report = figures(trials)
     low, high = map(percent, report["interval"])
     words = f"success_rate {percent(report['success_rate'])} % [{low}, {high}], {report['successes']} of {report['n']}"
+    if rate := report.get("chunk_rate"):
+        words += f"; {rate:g} chunks a second"
     if grasped := report.get("grasped"):
         words += "; grasped the right object {right}, a wrong one {wrong}, none {none}".format(**grasped)
     return words

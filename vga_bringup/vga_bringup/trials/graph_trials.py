@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from threading import Event
@@ -21,6 +21,7 @@ from vga_policy.contract.resampler import JpegImage
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import Outcome, Trial
 from vga_policy.evaluate.video import TrialVideo
+from vga_policy.nodes.messages import SECOND, nanoseconds
 
 from vga_bringup.graph import GraphError, sim_graph
 from vga_bringup.readiness import Readiness
@@ -74,6 +75,7 @@ class GraphTrials:
         self._task = Task(session)
         self._images: dict[str, JpegImage] = {}
         self._refused: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
+        self._received: defaultdict[bytes, list[float]] = defaultdict(list)  # s, of every chunk, by the driver's clock
         session.node.create_subscription(ChunkVerdict, "/franka_driver/chunk_verdict", self._on_verdict, 50)
         if request.videos:
             for camera in request.cell.views:
@@ -123,6 +125,7 @@ class GraphTrials:
             grasped=judgement.grasped,
             chunks=int(result.chunks),
             refused=dict(self._refused[self._task.goal_id]),
+            chunk_rate=_rate(self._received[self._task.goal_id]),
         )
 
     def _until_its_end(self, instruction: str, video: TrialVideo | None) -> Judgement:
@@ -156,11 +159,18 @@ class GraphTrials:
             raise GraphError(", ".join(f"{name} ended: {explain(code)}" for name, code in ended.items()))
 
     def _on_verdict(self, verdict: Any) -> None:
+        goal_id = bytes(verdict.goal_id.uuid)
+        self._received[goal_id].append(nanoseconds(verdict.header.stamp) / SECOND)
         if not verdict.accepted:
-            self._refused[bytes(verdict.goal_id.uuid)][verdict.reason] += 1
+            self._refused[goal_id][verdict.reason] += 1
 
     def _on_image(self, camera: str, message: Any) -> None:
         self._images[camera] = JpegImage(message.data.tobytes())
+
+
+def _rate(times: Sequence[float]) -> float | None:
+    """How many a second, in the mean; None of fewer than two."""
+    return round((len(times) - 1) / (times[-1] - times[0]), 3) if len(times) > 1 else None
 
 
 def _outcome(judgement: Judgement, ended: int) -> Outcome:

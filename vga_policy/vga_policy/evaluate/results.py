@@ -86,6 +86,7 @@ class Evaluation:
 def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     """Success rate with Wilson's interval, how the trials ended, and how long a success took (s, median).
 
+    `chunk_rate`, of trials in real time: chunks per second in the median trial.
     Of one task in which objects were picked up, `grasped` counts the right one, a wrong one and none (section 6.4).
     """
     successes = [trial for trial in trials if trial.success]
@@ -98,6 +99,8 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
         "outcomes": {outcome.value: sum(trial.outcome is outcome for trial in trials) for outcome in Outcome},
         "median_seconds": round(median(seconds), 3) if (seconds := [trial.seconds for trial in successes]) else None,
     }
+    if rates := [trial.chunk_rate for trial in trials if trial.chunk_rate is not None]:
+        report["chunk_rate"] = round(median(rates), 2)
     if len({trial.task for trial in trials}) == 1 and any(trial.grasped for trial in trials):
         right = sum(trial.success and bool(trial.grasped) for trial in trials)
         some = sum(bool(trial.grasped) for trial in trials)

@@ -32,7 +32,8 @@ class Trial:
     """One trial. steps: control steps until its end; seconds: the same as time of its world.
 
     reason: why it ended, in words. grasped: object picked up at the end, empty for none. chunks: handed over.
-    refused: chunks not executed, by the safety filter's reason.
+    refused: chunks not executed, by the safety filter's reason. chunk_rate: mean number of chunks a second; None on
+    simulated time.
     """
 
     task: str
@@ -45,6 +46,7 @@ class Trial:
     grasped: str = ""
     chunks: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    chunk_rate: float | None = None
 
     @property
     def success(self) -> bool:
