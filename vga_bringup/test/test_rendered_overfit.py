@@ -79,7 +79,7 @@ def test_nano_learns_rendered_observations_by_heart(shown):
     torch.set_num_threads(1)
     try:
         preset = replace(nano(), model=replace(nano().model, image_size=SIZE))
-        row = learned("actions, cameras and depth", preset, shown, steps=80, size=8, seed=0)
+        row = learned("actions, cameras and depth", preset, shown, steps=40, size=8, seed=0)
     finally:
         torch.set_num_threads(threads)
     print(row)
