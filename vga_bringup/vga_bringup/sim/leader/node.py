@@ -9,9 +9,7 @@ Parameters: `cell`, path of the cell file; `fault`, what is wrong with the servo
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from pathlib import Path
 
 import rclpy
@@ -21,8 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
@@ -106,18 +104,14 @@ class SimLeader(Node):
 def main(args: list[str] | None = None) -> int:
     """Runs the leader until SIGINT or SIGTERM. Returns 2 when parameters or the cell file are wrong, else 0."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    stopping = threading.Event()
-    for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, lambda *_: stopping.set())
-    # Not rclpy's own handlers: they end ROS at any instant, also in the middle of what spinning does.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    stop = start_ros(args)
     try:
         node = SimLeader()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
             with node.bus:
-                while not stopping.is_set():
+                while not stop:
                     executor.spin_once(timeout_sec=0.1)
         finally:
             executor.shutdown()
