@@ -135,6 +135,10 @@ class Robot:
         client = self.node.create_client(kind, name)
         return self._call(client, kind.Request())
 
+    def heard(self):
+        """Whether everything it publishes is subscribed to."""
+        return all(publisher.get_subscription_count() for publisher in self._publishers.values())
+
     def start_when_possible(self):
         return wait(lambda: (response := self.start()).success and response)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ class Operator:
                 return
 
     def sees(self, text, times=1):
-        wait(lambda: self.shown.count(text) >= times or self.process.poll() is not None, 30.0)
+        deadline = time.monotonic() + 30.0
+        while self.shown.count(text) < times and self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
         assert self.shown.count(text) >= times, self.shown
 
     def types(self, keys):
@@ -82,6 +85,7 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
     recorder = launch_recorder(tmp_path / "elsewhere", DOMAIN)
     directory = tmp_path / "episodes"
     try:
+        wait(robot.heard)  # a recorder that has only just been started refuses: it has had no message yet
         session = operator("--episodes", "3", "--directory", str(directory), "--operator", "Ada")
 
         session.sees("episode 1: arrange the scene")

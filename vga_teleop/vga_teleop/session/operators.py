@@ -75,8 +75,8 @@ class Person:
         if scene is None and self._spread:
             cell.home([angle + random.uniform(-self._spread, self._spread) for angle in cell.position()])
         what = "the scene is arranged" if scene else "arrange the scene"
-        self._say(f"episode {number + 1}: {what}, hold the leader as the arm stands. space: start, d: discard the last")
-        if self._wait_for(cell, Button.GO, Button.DISCARD) is Button.DISCARD:
+        question = f"episode {number + 1}: {what}, hold the leader as the arm stands. space: start, d: discard the last"
+        if self._ask(cell, question, Button.GO, Button.DISCARD) is Button.DISCARD:
             raise DiscardLast
         self._watch = TrialWatch()
         return scene or Scene(self._instruction)
@@ -92,16 +92,15 @@ class Person:
 
     def label(self, cell: Cell) -> Verdict:
         """Waits for a label."""
-        self._say("how was it? s: success, f: failure, d: discard")
-        return Verdict(LABELS[self._wait_for(cell, *LABELS)])
+        return Verdict(LABELS[self._ask(cell, "how was it? s: success, f: failure, d: discard", *LABELS)])
 
     def retry(self, cell: Cell, reason: str) -> None:
         """Waits until the person has seen to it."""
-        self._say(f"{reason}\nspace: try again, q: end the session")
-        self._wait_for(cell, Button.GO)
+        self._ask(cell, f"{reason}\nspace: try again, q: end the session", Button.GO)
 
-    def _wait_for(self, cell: Cell, *wanted: Button) -> Button:
+    def _ask(self, cell: Cell, question: str, *wanted: Button) -> Button:
         self._buttons.pressed()  # what was pressed before the question is no answer
+        self._say(question)
         while True:
             cell.look(GLANCE)
             for button in self._buttons.pressed():
