@@ -94,6 +94,20 @@ def test_a_table_has_views_tasks_and_averages():
     assert set(made.rows["ACT"]) == {("id", "pick_cube"), ("id", "average")}
 
 
+def test_there_is_no_average_over_tasks_tried_unequally_often():
+    made = table.compare(
+        [
+            evaluation(),
+            evaluation(tasks=("press_button",), n=8),
+            *(evaluation(view="ood", tasks=(task,), successes=1) for task in ("pick_cube", "press_button")),
+        ]
+    )
+    assert ("id", "average") not in made.rows["VGA"]
+    assert made.rows["VGA"]["ood", "average"].trials == 10
+    compared = {comparison.column: comparison.difference.trials for comparison in made.comparisons}
+    assert compared == {"pick cube": 5, "press button": 5}
+
+
 def test_the_unseen_view_is_compared_on_the_same_trials():
     made = table.compare([evaluation(successes=4), evaluation(view="ood", successes=1)])
     drop = next(c for c in made.comparisons if c.column == "pick cube")

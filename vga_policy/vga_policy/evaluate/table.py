@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Table:
-    """Rates by row and column; columns are (view, task), every view's last one its average over the tasks' trials."""
+    """Rates by row and column; columns are (view, task), every view's last one its average over the tasks.
+
+    There is no average over tasks that were tried unequally often: the most tried would count most.
+    """
 
     columns: tuple[tuple[str, str], ...]
     rows: dict[str, dict[tuple[str, str], Rate]]
@@ -130,7 +134,13 @@ def _columns(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, str], ...]:
 
 def _select(views: dict[str, dict[Key, Trial]], column: tuple[str, str]) -> dict[Key, Trial]:
     view, task = column
-    return {key: trial for key, trial in views.get(view, {}).items() if task in (AVERAGE, trial.task)}
+    selected = {key: trial for key, trial in views.get(view, {}).items() if task in (AVERAGE, trial.task)}
+    return selected if _even(selected) else {}
+
+
+def _even(trials: Iterable[Key]) -> bool:
+    """Whether every task has as many trials as every other."""
+    return len(set(Counter(task for _, task, _ in trials).values())) <= 1
 
 
 def _rate(trials: dict[Key, Trial]) -> Rate | None:
@@ -159,7 +169,7 @@ def _comparisons(
 def _comparison(first: str, second: str, column: str, a: dict[Key, Trial], b: dict[Key, Trial]) -> Iterable[Comparison]:
     """The comparison over the trials that both have; none where there is no such trial."""
     shared = [key for key in a if key in b]
-    if not shared:
+    if not shared or not _even(shared):
         return
     runs = sorted({run for run, _, _ in shared})
     own = []
