@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import torch
 from episode_fixtures import MadeEpisode, write_episodes
 from policy_fixtures import SIM, observation
+from safetensors.torch import load_file, save_file
 from torch.utils.data import default_collate
 from training_fixtures import SIZE, curve, poisoned, start, tiny_loop, tiny_policy
 from vga_policy.data.dataset import EpisodeDataset
@@ -246,6 +248,18 @@ def test_a_damaged_state_is_named(episodes, tmp_path):
     file = run / LAST / "optimiser.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(TrainingError, match="states/0000002: damaged"):
+        trainer.resume(run)
+
+
+def test_a_state_of_another_model_is_not_gone_on_with(episodes, tmp_path):
+    run = tmp_path / "run"
+    trainer.train(tiny_policy(episodes, tiny_loop(steps=2)), run)
+    file = run / LAST / "weights.safetensors"
+    tensors = load_file(file)
+    gone = min(tensors)
+    del tensors[gone]
+    save_file(tensors, file)
+    with pytest.raises(TrainingError, match=f"1 tensors were others, {re.escape(gone)} the first: go on with that"):
         trainer.resume(run)
 
 

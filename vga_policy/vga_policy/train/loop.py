@@ -270,6 +270,7 @@ class _Fit:
         self._accelerator.wait_for_everyone()
 
     def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+        self._refuse_other_model(state)
         self._progress = state.progress
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
@@ -277,6 +278,17 @@ class _Fit:
             for name, tensor in self._average.tensors.items():
                 tensor.copy_(state.average[name])
         restore_moments(optimisers, self._bare, state.optimiser)
+
+    def _refuse_other_model(self, state: State) -> None:
+        """Another version of the code may build another model of the same configuration."""
+        here = {name: parameter.shape for name, parameter in self._bare.named_parameters()}
+        saved = {name: tensor.shape for name, tensor in state.weights.items()}
+        if differing := sorted(name for name in here.keys() | saved.keys() if here.get(name) != saved.get(name)):
+            raise TrainingError(
+                f"{self._run.directory}: saved by version {self._run.origin()['code']} of this code, where "
+                f"{len(differing)} tensors were others, {differing[0]} the first: "
+                "go on with that version, or train anew"
+            )
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
