@@ -35,6 +35,9 @@ setup(
             "scenes = vga_bringup.sim.scenes:scenes_command",
         ],
         "vga.commands.bench": ["safety = vga_bringup.robot.benchmark:safety_command"],
-        "vga.commands.eval": ["sim = vga_bringup.trials.commands:sim_command"],
+        "vga.commands.eval": [
+            "sim = vga_bringup.trials.commands:sim_command",
+            "ablation = vga_bringup.trials.commands:ablation_command",
+        ],
     },
 )

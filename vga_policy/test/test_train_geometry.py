@@ -17,6 +17,7 @@ from vga_policy.model.config import from_plain
 from vga_policy.model.pose import encode_cameras
 from vga_policy.runtime.checkpoint import load
 from vga_policy.train import ablation, pretraining, trainer
+from vga_policy.train.ablation_files import finished
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.errors import relative_depth_error, rotation_error, translation_error
 from vga_policy.train.failure import InterruptedRunError, TrainingError
@@ -155,15 +156,15 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
         "full-parameter",
         "w/o keyframe",
     ]
-    trained = ("VGA", "w/o keyframe", "w/o joint training", "w/o pretraining, full", "VGA, 1 episodes")
+    trained = ["VGA", "VGA, 1 episodes", "w/o joint training", "w/o keyframe", "w/o pretraining, full"]
     chosen = {name: rows[name] for name in trained}
-    results = ablation.ablate(
-        chosen, [0], tmp_path, judge=lambda checkpoint: {"files": len(list(checkpoint.iterdir()))}
-    )
+    ablation.ablate({name: rows[name] for name in trained[3:]}, [0], tmp_path)
+    results = ablation.ablate({name: rows[name] for name in trained[:3]}, [0], tmp_path)
     table = (tmp_path / ablation.TABLE).read_text()
-    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in chosen]
+    assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in trained]
     with (tmp_path / ablation.FIGURES).open() as file:
-        assert [row["files"] for row in csv.DictReader(file)] == ["4"] * 5
+        assert [row["variant"] for row in csv.DictReader(file)] == trained
+    assert all(load(one.checkpoint).cell.views for one in finished(tmp_path))
     assert (tmp_path / ablation.CURVES).stat().st_size > 10_000
     assert not any("camera" in line for line in curve(tmp_path / "runs" / "without_joint_training" / "0"))
     assert "keyframe" in curve(tmp_path / "runs" / "vga" / "0")[0]
@@ -174,5 +175,8 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     assert files == {path: path.stat().st_mtime_ns for path in files}
     with pytest.raises(TrainingError, match="was trained with other options"):
         ablation.ablate({"VGA": replace(base, rank=1)}, [0], tmp_path)
+    longer = replace(base, loop=replace(base.loop, steps=5), ablation="without-pvm")
+    with pytest.raises(TrainingError, match="was trained with other options"):
+        ablation.ablate({"w/o PVM": longer}, [0], tmp_path)
     with pytest.raises(TrainingError, match="--init"):
         ablation.variants(replace(base, init=None, strategy="full"))

@@ -1,4 +1,4 @@
-"""`vga eval sim`: heavy imports wait until it runs."""
+"""`vga eval sim` and `vga eval ablation`: heavy imports wait until one of them runs."""
 
 from __future__ import annotations
 
@@ -32,27 +32,12 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="DIR",
         help="of the policy; or: nano (shipped), untrained (floor), operator (ceiling)",
     )
-    parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
-    parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
+    _trial_options(parser)
     parser.add_argument(
         "--view", choices=(SEEN, UNSEEN), default=SEEN, help="id: the training's cameras; ood: the other fixed camera "
         "in slot 0 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--fast", action="store_true", help="without ROS, on simulated time, several trials at once")
-    parser.add_argument("--seed", type=_seed, default=SEED, help="of the first trial (default: %(default)s)")
-    parser.add_argument("--jobs", type=_count, default=os.cpu_count(), help="processes of --fast (default: one a core)")
-    parser.add_argument(
-        "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
-        help="how chunks are executed (default: the cell's)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--max-steps", type=_count, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
-        "800 and 1200 (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --fast; default: %(default)s, "
-        "the median that vga demo measures on two cores",
-    )  # fmt: skip
     parser.add_argument(
         "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
         "trial's images (with --fast)",
@@ -67,14 +52,58 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--python", default=sys.executable, metavar="PATH", help="interpreter that has LeRobot, for a checkpoint of its"
     )
-    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
     parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=_sim)
 
 
+def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval ablation`."""
+    parser = subparsers.add_parser(
+        "ablation",
+        help="every run of `vga ablate` in the same closed-loop trials",
+        description="Tries every finished run of an ablation as `vga eval sim --fast` does, on the same scenes, and "
+        "compares the variants with VGA: paired, and over the training seeds. Runs tried before are not tried again. "
+        "Writes results a run and table.{md,csv,png}.",
+    )
+    parser.add_argument("ablation", type=Path, metavar="DIR", help="--out of `vga ablate`")
+    _trial_options(parser)
+    parser.add_argument(
+        "--view", nargs="+", choices=(SEEN, UNSEEN), default=[SEEN], help="as in `vga eval sim` (default: id)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: DIR/trials")
+    parser.set_defaults(run=_ablation)
+
+
+def _trial_options(parser: argparse.ArgumentParser) -> None:
+    """What both commands' trials can be given."""
+    parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
+    parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=SEED, help="of the first trial (default: %(default)s)")
+    parser.add_argument("--jobs", type=_count, default=os.cpu_count(), help="processes of --fast (default: one a core)")
+    parser.add_argument(
+        "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
+        help="how chunks are executed (default: the cell's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-steps", type=_count, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
+        "800 and 1200 (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --fast; default: %(default)s, "
+        "the median that vga demo measures on two cores",
+    )  # fmt: skip
+    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
+
+
 def _sim(arguments: argparse.Namespace) -> int:
     from vga_bringup.trials.evaluation import run
+
+    return run(arguments)
+
+
+def _ablation(arguments: argparse.Namespace) -> int:
+    from vga_bringup.trials.ablation import run
 
     return run(arguments)
 

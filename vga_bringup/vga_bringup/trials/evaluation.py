@@ -15,10 +15,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from vga_policy.checkpoints import locate
 from vga_policy.contract.cell import Cell, ContractError, load_cell
-from vga_policy.contract.files import write_atomically
-from vga_policy.evaluate import table, table_text
+from vga_policy.evaluate import table, table_files
 from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
-from vga_policy.evaluate.table_picture import draw_table
 from vga_policy.evaluate.table_text import percent
 from vga_policy.evaluate.trials import Trial
 
@@ -33,9 +31,11 @@ def run(args: argparse.Namespace) -> int:
     if args.checkpoint not in SPECIAL:
         args.checkpoint = str(locate(args.checkpoint))
     try:
-        request = _request(args)
-        conditions = _conditions(args, request)
-        trials = _run(request, args, progress)
+        if (args.out / FILE).exists():
+            raise TrialsError(f"{args.out / FILE} exists: choose another --out")
+        request = request_for(args)
+        conditions = conditions_of(args, request)
+        trials = run_trials(request, args, progress)
     except (TrialsError, ContractError, GraphError) as error:
         print(f"vga eval sim: {error}", file=sys.stderr)
         return 1
@@ -53,17 +53,13 @@ def run(args: argparse.Namespace) -> int:
 def save(evaluation: Evaluation, directory: Path) -> None:
     """Writes results.json, trials.csv and table.{md,csv,png}."""
     evaluation.save(directory)
-    made = table.compare([evaluation])
-    write_atomically(directory / "table.md", table_text.markdown(made))
-    write_atomically(directory / "table.csv", table_text.to_csv(made))
-    draw_table(made, directory / "table.png")
+    table_files.save(table.compare([evaluation]), directory)
 
 
-def _request(args: argparse.Namespace) -> Request:
+def request_for(args: argparse.Namespace) -> Request:
+    """The trials that the command line asks for. Raises TrialsError, ContractError."""
     if args.control == "shuffled" and not args.fast:
         raise TrialsError("--control shuffled shows the policy other images than the cameras': add --fast")
-    if (args.out / FILE).exists():
-        raise TrialsError(f"{args.out / FILE} exists: choose another --out")
     cell: Cell = load_cell(cell_path(args.cell))
     return Request(
         checkpoint=args.checkpoint,
@@ -81,7 +77,8 @@ def _request(args: argparse.Namespace) -> Request:
     )
 
 
-def _conditions(args: argparse.Namespace, request: Request) -> Conditions:
+def conditions_of(args: argparse.Namespace, request: Request) -> Conditions:
+    """What a result of these trials is the result of."""
     name = args.checkpoint if args.checkpoint in SPECIAL else Path(args.checkpoint).resolve().name
     return Conditions(
         method=args.method or name,
@@ -101,7 +98,7 @@ def _conditions(args: argparse.Namespace, request: Request) -> Conditions:
     )
 
 
-def _run(request: Request, args: argparse.Namespace, console: Console) -> list[Trial]:
+def run_trials(request: Request, args: argparse.Namespace, console: Console) -> list[Trial]:
     """The trials that were run; fewer than asked for after Ctrl-C."""
     done: list[Trial] = []
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
@@ -141,13 +138,14 @@ def _print(evaluation: Evaluation, directory: Path) -> None:
         refused = f", refused {dict(trial.refused)}" if trial.refused else ""
         print(f"  {trial.task} {trial.seed}: {trial.outcome} after {trial.steps} steps{reason}{refused}")
     for task in evaluation.tasks:
-        print(f"{task}: {_in_words(evaluation.of(task))}")
+        print(f"{task}: {in_words(evaluation.of(task))}")
     if len(evaluation.tasks) > 1:
-        print(f"all: {_in_words(evaluation.trials)}")
+        print(f"all: {in_words(evaluation.trials)}")
     print(f"results: {directory}")
 
 
-def _in_words(trials: Sequence[Trial]) -> str:
+def in_words(trials: Sequence[Trial]) -> str:
+    """Their figures in a line."""
     report = figures(trials)
     low, high = map(percent, report["interval"])
     words = f"success_rate {percent(report['success_rate'])} % [{low}, {high}], {report['successes']} of {report['n']}"

@@ -147,19 +147,14 @@ def _in_words(figures: dict[str, float] | float, yardstick: dict[str, float] | f
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.files import write_atomically
-    from vga_policy.evaluate import results, table, table_text
-    from vga_policy.evaluate.table_picture import draw_table
+    from vga_policy.evaluate import results, table, table_files, table_text
 
     try:
         made = table.compare([results.load(path) for path in arguments.results], arguments.reference)
     except ValueError as error:
         print(f"vga eval table: {error}", file=sys.stderr)
         return 1
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(arguments.out / "table.md", table_text.markdown(made))
-    write_atomically(arguments.out / "table.csv", table_text.to_csv(made))
-    draw_table(made, arguments.out / "table.png")
+    table_files.save(made, arguments.out)
     print(table_text.markdown(made), end="")
     return 0
 

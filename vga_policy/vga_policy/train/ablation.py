@@ -1,7 +1,7 @@
 """`vga ablate`: a part of the policy switched off at a time (Table 2), fewer demonstrations, smaller ranks (figure 7).
 
 Every variant is an ordinary run of `vga train` below the ablation's directory. One that was interrupted is gone on
-with, one that is finished is not trained again.
+with, one that is finished is not trained again. `vga eval ablation` tries them all on the same scenes.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,20 +19,17 @@ from matplotlib.figure import Figure
 from vga_policy.contract.files import write_atomically
 from vga_policy.model.config import from_plain
 from vga_policy.train import trainer
+from vga_policy.train.ablation_files import VGA, Finished, finished, run_directory
 from vga_policy.train.config import PolicyConfig, Strategy
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.run import BEST, CONFIG, Run
+from vga_policy.train.run import CONFIG, Run
 
-VGA = "VGA"
-RUNS, TABLE, FIGURES, CURVES = "runs", "table.md", "figures.csv", "curves.png"
-
-Judge = Callable[[Path], Mapping[str, float]]
-"""Figures of a checkpoint: success rates, say."""
+TABLE, FIGURES, CURVES = "table.md", "figures.csv", "curves.png"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. figures: of its best checkpoint. curve: validation's action error (L1, normalised) by step."""
+    """A finished run. figures: of validation's best. curve: validation's action error (L1, normalised) by step."""
 
     variant: str
     seed: int
@@ -68,19 +64,19 @@ def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int]
     return rows | {f"{VGA}, rank {rank}": replace(base, strategy="lora", rank=rank) for rank in ranks}
 
 
-def ablate(
-    rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path, judge: Judge | None = None
-) -> list[Result]:
-    """Trains and judges every variant with every seed; table and curves in `out` are renewed after each.
+def ablate(rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path) -> list[Result]:
+    """Trains every variant with every seed; table and curves in `out` are renewed after each.
 
-    judge: figures to add to validation's; it is asked again for runs that were finished before.
+    Both show whatever has been trained in `out`, also by calls before. Raises TrainingError when that was trained on
+    other data or in another way.
     """
+    for config in rows.values():
+        _refuse_mixture(config, out)
     results: list[Result] = []
     for seed in seeds:
         for name, config in rows.items():
-            run = out / RUNS / _file_name(name) / str(seed)
-            _finish(replace(config, loop=replace(config.loop, seed=seed)), run)
-            results.append(_judged(name, seed, run, judge))
+            _finish(replace(config, loop=replace(config.loop, seed=seed)), run_directory(out, name, seed))
+            results = [_result(one) for one in finished(out)]
             write_report(results, out)
     return results
 
@@ -115,31 +111,39 @@ def _cell(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
 
 
+def _refuse_mixture(config: PolicyConfig, out: Path) -> None:
+    """Variants differ in what they are, not in their data and their training."""
+    for one in finished(out):
+        known = _known(one.run)
+        if (known.data, replace(known.loop, seed=0)) != (config.data, replace(config.loop, seed=0)):
+            raise TrainingError(f"{one.run}: was trained with other options; give another --out")
+
+
 def _finish(config: PolicyConfig, run: Path) -> None:
     """Trains from the beginning, or from where a run with the same configuration was interrupted."""
     if not (run / CONFIG).is_file():
         trainer.train(config, run)
         return
-    opened = Run.open(run)
-    try:
-        known: Any = from_plain(PolicyConfig, opened.config())
-    except ValueError as error:
-        raise TrainingError(f"{run}: {error}") from None
-    if known != config:
+    if _known(run) != config:
         raise TrainingError(f"{run}: was trained with other options; give another --out")
-    state = opened.state()
-    if state is None or state.progress.step < config.loop.steps:
+    if not Run.open(run).finished:
         trainer.resume(run)
 
 
-def _judged(name: str, seed: int, run: Path, judge: Judge | None) -> Result:
-    lines = [line for line in Run.open(run).curve() if "validation" in line]
+def _known(run: Path) -> PolicyConfig:
+    try:
+        config: PolicyConfig = from_plain(PolicyConfig, Run.open(run).config())
+    except ValueError as error:
+        raise TrainingError(f"{run}: {error}") from None
+    return config
+
+
+def _result(one: Finished) -> Result:
+    lines = [line for line in Run.open(one.run).curve() if "validation" in line]
     best = min(lines, key=lambda line: line["validation"]["action"])
     told = ("action", "joints_rad", "gripper_m")
     figures = {"best step": best["step"], **{key: best["validation"][key] for key in told}}
-    if judge is not None:
-        figures |= judge(run / BEST)
-    return Result(name, seed, figures, {line["step"]: line["validation"]["action"] for line in lines})
+    return Result(one.variant, one.seed, figures, {line["step"]: line["validation"]["action"] for line in lines})
 
 
 def _draw(results: Sequence[Result], path: Path) -> None:
@@ -159,8 +163,3 @@ def _draw(results: Sequence[Result], path: Path) -> None:
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
-
-
-def _file_name(variant: str) -> str:
-    """A variant's name as a directory's."""
-    return "".join(character if character.isalnum() else "_" for character in variant.lower().replace("w/o", "without"))

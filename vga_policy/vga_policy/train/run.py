@@ -105,6 +105,12 @@ class Run:
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise TrainingError(f"{directory.resolve()}: damaged: {error}") from None
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to the end of its configuration's steps."""
+        last = self._pointed(LAST)
+        return last is not None and int(last) >= self.config()["loop"]["steps"]
+
     def save_state(self, state: State) -> None:
         """Saves a state in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
         target = self.directory / "states" / f"{state.progress.step:07d}"

@@ -1,0 +1,45 @@
+"""Where an ablation keeps its runs: one directory a variant, in it one run of `vga train` a seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from vga_policy.contract.files import write_atomically
+from vga_policy.train.run import BEST, Run
+
+VGA = "VGA"
+RUNS, NAME = "runs", "variant.txt"
+
+
+class Finished(NamedTuple):
+    """A variant trained to its end with one seed, in `run`."""
+
+    variant: str
+    seed: int
+    run: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its best one."""
+        return self.run / BEST
+
+
+def run_directory(ablation: Path, variant: str, seed: int) -> Path:
+    """The directory of a variant's run. Makes the variant's own, which says what it is."""
+    name = "".join(character if character.isalnum() else "_" for character in variant.lower().replace("w/o", "without"))
+    directory = ablation / RUNS / name
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / NAME, variant + "\n")
+    return directory / str(seed)
+
+
+def finished(ablation: Path) -> list[Finished]:
+    """Every run that has come to its end, `VGA` first, then by name and seed."""
+    found = []
+    for file in ablation.glob(f"{RUNS}/*/{NAME}"):
+        variant = file.read_text(encoding="utf-8").strip()
+        for run in file.parent.iterdir():
+            if run.name.isdigit() and Run.open(run).finished:
+                found.append(Finished(variant, int(run.name), run))
+    return sorted(found, key=lambda one: (one.variant != VGA, one.variant, one.seed))
