@@ -28,6 +28,7 @@ def ablation(tmp_path):
     trained(tmp_path, "w/o PVM", 0, 4)
     trained(tmp_path, "VGA", 0, 4)
     trained(tmp_path, "VGA", 1, 2)
+    run_directory(tmp_path, "VGA", 2).mkdir()  # killed before it had a configuration
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vga_policy.contract.files import write_atomically
-from vga_policy.train.run import BEST, Run
+from vga_policy.train.run import BEST, CONFIG, Run
 
 VGA = "VGA"
 RUNS, NAME = "runs", "variant.txt"
@@ -39,7 +39,8 @@ def finished(ablation: Path) -> list[Finished]:
     found = []
     for file in ablation.glob(f"{RUNS}/*/{NAME}"):
         variant = file.read_text(encoding="utf-8").strip()
-        for run in file.parent.iterdir():
-            if run.name.isdigit() and Run.open(run).finished:
+        for config in file.parent.glob(f"*/{CONFIG}"):  # a run killed while it was made has none yet
+            run = config.parent
+            if Run.open(run).finished:
                 found.append(Finished(variant, int(run.name), run))
     return sorted(found, key=lambda one: (one.variant != VGA, one.variant, one.seed))
