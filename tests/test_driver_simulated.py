@@ -77,6 +77,21 @@ def follow_a_period(log, policy):
     pytest.fail(f"this machine is too busy to simulate an arm in real time; last refusals: {refused[:3]}")
 
 
+@pytest.mark.parametrize("tracking", ["velocity", "impedance"])
+def test_an_arm_held_up_at_speed_goes_on(simulated_arm, tracking):
+    cell = cell_at(ADDRESS, tracking)
+    away = np.array(cell.arm.home) + 0.3
+    with driving(cell) as (driver, log):
+        at_home(driver)
+        for goal in (away, cell.arm.home) * 3:
+            job = driver.home(1.0, list(goal))
+            wait_for(lambda: np.max(np.abs(log.ticks[-1][1].arm.dq)) > 0.5, what="speed")
+            simulated_arm.hold_up(0.06)
+            assert job.wait(10.0)
+            assert job.success, job.message
+            wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+
+
 @pytest.fixture
 def rig(simulated_arm):
     """A driver of the arm at home: (driver, log, cell)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,12 @@ class SimulatedArm:
         """As when somebody pulls the plug."""
         self.process.kill()
         self.process.wait()
+
+    def hold_up(self, seconds):
+        """As a busy machine does: no step for so long, then all of them at once."""
+        self.process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.process.send_signal(signal.SIGCONT)
 
     def __enter__(self):
         return self

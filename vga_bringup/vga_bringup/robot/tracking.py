@@ -21,6 +21,10 @@ Vector = NDArray[np.float64]
 
 WATCHDOG = franky.Duration(300)  # ms a velocity is held without a new one, before franky decelerates
 
+# Nm that franky may change a torque by in its cycle of 1 ms. libfranka's 100 Hz low-pass passes 0.386 of it: 0.97,
+# just below the 1 that the robot takes. franky's own 1.0 leaves 0.39: too slow to brake an arm held up at speed.
+MAX_TORQUE_STEP = 2.5
+
 
 class Tracker(Protocol):
     """Makes the arm follow a reference. All calls return at once; faults surface as franky's exceptions."""
@@ -70,7 +74,9 @@ class ImpedanceTracker:
     def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
         """See Tracker."""
         if self._tracker is None or not self._robot.is_in_control:
-            self._tracker = franky.JointImpedanceTracker(self._robot, stiffness=self._stiffness, damping=self._damping)
+            self._tracker = franky.JointImpedanceTracker(
+                self._robot, stiffness=self._stiffness, damping=self._damping, max_delta_tau=MAX_TORQUE_STEP
+            )
         self._tracker.set_target(q + np.clip(q_ref - q, -self._limit, self._limit), dq_ref)
 
     def release(self) -> None:

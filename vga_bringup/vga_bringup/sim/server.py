@@ -6,6 +6,7 @@
 - Setting the guiding mode is acknowledged. It used to end the server, as did any request that could not be read.
 - What a client still sent for the motion before is not taken for the one that begins: it would end at once, and
   libfranka wait for ever.
+- Steps that make up for a hold-up let a torque controller answer each of them. Blind, they swing the arm.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import errno
 import logging
 import socket
 import struct
+import time
 from typing import Any
 
 from franky_sim.constants import FRANKA_HAND_MAX_WIDTH
 from franky_sim.franka_gripper_protocol import GripperCommand, GripperCommandStatus
 from franky_sim.franka_gripper_server import FrankaGripperServer, _MotionState
-from franky_sim.franka_robot_protocol import RobotCommand
+from franky_sim.franka_robot_protocol import MoveCommandControllerMode, RobotCommand
 from franky_sim.franka_robot_server import FrankaRobotServer
 from franky_sim.franka_server import BaseCommand, FrankaServer
 
@@ -32,6 +34,8 @@ GRIPPER_PORT = 1338
 MESSAGE_ID = struct.Struct("<Q")  # of the state that a command answers, at its beginning
 
 HAND_EVERY = 10  # steps of 1 ms between two turns of the hand's server: its state needs no 1000 Hz
+ANSWER_S = 0.0005  # a torque controller's answer to a state comes within
+
 STILL = 2e-5  # m a turn: fingers slower than this stand
 STILL_TURNS = 10  # fingers that stand for so many turns have arrived
 
@@ -168,6 +172,8 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         self._turn = 0
         self._states = 0  # sent to this client: the number of the next one, by which its commands answer it
         self._first_answer = 0  # what a command for the motion in progress answers, at the earliest
+        self._answered = 0  # how many states had been sent when the one was that the last command answered
+        self._torques = False  # whether the motion in progress sends torques
         FrankaRobotServer.__init__(self, robot, [address])
         self._gripper = CellGripperServer(robot, address)
 
@@ -198,23 +204,36 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         """Has the next state composed anew, not just brought up to date: what the account does not cover changed."""
         self._message = None
 
-    def start_motion(self, *args: Any) -> None:
+    def start_motion(self, controller: MoveCommandControllerMode, *args: Any) -> None:
         """Begins what a Move command asks for."""
         self._first_answer = self._states
-        super().start_motion(*args)
+        self._torques = controller == MoveCommandControllerMode.kExternalController
+        super().start_motion(controller, *args)
 
     def stop_motion(self, *args: Any, **kwargs: Any) -> None:
         """Ends a motion; the arm stays where it is."""
         self.recompose()
+        self._torques = False
         super().stop_motion(*args, **kwargs)
 
     def _reset_state(self) -> None:
         self.recompose()
-        self._states = self._first_answer = 0
+        self._states = self._first_answer = self._answered = 0
+        self._torques = False
         super()._reset_state()
 
+    def _process_udp_commands(self) -> bool:
+        deadline = time.perf_counter() + ANSWER_S
+        while (took := super()._process_udp_commands()) is not False:
+            if not self._torques or self._answered >= self._states or time.perf_counter() > deadline:
+                break
+            time.sleep(1e-5)
+        return took
+
     def _handle_udp_command(self, command_data: bytes) -> None:
-        if MESSAGE_ID.unpack_from(command_data)[0] >= self._first_answer:
+        answers = MESSAGE_ID.unpack_from(command_data)[0]
+        if answers >= self._first_answer:
+            self._answered = answers + 1
             super()._handle_udp_command(command_data)
 
     def _get_state_bytes(self) -> bytes:
