@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
-from vga_policy.checkpoints import locate
+from vga_policy.checkpoints import locate, shipped
 from vga_policy.contract.cell import Cell, ContractError, load_cell
 
 Value = str | bool | tuple[str, ...]
@@ -199,7 +199,8 @@ def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], envi
     views = views or tuple(camera.name for camera in cell.views)
     cell.with_views(list(views))  # refuses cameras the cell does not have
     if not checkpoint:
-        raise ContractError(f"checkpoint: give the directory of a trained policy, or {UNTRAINED!r}")
+        names = ", ".join(map(repr, [*shipped(), UNTRAINED]))
+        raise ContractError(f"checkpoint: give the directory of a trained policy, or one of {names}")
     parameters: dict[str, Value] = {
         "cell": path,
         "checkpoint": "" if checkpoint == UNTRAINED else str(locate(checkpoint).absolute()),
