@@ -223,11 +223,11 @@ class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
         super()._reset_state()
 
     def _process_udp_commands(self) -> bool:
+        took = super()._process_udp_commands()
         deadline = time.perf_counter() + ANSWER_S
-        while (took := super()._process_udp_commands()) is not False:
-            if not self._torques or self._answered >= self._states or time.perf_counter() > deadline:
-                break
+        while self._torques and self._answered < self._states and time.perf_counter() < deadline:
             time.sleep(1e-5)
+            took = super()._process_udp_commands()
         return took
 
     def _handle_udp_command(self, command_data: bytes) -> None:
