@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from vga_policy.checkpoints import locate
@@ -29,6 +30,8 @@ def ablation(tmp_path):
     trained(tmp_path, "VGA", 0, 4)
     trained(tmp_path, "VGA", 1, 2)
     run_directory(tmp_path, "VGA", 2).mkdir()  # killed before it had a configuration
+    first = run_directory(tmp_path, "VGA", 0)
+    shutil.copytree(first, first.with_name("0.old"), symlinks=True)  # put aside by somebody: no seed's run
     return tmp_path
 
 

@@ -41,6 +41,6 @@ def finished(ablation: Path) -> list[Finished]:
         variant = file.read_text(encoding="utf-8").strip()
         for config in file.parent.glob(f"*/{CONFIG}"):  # a run killed while it was made has none yet
             run = config.parent
-            if Run.open(run).finished:
+            if run.name.isdigit() and Run.open(run).finished:
                 found.append(Finished(variant, int(run.name), run))
     return sorted(found, key=lambda one: (one.variant != VGA, one.variant, one.seed))
