@@ -8,6 +8,7 @@ from vga_bringup.robot.modes import Mode
 from vga_bringup.sim import views
 from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.fast import FastCell
+from vga_bringup.sim.places import clearance_of
 from vga_bringup.sim.tasks import UnknownTaskError
 from vga_policy.contract.cell import load_cell
 from vga_policy.contract.observation import ActionChunk
@@ -146,14 +147,24 @@ def test_an_unknown_task_changes_nothing(cell):
     assert cell.arrangement.task == "pick_cube"
 
 
-def test_random_cameras_stay_near_their_places_and_see_the_work(cell):
-    demonstrate_places = []
-    for seed in range(3):
-        cell.on_step = lambda step: demonstrate_places.append(cell.picture("fixed_1").pose) if step == 0 else None
-        demonstrate(cell, "press_button", seed, random_cameras=True)
+def test_random_cameras_stand_elsewhere_every_half_second_and_see_the_work(cell):
+    seen = []
+
+    def look(step):
+        if step % 100 == 50:
+            picture = cell.picture("fixed_1", with_depth=True)
+            seen.append((picture.pose, picture.depth, cell.picture("wrist").pose[:3, 3]))
+
+    cell.on_step = look
+    demonstrate(cell, "press_button", 0, random_cameras=True)
     cell.on_step = lambda _: None
-    places = np.array(demonstrate_places)[:, :3, 3]
-    assert np.ptp(places, axis=0).min() > 0.01
-    assert np.abs(places - views.VIEWS["fixed_1"].position).max() <= 0.12
+    poses, depths, hands = (np.array(values) for values in zip(*seen, strict=True))
+    moved = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1) > 1e-6
+    assert moved.tolist() == [turn % 5 == 4 for turn in range(len(moved))]
+    assert all(clearance_of(pose).keeps() for pose in poses)
+    assert depths.min(initial=10_000, where=depths > 0) > 150, "something hides the cell"
+    in_camera = np.linalg.inv(poses) @ np.concatenate([hands, np.ones((len(hands), 1))], axis=1)[..., None]
+    across = np.abs(in_camera[:, :2, 0] / in_camera[:, 2:3, 0]).max()
+    assert across < np.tan(views.FOVY / 2), "the hand is in the picture"
     demonstrate(cell, "press_button", 0)
     assert cell.picture("fixed_1").pose[:3, 3] == pytest.approx(views.VIEWS["fixed_1"].position, abs=1e-6)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from policy_fixtures import SIM
-from vga_bringup.sim import random_scene, scenes
-from vga_bringup.sim.random_scene import CLEAR_ANGLE, CLEAR_DISTANCE, RandomScenes, clearance_of
+from vga_bringup.sim import scenes
+from vga_bringup.sim.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of
+from vga_bringup.sim.random_scene import RandomScenes
+from vga_bringup.sim.views import VIEWS
 from vga_policy.model.scene import Scene, world_points
 from vga_policy.train.scenes import SceneDataset, collate_scenes, write_shard
 
@@ -94,7 +96,7 @@ def test_the_unseen_camera_is_kept_clear_of(drawn):
 
 
 def test_clearance_of_the_unseen_camera_itself_is_none():
-    unseen = random_scene.VIEWS[random_scene.UNSEEN]
+    unseen = VIEWS[UNSEEN]
     pose = np.eye(4)
     pose[:3, 3] = unseen.position
     pose[:3, 2] = np.subtract(unseen.target, unseen.position) / np.linalg.norm(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from numpy.random import Generator
 
 from vga_bringup.robot.modes import Mode
-from vga_bringup.sim import views
+from vga_bringup.sim import places, views
 from vga_bringup.sim.fast import FastCell
 from vga_bringup.sim.operator.disturbance import Disturbance
 from vga_bringup.sim.operator.operator import Leader, Operator
@@ -19,8 +18,7 @@ LEADER_PERIOD = 0.01  # s between two readings of the leader
 PATIENCE = 40.0  # s after which an operator who has not succeeded gives up
 EPILOGUE = 0.3  # s recorded after success or failure
 
-# How far a fixed camera may be displaced when its place is random, and the point it looks at, m.
-CAMERA_RANGE, AIM_RANGE = (0.12, 0.12, 0.10), (0.05, 0.05, 0.04)
+CAMERA_STAY = 0.5  # s until the fixed cameras are put elsewhere, where their places are random
 
 
 def demonstrate(
@@ -34,8 +32,8 @@ def demonstrate(
 ) -> Judgement:
     """Lets the operator do a task in the scene of this seed; its outcome. Equal arguments give equal demonstrations.
 
-    perturb: disturb it (operator.disturbance). random_cameras: draw the fixed cameras' places from the seed.
-    watch: called with every reading of the leader, at the cell's time of that reading, before the arm follows it.
+    perturb: disturb it (operator.disturbance). random_cameras: put the fixed cameras elsewhere every half a second
+    (`places.in_front`), for policies that are to do without one certain place. watch: called with every reading of the leader, at the cell's time of that reading, before the arm follows it.
     """
     style = Style.of(task, seed)
     arrangement = cell.reset(task, seed, Mode.TELEOP)
@@ -44,10 +42,15 @@ def demonstrate(
         style = style.clumsier(random_for("clumsiness", task, seed)) if disturbance.clumsy else style
         if disturbance.arm_start is not None:
             cell.reset(task, seed, Mode.TELEOP, disturbance.arm_start)
-    _place_cameras(cell, random_for("cameras", task, seed) if random_cameras else None)
+    cameras = random_for("cameras", task, seed) if random_cameras else None
+    _place_cameras(cell, cameras)
     operator = Operator(cell.cell, arrangement, style, cell.proprioception[:7])
     ends = PATIENCE
+    stay = CAMERA_STAY
     while cell.now < ends:
+        if cell.now >= stay:
+            _place_cameras(cell, cameras)
+            stay += CAMERA_STAY
         leader = operator.act(cell.now, cell.sight())
         cell.lead(*leader)
         watch(leader)
@@ -62,11 +65,7 @@ def demonstrate(
 
 
 def _place_cameras(cell: FastCell, random: Generator | None) -> None:
-    """Puts every fixed camera where it belongs, or near that place."""
+    """Puts every fixed camera where it belongs, or somewhere in front of the table."""
     for camera in cell.cell.cameras:
-        view = views.VIEWS[camera.name]
-        if camera.role == "fixed" and random is not None:
-            position = np.array(view.position) + random.uniform(-1, 1, 3) * CAMERA_RANGE
-            target = np.array(view.target) + random.uniform(-1, 1, 3) * AIM_RANGE
-            view = view._replace(position=tuple(position.tolist()), target=tuple(target.tolist()))
-        cell.move_camera(camera.name, view)
+        anywhere = camera.role == "fixed" and random is not None
+        cell.move_camera(camera.name, places.in_front(random) if anywhere else views.VIEWS[camera.name])

@@ -1,12 +1,11 @@
 """Random scenes of the simulated cell: arm, objects, colours, light and cameras are drawn anew for each.
 
-The pose of the camera that policies are tested with unseen is kept clear of: see `CLEAR_DISTANCE` and `CLEAR_ANGLE`.
+The pose of the camera that policies are tested with unseen is kept clear of: see `places`.
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 
 import cv2
 import mujoco
@@ -20,14 +19,13 @@ from vga_policy.train.scenes import RenderedScene
 
 from vga_bringup.sim import objects, scene, views
 from vga_bringup.sim.objects import Placement
+from vga_bringup.sim.places import Clearance, around, clearance_of
 from vga_bringup.sim.renderer import CellRenderer
 from vga_bringup.sim.simulator import CellSimulator
 from vga_bringup.sim.views import VIEWS, View, camera_pose
 
-FIXED, WRIST, UNSEEN = "fixed_1", "wrist", "fixed_2"
+FIXED, WRIST = "fixed_1", "wrist"
 FIXED_VIEWS = 2
-CLEAR_DISTANCE = 0.40  # m: no camera is nearer to the unseen one
-CLEAR_ANGLE = 30.0  # degrees: and none looks in a direction nearer to its
 
 TABLE_X, TABLE_Y = (0.28, 0.68), (-0.40, 0.40)  # m, where objects are put
 ROOM = 0.07  # m between the middles of two objects
@@ -41,18 +39,6 @@ NEAREST = 0.15  # m: a fixed camera nearer to anything is drawn anew
 ATTEMPTS = 200
 WRIST_MARGIN = 1.2  # by which an arm's pose keeps the wrist camera clear, before that is shifted a little
 ARM_REACH = np.array([0.8, 0.5, 0.5, 0.5, 0.5, 0.5, 1.2])  # rad around home, each way
-
-
-@dataclass(frozen=True)
-class Clearance:
-    """How near the cameras of a scene come to the unseen one: m, degrees."""
-
-    distance: float
-    angle: float
-
-    def keeps(self, margin: float = 1.0) -> bool:
-        """Whether the unseen camera is kept clear of, by `margin` times what is asked for."""
-        return self.distance > margin * CLEAR_DISTANCE and self.angle > margin * CLEAR_ANGLE
 
 
 class RandomScenes:
@@ -159,7 +145,7 @@ class RandomScenes:
 
     def _draw_fixed(self, rng: Generator) -> Drawn:
         for _ in range(ATTEMPTS):
-            drawn = self._draw_view(FIXED, _around_the_cell(rng), rng.uniform(0.8, 1.2))
+            drawn = self._draw_view(FIXED, around(rng), rng.uniform(0.8, 1.2))
             if drawn is not None and drawn[1][drawn[1] > 0].min(initial=10_000) > 1000 * NEAREST:
                 return drawn
         raise RuntimeError("no place for a fixed camera was found")
@@ -194,26 +180,6 @@ class RandomScenes:
 
 
 Drawn = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32], Clearance]
-
-
-def clearance_of(pose: NDArray[np.float64]) -> Clearance:
-    """How far a camera pose [4, 4] in the arm's base frame is from the unseen camera's."""
-    unseen = VIEWS[UNSEEN]
-    axis = np.subtract(unseen.target, unseen.position)
-    cosine = pose[:3, 2] @ axis / np.linalg.norm(axis)
-    return Clearance(
-        distance=float(np.linalg.norm(pose[:3, 3] - unseen.position)),
-        angle=float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))),
-    )
-
-
-def _around_the_cell(rng: Generator) -> View:
-    """A camera that looks at the table from anywhere above it."""
-    target = np.array([0.45, 0.0, 0.12]) + rng.uniform(-1, 1, 3) * (0.12, 0.15, 0.10)
-    azimuth, elevation = rng.uniform(-np.pi, np.pi), np.radians(rng.uniform(15.0, 70.0))
-    ray = np.array([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)])
-    up = np.array([0.0, 0.0, 1.0]) + rng.normal(0.0, 0.05, 3)
-    return View("world", tuple(target + rng.uniform(0.65, 1.5) * ray), tuple(target), tuple(up))
 
 
 class _Look:

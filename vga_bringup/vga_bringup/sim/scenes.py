@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vga_bringup.sim.random_scene import Clearance, RandomScenes
+    from vga_bringup.sim.places import Clearance
+    from vga_bringup.sim.random_scene import RandomScenes
 
 SCENES_A_SHARD = 250
 NANO_SIZE = 112
@@ -35,7 +36,7 @@ def scenes_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 def _scenes(arguments: argparse.Namespace) -> int:
     from vga_policy.train.scenes import ABOUT, SHARD
 
-    from vga_bringup.sim.random_scene import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN
+    from vga_bringup.sim.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN
 
     out: Path = arguments.out
     asked = {"count": arguments.count, "seed": arguments.seed, "size": arguments.size, "cell": arguments.cell}
@@ -99,7 +100,7 @@ def _draw_shard(seed: int, start: int, count: int, file: Path) -> Clearance:
     """Draws scenes `start`, `start` + 1, …; returns how near their cameras came to the unseen one."""
     from vga_policy.train.scenes import write_shard
 
-    from vga_bringup.sim.random_scene import Clearance
+    from vga_bringup.sim.places import Clearance
 
     scenes, clearances = zip(*(_drawing.draw(seed, number) for number in range(start, start + count)), strict=True)
     write_shard(scenes, file)

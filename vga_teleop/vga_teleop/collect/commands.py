@@ -23,7 +23,7 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     fast.add_argument("--fast", action="store_true", help="same scene, operator and schema in plain processes")
     fast.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: %(default)s)")
     fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
-    fast.add_argument("--random-cameras", action="store_true", help="displace the fixed cameras in every episode")
+    fast.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
     fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
     fast.add_argument(
         "--images-for", type=_seconds, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
