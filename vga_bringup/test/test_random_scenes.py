@@ -7,7 +7,7 @@ import pytest
 import torch
 from policy_fixtures import SIM
 from vga_bringup.sim import scenes
-from vga_bringup.sim.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of
+from vga_bringup.sim.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of, in_front
 from vga_bringup.sim.random_scene import RandomScenes
 from vga_bringup.sim.views import VIEWS
 from vga_policy.model.scene import Scene, world_points
@@ -105,6 +105,22 @@ def test_clearance_of_the_unseen_camera_itself_is_none():
     assert clearance_of(pose).distance == 0
     assert clearance_of(pose).angle == pytest.approx(0, abs=1e-3)
     assert not clearance_of(pose).keeps()
+
+
+def test_places_in_front_surround_the_unseen_camera_and_are_clear_of_it():
+    random = np.random.default_rng(0)
+    drawn = [in_front(random) for _ in range(500)]
+    positions, targets = (np.array([getattr(view, name) for view in drawn]) for name in ("position", "target"))
+    unseen = VIEWS[UNSEEN]
+    axes = (targets - positions) / np.linalg.norm(targets - positions, axis=1, keepdims=True)
+    axis = np.subtract(unseen.target, unseen.position)
+    angles = np.degrees(np.arccos(axes @ axis / np.linalg.norm(axis)))
+    assert angles.min() > CLEAR_ANGLE
+    assert np.linalg.norm(positions - unseen.position, axis=1).min() > CLEAR_DISTANCE
+    around = np.degrees(np.arctan2(positions[:, 1], positions[:, 0] - 0.44))
+    place = np.degrees(np.arctan2(unseen.position[1], unseen.position[0] - 0.44))
+    assert np.percentile(around, 5) < -85
+    assert np.mean(around > place + 20) > 0.03
 
 
 def test_the_command_draws_what_is_missing_and_no_more(tmp_path, capsys, monkeypatch):
