@@ -33,7 +33,8 @@ def demonstrate(
     """Lets the operator do a task in the scene of this seed; its outcome. Equal arguments give equal demonstrations.
 
     perturb: disturb it (operator.disturbance). random_cameras: put the fixed cameras elsewhere every half a second
-    (`places.in_front`), for policies that are to do without one certain place. watch: called with every reading of the leader, at the cell's time of that reading, before the arm follows it.
+    (`places.in_front`), for a policy that is to know no place by heart. watch: called with every reading of the
+    leader, at the cell's time of that reading, before the arm follows it.
     """
     style = Style.of(task, seed)
     arrangement = cell.reset(task, seed, Mode.TELEOP)
@@ -67,5 +68,7 @@ def demonstrate(
 def _place_cameras(cell: FastCell, random: Generator | None) -> None:
     """Puts every fixed camera where it belongs, or somewhere in front of the table."""
     for camera in cell.cell.cameras:
-        anywhere = camera.role == "fixed" and random is not None
-        cell.move_camera(camera.name, places.in_front(random) if anywhere else views.VIEWS[camera.name])
+        view = views.VIEWS[camera.name]
+        if camera.role == "fixed" and random is not None:
+            view = places.in_front(random)
+        cell.move_camera(camera.name, view)

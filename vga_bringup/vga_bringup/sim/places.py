@@ -44,7 +44,7 @@ def around(random: Generator) -> View:
 
 
 def in_front(random: Generator) -> View:
-    """A camera where a lab would put one: before the table or beside it, its work in the picture, clear of the unseen."""
+    """A camera where a lab would put one: before or beside the table, the work in its picture, clear of the unseen."""
     while True:
         target = np.array([0.44, 0.0, 0.16]) + random.uniform(-1, 1, 3) * (0.06, 0.06, 0.05)
         ray = _ray(random.uniform(-FRONT, FRONT), np.radians(random.uniform(20.0, 60.0)))
