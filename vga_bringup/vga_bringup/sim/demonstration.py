@@ -49,7 +49,7 @@ def demonstrate(
     ends = PATIENCE
     stay = CAMERA_STAY
     while cell.now < ends:
-        if cell.now >= stay:
+        if cameras is not None and cell.now >= stay:
             _place_cameras(cell, cameras)
             stay += CAMERA_STAY
         leader = operator.act(cell.now, cell.sight())
