@@ -20,6 +20,7 @@ from vga_policy.model.losses import (
 from vga_policy.model.scene import Scene, in_first_camera, normalise, world_points
 
 CONFIG = LossConfig(kept=1.0)
+QUATERNION_TURNED = torch.tensor([1.0] * 3 + [-1.0] * 4 + [1.0] * 2)
 
 
 def doubles(name, *shape):
@@ -48,6 +49,34 @@ def test_camera_loss_weights_parts_and_refinements():
             part = sum(errors[:3]) / 3 + sum(errors[3:7]) / 4 + 0.5 * sum(errors[7:]) / 2
             total += 0.6 ** (2 - index) * part / 3
     assert camera_loss(rounds, cameras, mask, CONFIG).item() == pytest.approx(total / 3)
+
+
+def rotation_about(axis, degrees):
+    half = math.radians(degrees) / 2
+    return [math.sin(half) * part for part in axis] + [math.cos(half)]
+
+
+def test_rotations_on_either_side_of_half_a_turn_are_near_each_other():
+    axis = [0.0, 0.6, 0.8]
+    labels = torch.tensor([[[1.0, 2.0, 3.0, *rotation_about(axis, angle), 0.9, 0.8]] for angle in (178.0, 182.0)])
+    labels[1, 0, 3:7] *= -1  # w >= 0, as labels are made
+    assert labels[:, 0, 6].min() > 0
+    everywhere = torch.ones(1, 1, dtype=torch.bool)
+    loss = camera_loss([labels[:1]], labels[1:], everywhere, CONFIG).item()
+    assert loss == pytest.approx(camera_loss([labels[:1]], labels[1:] * QUATERNION_TURNED, everywhere, CONFIG).item())
+    assert 0 < loss < 0.02
+    # Everything else keeps its sign.
+    assert camera_loss([labels[:1] * torch.tensor([-1.0] * 3 + [1.0] * 6)], labels[:1], everywhere, CONFIG).item() > 1
+
+
+def test_the_nearer_of_both_quaternions_attracts():
+    label = torch.tensor([[[0.0, 0.0, 0.0, *rotation_about([0.0, 0.0, 1.0], 170.0), 0.9, 0.9]]])
+    everywhere = torch.ones(1, 1, dtype=torch.bool)
+    for target in (label, label * QUATERNION_TURNED):
+        predicted = (target + torch.tensor([0.0] * 5 + [0.1] + [0.0] * 3)).requires_grad_()
+        camera_loss([predicted], label, everywhere, CONFIG).backward()
+        assert predicted.grad[0, 0, 5] > 0  # downhill leads back to the target
+        assert predicted.grad[0, 0].count_nonzero() == 1
 
 
 def depth_inputs():

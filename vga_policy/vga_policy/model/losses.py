@@ -75,16 +75,28 @@ def action_loss(predicted: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
 def camera_loss(rounds: list[Tensor], cameras: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
     """Huber loss of the encodings [B, S, 9] after every refinement, later ones weighted more.
 
-    Divided by its threshold, so that it rises with slope 1 as VGGT's L1 does.
+    Divided by its threshold, so that it rises with slope 1 as VGGT's L1 does. Of a rotation's two quaternions, q and -q,
+    the one nearer to what is predicted counts.
     """
     cameras = torch.where(mask[..., None], cameras, 0)
     total = cameras.new_zeros(())
     for index, predicted in enumerate(rounds):
-        error = functional.smooth_l1_loss(predicted, cameras, beta=config.huber, reduction="none")
+        error = functional.smooth_l1_loss(predicted, _nearer(cameras, predicted), beta=config.huber, reduction="none")
         translation, rotation, field_of_view = (part.mean(dim=-1) for part in error.split([3, 4, 2], dim=-1))
         weighted = config.translation * translation + config.rotation * rotation + config.field_of_view * field_of_view
         total = total + config.stage_decay ** (len(rounds) - 1 - index) * masked_mean(weighted, mask)
     return total / len(rounds)
+
+
+def _nearer(cameras: Tensor, predicted: Tensor) -> Tensor:
+    """Encodings [..., 9] of the same cameras with each quaternion on the side of the predicted one.
+
+    Labels have w >= 0, which tears the rotations apart at half a turn: a wrist camera and one that looks at it from the
+    front are about that far from each other, and a head cannot learn to jump from q to -q there.
+    """
+    translation, quaternion, field_of_view = cameras.split([3, 4, 2], dim=-1)
+    opposite = (quaternion * predicted[..., 3:7]).sum(dim=-1, keepdim=True) < 0
+    return torch.cat([translation, torch.where(opposite, -quaternion, quaternion), field_of_view], dim=-1)
 
 
 def depth_loss(predicted: Tensor, confidence: Tensor, depth: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
