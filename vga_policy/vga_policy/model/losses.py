@@ -75,8 +75,8 @@ def action_loss(predicted: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
 def camera_loss(rounds: list[Tensor], cameras: Tensor, mask: Tensor, config: LossConfig) -> Tensor:
     """Huber loss of the encodings [B, S, 9] after every refinement, later ones weighted more.
 
-    Divided by its threshold, so that it rises with slope 1 as VGGT's L1 does. Of a rotation's two quaternions, q and -q,
-    the one nearer to what is predicted counts.
+    Divided by its threshold, so that it rises with slope 1 as VGGT's L1 does. Of a rotation's two quaternions the one
+    nearer to what is predicted counts.
     """
     cameras = torch.where(mask[..., None], cameras, 0)
     total = cameras.new_zeros(())
