@@ -43,11 +43,8 @@ def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
     assert (out / "videos" / "press_button_ood_7.mp4").stat().st_size > 1000
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [(("operator",), "add --fast"), (("untrained", "--control", "no-instruction"), "only --fast can")],
-)
-def test_what_needs_simulated_time_is_refused_before_anything_starts(tmp_path, capsys, arguments, says):
+@pytest.mark.parametrize("arguments", [("operator",), ("untrained", "--control", "no-instruction")])
+def test_what_needs_simulated_time_is_refused_before_anything_starts(tmp_path, capsys, arguments):
     assert main(["eval", "sim", "--out", str(tmp_path / "out"), "--checkpoint", *arguments]) == 1
-    assert says in capsys.readouterr().err
+    assert "add --fast" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

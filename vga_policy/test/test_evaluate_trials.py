@@ -48,7 +48,7 @@ def test_the_same_seed_gives_the_same_trial():
 
 def under(name, actor):
     environment = ToyEnvironment()
-    return environment, control(name, environment, actor, dt=DT, max_steps=40)
+    return environment, control(name, environment, actor, roles=("fixed", "wrist"), dt=DT, max_steps=40)
 
 
 def test_without_instruction_only_the_one_that_listens_is_lost():
@@ -66,6 +66,16 @@ def test_with_shuffled_images_only_the_one_that_looks_is_lost():
     assert trial(Hearing(), under("shuffled", Hearing())[1]).success
 
 
+@pytest.mark.parametrize(("name", "slot"), [("shuffled-fixed", 0), ("shuffled-wrist", 1)])
+def test_one_camera_alone_can_be_shuffled(name, slot):
+    _, shuffled = under(name, Seeing())
+    shuffled.reset("go", 7)
+    images = shuffled.observe().images
+    this, other = (int(np.random.default_rng(seed).integers(40, 200)) for seed in (7, 7 + OTHER_TRIAL))
+    assert abs(float(images[slot].mean()) - other) < 2
+    assert abs(float(images[1 - slot].mean()) - this) < 1
+
+
 def test_shuffled_images_repeat_when_the_other_trial_was_shorter():
     _, shuffled = under("shuffled", Seeing())
     shuffled.reset("go", 7)
@@ -78,8 +88,8 @@ def test_shuffled_images_repeat_when_the_other_trial_was_shorter():
 
 
 def test_an_unknown_control_is_refused():
-    with pytest.raises(ValueError, match=r"'blind'.*shuffled, no-instruction"):
-        control("blind", ToyEnvironment(), Still(), dt=DT, max_steps=1)
+    with pytest.raises(ValueError, match=r"'blind'.*shuffled.*no-instruction"):
+        control("blind", ToyEnvironment(), Still(), roles=(), dt=DT, max_steps=1)
 
 
 def test_the_video_shows_both_views_and_ends_with_the_outcome(tmp_path):

@@ -40,7 +40,7 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--fast", action="store_true", help="without ROS, on simulated time, several trials at once")
     parser.add_argument(
         "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
-        "trial's images (with --fast)",
+        "trial's images, of all cameras or of those in one role (with --fast)",
     )  # fmt: skip
     parser.add_argument(
         "--videos", type=_number, default=TRIALS, help="trials of each task filmed (default: %(default)s)"

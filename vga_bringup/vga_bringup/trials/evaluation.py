@@ -58,8 +58,8 @@ def save(evaluation: Evaluation, directory: Path) -> None:
 
 def request_for(args: argparse.Namespace) -> Request:
     """The trials that the command line asks for. Raises TrialsError, ContractError."""
-    if args.control == "shuffled" and not args.fast:
-        raise TrialsError("--control shuffled shows the policy other images than the cameras': add --fast")
+    if args.control and not args.fast:
+        raise TrialsError(f"--control {args.control} changes what the policy is given: add --fast")
     cell: Cell = load_cell(cell_path(args.cell))
     return Request(
         checkpoint=args.checkpoint,

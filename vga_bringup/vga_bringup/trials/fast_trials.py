@@ -35,7 +35,12 @@ class FastTrials:
         self._fast = FastEnvironment(request.cell, request.latency)
         self._actor: Actor = open_actor(request, self._fast)
         self._environment: Environment = control(
-            request.control, self._fast, self._actor, dt=self._dt, max_steps=request.max_steps
+            request.control,
+            self._fast,
+            self._actor,
+            roles=[camera.role for camera in request.cell.views],
+            dt=self._dt,
+            max_steps=request.max_steps,
         )
 
     def close(self) -> None:

@@ -45,8 +45,6 @@ def run_graph(request: Request) -> Generator[Trial, None, None]:
         raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --fast")
     if is_baseline(request.checkpoint):
         raise TrialsError("the policy's node runs no policies of LeRobot: add --fast")
-    if request.control:
-        raise TrialsError("controls change what the policy is shown, which only --fast can")
     request.directory.mkdir(parents=True, exist_ok=True)
     cell = request.directory / CELL
     write_atomically(cell, dump_cell(request.cell))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,9 @@ from vga_policy.contract.observation import ActionChunk, Observation
 from vga_policy.evaluate.environment import Actor, Environment, Judgement
 from vga_policy.evaluate.trials import run_trial
 
-CONTROLS = ("shuffled", "no-instruction")
+SHUFFLED = {"shuffled": ("fixed", "wrist"), "shuffled-fixed": ("fixed",), "shuffled-wrist": ("wrist",)}
+"""Roles of the cameras whose images are another trial's."""
+CONTROLS = (*SHUFFLED, "no-instruction")
 OTHER_TRIAL = 1_000_003  # added to a trial's seed for the trial whose images it is shown
 
 
@@ -57,14 +59,16 @@ class NoInstruction(Control):
 
 
 class ShuffledImages(Control):
-    """The policy is shown, step by step, what it saw in another trial: the scene it acts in is never seen.
+    """The policy is shown in `slots`, step by step, what it saw in another trial: nothing there tells of this scene.
 
     That other trial of the same task, with a seed far away, is run first, with the same policy.
     """
 
-    def __init__(self, environment: Environment, actor: Actor, *, dt: float, max_steps: int) -> None:
+    def __init__(
+        self, environment: Environment, actor: Actor, slots: Collection[int], *, dt: float, max_steps: int
+    ) -> None:
         super().__init__(environment)
-        self._actor, self._dt, self._max_steps = actor, dt, max_steps
+        self._actor, self._slots, self._dt, self._max_steps = actor, slots, dt, max_steps
         self._seen: list[tuple[bytes, ...]] = []
         self._step = 0
 
@@ -84,9 +88,13 @@ class ShuffledImages(Control):
         return super().reset(task, seed)
 
     def observe(self) -> Observation:
-        """The real observation with the other trial's images, which begin again when it was shorter."""
-        images = tuple(simplejpeg.decode_jpeg(image) for image in self._seen[self._step % len(self._seen)])
-        return replace(super().observe(), images=images)
+        """The real observation with images of the other trial, which begins again when it was shorter."""
+        real, others = super().observe(), self._seen[self._step % len(self._seen)]
+        images = (
+            simplejpeg.decode_jpeg(others[slot]) if slot in self._slots else image
+            for slot, image in enumerate(real.images)
+        )
+        return replace(real, images=tuple(images))
 
     def advance(self) -> None:
         """As the real environment's."""
@@ -94,14 +102,20 @@ class ShuffledImages(Control):
         super().advance()
 
 
-def control(name: str, environment: Environment, actor: Actor, *, dt: float, max_steps: int) -> Environment:
-    """The environment under the control of this name; as it is for an empty one. Raises ValueError."""
+def control(
+    name: str, environment: Environment, actor: Actor, *, roles: Sequence[str], dt: float, max_steps: int
+) -> Environment:
+    """The environment under the control of this name; as it is for an empty one. Raises ValueError.
+
+    roles: of the cameras in the slots.
+    """
     if not name:
         return environment
     if name == "no-instruction":
         return NoInstruction(environment)
-    if name == "shuffled":
-        return ShuffledImages(environment, actor, dt=dt, max_steps=max_steps)
+    if name in SHUFFLED:
+        slots = [slot for slot, role in enumerate(roles) if role in SHUFFLED[name]]
+        return ShuffledImages(environment, actor, slots, dt=dt, max_steps=max_steps)
     raise ValueError(f"control {name!r}: use one of {', '.join(CONTROLS)}")
 
 
