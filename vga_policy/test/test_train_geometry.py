@@ -142,6 +142,17 @@ def test_errors_are_in_degrees_and_metres():
     assert error.item() == pytest.approx((0.1 + 0.5) / 2)
 
 
+def test_the_table_pairs_variants_with_vga_by_seed():
+    errors = {"VGA": {0: 0.10, 1: 0.20, 2: 0.30}, "other": {0: 0.11, 1: 0.22}, "third": {2: 0.25}}
+    runs = [(name, seed, error) for name, own in errors.items() for seed, error in own.items()]
+    results = [ablation.Result(name, seed, {"action": error}, {}) for name, seed, error in runs]
+    vga, other, third = (line.split(" | ") for line in ablation.markdown(results).splitlines()[2:])
+    assert vga == ["| VGA", "3", "0.2 (0.1 to 0.3)", " |"]
+    # Student's 0.975 quantile of one degree of freedom is 12.706; half the differences' distance is 0.005.
+    assert other == ["| other", "2", "0.165 (0.11 to 0.22)", "+0.015 [-0.0485, +0.0785] |"]
+    assert third == ["| third", "1", "0.25", "-0.05 |"]
+
+
 def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, tmp_path):
     base = tiny_policy(
         episodes, tiny_loop(steps=4, validate_every=2, save_every=4), init=str(pretrained), strategy="lora", rank=2

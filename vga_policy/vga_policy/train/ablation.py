@@ -17,6 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vga_policy.contract.files import write_atomically
+from vga_policy.evaluate.intervals import mean_interval
 from vga_policy.model.config import from_plain
 from vga_policy.train import trainer
 from vga_policy.train.ablation_files import VGA, Finished, finished, run_directory
@@ -94,12 +95,19 @@ def write_report(results: Sequence[Result], out: Path) -> None:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """A row a variant: each figure's mean over the seeds, and its least and largest where there are several."""
+    """A row a variant: each figure's mean over the seeds, and its least and largest where there are several.
+
+    Last, how much the action error is above VGA's of the same seeds, with Student's interval over them.
+    """
     names = list(results[0].figures)
-    lines = [f"| variant | seeds | {' | '.join(names)} |", "| --- | --- |" + " --- |" * len(names)]
+    heads = [*names, "action less VGA's [95 %, over seeds]"]
+    lines = [f"| variant | seeds | {' | '.join(heads)} |", "| --- | --- |" + " --- |" * len(heads)]
+    reference = {result.seed: result.figures["action"] for result in results if result.variant == VGA}
     for variant in dict.fromkeys(result.variant for result in results):
         own = [result for result in results if result.variant == variant]
-        cells = (_cell([result.figures[name] for result in own if name in result.figures]) for name in names)
+        cells = [_cell([result.figures[name] for result in own if name in result.figures]) for name in names]
+        shared = [one.figures["action"] - reference[one.seed] for one in own if one.seed in reference]
+        cells.append("" if variant == VGA else _difference(shared))
         lines.append(f"| {variant} | {len(own)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -109,6 +117,13 @@ def _cell(values: Sequence[float]) -> str:
         return ""
     mean = f"{statistics.fmean(values):.4g}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.4g} to {max(values):.4g})"
+
+
+def _difference(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):+.3g}"
+    return mean if len(values) == 1 else "{} [{:+.3g}, {:+.3g}]".format(mean, *mean_interval(values))
 
 
 def _refuse_mixture(config: PolicyConfig, out: Path) -> None:
