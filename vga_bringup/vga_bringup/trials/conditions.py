@@ -18,8 +18,9 @@ LATENCY = 0.13  # s; the median from capture to command that `vga demo` reports 
 
 SEEN, UNSEEN = "id", "ood"
 
-# How sim.tasks puts into words what the fingers hold.
+# How sim.tasks puts into words what the fingers hold, in the tasks to pick something up.
 _GRASPED = re.compile(r"^(?:the )?(?P<name>.+?) (?:held \d|was picked up instead)")
+_NOTHING = "nothing held"
 
 
 class TrialsError(RuntimeError):
@@ -81,4 +82,5 @@ def cell_for(cell: Cell, view: str, strategy: str = "", trained_on: Sequence[str
 def judgement(success: bool, failed: bool, detail: str) -> Judgement:
     """A judgement of the simulated cell, with the object that its words say is held."""
     match = _GRASPED.match(detail)
-    return Judgement(success, failed, detail, match["name"] if match else "")
+    grasped = match["name"] if match else "" if detail == _NOTHING else None
+    return Judgement(success, failed, detail, grasped)

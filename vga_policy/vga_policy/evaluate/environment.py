@@ -15,12 +15,15 @@ class EnvironmentFault(RuntimeError):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a trial stands, by the physical state. detail: in words. grasped: the object picked up, empty for none."""
+    """How a trial stands, by the physical state. detail: in words.
+
+    grasped: the object picked up, empty for none; None where the task is not to pick something up.
+    """
 
     success: bool
     failed: bool
     detail: str = ""
-    grasped: str = ""
+    grasped: str | None = None
 
 
 class Environment(Protocol):

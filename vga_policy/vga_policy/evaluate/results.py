@@ -87,7 +87,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     """Success rate with Wilson's interval, how the trials ended, and how long a success took (s, median).
 
     `chunk_rate`, of trials in real time: chunks per second in the median trial.
-    Of one task in which objects were picked up, `grasped` counts the right one, a wrong one and none (section 6.4).
+    Of one task that is to pick something up, `grasped` counts the right one, a wrong one and none (section 6.4).
     """
     successes = [trial for trial in trials if trial.success]
     interval = wilson(len(successes), len(trials))
@@ -101,7 +101,7 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     }
     if rates := [trial.chunk_rate for trial in trials if trial.chunk_rate is not None]:
         report["chunk_rate"] = round(median(rates), 2)
-    if len({trial.task for trial in trials}) == 1 and any(trial.grasped for trial in trials):
+    if len({trial.task for trial in trials}) == 1 and any(trial.grasped is not None for trial in trials):
         right = sum(trial.success and bool(trial.grasped) for trial in trials)
         some = sum(bool(trial.grasped) for trial in trials)
         report["grasped"] = {"right": right, "wrong": some - right, "none": len(trials) - some}

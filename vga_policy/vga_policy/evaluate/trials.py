@@ -31,9 +31,9 @@ class Outcome(StrEnum):
 class Trial:
     """One trial. steps: control steps until its end; seconds: the same as time of its world.
 
-    reason: why it ended, in words. grasped: object picked up at the end, empty for none. chunks: handed over.
-    refused: chunks not executed, by the safety filter's reason. chunk_rate: mean number of chunks a second; None on
-    simulated time.
+    reason: why it ended, in words. grasped: object picked up at the end, empty for none; None where the task is not to
+    pick something up. chunks: handed over. refused: chunks not executed, by the safety filter's reason. chunk_rate:
+    mean number of chunks a second; None on simulated time.
     """
 
     task: str
@@ -43,7 +43,7 @@ class Trial:
     steps: int
     seconds: float
     reason: str = ""
-    grasped: str = ""
+    grasped: str | None = None
     chunks: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     chunk_rate: float | None = None
@@ -73,7 +73,7 @@ def run_trial(
     """
     instruction, step, chunks = "", 0, 0
 
-    def ended(outcome: Outcome, reason: str, grasped: str = "") -> Trial:
+    def ended(outcome: Outcome, reason: str, grasped: str | None = None) -> Trial:
         refused = dict(environment.refused())
         return Trial(task, seed, instruction, outcome, step, round(step * dt, 6), reason, grasped, chunks, refused)
 
