@@ -88,7 +88,7 @@ def test_shuffled_images_repeat_when_the_other_trial_was_shorter():
 
 
 def test_an_unknown_control_is_refused():
-    with pytest.raises(ValueError, match=r"'blind'.*shuffled.*no-instruction"):
+    with pytest.raises(ValueError, match=r"'blind'.*shuffled, shuffled-fixed, shuffled-wrist, no-instruction"):
         control("blind", ToyEnvironment(), Still(), roles=(), dt=DT, max_steps=1)
 
 
