@@ -197,15 +197,50 @@ def test_the_last_episode_can_be_discarded_before_the_next():
     assert "there is no episode to discard" in said
 
 
-def test_a_driver_that_falls_to_hold_ends_the_episode_with_its_reason_and_is_recovered():
+def test_an_arm_that_stopped_in_an_episode_moves_again_only_when_the_person_says_so():
     cell = FakeCell()
     cell.faults = [(2, {"teleop": False, "hold_reason": "reflex: joint 4", "needs_recovery": True})]
-    presses = [(1, Button.GO), (8, Button.GO), (10, Button.SUCCESS)]
-    workflow, _ = session(cell, person(cell, *presses), episodes=2)
+    lines, moments = [], {}
+    for request in ("recover", "home"):
+        granted = getattr(cell, request)
+        setattr(
+            cell,
+            request,
+            lambda *a, granted=granted, at=request: (moments.setdefault(at, []).append(cell.now), granted(*a)),
+        )
+    keys = Keys(cell, (1, Button.GO), (8, Button.GO), (9, Button.GO), (11, Button.SUCCESS))
+    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
     first, second = workflow.taken
     assert first.verdict == Verdict("failure", "the driver went to HOLD: reflex: joint 4")
     assert second.verdict == Verdict("success")
-    assert requests(cell).count("recover") == 1
+    assert any(line.startswith("the driver went to HOLD: reflex: joint 4; the arm goes home next") for line in lines)
+    (recovered,), (_, homed) = moments["recover"], moments["home"]
+    assert min(recovered, homed) >= 8
+
+
+def test_a_session_that_begins_with_a_stopped_arm_asks_before_it_moves():
+    cell = FakeCell()
+    cell.change(needs_recovery=True, hold_reason="user stop")
+    lines = []
+    keys = Keys(cell, (3, Button.QUIT))
+    session(cell, Person("pick", keys, lines.append, lambda _: None))
+    assert requests(cell) == ["leave"]
+    assert lines[0].startswith("the driver is in HOLD: user stop")
+
+
+def test_a_user_stop_pressed_while_the_scene_is_arranged_is_recovered_from_with_the_start():
+    cell = FakeCell()
+    asked = person(cell, (1, Button.GO), (5, Button.SUCCESS))
+    arrange = asked.arrange
+
+    def stop_meanwhile(*arguments):
+        cell.change(needs_recovery=True)
+        return arrange(*arguments)
+
+    asked.arrange = stop_meanwhile
+    workflow, _ = session(cell, asked)
+    assert workflow.taken[0].verdict == Verdict("success")
+    assert requests(cell)[3:5] == ["recover", "teleop"]
 
 
 def test_a_recording_that_ends_by_itself_is_a_failure_with_its_reason():

@@ -2,9 +2,9 @@
 
     home → the scene is arranged → start pose → the leader is aligned → recording → label → HOLD → the next one
 
-A driver that falls to HOLD in mid-episode ends the episode as a failure with the driver's reason; a request that is
-refused is repeated once the operator has seen to it. Whatever happens, the session leaves the arm in HOLD and no
-episode running.
+A driver that falls to HOLD in mid-episode ends the episode as a failure with the driver's reason. Whatever stopped the
+arm, and whatever the cell refused, it moves again only once the operator has seen to it. However the session ends, it
+leaves the arm in HOLD and no episode running.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ class Workflow:
         self._operator = operator
         self._say = say
         self._clock = clock
+        self._stopped = ""  # what brought the arm to a stop in the last episode
         self.taken: list[Taken] = []
 
     @property
@@ -166,6 +167,7 @@ class Workflow:
         """Records until `episodes` are kept, or SessionEnded comes."""
         try:
             while len(self.kept) < episodes:
+                self._see_to_a_stop()
                 try:
                     scene = self._insist(self._prepare)
                 except DiscardLast:
@@ -187,10 +189,21 @@ class Workflow:
                 self._hold()
                 self._operator.retry(self._cell, str(refusal))
 
-    def _prepare(self) -> Scene:
-        """The arm at the start of an arranged scene."""
+    def _see_to_a_stop(self) -> None:
+        """Asks before an arm moves that something has stopped."""
+        sight = self._cell.look(0.0)
+        if self._stopped or sight.needs_recovery:
+            reason = self._stopped or f"the driver is in HOLD: {sight.hold_reason}"
+            self._operator.retry(self._cell, f"{reason}; the arm goes home next")
+            self._stopped = ""
+
+    def _recover(self) -> None:
         if self._cell.look(0.0).needs_recovery:
             self._cell.recover()
+
+    def _prepare(self) -> Scene:
+        """The arm at the start of an arranged scene."""
+        self._recover()
         self._cell.hold()
         self._cell.home()
         scene = self._operator.arrange(self._cell, len(self.taken))
@@ -200,6 +213,7 @@ class Workflow:
 
     def _begin(self, scene: Scene) -> Path:
         """The arm at the leader, and an episode running."""
+        self._recover()  # from a user stop pressed while the scene was arranged
         self._cell.teleoperate()
         began = self._clock()
         while not (sight := self._cell.look(GLANCE)).teleop or sight.misalignment > ALIGNED:
@@ -237,7 +251,8 @@ class Workflow:
         if not sight.recording:
             return Verdict(FAILURE, f"the recording ended early: {sight.problem}")
         if not sight.teleop:
-            return Verdict(FAILURE, f"the driver went to HOLD: {sight.hold_reason}")
+            self._stopped = f"the driver went to HOLD: {sight.hold_reason}"
+            return Verdict(FAILURE, self._stopped)
         return None
 
     def _discard_last(self) -> None:
