@@ -246,6 +246,26 @@ def test_vga_run(watch):
     assert watch.state.mode == DriverState.HOLD
 
 
+def test_the_arm_is_stopped_recovered_and_sent_home_from_a_shell(watch):
+    def ask(command):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "vga_policy", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        watch.until(lambda: process.poll() is not None, f"the end of vga {command}")
+        return process.returncode, process.stdout.read()
+
+    watch.start_task()
+    code, said = ask("home")
+    assert code == 1
+    assert "not homing: the driver is in POLICY: set HOLD first" in said
+    assert ask("stop")[0] == 0
+    watch.until(lambda: watch.state.mode == DriverState.HOLD and watch.state.at_rest, "HOLD")
+    assert ask("recover")[0] == 0
+    assert ask("home")[0] == 0
+    home = load_cell(SIM_CELL).arm.home
+    assert np.allclose(watch.joints[-1].position[:7], home, atol=0.01)
+
+
 @pytest.mark.parametrize("victim", ["policy", "wrist"])
 def test_the_arm_rests_when_policy_or_camera_is_killed(watch, victim):
     watch.start_task()

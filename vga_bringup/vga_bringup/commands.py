@@ -27,6 +27,27 @@ def run(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_later("task"))
 
 
+def home(subparsers: argparse._SubParsersAction) -> None:
+    """`vga home`."""
+    parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it")
+    parser.add_argument(
+        "--speed", type=_share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
+    )
+    parser.set_defaults(run=_later("arm", "home"))
+
+
+def recover(subparsers: argparse._SubParsersAction) -> None:
+    """`vga recover`."""
+    parser = subparsers.add_parser("recover", help="clear a reflex or rebuild the connection; the arm stays in HOLD")
+    parser.set_defaults(run=_later("arm", "recover"))
+
+
+def stop(subparsers: argparse._SubParsersAction) -> None:
+    """`vga stop`."""
+    parser = subparsers.add_parser("stop", help="bring the arm to rest in HOLD; the user stop is faster")
+    parser.set_defaults(run=_later("arm", "stop"))
+
+
 def demo(subparsers: argparse._SubParsersAction) -> None:
     """`vga demo`: the simulated graph, one recorded task, and a report made from the recording."""
     parser = subparsers.add_parser("demo", help="run one task on the simulated cell, record it and report on it")
@@ -45,8 +66,8 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_later("demo"))
 
 
-def _later(module: str) -> Callable[[argparse.Namespace], int]:
-    return lambda args: import_module(f"vga_bringup.{module}").run(args)
+def _later(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
+    return lambda args: getattr(import_module(f"vga_bringup.{module}"), function)(args)
 
 
 def _steps(text: str) -> int:
@@ -54,6 +75,13 @@ def _steps(text: str) -> int:
     if not 0 <= steps < 2**32:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return steps
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError("must be above 0, and 1 at most")
+    return share
 
 
 def _seconds(text: str) -> float:

@@ -13,15 +13,17 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from vga_bringup.graph import GraphError, node_environment
+from vga_bringup.graph import REACH, GraphError, node_environment
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWER_WITHIN = 5.0  # s
+ELSEWHERE = f"is it running, on this ROS_DOMAIN_ID, and with {REACH}=SUBNET in every shell if there are two PCs?"
 
 
 @contextmanager
@@ -47,7 +49,7 @@ class Session:
     """
 
     def __init__(self, name: str) -> None:
-        for key, value in node_environment("localhost").items():
+        for key, value in node_environment().items():
             os.environ.setdefault(key, value)
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -83,8 +85,23 @@ class Session:
     def call(self, client: Any, request: Any) -> Any:
         """Calls a service. Raises GraphError when nobody answers."""
         if not self.spin_until(client.service_is_ready, ANSWER_WITHIN):
-            raise GraphError(f"nobody offers {client.srv_name}: is the graph running, on this ROS_DOMAIN_ID?")
+            raise GraphError(f"nobody offers {client.srv_name}: {ELSEWHERE}")
         return self.result(client.call_async(request), client.srv_name)
+
+    def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
+        """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
+        and, having cancelled it, when `stop` is set or `timeout` (s) has passed."""
+        if not self.spin_until(client.server_is_ready, ANSWER_WITHIN):
+            raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
+        handle = self.result(client.send_goal_async(goal), name)
+        if not handle.accepted:
+            raise GraphError(f"{name} is refused")
+        future = handle.get_result_async()
+        self.spin_until(lambda: future.done() or stop.is_set(), timeout)
+        if not future.done():
+            self.result(handle.cancel_goal_async(), name)
+            raise GraphError(f"{name}: cancelled" if stop.is_set() else f"{name} takes longer than {timeout:g} s")
+        return future.result().result
 
 
 def _executor(context: rclpy.Context) -> Executor:

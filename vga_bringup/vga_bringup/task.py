@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.action import ActionClient
 
 from vga_bringup.graph import GraphError
-from vga_bringup.session import Session, stop_request
+from vga_bringup.session import ELSEWHERE, Session, stop_request
 from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
 
@@ -58,7 +58,7 @@ class Task:
     def send(self, instruction: str, max_steps: int = 0) -> None:
         """Starts the task; `max_steps` control steps at most, 0: no limit."""
         if not self._session.spin_until(self._run_task.server_is_ready, timeout=5.0):
-            raise GraphError("nobody offers /policy/run_task: is the policy running, on this ROS_DOMAIN_ID?")
+            raise GraphError(f"nobody offers /policy/run_task: {ELSEWHERE}")
         goal = RunTask.Goal(instruction=instruction, max_steps=max_steps)
         sent = self._run_task.send_goal_async(goal, feedback_callback=self._on_feedback)
         self._goal = self._session.result(sent, "/policy/run_task")

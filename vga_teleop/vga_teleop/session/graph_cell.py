@@ -170,6 +170,7 @@ class GraphCell:
         try:
             yield
         except GraphError as error:
+            self._check()
             raise Refused(str(error)) from None
         self._check()
 
@@ -188,18 +189,7 @@ class GraphCell:
     def _act(self, client: ActionClient, goal: Any, name: str) -> None:
         """Has an action done to its end."""
         with self._refusals():
-            if not self._session.spin_until(client.server_is_ready, timeout=SEEN_WITHIN):
-                raise GraphError(f"nobody offers /franka_driver/{name}")
-            handle = self._session.result(client.send_goal_async(goal), f"/franka_driver/{name}")
-            if not handle.accepted:
-                raise GraphError(f"the driver refuses {name}")
-            future = handle.get_result_async()
-            self._session.spin_until(lambda: future.done() or self._stop.is_set(), timeout=ACTION_WITHIN)
-            if not future.done():
-                self._session.result(handle.cancel_goal_async(), f"/franka_driver/{name}")
-                self._check()
-                raise GraphError(f"{name} takes longer than {ACTION_WITHIN:g} s")
-        result = future.result().result
+            result = self._session.act(client, f"/franka_driver/{name}", goal, self._stop, ACTION_WITHIN)
         if not result.success:
             raise Refused(f"{name}: {result.message}")
 
