@@ -49,6 +49,12 @@ def prefix(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def two_machines(monkeypatch):
+    """As in a shell whose nodes those of another machine may find."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+
+
 def started(prefix, environment):
     """What the recorded processes were told, by fully qualified node name."""
     nodes = {}
@@ -98,16 +104,17 @@ def run_with_runner(graph):
 
 
 def test_runner_starts_what_the_graph_says(prefix):
-    graph = sim_graph(record=True, episodes="here", views=("fixed_2", "wrist"), discovery="subnet")
+    graph = sim_graph(record=True, episodes="here", views=("fixed_2", "wrist"))
     run_with_runner(graph)
     assert started(prefix, graph[0].environment) == expected(graph)
+    assert graph[0].environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
 
 
 @pytest.mark.skipif(shutil.which("ros2") is None, reason="needs `ros2 launch` (apt: ros-jazzy-ros-base), not on PyPI")
 def test_ros2_launch_starts_the_same(prefix, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    graph = sim_graph(record=True, episodes="here", views=("fixed_2", "wrist"), discovery="subnet")
-    arguments = ["record:=true", "episodes:=here", "views:=fixed_2,wrist", "discovery:=subnet"]
+    graph = sim_graph(record=True, episodes="here", views=("fixed_2", "wrist"))
+    arguments = ["record:=true", "episodes:=here", "views:=fixed_2,wrist"]
     subprocess.run(["ros2", "launch", "vga_bringup", "sim.launch.py", *arguments], check=True, timeout=120)
     launched = started(prefix, graph[0].environment)
     run_with_runner(graph)

@@ -21,7 +21,7 @@ DOMAIN = "91"
 
 def recorder(name):
     """A node that runs on its own, under any name."""
-    environment = {**node_environment("localhost"), "ROS_DOMAIN_ID": DOMAIN}
+    environment = {**node_environment(), "ROS_DOMAIN_ID": DOMAIN}
     return NodeSpec(
         "vga_teleop", "recorder_node", name, parameters={"cell": str(cell_path("sim"))}, environment=environment
     )

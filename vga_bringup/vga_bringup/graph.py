@@ -7,8 +7,9 @@ without the launch package.
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,11 @@ OPTIONS = {
     "simulated": "true: the simulated cell and leader instead of the real ones",
     "record": "true: run the episode recorder too",
     "episodes": "directory that episodes are recorded into",
-    "discovery": "who may find these nodes: localhost, or subnet (robot PC and GPU PC)",
+    "device": "where the policy computes: cpu, cuda, or auto: a GPU where there is one",
+    "use_sim_time": "true: the policy goes by /clock, for a replay",
 }
-DISCOVERY = ("localhost", "subnet")
 UNTRAINED = "untrained"
+REACH = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 
 
 def sim_graph(
@@ -62,16 +64,16 @@ def sim_graph(
     teleop: bool = False,
     record: bool = False,
     episodes: str = "episodes",
-    discovery: str = "localhost",
+    device: str = "auto",
 ) -> Graph:
     """Everything on one machine, against the simulated cell."""
     path, contract = _load(cell)
-    environment = node_environment(discovery)
+    environment = node_environment()
     return (
         NodeSpec("vga_bringup", "sim_cell", "sim_cell", parameters={"cell": path}, environment=environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
-        *((_policy(path, contract, checkpoint, views, environment),) if policy else ()),
+        *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
         *_leader(teleop, path, contract, environment, simulated=True),
         *_recorder(record, path, episodes, environment),
     )
@@ -83,11 +85,10 @@ def lab_graph(
     teleop: bool = False,
     record: bool = False,
     episodes: str = "episodes",
-    discovery: str = "localhost",
 ) -> Graph:
     """The robot PC: cameras and arm."""
     path, contract = _load(cell)
-    environment = node_environment(discovery)
+    environment = node_environment()
     return (
         *_cameras("camera_node", path, contract, environment),
         _driver(path, environment),
@@ -102,29 +103,30 @@ def teleop_graph(
     cell: str = "",
     record: bool = False,
     episodes: str = "episodes",
-    discovery: str = "localhost",
 ) -> Graph:
     """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
     if simulated:
-        return sim_graph(
-            cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes, discovery=discovery
-        )
-    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes, discovery=discovery)
+        return sim_graph(cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes)
+    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes)
 
 
-def record_graph(
-    *, simulated: bool = False, cell: str = "", episodes: str = "episodes", discovery: str = "localhost"
-) -> Graph:
+def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes") -> Graph:
     """What a recording session needs: teleoperation and the recorder."""
-    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, discovery=discovery)
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes)
 
 
 def policy_graph(
-    *, cell: str = "lab", checkpoint: str = "", views: tuple[str, ...] = (), discovery: str = "localhost"
+    *,
+    cell: str = "lab",
+    checkpoint: str = "",
+    views: tuple[str, ...] = (),
+    device: str = "auto",
+    use_sim_time: bool = False,
 ) -> Graph:
     """The GPU PC: the policy. A real arm gets none by default."""
     path, contract = _load(cell)
-    return (_policy(path, contract, checkpoint, views, node_environment(discovery)),)
+    node = _policy(path, contract, checkpoint, views, device, node_environment())
+    return (replace(node, parameters={**node.parameters, "use_sim_time": use_sim_time}),)
 
 
 def options(graph: Callable[..., Graph]) -> dict[str, Any]:
@@ -157,15 +159,14 @@ def cell_path(cell: str) -> Path:
     return path
 
 
-def node_environment(discovery: str) -> dict[str, str]:
-    """Environment every node needs: the Fast DDS transports and how far discovery reaches. Raises ContractError."""
-    if discovery not in DISCOVERY:
-        raise ContractError(f"discovery {discovery!r}: use one of {', '.join(DISCOVERY)}")
+def node_environment() -> dict[str, str]:
+    """Environment every node needs: the Fast DDS transports, and who may find it: this machine, unless the shell says
+    more, as it must on two PCs."""
     return {
         "FASTRTPS_DEFAULT_PROFILES_FILE": str(
             Path(get_package_share_directory("vga_bringup"), "config", "fastdds.xml")
         ),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": discovery.upper(),
+        REACH: os.environ.get(REACH, "LOCALHOST"),
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -195,7 +196,9 @@ def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
     )
 
 
-def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], environment: Mapping[str, str]) -> NodeSpec:
+def _policy(
+    path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], device: str, environment: Mapping[str, str]
+) -> NodeSpec:
     views = views or tuple(camera.name for camera in cell.views)
     cell.with_views(list(views))  # refuses cameras the cell does not have
     if not checkpoint:
@@ -205,6 +208,7 @@ def _policy(path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], envi
         "cell": path,
         "checkpoint": "" if checkpoint == UNTRAINED else str(locate(checkpoint).absolute()),
         "views": views,
+        "device": device,
     }
     return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)
 

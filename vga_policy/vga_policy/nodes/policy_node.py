@@ -2,8 +2,9 @@
 
 Parameters: `cell`, path of the cell file; `checkpoint`, directory of trained weights, empty for an untrained policy
 that only keeps the arm moving; `views`, camera names for the view slots, by default the cell's; `threads`, cores the
-model computes on; `device`, torch's name of where it computes; `image_transport`, `compressed` (what the policy is
-trained on) or `raw`; `dump`, a directory to keep every prepared input in, for comparison with training's.
+model computes on; `device`, torch's name of where it does, `auto` for a GPU if there is one; `image_transport`,
+`compressed` (what the policy is trained on) or `raw`; `dump`, a directory to keep every prepared input in, for
+comparison with training's.
 
 Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: without the last part), /joint_states and
 /franka_driver/state.
@@ -144,7 +145,7 @@ class PolicyNode(Node):
     def _load_policy(self) -> Policy:
         read_only = ParameterDescriptor(read_only=True)
         checkpoint = self.declare_parameter("checkpoint", "", read_only).value
-        device = self.declare_parameter("device", "cpu", read_only).value
+        device = self.declare_parameter("device", "auto", read_only).value
         threads = self.declare_parameter("threads", 1, read_only).value
         if checkpoint:
             self.get_logger().info(f"policy from {checkpoint}")

@@ -52,7 +52,8 @@ class Policy:
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int = 1) -> None:
-        """`threads`: cores this process computes with; one leaves the others to the running cell.
+        """device: torch's name of one, or `auto`: a GPU where there is one. threads: cores this process computes with;
+        one leaves the others to the running cell.
 
         Raises PolicyError when threads or device cannot be used or the weights give no finite output.
         """
@@ -63,6 +64,8 @@ class Policy:
         self.checkpoint = checkpoint
         self.cell = checkpoint.cell
         self._embed = lru_cache(maxsize=INSTRUCTIONS_CACHED)(self._encode)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self._device = torch.device(device)
             model = for_inference(checkpoint.model, device)

@@ -68,7 +68,7 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
     from vga_msgs.srv import StartEpisode, StopEpisode
 
     path = str(cell_path(cell))
-    os.environ.update(node_environment("localhost"), ROS_DOMAIN_ID=DOMAIN)
+    os.environ.update(node_environment(), ROS_DOMAIN_ID=DOMAIN)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="record_", dir=disk.absolute())))
         stamps = directory / "stamps.npz"
