@@ -101,7 +101,11 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
         session.types(" ")
         session.sees("recording ", 2)
         wait(lambda: robot.state.recording)
+        homed = robot.requests.count("home")
         robot.drive(DriverState.HOLD, "reflex: joint 4")
+        session.sees("reflex: joint 4; the arm goes home next")
+        assert robot.requests.count("home") == homed
+        session.types(" ")
 
         session.sees("episode 3:")
         session.types(" ")
