@@ -164,6 +164,16 @@ def test_each_camera_is_judged_by_serial_and_usb_speed(lab, monkeypatch):
     assert len(list(cameras.cameras(None))) == 2  # without a cell, those that are there
 
 
+def test_a_camera_that_adjusts_itself_is_named(lab, monkeypatch):
+    monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)
+    monkeypatch.setattr(cameras, "connected", dict)
+    automatic = lab.cameras[1].model_copy(update={"exposure_us": None, "gain": None})
+    loose = lab.model_copy(update={"cameras": [lab.cameras[0], automatic, lab.cameras[2]]})
+    (finding,) = (finding for finding in cameras.cameras(loose) if finding.subject.endswith("image"))
+    assert (finding.subject, finding.state) == ("camera wrist, image", State.ABSENT)
+    assert finding.seen == "adjusts by itself: exposure_us, gain"
+
+
 def test_camera_the_kernel_sees_and_librealsense_does_not(tmp_path):
     assert "plug it" in cameras._hint(tmp_path)
     device = tmp_path / "2-1"
@@ -177,7 +187,13 @@ def test_camera_the_kernel_sees_and_librealsense_does_not(tmp_path):
 
 
 def _with_port(cell, port):
-    return cell.model_copy(update={"leader": cell.leader.model_copy(update={"port": str(port)})})
+    calibrated = {"port": str(port), "offsets": (0.1,) * 7}
+    return cell.model_copy(update={"leader": cell.leader.model_copy(update=calibrated)})
+
+
+def test_a_leader_as_shipped_is_not_calibrated(lab):
+    uncalibrated, _ = leader.leader(lab)
+    assert (uncalibrated.state, uncalibrated.remedy) == (State.MISSING, "vga gello calibrate --cell FILE")
 
 
 def test_leader_port(lab, tmp_path):

@@ -1,4 +1,4 @@
-"""The RealSense cameras, by serial number and USB speed."""
+"""The RealSense cameras: serial number, USB speed, and what of them is left to adjust itself."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vga_bringup.doctor.finding import Finding, State
 from vga_bringup.doctor.robot import is_simulated
 
 REALSENSE = "8086"  # Intel's USB vendor number
+LOCKED = ("exposure_us", "gain", "white_balance_k")
 
 # librealsense blocks the whole process when a camera's USB link hangs: it is asked in a process that can be ended.
 _LIST = """
@@ -42,6 +43,10 @@ def cameras(cell: Cell | None) -> Iterator[Finding]:
         return
     for wanted in cell.cameras:
         subject = f"camera {wanted.name}"
+        if automatic := [name for name in LOCKED if getattr(wanted, name) is None]:
+            seen = f"adjusts by itself: {', '.join(automatic)}"
+            remedy = "lock it in the cell file before you record: it would drift between training and evaluation"
+            yield Finding(f"{subject}, image", State.ABSENT, seen, remedy)
         if wanted.serial in found:
             yield _speed(subject, found[wanted.serial])
         else:

@@ -24,6 +24,8 @@ def leader(
             yield Finding("leader", State.ABSENT, "no serial adapter is connected", "needed for teleoperation only")
         return
     port = Path(cell.leader.port)
+    if not any(cell.leader.offsets) and not robot.is_simulated(cell):
+        yield Finding("leader calibration", State.MISSING, "every offset is 0", "vga gello calibrate --cell FILE")
     if not port.exists() and robot.is_simulated(cell):
         yield Finding("leader", State.ABSENT, f"no simulated leader at {port}", "it runs with: vga sim --teleop true")
         return
