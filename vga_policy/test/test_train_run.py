@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from dataclasses import replace
@@ -22,7 +23,7 @@ from torch.utils.data import default_collate
 from training_fixtures import SIZE, curve, poisoned, start, tiny_loop, tiny_policy
 from vga_policy.data.dataset import EpisodeDataset
 from vga_policy.runtime.policy import Policy
-from vga_policy.train import trainer
+from vga_policy.train import files, trainer
 from vga_policy.train.cache import cached
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.loop import LoopConfig
@@ -330,6 +331,43 @@ def test_the_cache_holds_what_decoding_gives(episodes, tmp_path):
     times = [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
     assert len(cached(decoded, tmp_path, "samples")) == len(dataset)
     assert times == [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
+
+
+class Watched:
+    """A source that calls `then` before each batch."""
+
+    def __init__(self, source, then):
+        self._source, self._then = source, then
+
+    def __len__(self):
+        return len(self._source)
+
+    def batch(self, indices):
+        self._then()
+        return self._source.batch(indices)
+
+
+def test_two_runs_that_fill_a_cache_at_once_both_get_it_whole(episodes, tmp_path, monkeypatch):
+    decoded = Decoded(EpisodeDataset([episodes], SIZE, geometry=True), default_collate)
+    started, under_way, found = [], threading.Event(), []
+    monkeypatch.setattr(files.LOG, "info", lambda *_: under_way.set())  # it waits
+
+    def second():
+        found.append(cached(Watched(decoded, under_way.set), tmp_path, "samples"))
+
+    def start_second():
+        if not started:
+            started.append(threading.Thread(target=second))
+            started[0].start()
+            assert under_way.wait(60)
+
+    found.append(cached(Watched(decoded, start_second), tmp_path, "samples"))
+    started[0].join()
+    everything = list(range(len(decoded)))
+    for kept in found:
+        torch.testing.assert_close(kept.batch(everything)["images"], decoded.batch(everything)["images"])
+    assert len(found) == 2
+    assert not list(tmp_path.glob("*.unfinished"))
 
 
 def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own():

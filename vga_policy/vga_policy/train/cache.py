@@ -18,7 +18,7 @@ from rich.progress import track
 
 from vga_policy.train.batch import Samples
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.files import whole_directory
+from vga_policy.train.files import alone, whole_directory
 from vga_policy.train.source import Source, read
 
 VERSION = 2
@@ -61,8 +61,10 @@ def cached(source: Source, directory: Path, name: str, *, workers: int = 0) -> C
     place = directory / f"{name}-v{VERSION}"
     if not (place / INDEX).is_file():
         try:
-            with whole_directory(place) as unfinished:
-                _fill(source, unfinished, workers)
+            with alone(directory / f".{place.name}.lock"):
+                if not (place / INDEX).is_file():  # nor did another process make it meanwhile
+                    with whole_directory(place) as unfinished:
+                        _fill(source, unfinished, workers)
         except OSError as error:
             raise TrainingError(f"{place}: the cache cannot be written: {error}; train without --cache") from None
     return Cached(place)
