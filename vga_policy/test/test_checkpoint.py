@@ -1,8 +1,10 @@
 """Checkpoints: what is written is read back, and everything else is refused with a line that says why."""
 
 import json
+import os
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,22 @@ def test_only_data_is_written(saved):
         "cell.yaml", "config.json", "model.safetensors", "normalization.json",
     ]  # fmt: skip
     assert [path.name for path in saved.parent.iterdir()] == ["checkpoint"]
+
+
+def test_a_checkpoint_is_on_the_disk_when_it_appears(policy, tmp_path, monkeypatch):
+    """Nor is anything left of one that cannot be written."""
+    synchronised, to_the_disk = set(), os.fsync
+
+    def fsync(descriptor):
+        to_the_disk(descriptor)
+        synchronised.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    save(policy.checkpoint, tmp_path / "whole")
+    assert {file.stat().st_ino for file in (tmp_path / "whole").iterdir()} <= synchronised
+    with pytest.raises(AttributeError):
+        save(replace(policy.checkpoint, cell=None), tmp_path / "half")
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
 def test_a_checkpoint_is_never_overwritten(policy, saved):

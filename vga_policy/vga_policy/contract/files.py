@@ -1,8 +1,11 @@
-"""Files that are either whole or absent, and the YAML in them."""
+"""Files and directories that are either whole or absent, and the YAML in them."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,31 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+@contextmanager
+def whole_directory(directory: Path) -> Iterator[Path]:
+    """A directory to write into; it becomes `directory` when everything is written and on the disk.
+
+    One process at a time makes it: what is found there unfinished was left by one that was killed.
+    """
+    unfinished = directory.with_name(f".{directory.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for file in unfinished.iterdir():
+            if file.is_file():
+                _synchronise(file)
+        unfinished.rename(directory)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
 def parse_yaml(text: str) -> Any:
     """What a YAML text says; plain data only. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=LOADER)
+
+
+def _synchronise(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())

@@ -6,7 +6,6 @@ Only data is read, never code: pickles are refused.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.contract.cell import Cell, ContractError, dump_cell, load_cell
+from vga_policy.contract.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.language import MiniLM, QwenGTE
 from vga_policy.model.vga import VGA, VGAConfig
@@ -64,15 +64,12 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
         "model": _describe(MODELS, checkpoint.config),
         "text_encoder": _describe(TEXT_ENCODERS, checkpoint.encoder),
     }
-    unfinished = directory.with_name(f".{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
-    (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
-    tensors = {name: tensor.to(weights).contiguous() for name, tensor in checkpoint.model.state_dict().items()}
-    save_file(tensors, unfinished / WEIGHTS)
-    unfinished.rename(directory)
+    with whole_directory(directory) as unfinished:
+        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
+        (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
+        tensors = {name: tensor.to(weights).contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+        save_file(tensors, unfinished / WEIGHTS)
 
 
 def load(directory: str | Path) -> Checkpoint:

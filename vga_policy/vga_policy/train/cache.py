@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from vga_policy.contract.files import whole_directory
 from vga_policy.train.batch import Samples
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.files import alone, whole_directory
+from vga_policy.train.files import alone
 from vga_policy.train.source import Source, read
 
 VERSION = 2

@@ -1,36 +1,15 @@
-"""Directories that appear whole or not at all, the names that point to the newest of them, and who may write there."""
+"""Who may write into a directory, and names that point to the newest of several."""
 
 from __future__ import annotations
 
 import fcntl
 import logging
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 LOG = logging.getLogger(__name__)
-
-
-@contextmanager
-def whole_directory(directory: Path) -> Iterator[Path]:
-    """A directory to write into; it becomes `directory` when everything is written and on the disk.
-
-    One process at a time makes it: what is found there unfinished was left by one that was killed.
-    """
-    unfinished = directory.with_name(f".{directory.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        for file in unfinished.iterdir():
-            if file.is_file():
-                _synchronise(file)
-        unfinished.rename(directory)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 @contextmanager
@@ -55,8 +34,3 @@ def point(link: Path, target: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(target, link.parent))
     temporary.replace(link)
-
-
-def _synchronise(file: Path) -> None:
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())

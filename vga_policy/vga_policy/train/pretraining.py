@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from vga_policy.contract.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.initialise import initialise_from_vggt
 from vga_policy.model.lora import NEVER_TRAINED
@@ -20,7 +21,6 @@ from vga_policy.train.batch import Batch, Preparation, Samples
 from vga_policy.train.cache import cached
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.files import whole_directory
 from vga_policy.train.learner import GeometryLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import BEST, Progress, Run

@@ -26,9 +26,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vga_policy.contract.files import write_atomically
+from vga_policy.contract.files import whole_directory, write_atomically
 from vga_policy.train.failure import TrainingError
-from vga_policy.train.files import point, whole_directory
+from vga_policy.train.files import point
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
 LAST, BEST = "last", "best"
