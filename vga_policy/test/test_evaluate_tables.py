@@ -56,7 +56,8 @@ def test_chunks_a_second_are_those_of_the_median_trial_in_real_time():
 
 
 def test_right_and_wrong_objects_are_counted():
-    ends = [(Outcome.SUCCESS, "carrot"), (Outcome.FAILED, "eggplant"), (Outcome.STEP_LIMIT, ""), (Outcome.SUCCESS, "x")]
+    held_but_not_lifted = (Outcome.STEP_LIMIT, "carrot")
+    ends = [(Outcome.SUCCESS, "carrot"), (Outcome.FAILED, "eggplant"), (Outcome.STEP_LIMIT, ""), held_but_not_lifted]
     trials = [Trial("grasp_vegetable", i, "", end, 1, 0.1, grasped=grasped) for i, (end, grasped) in enumerate(ends)]
     assert results.figures(trials)["grasped"] == {"right": 2, "wrong": 1, "none": 1}
     assert results.figures(trials[2:3])["grasped"] == {"right": 0, "wrong": 0, "none": 1}

@@ -87,7 +87,8 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     """Success rate with Wilson's interval, how the trials ended, and how long a success took (s, median).
 
     `chunk_rate`, of trials in real time: chunks per second in the median trial.
-    Of one task that is to pick something up, `grasped` counts the right one, a wrong one and none (section 6.4).
+    Of one task that is to pick something up, `grasped` counts what was held at the end: the right object, lifted far
+    enough or not, a wrong one, which fails the trial, and none (section 6.4).
     """
     successes = [trial for trial in trials if trial.success]
     interval = wilson(len(successes), len(trials))
@@ -102,9 +103,9 @@ def figures(trials: Sequence[Trial]) -> dict[str, Any]:
     if rates := [trial.chunk_rate for trial in trials if trial.chunk_rate is not None]:
         report["chunk_rate"] = round(median(rates), 2)
     if len({trial.task for trial in trials}) == 1 and any(trial.grasped is not None for trial in trials):
-        right = sum(trial.success and bool(trial.grasped) for trial in trials)
-        some = sum(bool(trial.grasped) for trial in trials)
-        report["grasped"] = {"right": right, "wrong": some - right, "none": len(trials) - some}
+        some = [trial for trial in trials if trial.grasped]
+        wrong = sum(trial.outcome is Outcome.FAILED for trial in some)
+        report["grasped"] = {"right": len(some) - wrong, "wrong": wrong, "none": len(trials) - len(some)}
     return report
 
 
