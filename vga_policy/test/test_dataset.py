@@ -205,11 +205,18 @@ def test_geometry(tmp_path):
     assert batch["extrinsics"].shape == (3, 2, 4, 4)
 
 
-def test_without_ground_truth_geometry_is_masked(recorded):
-    sample = dataset(recorded, geometry=True)[0]
+def test_without_ground_truth_geometry_is_masked_or_left_out(tmp_path):
+    MadeEpisode(seconds=1.5, geometry=True).write(tmp_path / "a_simulated")
+    MadeEpisode(seconds=1.5).write(tmp_path / "b_real" / "episode")
+    mixed, real = dataset(tmp_path, geometry=True), dataset(tmp_path / "b_real", geometry=True)
+    sample = mixed[len(mixed) - 1]
     assert not sample["geometry_mask"].any()
     assert not sample["depth"].any()
     assert sample["intrinsics"].shape == (2, 3, 3)
+    assert mixed.has_geometry
+    assert not real.has_geometry
+    assert "depth" not in real[0]
+    assert "depth" not in real.sample_at(0, real[0]["stamp_ns"])
 
 
 def test_failures_and_rejected_episodes_are_left_out(copies):

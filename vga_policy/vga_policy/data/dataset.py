@@ -44,9 +44,10 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         actions: float32 [H, 8], rad and m, absolute. action_mask: bool [H], False for steps after the episode's end.
         keyframe: float32 [7], rad, the joints where the arm next takes hold of something or lets go.
         instruction: str. stamp_ns: int, t_obs. episode: int, position in `episodes`.
-        With `geometry`, of every view, zeros where geometry_mask (bool [V]) is False: depth: float32 [V, S, S], m, 0
-        for none. depth_mask: bool [V, S, S]. intrinsics: float32 [V, 3, 3], of the S x S image. extrinsics: float32
-        [V, 4, 4], base frame → camera optical frame.
+        With `geometry`, where any episode has ground truth of it (`has_geometry`), of every view, zeros where
+        geometry_mask (bool [V]) is False: depth: float32 [V, S, S], m, 0 for none. depth_mask: bool [V, S, S].
+        intrinsics: float32 [V, 3, 3], of the S x S image. extrinsics: float32 [V, 4, 4], base frame → camera optical
+        frame.
 
     There is one sample for every tick of the control rate at which the live node would have had a new observation; it
     is made by the same Resampler. Opening a dataset reads the low-dimensional topics of every episode once and keeps a
@@ -109,7 +110,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         self.cell = cell
         self.samples = Samples.concatenated([samples for samples, _ in tables])
         truths = [truth for _, truth in tables if truth is not None]
-        self._geometry = Geometry.concatenated(truths) if truths else None
+        self._geometry = Geometry.concatenated(truths) if any(truth.present.any() for truth in truths) else None
         counts = [episode.samples for episode in self.episodes]
         self._episode_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
@@ -133,8 +134,13 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
             problems = "; ".join(map(str, selected))
             raise DatasetError(f"{demonstration.path}: no observation at {t_obs_ns}: {problems}")
         samples = samples_of(demonstration, [selected], self._source)
-        truth = geometry_of(demonstration, samples.image_stamps) if self._with_geometry else None
+        truth = geometry_of(demonstration, samples.image_stamps) if self.has_geometry else None
         return self._sample(samples, truth, 0, episode)
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether samples have geometry: it was asked for, and some episode has ground truth of depth and cameras."""
+        return self._geometry is not None
 
     @property
     def instructions(self) -> list[str]:

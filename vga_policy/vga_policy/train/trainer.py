@@ -58,11 +58,6 @@ class Demonstrations:
     validation: NDArray[np.int64]
     fingerprint: str
 
-    @property
-    def geometry(self) -> bool:
-        """Whether any sample has ground truth of depth and cameras."""
-        return "depth" in self.dataset[0]
-
     def with_starts(self, times: int) -> NDArray[np.int64]:
         """The training samples, those of the first START seconds of their episodes `times` times."""
         stamps = self.dataset.samples.stamps
@@ -123,6 +118,11 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         raise TrainingError(str(error)) from None
     for skipped in dataset.skipped:
         LOG.info("not used: %s", skipped)
+    if joint and not dataset.has_geometry:
+        LOG.warning(
+            "no episode has ground truth of depth and cameras (only `vga collect --fast` records it): "
+            "actions alone are trained"
+        )
     if len(dataset.episodes) < 2:
         raise TrainingError(
             f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
@@ -158,7 +158,7 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
         return source
     dataset = demonstrations.dataset
     views = "-".join(camera.name for camera in dataset.cell.views)
-    kind = "geometry" if demonstrations.geometry else "actions"
+    kind = "geometry" if dataset.has_geometry else "actions"
     name = f"{demonstrations.fingerprint[:16]}-{dataset.image_size}-{views}-{kind}"
     return cached(source, Path(config.cache), name, workers=config.loop.workers)
 
@@ -178,7 +178,7 @@ def _lesson(
     if statistics is None or statistics.relative != relative:
         statistics = normalization(dataset.samples.where(chosen), relative=relative)
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
-    recipe = replace(preset.recipe, joint=preset.recipe.joint and demonstrations.geometry)
+    recipe = replace(preset.recipe, joint=dataset.has_geometry)
     model = build_model(config, preset, demonstrations, encoder)
     make_trainable(model, recipe)
     for head in (model.camera_head, model.depth_head):
