@@ -15,6 +15,7 @@ from vga_bringup.sim.operator.operator import Operator
 from vga_bringup.sim.operator.style import Style
 from vga_bringup.sim.tasks import TASKS, VEGETABLES
 from vga_bringup.trials.conditions import TASK_NAMES, Request, TrialsError, cell_for, judgement
+from vga_bringup.trials.evaluation import named
 from vga_bringup.trials.fast_environment import FastEnvironment
 from vga_bringup.trials.fast_trials import FastTrials
 from vga_policy.cli import main
@@ -22,6 +23,7 @@ from vga_policy.contract.cell import ContractError, Strategy, load_cell
 from vga_policy.contract.observation import ActionChunk
 from vga_policy.evaluate import results
 from vga_policy.evaluate.trials import Outcome, run_trial
+from vga_policy.train.run import BEST
 
 CELL = load_cell(cell_path("sim"))
 
@@ -194,6 +196,16 @@ def test_the_command_runs_trials_in_processes_and_leaves_its_results(tmp_path, c
     assert files == {
         "results.json", "trials.csv", "table.md", "table.csv", "table.png", "videos/press_button_id_3.mp4",
     }  # fmt: skip
+
+
+def test_the_best_checkpoint_of_a_run_is_named_as_the_run(tmp_path, monkeypatch):
+    run = tmp_path / "cubes"
+    (run / "checkpoints" / "0005600").mkdir(parents=True)
+    (run / BEST).symlink_to("checkpoints/0005600")
+    monkeypatch.chdir(run)
+    assert named(BEST) == named(f"../cubes/{BEST}") == named(str(run / BEST)) == "cubes"
+    assert named("checkpoints/0005600") == "0005600"
+    assert named("untrained") == "untrained"
 
 
 @pytest.mark.parametrize(

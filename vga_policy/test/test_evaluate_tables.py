@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -155,6 +156,27 @@ def test_the_same_trial_twice_is_refused():
         table.compare([])
     with pytest.raises(ValueError, match="reference 'ACT': there is 'VGA'"):
         table.compare([evaluation()], "ACT")
+
+
+@pytest.mark.parametrize(
+    ("condition", "value", "run"),
+    [("weights", "b1", "0"), ("max_steps", 300, "0"), ("latency", 0.3, "1"), ("cell", "lab", "1")],
+)
+def test_a_row_is_of_trials_run_alike(tmp_path, condition, value, run):
+    seen, unseen = evaluation(run="0"), evaluation(view="ood", run=run)
+    seen.save(tmp_path / "seen")
+    replace(unseen, conditions=replace(unseen.conditions, **{condition: value})).save(tmp_path / "unseen")
+    pair = [results.load(tmp_path / name) for name in ("seen", "unseen")]
+    with pytest.raises(ValueError, match=f"/seen/.* and .*/unseen/.* differ in {condition} .*{value}.*another method"):
+        table.compare(pair)
+    other = replace(pair[1], conditions=replace(pair[1].conditions, method="another"))
+    assert list(table.compare([pair[0], other]).rows) == ["VGA", "another"]
+
+
+def test_trainings_of_one_method_have_weights_of_their_own():
+    first, second = evaluation(run="0"), evaluation(run="1")
+    second = replace(second, conditions=replace(second.conditions, weights="b1"))
+    assert table.compare([first, second]).rows["VGA"]["id", "pick_cube"].runs == 2
 
 
 def test_markdown_is_a_table_that_states_its_conditions():

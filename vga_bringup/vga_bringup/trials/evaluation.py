@@ -19,6 +19,7 @@ from vga_policy.evaluate import table, table_files
 from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
 from vga_policy.evaluate.table_text import percent
 from vga_policy.evaluate.trials import Trial
+from vga_policy.train.run import BEST
 
 from vga_bringup.graph import GraphError, cell_path
 from vga_bringup.trials.actors import SPECIAL, digest, trained_on
@@ -79,9 +80,8 @@ def request_for(args: argparse.Namespace) -> Request:
 
 def conditions_of(args: argparse.Namespace, request: Request) -> Conditions:
     """What a result of these trials is the result of."""
-    name = args.checkpoint if args.checkpoint in SPECIAL else Path(args.checkpoint).resolve().name
     return Conditions(
-        method=args.method or name,
+        method=args.method or named(args.checkpoint),
         view=request.view,
         cameras=tuple(camera.name for camera in request.cell.views),
         strategy=str(request.cell.execution.strategy),
@@ -91,11 +91,19 @@ def conditions_of(args: argparse.Namespace, request: Request) -> Conditions:
         latency=request.latency if args.fast else None,
         control=request.control,
         run=args.training,
-        checkpoint=name,
+        checkpoint=args.checkpoint if args.checkpoint in SPECIAL else Path(args.checkpoint).resolve().name,
         weights=digest(args.checkpoint),
         cell=request.cell.name,
         machine={"cores": str(os.cpu_count()), "machine": platform.machine(), "python": platform.python_version()},
     )
+
+
+def named(checkpoint: str) -> str:
+    """The policy's name in tables: its directory's, or its run's for the best of a run, which is named by its step."""
+    if checkpoint in SPECIAL:
+        return checkpoint
+    path = Path(checkpoint)
+    return (path.parent if path.name == BEST else path).resolve().name
 
 
 def run_trials(request: Request, args: argparse.Namespace, console: Console) -> list[Trial]:

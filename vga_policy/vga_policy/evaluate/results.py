@@ -52,10 +52,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Trials of any number of tasks."""
+    """Trials of any number of tasks. source: the file they were read from."""
 
     conditions: Conditions
     trials: tuple[Trial, ...]
+    source: str = field(default="trials just run", compare=False)
 
     @property
     def tasks(self) -> list[str]:
@@ -124,7 +125,7 @@ def load(path: str | Path) -> Evaluation:
         trials = tuple(Trial(**{**trial, "outcome": Outcome(trial["outcome"])}) for trial in data["trials"])
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path}: not what this version writes: {error}") from None
-    return Evaluation(conditions, trials)
+    return Evaluation(conditions, trials, str(path))
 
 
 def trials_csv(trials: Iterable[Trial]) -> str:

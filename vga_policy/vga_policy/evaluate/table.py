@@ -15,6 +15,7 @@ from vga_policy.evaluate.trials import Trial
 
 VIEWS = {"id": "Seen view", "ood": "Unseen view"}
 AVERAGE = "average"
+SHARED = ("max_steps", "latency", "cell")  # conditions of every trial in a row
 
 Key = tuple[str, str, int]  # run, task, seed: what makes trials of two evaluations a pair
 
@@ -69,11 +70,13 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
     """The table of some evaluations; those of one row and view are trainings of one method, or tasks of it.
 
     Compared are: unseen and seen view of every row, and every row with `reference`, the first one by default.
-    Raises ValueError for no evaluations, an unknown reference, or a trial that is there twice.
+    Raises ValueError for no evaluations, an unknown reference, a trial that is there twice, or a row of trials that
+    were not run alike.
     """
     if not evaluations:
         raise ValueError("no evaluations to compare")
     label = _labels(evaluations)
+    _refuse_mixtures(evaluations, label)
     trials: dict[str, dict[str, dict[Key, Trial]]] = {}
     for evaluation in evaluations:
         view, run = evaluation.conditions.view, evaluation.conditions.run
@@ -123,6 +126,22 @@ class Labels:
         parts += [conditions.strategy] if self.strategy else []
         parts += [conditions.path] if self.path else []
         return ", ".join(filter(None, parts))
+
+
+def _refuse_mixtures(evaluations: Iterable[Evaluation], label: Labels) -> None:
+    """Raises ValueError where a row mixes SHARED conditions, or one run of it the weights of several trainings."""
+    first: dict[tuple[str, ...], Evaluation] = {}
+    for evaluation in evaluations:
+        row, run = label(evaluation), evaluation.conditions.run
+        for name, *group in (*((name, row) for name in SHARED), ("weights", row, run)):
+            other = first.setdefault((name, *group), evaluation)
+            theirs, own = getattr(other.conditions, name), getattr(evaluation.conditions, name)
+            if theirs != own:
+                raise ValueError(
+                    f"{row}: {other.source} and {evaluation.source} differ in {name} ({theirs}, {own}); give one "
+                    "another method, or trainings of one method different runs (`vga eval sim --method, --run`, or "
+                    "the conditions in results.json)"
+                )
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, str], ...]:
