@@ -29,7 +29,7 @@ from vga_policy.train.failure import TrainingError
 from vga_policy.train.loop import LoopConfig
 from vga_policy.train.order import Order
 from vga_policy.train.precision import warn_of_emulation
-from vga_policy.train.run import BEST, LAST, Run
+from vga_policy.train.run import BEST, CONFIG, LAST, Run
 from vga_policy.train.source import Decoded
 
 CELL = SIM.model_copy(
@@ -185,14 +185,34 @@ def test_a_policy_that_is_trained_on_keeps_its_units(episodes, finished, tmp_pat
     assert other["action"] != json.loads(before)["action"]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_harms_nothing_saved(episodes, tmp_path):
+def test_weights_that_validate_to_no_number_are_not_kept(episodes, tmp_path):
     run = tmp_path / "run"
     config = poisoned(tiny_policy(episodes, tiny_loop(save_every=1, validate_every=1)))
-    with pytest.raises(TrainingError, match=r"not finite at step \d.*intact.*lower --lr"):
+    with pytest.raises(TrainingError, match=r"action is not finite at step 1\..*options as before but for --lr LOWER"):
         trainer.train(config, run)
-    state = Run.open(run).state()
-    assert state is not None
-    assert state.progress.step == len(steps(run))
+    assert Run.open(run).state() is None
+    assert not (run / BEST).exists()
+
+
+@pytest.mark.parametrize(("validate_every", "seen"), [(1, "action is not finite at step 4"), (100, "at step 5")])
+def test_a_run_that_blows_up_keeps_its_last_good_state(episodes, tmp_path, validate_every, seen):
+    run = tmp_path / "run"
+    config = tiny_policy(episodes, tiny_loop(steps=3))
+    trainer.train(config, run)
+    before = weights(run), (run / BEST).resolve()
+    loop = replace(config.loop, steps=6, save_every=1, validate_every=validate_every)
+    rewrite(run, poisoned(replace(config, loop=loop)))
+    with pytest.raises(TrainingError, match=rf"{seen}.*intact.* --init {re.escape(str(run))} --lr LOWER --out OTHER"):
+        trainer.resume(run)
+    assert before == (weights(run), (run / BEST).resolve())
+    rewrite(run, replace(config, loop=loop))
+    trainer.resume(run)
+    assert np.isfinite([line["loss"] for line in steps(run)]).all()
+    assert Run.open(run).state().progress.step == 6
+
+
+def rewrite(run, config):
+    (run / CONFIG).write_text(json.dumps(trainer.to_plain(config)))
 
 
 def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):

@@ -30,7 +30,7 @@ from vga_policy.train.optimiser import OptimiserConfig, moments, restore_moments
 from vga_policy.train.order import Order
 from vga_policy.train.precision import warn_of_emulation
 from vga_policy.train.report import Reporter
-from vga_policy.train.run import Progress, Run, State
+from vga_policy.train.run import BEST, Progress, Run, State
 from vga_policy.train.source import Source, read
 
 SMOOTHING = 0.98
@@ -134,6 +134,7 @@ class _Fit:
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
         self._asked_to_stop = False  # this process
         self._stop = False  # what all processes have agreed on
+        self._save_due = False
 
     def run(self) -> Progress:
         config = self._config
@@ -146,13 +147,17 @@ class _Fit:
             self._run.forget_after(self._progress.step)
         try:
             with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
-                while self._progress.step < config.steps and not self._stop:
+                while self._progress.step < config.steps:
                     started = time.perf_counter()
-                    figures = self._step(next(samples))
+                    figures = self._gradient(next(samples))
+                    # Only now have the weights shown that they are worth keeping.
+                    if self._save_due or self._stop:
+                        self._save()
+                    if self._stop:
+                        break
+                    self._update(figures["loss"])
                     reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
                     self._keep(reporter)
-                if self._stop:
-                    self._save()
         except OSError as error:
             reason = f"{self._run.directory}: cannot be written: {error}"
             raise TrainingError(self._stopped(reason, "make room, then --resume it")) from None
@@ -161,8 +166,8 @@ class _Fit:
             raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
         return self._progress
 
-    def _step(self, samples: Samples) -> dict[str, float]:
-        """One update. Returns its figures, of the whole batch."""
+    def _gradient(self, samples: Samples) -> dict[str, float]:
+        """Learns from a batch what the next update is. Returns the figures of the whole batch, all finite."""
         config, step = self._config, self._progress.step
         chance = Chance(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
         batch = self._lesson.prepare(samples, chance)
@@ -178,11 +183,16 @@ class _Fit:
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
+        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
+
+    def _update(self, loss: float) -> None:
         for optimiser in self._optimisers:
             optimiser.step()
-        self._average.update(step + 1)
-        self._advance(figures["loss"])
-        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
+        progress = self._progress
+        self._average.update(progress.step + 1)
+        smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
+        first = smooth if progress.step < FIRST_STEPS else progress.first
+        self._progress = replace(progress, step=progress.step + 1, smooth=smooth, first=first)
 
     def _attention(self) -> AbstractContextManager[None]:
         """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
@@ -216,29 +226,31 @@ class _Fit:
         if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
             raise TrainingError(self._stopped(f"the loss runs away: {smooth:.3g} now, {first:.3g} at first"))
 
-    def _stopped(self, reason: str, advice: str = "try a lower --lr") -> str:
-        return f"{reason}. What was saved before is intact in {self._run.directory}; {advice}"
-
-    def _advance(self, loss: float) -> None:
-        progress = self._progress
-        smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
-        first = smooth if progress.step < FIRST_STEPS else progress.first
-        self._progress = replace(progress, step=progress.step + 1, smooth=smooth, first=first)
+    def _stopped(self, reason: str, advice: str | None = None) -> str:
+        directory = self._run.directory
+        if advice is None:
+            best = f"--init {directory} " if (directory / BEST).exists() else ""
+            advice = f"begin a new run, its options as before but for {best}--lr LOWER --out OTHER"
+        return f"{reason}. What was saved before is intact in {directory}; {advice}"
 
     def _keep(self, reporter: Reporter) -> None:
-        """Validates and saves where it is time to."""
+        """Validates and saves where it is time to. All but the last state wait for the next step to show them good."""
         config, step = self._config, self._progress.step
         last = step == config.steps
         if last or step % config.validate_every == 0:
             figures = self._validate()
-            reporter.validation(step, figures)
             criterion = figures[self._lesson.criterion]
+            if not math.isfinite(criterion):
+                reason = f"validation's {self._lesson.criterion} is not finite at step {step}"
+                raise TrainingError(self._stopped(reason))
+            reporter.validation(step, figures)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
                 if self._accelerator.is_main_process:
                     with self._average.applied():
                         self._run.save_best(step, self._lesson.export)
-        if last or step % config.save_every == 0:
+        self._save_due = step % config.save_every == 0
+        if last:
             self._save()
 
     @torch.no_grad()
@@ -263,6 +275,7 @@ class _Fit:
         return {name: float(row[0] / row[1]) for name, row in zip(sums, together, strict=True) if row[1] > 0}
 
     def _save(self) -> None:
+        self._save_due = False
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
             memory = moments(self._optimisers, self._bare)
@@ -292,7 +305,7 @@ class _Fit:
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """Inside, SIGINT and SIGTERM end the run after the next step."""
+        """Inside, SIGINT and SIGTERM end the run before the next update."""
 
         def stop(*_: Any) -> None:
             self._asked_to_stop = True
