@@ -1,11 +1,15 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
+import shutil
+
+import numpy as np
 import pytest
 import torch
 from episode_fixtures import write_episodes
 from safetensors.torch import load_file
 from training_fixtures import curve, tiny_loop, tiny_policy
 from vga_policy.train import trainer
+from vga_policy.train.held_out import held_out
 from vga_policy.train.run import BEST, Run
 
 
@@ -44,3 +48,29 @@ def test_without_ground_truth_of_geometry_its_heads_stay_as_they_are(episodes, p
     assert not any("camera" in line.get("validation", line) for line in curve(run))
     assert not list(cache.rglob("depth*"))
     assert "no episode has ground truth of depth and cameras" in caplog.text
+
+
+def divided(config):
+    """Names of the episodes that train and of those that judge."""
+    demonstrations = trainer.open_demonstrations(config, config.resolved())
+    dataset = demonstrations.dataset
+    names = np.repeat([episode.path.name for episode in dataset.episodes], [e.samples for e in dataset.episodes])
+    return set(names[demonstrations.training]), set(names[demonstrations.validation])
+
+
+def test_what_judges_is_the_same_of_fewer_episodes(episodes, tmp_path):
+    trained, judging = divided(tiny_policy(episodes))
+    assert len(judging) == 3
+    assert len(trained) == 7
+    gone = min(trained)
+    shutil.copytree(episodes, tmp_path / "fewer", ignore=shutil.ignore_patterns(gone))
+    assert divided(tiny_policy(tmp_path / "fewer")) == (trained - {gone}, judging)
+    seeded = [divided(tiny_policy(episodes, tiny_loop(seed=seed)))[1] for seed in range(4)]
+    assert len(set(map(frozenset, seeded))) > 1
+
+
+def test_one_judges_and_one_trains_at_least(episodes):
+    assert [held_out(share, 2) for share in (0.01, 0.5, 0.99)] == [1, 1, 1]
+    trained, judging = divided(tiny_policy(episodes, validation=0.99))
+    assert len(trained) == 1
+    assert len(judging) == 9

@@ -23,9 +23,9 @@ class PolicyConfig:
     init: where weights start (vga_policy.train.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
     both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
-    the episodes. starts: how many times as often as the others an episode's first samples are shown (`trainer.START`).
-    geometry_share: the 3D heads see one sample in so many. losses, keyframe (one of their weights): None leaves the
-    preset's. cache: directory of decoded samples.
+    the episodes; a directory's name and the seed decide which. starts: how many times as often as the others an
+    episode's first samples are shown (`trainer.START`). geometry_share: the 3D heads see one sample in so many. losses,
+    keyframe (one of their weights): None leaves the preset's. cache: directory of decoded samples.
     """
 
     data: tuple[str, ...]

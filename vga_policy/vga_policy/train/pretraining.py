@@ -21,6 +21,7 @@ from vga_policy.train.batch import Batch, Preparation, Samples
 from vga_policy.train.cache import cached
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.failure import TrainingError
+from vga_policy.train.held_out import held_out
 from vga_policy.train.learner import GeometryLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import BEST, Progress, Run
@@ -119,13 +120,13 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
             save_geometry(model, unfinished, {"scenes": scenes.fingerprint})
 
     count = len(scenes.source)
-    held_out = max(1, round(config.validation * count))
+    judging = held_out(config.validation, count)
     return Lesson(
         learner=GeometryLearner(model, replace(preset.recipe, losses=losses)),
         weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
-        training=Selection(scenes.source, range(held_out, count)),
-        validation=Selection(scenes.source, range(held_out)),
+        training=Selection(scenes.source, range(judging, count)),
+        validation=Selection(scenes.source, range(judging)),
         prepare=prepared,
         export=export,
     )

@@ -36,6 +36,7 @@ from vga_policy.train.batch import Batch, Preparation, Samples
 from vga_policy.train.cache import cached
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.failure import TrainingError
+from vga_policy.train.held_out import held_out, judges_first
 from vga_policy.train.learner import PolicyLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import Progress, Run
@@ -127,8 +128,8 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         raise TrainingError(
             f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
         )
-    order = np.random.default_rng(config.loop.seed).permutation(len(dataset.episodes))
-    judging = max(1, round(config.validation * len(order)))
+    order = judges_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
+    judging = held_out(config.validation, len(order))
     training = order[judging:][: config.episodes]
     episode_of = np.repeat(np.arange(len(order)), [episode.samples for episode in dataset.episodes])
     return Demonstrations(
