@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from episode_fixtures import write_episodes
+from policy_fixtures import SIM
 from safetensors.torch import load_file
 from training_fixtures import curve, tiny_loop, tiny_policy
 from vga_policy.train import trainer
+from vga_policy.train.failure import TrainingError
 from vga_policy.train.held_out import held_out
 from vga_policy.train.run import BEST, Run
 
@@ -74,3 +76,38 @@ def test_one_judges_and_one_trains_at_least(episodes):
     trained, judging = divided(tiny_policy(episodes, validation=0.99))
     assert len(trained) == 1
     assert len(judging) == 9
+
+
+def test_fewer_episodes_are_learned_in_the_same_units(episodes, tmp_path):
+    said = []
+    for count in (1, None):
+        trainer.train(tiny_policy(episodes, tiny_loop(steps=1), episodes=count), tmp_path / str(count))
+        said.append((tmp_path / str(count) / BEST / "normalization.json").read_text())
+    assert said[0] == said[1]
+
+
+def test_a_hand_that_never_moved_is_not_trained_on_to_move(tmp_path):
+    write_episodes(tmp_path / "open", 2, seconds=1.2, rest=0.1, grasp=9.0)
+    write_episodes(tmp_path / "closing", 2, seconds=1.2, rest=0.1, grasp=0.6)
+    trainer.train(tiny_policy(tmp_path / "open", tiny_loop(steps=1)), tmp_path / "run")
+    config = tiny_policy(tmp_path / "closing", tiny_loop(steps=1), init=str(tmp_path / "run"))
+    with pytest.raises(TrainingError, match=r"gripper never moved in its data, but \d+% .* --init GEOMETRY"):
+        trainer.train(config, tmp_path / "on")
+    assert not (tmp_path / "on").exists()
+
+
+def test_what_a_policys_units_clip_is_said(episodes, policy, tmp_path, caplog):
+    arm = SIM.arm.model_copy(update={"home": [SIM.arm.home[0] + 0.5, *SIM.arm.home[1:]]})
+    write_episodes(
+        tmp_path / "elsewhere", 2, cell=SIM.model_copy(update={"arm": arm}), seconds=1.2, rest=0.1, grasp=0.6
+    )
+
+    def warned(data):
+        caplog.clear()
+        trainer.train(tiny_policy(data, tiny_loop(steps=1), init=str(policy)), tmp_path / f"on_{data.name}")
+        return "clipped to it" in caplog.text
+
+    assert not warned(episodes)
+    assert warned(tmp_path / "elsewhere")
+    joint = SIM.arm.joint_names[0]
+    assert f"100% of {joint}'s positions; start from" in caplog.text

@@ -19,7 +19,7 @@ from torch.utils.data import default_collate
 from vga_policy.contract.episode import FILE
 from vga_policy.data.dataset import EpisodeDataset
 from vga_policy.data.episodes import DatasetError
-from vga_policy.data.statistics import normalization
+from vga_policy.data.index import Samples as Table
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.dino_siglip import DinoSiglip
 from vga_policy.model.initialise import initialise_from_timm
@@ -41,7 +41,8 @@ from vga_policy.train.learner import PolicyLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import Progress, Run
 from vga_policy.train.source import Decoded, Selection, Source
-from vga_policy.train.start import start_from, statistics_of
+from vga_policy.train.start import start_from
+from vga_policy.train.units import units
 
 LOG = logging.getLogger(__name__)
 
@@ -58,6 +59,13 @@ class Demonstrations:
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
     fingerprint: str
+
+    @property
+    def measured(self) -> Table:
+        """What the units are made of: all that does not judge, so that fewer episodes are learned in the same units."""
+        kept = np.ones(len(self.dataset), dtype=bool)
+        kept[self.validation] = False
+        return self.dataset.samples.where(kept)
 
     def with_starts(self, times: int) -> NDArray[np.int64]:
         """The training samples, those of the first START seconds of their episodes `times` times."""
@@ -172,12 +180,8 @@ def _lesson(
     accelerator: Accelerator,
 ) -> Lesson:
     dataset = demonstrations.dataset
-    chosen = np.zeros(len(dataset), dtype=bool)
-    chosen[demonstrations.training] = True
-    relative = config.targets == "relative"
-    statistics = statistics_of(Path(config.init)) if config.init is not None else None
-    if statistics is None or statistics.relative != relative:
-        statistics = normalization(dataset.samples.where(chosen), relative=relative)
+    init = None if config.init is None else Path(config.init)
+    statistics = units(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     model = build_model(config, preset, demonstrations, encoder)
