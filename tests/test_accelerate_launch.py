@@ -23,7 +23,8 @@ def runs(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs")
     write_episodes(directory / "data" / "simulated", 2, seconds=1.5, geometry=True)
     write_episodes(directory / "data" / "real", 1, seconds=1.5, instruction="press the button")
-    config = tiny_policy(directory / "data", tiny_loop(steps=6, validate_every=3, save_every=6, seed=3))
+    loop = tiny_loop(steps=6, validate_every=3, save_every=6, seed=3)
+    config = tiny_policy(directory / "data", loop, geometry_share=2)
     process = start(directory / "two", config, LAUNCHER)
     _, said = process.communicate(timeout=200)
     assert process.returncode == 0, said

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from episode_fixtures import MadeEpisode, write_episodes
 from policy_fixtures import SIM, observation
 from safetensors.torch import load_file, save_file
@@ -321,6 +322,23 @@ def test_other_data_does_not_continue_a_run(episodes, tmp_path):
         trainer.resume(run)
     with pytest.raises(TrainingError, match="is not empty"):
         trainer.train(tiny_policy(tmp_path / "data"), run)
+
+
+def test_processes_that_would_show_the_3d_heads_other_samples_are_refused(episodes, tmp_path, monkeypatch):
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    with pytest.raises(TrainingError, match=r"--geometry-share 8: must divide the 4 samples .* each of the 2"):
+        trainer.train(tiny_policy(episodes, geometry_share=8), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_validation_samples_than_processes_are_taken_by_each(episodes, tmp_path, monkeypatch):
+    loop = tiny_loop(steps=1, validation_samples=1, rate=0.0, average=0.0)
+    trainer.train(tiny_policy(episodes, loop), tmp_path / "one")
+    monkeypatch.setattr(Accelerator, "num_processes", 2)
+    monkeypatch.setattr(Accelerator, "process_index", 1)
+    trainer.train(tiny_policy(episodes, loop), tmp_path / "second_of_two")
+    one, second = (curve(tmp_path / name)[-1]["validation"] for name in ("one", "second_of_two"))
+    assert second == pytest.approx(one)
 
 
 def test_what_contradicts_itself_is_refused(episodes):

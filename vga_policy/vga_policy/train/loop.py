@@ -259,8 +259,10 @@ class _Fit:
         source, config = self._lesson.validation, self._config
         count = min(len(source), config.validation_samples)
         chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
-        mine = chosen[self._accelerator.process_index :: self._accelerator.num_processes]
-        size = config.batch // self._accelerator.num_processes
+        processes = self._accelerator.num_processes
+        # Where there is not one for each, each takes them all: the means are the same.
+        mine = chosen[self._accelerator.process_index :: processes] if count >= processes else chosen
+        size = config.batch // processes
         sums: dict[str, Tensor] = {}
         batches = (mine[start : start + size].tolist() for start in range(0, len(mine), size))
         self._bare.eval()

@@ -184,6 +184,12 @@ def _lesson(
     statistics = units(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
+    mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes
+    if recipe.joint and processes > 1 and mine % config.geometry_share:
+        raise TrainingError(
+            f"--geometry-share {config.geometry_share}: must divide the {mine} samples of a batch that each of the "
+            f"{processes} processes has, for the 3D heads to see the same ones; give another, or another --batch"
+        )
     model = build_model(config, preset, demonstrations, encoder)
     make_trainable(model, recipe)
     for head in (model.camera_head, model.depth_head):
