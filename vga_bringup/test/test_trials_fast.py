@@ -214,6 +214,7 @@ def test_the_best_checkpoint_of_a_run_is_named_as_the_run(tmp_path, monkeypatch)
         (("--checkpoint", "nowhere", "--fast"), "nowhere: no such directory"),
         (("--checkpoint", "untrained", "--control", "shuffled"), "add --fast"),
         (("--checkpoint", "untrained", "--fast", "--cell", "nocell"), "nocell"),
+        (("--checkpoint", "untrained", "--fast", "--out", "/dev/null/out"), "/dev/null/out: cannot be written"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_line(tmp_path, capsys, arguments, says):
@@ -230,6 +231,27 @@ def test_results_are_not_overwritten(tmp_path, capsys):
     assert evaluate(tmp_path, "--checkpoint", "untrained", "--fast") == 1
     assert "choose another --out" in capsys.readouterr().err
     assert (tmp_path / "out" / "results.json").read_text() == "precious"
+
+
+SHORT = ("--checkpoint", "untrained", "--fast", "--jobs", "1", "--task", "press_button", "--max-steps", "3")
+
+
+def test_trials_that_ran_are_kept_when_a_later_one_cannot_run(tmp_path, capsys):
+    (tmp_path / "out" / "videos" / ".press_button_id_4.mp4").mkdir(parents=True)  # where the second one's video goes
+    assert evaluate(tmp_path, *SHORT, "--trials", "3", "--seed", "3") == 1
+    told = capsys.readouterr()
+    assert [trial.seed for trial in results.load(tmp_path / "out").trials] == [3]
+    assert "press_button: success_rate 0 %" in told.out
+    assert "stopped after 1 of 3 trials" in told.err
+    assert ".press_button_id_4.mp4" in told.err
+
+
+def test_results_that_cannot_be_written_are_told_all_the_same(tmp_path, capsys):
+    (tmp_path / "out" / ".results.json.tmp").mkdir(parents=True)
+    assert evaluate(tmp_path, *SHORT, "--trials", "1", "--seed", "3", "--videos", "0", "--json") == 1
+    told = capsys.readouterr()
+    assert [trial["seed"] for trial in json.loads(told.out)["trials"]] == [3]
+    assert f"{tmp_path / 'out'}: the results cannot be written" in told.err
 
 
 def test_a_checkpoint_that_cannot_be_used_is_told_by_the_process_that_loads_it(tmp_path):

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{one.variant}, seed {one.seed}, {view}, {task}: {in_words(evaluation.of(task))}", flush=True)
             done.append(evaluation)
             table_files.save(table.compare(done), out)
-    except (TrialsError, ContractError, GraphError, ResultsError, TrainingError) as error:
+    except (TrialsError, ContractError, GraphError, OSError, ResultsError, TrainingError) as error:
         print(f"vga eval ablation: {error}", file=sys.stderr)
         return 1
     print(f"\n{table_text.markdown(table.compare(done))}\nresults: {out}")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tried(one: Finished, view: str, directory: Path, args: argparse.Namespace, console: Console) -> Evaluation | None:
-    """The run's trials, from `directory` if they are there; None when they were interrupted, which leaves nothing."""
+    """The run's trials, from `directory` if they are there; None when interrupted, which leaves no results."""
     chosen = {"checkpoint": str(one.checkpoint), "method": one.variant, "training": str(one.seed), "view": view}
     fixed = {"out": directory, "fast": True, "control": "", "videos": 0, "python": sys.executable}
     own = argparse.Namespace(**{**vars(args), **chosen, **fixed})
@@ -59,7 +59,9 @@ def _tried(one: Finished, view: str, directory: Path, args: argparse.Namespace, 
         if replace(known.conditions, machine=conditions.machine) != conditions or tried != sorted(request.seeds()):
             raise TrialsError(f"{directory}: holds other trials; give another --out")
         return known
-    trials = run_trials(request, own, console)
+    trials, problem = run_trials(request, own, console)
+    if problem is not None:
+        raise problem
     if len(trials) < len(request.seeds()):
         return None
     evaluation = Evaluation(conditions, tuple(trials))

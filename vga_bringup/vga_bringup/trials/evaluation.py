@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,12 +23,15 @@ from vga_policy.evaluate.trials import Trial
 from vga_policy.train.run import BEST
 
 from vga_bringup.graph import GraphError, cell_path
-from vga_bringup.trials.actors import SPECIAL, digest, trained_on
+from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import Request, TrialsError, cell_for
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the trials: 0 when all of them ran, whatever they showed; 1 when they cannot be run; 130 after Ctrl-C."""
+    """Runs the trials: 0 when all ran, whatever they showed; 1 when some cannot be run or kept; 130 after Ctrl-C.
+
+    Those that ran are kept and told in any case.
+    """
     progress = Console(stderr=True, highlight=False)
     if args.checkpoint not in SPECIAL:
         args.checkpoint = str(locate(args.checkpoint))
@@ -36,19 +40,31 @@ def run(args: argparse.Namespace) -> int:
             raise TrialsError(f"{args.out / FILE} exists: choose another --out")
         request = request_for(args)
         conditions = conditions_of(args, request)
-        trials = run_trials(request, args, progress)
+        trials, problem = run_trials(request, args, progress)
     except (TrialsError, ContractError, GraphError) as error:
-        print(f"vga eval sim: {error}", file=sys.stderr)
-        return 1
+        return _problem(error)
+    status = 0 if len(trials) == len(request.seeds()) else 130
+    if problem is not None:
+        status = _problem(problem)
     if not trials:
-        return 130
+        return status
     evaluation = Evaluation(conditions, tuple(trials))
-    save(evaluation, args.out)
+    try:
+        save(evaluation, args.out)
+        written = str(args.out)
+    except OSError as error:
+        status = _problem(f"{args.out}: the results cannot be written: {error}")
+        written = "not written"
     if args.json:
         print(json.dumps(evaluation.to_json(), indent=2))
     else:
-        _print(evaluation, args.out)
-    return 0 if len(trials) == len(request.seeds()) else 130
+        _print(evaluation, written)
+    return status
+
+
+def _problem(error: object) -> int:
+    print(f"vga eval sim: {error}", file=sys.stderr)
+    return 1
 
 
 def save(evaluation: Evaluation, directory: Path) -> None:
@@ -61,6 +77,10 @@ def request_for(args: argparse.Namespace) -> Request:
     """The trials that the command line asks for. Raises TrialsError, ContractError."""
     if args.control and not args.fast:
         raise TrialsError(f"--control {args.control} changes what the policy is given: add --fast")
+    if args.checkpoint == OPERATOR and not args.fast:
+        raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --fast")
+    if is_baseline(args.checkpoint) and not args.fast:
+        raise TrialsError("the policy's node runs no policies of LeRobot: add --fast")
     cell: Cell = load_cell(cell_path(args.cell))
     return Request(
         checkpoint=args.checkpoint,
@@ -106,9 +126,16 @@ def named(checkpoint: str) -> str:
     return (path.parent if path.name == BEST else path).resolve().name
 
 
-def run_trials(request: Request, args: argparse.Namespace, console: Console) -> list[Trial]:
-    """The trials that were run; fewer than asked for after Ctrl-C."""
+def run_trials(
+    request: Request, args: argparse.Namespace, console: Console
+) -> tuple[list[Trial], TrialsError | GraphError | OSError | None]:
+    """The trials that were run, and what kept the others from it; nothing did if all were run, or after Ctrl-C.
+
+    Raises TrialsError when nothing can be written into the request's directory.
+    """
+    _make_writable(request.directory)
     done: list[Trial] = []
+    problem = None
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         row = bar.add_task("trials", total=len(request.seeds()))
@@ -119,8 +146,22 @@ def run_trials(request: Request, args: argparse.Namespace, console: Console) -> 
                     successes = sum(other.success for other in done)
                     bar.update(row, completed=len(done), description=f"{trial.task}: {successes} successes, trials")
         except KeyboardInterrupt:
-            console.print(f"stopped after {len(done)} of {len(request.seeds())} trials")
-    return done
+            pass
+        except (TrialsError, GraphError, OSError) as error:
+            problem = error
+    if len(done) < len(request.seeds()):
+        console.print(f"stopped after {len(done)} of {len(request.seeds())} trials")
+    return done, problem
+
+
+def _make_writable(directory: Path) -> None:
+    """Makes the directory; tells before the trials rather than after them when there is no writing into it."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise TrialsError(f"{directory}: cannot be written: {error.strerror}; choose another --out") from None
 
 
 def _trials(request: Request, args: argparse.Namespace) -> Generator[Trial, None, None]:
@@ -133,7 +174,7 @@ def _trials(request: Request, args: argparse.Namespace) -> Generator[Trial, None
     return run_graph(request)
 
 
-def _print(evaluation: Evaluation, directory: Path) -> None:
+def _print(evaluation: Evaluation, written: str) -> None:
     conditions = evaluation.conditions
     path = f"simulated time, {conditions.latency} s from image to chunk" if conditions.path == "fast" else "real time"
     control = f", control: {conditions.control}" if conditions.control else ""
@@ -149,7 +190,7 @@ def _print(evaluation: Evaluation, directory: Path) -> None:
         print(f"{task}: {in_words(evaluation.of(task))}")
     if len(evaluation.tasks) > 1:
         print(f"all: {in_words(evaluation.trials)}")
-    print(f"results: {directory}")
+    print(f"results: {written}")
 
 
 def in_words(trials: Sequence[Trial]) -> str:

@@ -28,7 +28,6 @@ from vga_bringup.readiness import Readiness
 from vga_bringup.runner import Runner, explain
 from vga_bringup.session import Session, stop_request
 from vga_bringup.task import Task
-from vga_bringup.trials.actors import OPERATOR, is_baseline
 from vga_bringup.trials.conditions import Request, TrialsError
 from vga_bringup.trials.scene import Scene
 from vga_msgs.action import RunTask
@@ -41,11 +40,6 @@ LOG, CELL = "nodes.log", "cell.yaml"
 
 def run_graph(request: Request) -> Generator[Trial, None, None]:
     """The request's trials, one after the other, on a graph of their own. Raises TrialsError, or KeyboardInterrupt."""
-    if request.checkpoint == OPERATOR:
-        raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --fast")
-    if is_baseline(request.checkpoint):
-        raise TrialsError("the policy's node runs no policies of LeRobot: add --fast")
-    request.directory.mkdir(parents=True, exist_ok=True)
     cell = request.directory / CELL
     write_atomically(cell, dump_cell(request.cell))
     graph = sim_graph(cell=str(cell), checkpoint=request.checkpoint)
