@@ -123,6 +123,8 @@ def test_scenes_of_another_size_or_none_are_refused(scenes, tmp_path):
     config = GeometryConfig(scenes=str(scenes), loop=tiny_loop())
     with pytest.raises(TrainingError, match=r"images of 28 pixels; preset nano takes 112: `vga scenes --size 112`"):
         pretraining.pretrain(config, tmp_path / "run")
+    with pytest.raises(TrainingError, match="pretrain paper-dinov2"):
+        pretraining.pretrain(replace(config, preset="paper"), tmp_path / "run")
     with pytest.raises(TrainingError, match="make some: `vga scenes`"):
         SceneDataset(tmp_path)
     with pytest.raises(TrainingError, match="3 views, 4 are asked for"):

@@ -1,14 +1,17 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from episode_fixtures import write_episodes
 from policy_fixtures import SIM
-from safetensors.torch import load_file
-from training_fixtures import curve, tiny_loop, tiny_policy
+from safetensors.torch import load_file, save_file
+from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
+from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
+from vga_policy.model.presets import PRESETS
 from vga_policy.train import trainer
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.held_out import held_out
@@ -111,3 +114,27 @@ def test_what_a_policys_units_clip_is_said(episodes, policy, tmp_path, caplog):
     assert warned(tmp_path / "elsewhere")
     joint = SIM.arm.joint_names[0]
     assert f"100% of {joint}'s positions; start from" in caplog.text
+
+
+def test_the_papers_encoders_have_weights_from_somewhere(episodes, tmp_path, monkeypatch):
+    dino, siglip = (
+        replace(vit, width=8, depth=2, heads=2, hidden=16, grid=SIZE // 14) for vit in (DINOV2_LARGE, SIGLIP_SO400M)
+    )
+    vision = DinoSiglipConfig(dino=dino, siglip=siglip, projector=(16,))
+    model = replace(TINY, backbone=replace(TINY.backbone, vision=vision))
+    monkeypatch.setitem(PRESETS, "tiny-paper", lambda: replace(PRESETS["tiny"](), model=model))
+    config = tiny_policy(episodes, tiny_loop(steps=1), preset="tiny-paper")
+    with pytest.raises(TrainingError, match="they are random: give their weights with --encoders"):
+        trainer.train(config, tmp_path / "run")
+    built = model.build().aggregator.patch_embed
+    files = []
+    for name in ("dino", "siglip"):
+        (tmp_path / name).mkdir()
+        files.append(str(tmp_path / name))
+        save_file(getattr(built, name).state_dict(), tmp_path / name / "model.safetensors")
+    trainer.train(replace(config, encoders=tuple(files)), tmp_path / "run")
+    trainer.train(replace(config, init=str(tmp_path / "run")), tmp_path / "on")
+    ours = load_file(tmp_path / "on" / BEST / "model.safetensors")
+    assert all(torch.equal(ours[f"aggregator.patch_embed.dino.{key}"], x) for key, x in built.dino.state_dict().items())
+    with pytest.raises(TrainingError, match="leave out --encoders"):
+        trainer.train(replace(config, preset="tiny", encoders=tuple(files)), tmp_path / "other")

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 
 from vga_policy.contract.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
+from vga_policy.model.dino_siglip import DinoSiglipConfig
 from vga_policy.model.initialise import initialise_from_vggt
 from vga_policy.model.lora import NEVER_TRAINED
 from vga_policy.model.presets import PRESETS
@@ -83,6 +84,11 @@ def _open(config: GeometryConfig) -> _Scenes:
 
 def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> Lesson:
     preset = PRESETS[config.preset]()
+    if isinstance(preset.model.backbone.vision, DinoSiglipConfig):
+        raise TrainingError(
+            f"preset {config.preset} keeps its vision encoders as they are, and here they are random: pretrain "
+            "paper-dinov2, or start the policy itself from VGGT: vga train --init VGGT --encoders DINOV2 SIGLIP"
+        )
     if preset.model.image_size != scenes.size:
         raise TrainingError(
             f"{config.scenes}: images of {scenes.size} pixels; preset {config.preset} takes {preset.model.image_size}: "

@@ -43,14 +43,18 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
         raise TrainingError(f"--init: {error}") from None
 
 
+def is_policy(path: Path) -> bool:
+    """Whether at `path`, as for `start_from`, is a policy, which has all of its weights."""
+    return (_found(path) / CELL).is_file()
+
+
 def statistics_of(path: Path) -> Normalization | None:
     """The statistics of the policy at `path`, as for `start_from`; None where that is no policy.
 
     A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError.
     """
-    path = _found(path)
     try:
-        return checkpoints.load(path).normalization if (path / CELL).is_file() else None
+        return checkpoints.load(_found(path)).normalization if is_policy(path) else None
     except CheckpointError as error:
         raise TrainingError(f"--init: {error}") from None
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
+from torch import nn
 from torch.utils.data import default_collate
 
 from vga_policy.contract.episode import FILE
@@ -41,7 +42,7 @@ from vga_policy.train.learner import PolicyLearner
 from vga_policy.train.loop import Chance, Lesson, fit
 from vga_policy.train.run import Progress, Run
 from vga_policy.train.source import Decoded, Selection, Source
-from vga_policy.train.start import start_from
+from vga_policy.train.start import is_policy, start_from
 from vga_policy.train.units import units
 
 LOG = logging.getLogger(__name__)
@@ -224,16 +225,30 @@ def build_model(config: PolicyConfig, preset: Preset, demonstrations: Demonstrat
     torch.manual_seed(config.loop.seed)
     shape = replace(preset.model, horizon=cell.action.horizon, language_width=encoder.width)
     model = shape.build()
-    vision = model.aggregator.patch_embed
-    try:
-        if isinstance(vision, DinoSiglip) and config.encoders is not None:
-            for part, path in zip((vision.dino, vision.siglip), config.encoders, strict=True):
-                initialise_from_timm(part, path)
-    except WeightsError as error:
-        raise TrainingError(f"--encoders: {error}") from None
     if config.init is not None:
         start_from(model, Path(config.init), cell)
+    _encoders(model.aggregator.patch_embed, config)
     return model
+
+
+def _encoders(vision: nn.Module, config: PolicyConfig) -> None:
+    """Puts weights into the paper's vision encoders, in place: no run trains those. Raises TrainingError."""
+    if not isinstance(vision, DinoSiglip):
+        if config.encoders is not None:
+            raise TrainingError(f"preset {config.preset} has no DINOv2 beside SigLIP: leave out --encoders")
+        return
+    if config.encoders is None:
+        if config.init is None or not is_policy(Path(config.init)):
+            raise TrainingError(
+                f"preset {config.preset} keeps its vision encoders as they are, and they are random: give their "
+                "weights with --encoders DINOV2 SIGLIP, or start from a policy that has them with --init RUN"
+            )
+        return
+    try:
+        for part, path in zip((vision.dino, vision.siglip), config.encoders, strict=True):
+            initialise_from_timm(part, path)
+    except WeightsError as error:
+        raise TrainingError(f"--encoders: {error}") from None
 
 
 def write_checkpoint(
