@@ -1,6 +1,9 @@
 """The driver node as others see it: topics, services and actions over DDS, against the simulated arm."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -9,11 +12,24 @@ from driver_process import DOMAIN, HOLD, POLICY, QUIET_DOMAIN, TELEOP, DriverPro
 from driving import AMPLITUDE, cell_at, wait_for
 from rosgraph_msgs.msg import Clock
 from simulated_arm import SimulatedArm, own_address
+from vga_policy.contract.cell import dump_cell
 
 ADDRESS, NOBODY = own_address(50), own_address(51)
 CELL = cell_at(ADDRESS)
 REST = 0.01  # rad/s
 GOALS = (bytes([n]) * 16 for n in range(1, 255))
+
+# The ordinary node, but for a callback that fails.
+TROUBLED = """
+import sys
+from vga_bringup.nodes.franka_driver_node import FrankaDriverNode, main
+
+def troubled(self):
+    raise RuntimeError("out of ideas")
+
+FrankaDriverNode._diagnose = troubled
+sys.exit(main())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -287,3 +303,17 @@ def test_an_unreachable_arm_is_one_line_and_no_hang(tmp_path):
     assert printed.count(line) == 1
     assert (code, "Traceback" in printed) == (0, False)
     assert seconds <= 2.0
+
+
+def test_a_failing_callback_ends_the_driver_and_says_where(tmp_path):
+    cell = tmp_path / "cell.yaml"
+    cell.write_text(dump_cell(cell_at(NOBODY)))
+    ended = subprocess.run(
+        [sys.executable, "-c", TROUBLED, "--ros-args", "-p", f"cell:={cell}"],
+        env=os.environ | {"ROS_DOMAIN_ID": str(QUIET_DOMAIN)},
+        capture_output=True,
+        text=True,
+        timeout=60.0,
+    )
+    assert ended.returncode == 1
+    assert "RuntimeError: out of ideas" in ended.stderr

@@ -59,6 +59,22 @@ Policy.prepare = troubled
 sys.exit(main())
 """
 
+# The ordinary node, which does not survive a certain word of the driver's.
+BRITTLE = """
+import sys
+from vga_policy.nodes.policy_node import PolicyNode, main
+
+on_driver = PolicyNode._on_driver
+
+def brittle(self, message):
+    if message.hold_reason == "boo":
+        raise RuntimeError("out of ideas")
+    on_driver(self, message)
+
+PolicyNode._on_driver = brittle
+sys.exit(main())
+"""
+
 
 def until(condition, what, deadline=DEADLINE):
     """Waits for a condition and returns what it gave."""
@@ -471,6 +487,22 @@ def test_sigterm_in_a_task_takes_leave_of_the_driver():
         assert node.stop(signal.SIGTERM) == 0
         assert cell.result(task)[1].message == "the policy node is shutting down"
         until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
+
+
+def test_a_policy_whose_callback_fails_takes_leave_of_the_driver_and_ends():
+    cell, node = PlayedCell(), PolicyProcess(command=(sys.executable, "-c", BRITTLE))
+    try:
+        cell.wait_until_healthy()
+        task = cell.send()
+        cell.wait_for_chunks(task, 1)
+        cell.hold_reason = "boo"
+        assert node.process.wait(DEADLINE) == 1
+        until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
+    finally:
+        node.process.kill()
+        node._reader.join()
+        cell.close()
+    assert any("RuntimeError: out of ideas" in line for line in node.errors)
 
 
 def test_a_policy_that_hangs_or_fails_is_unhealthy_until_it_recovers():

@@ -294,6 +294,21 @@ def test_an_outbox_publishes_in_order_and_keeps_nobody_waiting():
     outbox.post(publish, "last")
     outbox.close()
     assert published == [*range(1 + DEPTH), "last"]
+    assert outbox.lost == 9
+
+
+def test_an_outbox_outlives_what_cannot_be_published(capfd):
+    published = []
+
+    def fail(what):
+        raise ValueError(f"{what} is no message")
+
+    outbox = Outbox()
+    outbox.post(fail, "this")
+    outbox.post(published.append, "that")
+    outbox.close()
+    assert (published, outbox.lost) == (["that"], 1)
+    assert "ValueError: this is no message" in capfd.readouterr().err
 
 
 # Cadence

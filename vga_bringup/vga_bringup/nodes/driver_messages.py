@@ -150,7 +150,7 @@ def gripper_state(state: GripperState) -> msg.GripperState:
     )
 
 
-def diagnostics(figures: Figures, name: str, rate_hz: float) -> list[DiagnosticStatus]:
+def diagnostics(figures: Figures, name: str, rate_hz: float, messages_lost: int) -> list[DiagnosticStatus]:
     """The health of control loop and hand; rate_hz is what the loop should achieve."""
     state, cadence = figures.state, figures.cadence
     level, message = DiagnosticStatus.OK, state.mode.name
@@ -179,6 +179,7 @@ def diagnostics(figures: Figures, name: str, rate_hz: float) -> list[DiagnosticS
         "loop_rate_hz": f"{cadence.rate_hz:.1f}",
         "loop_worst_tick_ms": f"{1e3 * cadence.worst:.1f}",
         "loop_overruns": cadence.overruns,
+        "messages_lost": messages_lost,
         **{
             f"setting_{setting.name}": setting.wanted if setting.ok else f"{setting.actual} (cell: {setting.wanted})"
             for setting in figures.settings

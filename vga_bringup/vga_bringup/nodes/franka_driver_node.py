@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -198,7 +199,7 @@ class FrankaDriverNode(Node):
 
     def _diagnose(self) -> None:
         name = self.get_fully_qualified_name()
-        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz)
+        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz, self._outbox.lost)
         stamp = messages.Clock().to_stamp()
         self._outbox.post(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
 
@@ -244,7 +245,10 @@ class _RosLog(logging.Handler):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the driver until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
+    """Runs the driver until SIGINT or SIGTERM.
+
+    Ends with 2 when its parameters or the cell file are wrong, with 1 when it came to its end by itself, else with 0.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads to come; this one waits for them below
@@ -257,12 +261,18 @@ def main(args: list[str] | None = None) -> int:
         return 2
     executor = EventsExecutor()
     executor.add_node(node)
-    left = threading.Event()
+    left, failed = threading.Event(), threading.Event()
 
     def spin() -> None:  # in portions: EventsExecutor may not be shut down by another thread while it spins
-        while not left.is_set():
-            executor.spin_once(timeout_sec=SPIN_AT_MOST)
+        try:
+            while not left.is_set():
+                executor.spin_once(timeout_sec=SPIN_AT_MOST)
+        except Exception:  # nobody could stop the arm any more: it comes to rest now
+            node.get_logger().fatal(f"a callback failed, the driver ends: {traceback.format_exc()}")
+            failed.set()
+            signal.pthread_kill(main_thread, signal.SIGTERM)
 
+    main_thread = threading.get_ident()
     spinning = threading.Thread(target=spin, name="ros", daemon=True)
     spinning.start()
     node.driver.start()
@@ -283,7 +293,7 @@ def main(args: list[str] | None = None) -> int:
     leaving.join(timeout=LEAVE_TIMEOUT)
     sys.stderr.flush()
     # Whatever still waits inside libfranka or DDS, for a peer that hangs or was killed, ends here.
-    os._exit(0)
+    os._exit(1 if failed.is_set() else 0)
 
 
 if __name__ == "__main__":

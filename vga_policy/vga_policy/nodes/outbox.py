@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any
+
+from rclpy.logging import get_logger
 
 DEPTH = 1000  # some seconds of everything a node says
 
@@ -16,17 +18,22 @@ class Outbox:
 
     A publish may block for a third of a second, namely when a subscriber on this host was killed and DDS cleans up
     after it. Neither a control loop, nor a heartbeat, nor the callback that watches one can wait for that.
+
+    lost: posts that were not published, because the outbox was full or because publishing them failed.
     """
 
     def __init__(self) -> None:
+        self.lost = 0
         self._posts: queue.Queue[tuple[Callable[[Any], None], Any] | None] = queue.Queue(DEPTH)
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
     def post(self, publish: Callable[[Any], None], what: Any) -> None:
         """Has `publish(what)` called soon. Returns at once; when the outbox is full, this post is lost."""
-        with contextlib.suppress(queue.Full):
+        try:
             self._posts.put_nowait((publish, what))
+        except queue.Full:
+            self.lost += 1
 
     def close(self) -> None:
         """Publishes what is left, unless that takes long."""
@@ -39,4 +46,8 @@ class Outbox:
     def _run(self) -> None:
         while (post := self._posts.get()) is not None:
             publish, what = post
-            publish(what)
+            try:
+                publish(what)
+            except Exception:  # one message that cannot be published must not silence all the others
+                self.lost += 1
+                get_logger("outbox").error(f"not published: {traceback.format_exc()}", throttle_duration_sec=1.0)

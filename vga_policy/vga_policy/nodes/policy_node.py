@@ -354,6 +354,7 @@ class PolicyNode(Node):
             **self._cadence.report(),
             "chunks": self._sequence,
             "ticks_missed": self._worker.ticks_missed,
+            "messages_lost": self._outbox.lost,
             "waiting_for": "" if run is None else run.task.waiting_for,
             "checkpoint": self.get_parameter("checkpoint").value or "untrained",
         }
@@ -399,9 +400,11 @@ def main(args: list[str] | None = None) -> int:
         return 2
     executor = EventsExecutor()
     executor.add_node(node)
-    while not stop:
-        executor.spin_once(timeout_sec=SIGNAL_POLL)
-    node.close()
+    try:
+        while not stop:
+            executor.spin_once(timeout_sec=SIGNAL_POLL)
+    finally:  # also when a callback failed: the arm comes to rest without waiting for a timeout
+        node.close()
     farewell = time.monotonic() + FAREWELL
     while time.monotonic() < farewell:
         executor.spin_once(timeout_sec=FAREWELL)

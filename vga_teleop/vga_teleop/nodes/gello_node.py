@@ -90,6 +90,7 @@ class GelloNode(Node):
             "read_ms": f"{1e3 * report.read_time:.2f}",
             "samples": report.samples,
             "reconnects": report.reconnects,
+            "messages_lost": self._outbox.lost,
             **{f"errors_{kind}": report.errors.get(kind, 0) for kind in ("corrupt", "timeout", "refused", "port")},
         }
         status = DiagnosticStatus(
