@@ -11,7 +11,9 @@ from policy_fixtures import SIM
 from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
 from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
+from vga_policy.model.language import QwenGTE
 from vga_policy.model.presets import PRESETS
+from vga_policy.runtime.checkpoint import TEXT_ENCODERS
 from vga_policy.train import trainer
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.held_out import held_out
@@ -138,3 +140,10 @@ def test_the_papers_encoders_have_weights_from_somewhere(episodes, tmp_path, mon
     assert all(torch.equal(ours[f"aggregator.patch_embed.dino.{key}"], x) for key, x in built.dino.state_dict().items())
     with pytest.raises(TrainingError, match="leave out --encoders"):
         trainer.train(replace(config, preset="tiny", encoders=tuple(files)), tmp_path / "other")
+
+
+def test_a_text_encoder_without_weights_leaves_no_run(episodes, tmp_path, monkeypatch):
+    monkeypatch.setitem(TEXT_ENCODERS, "qwen_gte", lambda: QwenGTE(weights=str(tmp_path / "none")))
+    with pytest.raises(TrainingError, match=r"cannot be loaded: .* --text-encoder"):
+        trainer.train(tiny_policy(episodes, text_encoder="qwen_gte"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

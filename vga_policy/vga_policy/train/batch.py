@@ -102,7 +102,7 @@ class Preparation:
         observed = self._normalization.proprioception
         arm = Range(observed.q01[:ARM_JOINTS], observed.q99[:ARM_JOINTS])
         actions = normalised_actions(samples["actions"].to(self._device), proprioception, self._normalization)
-        language = torch.stack([self._embed(instruction) for instruction in samples["instruction"]])
+        language = torch.stack([self.embed(instruction) for instruction in samples["instruction"]])
         return (
             language,
             _normalised(proprioception, observed),
@@ -111,8 +111,8 @@ class Preparation:
             _normalised(samples["keyframe"].to(self._device), arm),
         )
 
-    def _embed(self, instruction: str) -> Tensor:
-        """The instruction's embedding; computed once each."""
+    def embed(self, instruction: str) -> Tensor:
+        """The instruction's embedding; computed once each. Raises EncoderError."""
         if instruction not in self._embeddings:
             assert self._encoder is not None
             self._embeddings[instruction] = torch.tensor(self._encoder.encode(instruction), device=self._device)

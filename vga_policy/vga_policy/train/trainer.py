@@ -24,6 +24,7 @@ from vga_policy.data.index import Samples as Table
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.dino_siglip import DinoSiglip
 from vga_policy.model.initialise import initialise_from_timm
+from vga_policy.model.language import EncoderError
 from vga_policy.model.lora import make_trainable, merge_lora
 from vga_policy.model.presets import Preset
 from vga_policy.model.vga import VGA
@@ -198,6 +199,11 @@ def _lesson(
             head.requires_grad_(False)
     losses = recipe.losses
     prepare = Preparation(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    try:
+        for instruction in dataset.instructions:  # now: an encoder without weights must not leave a run behind
+            prepare.embed(instruction)
+    except EncoderError as error:
+        raise TrainingError(f"{error}, or choose another --text-encoder") from None
     views = len(dataset.cell.views)
 
     def prepared(samples: Samples, chance: Chance | None) -> Batch:
