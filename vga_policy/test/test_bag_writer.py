@@ -1,5 +1,6 @@
 """The bag on disk, as other people's readers see it."""
 
+import struct
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 from vga_policy.bags import writer as bag_module
 from vga_policy.bags.definitions import UnknownTypeError, definition
-from vga_policy.bags.writer import CHUNK_SIZE, BagWriter, OfferedQos, Topic
+from vga_policy.bags.writer import CHUNK_SIZE, BagWriter, OfferedQos, Topic, bag_file
 
 JAZZY = get_typestore(Stores.ROS2_JAZZY)
 START = 1_700_000_000_000_000_000
@@ -97,9 +98,21 @@ def test_a_slow_disk_drops_and_counts(tmp_path, monkeypatch):
     assert (writer.messages, writer.dropped) == (0, 1)
 
 
-def test_a_failing_disk_is_a_problem_not_a_crash(tmp_path, monkeypatch):
+def test_a_message_from_before_1970_is_dropped_and_counted_and_the_bag_goes_on(tmp_path):
+    writer = BagWriter(tmp_path / "episode", {})
+    writer.add_topic(topic("/words", "std_msgs/msg/String"))
+    for word, stamp in (("before", START), ("odd", -1), ("after", START)):
+        writer.write("/words", string(word), START, stamp)
+    writer.close()
+    assert (writer.problem, writer.messages, writer.dropped) == ("", 2, 1)
+    with AnyReader([writer.path]) as reader:
+        assert [reader.deserialize(raw, link.msgtype).data for link, _, raw in reader.messages()] == ["before", "after"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), struct.error("No space left in a byte")])
+def test_a_failing_write_is_a_problem_not_a_crash(tmp_path, monkeypatch, error):
     def refuse(*_):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(bag_module.Writer, "add_message", refuse)
     writer = BagWriter(tmp_path / "episode", {})
@@ -110,5 +123,6 @@ def test_a_failing_disk_is_a_problem_not_a_crash(tmp_path, monkeypatch):
         time.sleep(0.01)
     writer.write("/words", string("b"), START, START)
     writer.close()
+    assert writer.problem.startswith(f"{bag_file(writer.path)}: ")
     assert "No space left" in writer.problem
     assert writer.dropped >= 1

@@ -159,7 +159,8 @@ class BagWriter:
     """Writes one bag directory. Messages are raw CDR; times are ns since the epoch.
 
     `add_topic` and `write` never wait for the disk: when the disk falls behind by QUEUE_LENGTH messages, further ones
-    are dropped and counted. A failed write ends the recording: see `problem`. Not for use by several threads at once.
+    are dropped and counted, as is one stamped before 1970, which no MCAP file can hold. A failed write ends the
+    recording: see `problem`. Not for use by several threads at once.
 
     path: the bag's directory, which must hold no bag yet. metadata: texts stored in the bag's first record.
     """
@@ -194,7 +195,7 @@ class BagWriter:
         """Queues one message of an announced topic."""
         if topic not in self._announced:
             raise KeyError(f"topic {topic} was not announced")
-        if self._queue.qsize() < QUEUE_LENGTH:
+        if self._queue.qsize() < QUEUE_LENGTH and min(log_time, publish_time) >= 0:
             self._queue.put(_Message(topic, data, log_time, publish_time))
         else:
             self.dropped += 1
@@ -209,7 +210,7 @@ class BagWriter:
     def _run(self) -> None:
         try:
             self._drain()
-        except OSError as error:
+        except Exception as error:  # of any kind: nobody else would hear of it
             self._fail(error)
             while self._queue.get() is not None:  # keep the queue moving until close()
                 self.dropped += 1
@@ -217,11 +218,12 @@ class BagWriter:
         try:
             self._file.close()
             self._file.describe(bag_file(self.path))
-        except OSError as error:
+        except Exception as error:
             self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
-        self.problem = f"{bag_file(self.path)}: {error.strerror}"
+    def _fail(self, error: Exception) -> None:
+        """Leaves the file as it is: what of it is whole after a broken write, :mod:`vga_policy.bags.repair` finds out."""
+        self.problem = f"{bag_file(self.path)}: {getattr(error, 'strerror', None) or repr(error)}"
         self._file.abandon()
 
     def _drain(self) -> None:
