@@ -10,6 +10,7 @@ from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import load_cell, parse_cell
 from vga_policy.contract.episode import load_episode
+from vga_teleop.recording import recorder as recorder_module
 from vga_teleop.recording.gaps import Gaps
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics, required_topics
 
@@ -142,6 +143,23 @@ def test_an_episode_may_take_its_label_after_its_end(bench):
     labelled = bench.recorder.stop("success", "neat")
     assert load_episode(bench.recorder.path) == labelled
     assert (labelled.outcome, labelled.note, labelled.ended_ns) == ("success", "neat", ended)
+
+
+def test_a_start_that_fails_leaves_the_label_to_the_last_episode_and_no_directory(bench, monkeypatch):
+    bench.recorder.start("pick", "", "")
+    bench.recorder.stop(None)
+    first = bench.recorder.path
+
+    def refuse(*_):
+        raise OSError(122, "Disk quota exceeded")
+
+    with monkeypatch.context() as patch, pytest.raises(RecordingError, match="quota"):
+        patch.setattr(recorder_module, "BagWriter", refuse)
+        bench.recorder.start("pick", "", "")
+    assert bench.recorder.stop("success").id == first.name
+    assert bench.recorder.path == first
+    assert load_episode(first).outcome == "success"
+    assert list(bench.recorder.directory.iterdir()) == [first]
 
 
 def test_an_episode_that_ended_by_itself_may_too(bench):

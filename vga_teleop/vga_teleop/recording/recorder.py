@@ -145,12 +145,9 @@ class Recorder:
             self.directory.mkdir(parents=True, exist_ok=True)
             if shortage := self._shortage():
                 raise RecordingError(shortage)
-            self.path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
-            cell = dump_cell(self.cell)
-            self.path.mkdir()
-            episode = Episode(self.path.name, task, instruction, operator, now, cell, seed=seed)
-            episode.save(self.path)  # before the bag: what a kill leaves behind is known by it
-            bag = BagWriter(self.path, {"cell": cell})
+            path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
+            episode = Episode(path.name, task, instruction, operator, now, dump_cell(self.cell), seed=seed)
+            bag = _open(path, episode)
         except OSError as error:
             raise RecordingError(f"{self.directory}: {error.strerror}") from None
         for name, source in self._sources.items():
@@ -158,7 +155,7 @@ class Recorder:
             if source.latched is not None:
                 data, published = source.latched
                 bag.write(name, data, now, published)
-        self._bag, self.episode, self._lost = bag, episode, 0
+        self._bag, self.path, self.episode, self._lost = bag, path, episode, 0
         return episode
 
     def stop(self, outcome: str | None, note: str = "", problem: str = "") -> Episode:
@@ -224,3 +221,14 @@ class Recorder:
         while path.exists():
             path, copy = self.directory / f"{name}_{copy}", copy + 1
         return path
+
+
+def _open(path: Path, episode: Episode) -> BagWriter:
+    """The bag of a new episode in the new directory `path`, of which nothing stays when that fails."""
+    path.mkdir()
+    try:
+        episode.save(path)  # before the bag: what a kill leaves behind is known by it
+        return BagWriter(path, {"cell": episode.cell})
+    except OSError:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
