@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from episode_fixtures import write_episodes
 from safetensors.torch import load_file
 from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
@@ -155,7 +156,7 @@ def test_the_table_pairs_variants_with_vga_by_seed():
     assert third == ["| third", "1", "0.25", "-0.05 |"]
 
 
-def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, tmp_path):
+def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, tmp_path, monkeypatch):
     base = tiny_policy(
         episodes, tiny_loop(steps=4, validate_every=2, save_every=4), init=str(pretrained), strategy="lora", rank=2
     )
@@ -186,6 +187,11 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     again = ablation.ablate(chosen, [0], tmp_path)
     assert [result.curve for result in again] == [result.curve for result in results]
     assert files == {path: path.stat().st_mtime_ns for path in files}
+    with monkeypatch.context() as patched:
+        patched.setattr(Accelerator, "is_main_process", False)
+        written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        ablation.ablate(chosen, [0], tmp_path)
+        assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}  # that is the main one's
     with pytest.raises(TrainingError, match="was trained with other options"):
         ablation.ablate({"VGA": replace(base, rank=1)}, [0], tmp_path)
     longer = replace(base, loop=replace(base.loop, steps=5), ablation="without-pvm")

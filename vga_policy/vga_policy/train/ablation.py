@@ -20,7 +20,7 @@ from vga_policy.contract.files import write_atomically
 from vga_policy.evaluate.intervals import mean_interval
 from vga_policy.model.config import from_plain
 from vga_policy.train import trainer
-from vga_policy.train.ablation_files import VGA, Finished, finished, run_directory
+from vga_policy.train.ablation_files import VGA, Finished, finished, run_directory, write_variant
 from vga_policy.train.config import PolicyConfig, Strategy
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.run import CONFIG, Run
@@ -71,14 +71,20 @@ def ablate(rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path) ->
     Both show whatever has been trained in `out`, also by calls before. Raises TrainingError when that was trained on
     other data or in another way.
     """
+    accelerator = next(iter(rows.values())).loop.accelerator()
     for config in rows.values():
         _refuse_mixture(config, out)
     results: list[Result] = []
     for seed in seeds:
         for name, config in rows.items():
-            _finish(replace(config, loop=replace(config.loop, seed=seed)), run_directory(out, name, seed))
+            run = run_directory(out, name, seed)
+            if accelerator.is_main_process:
+                write_variant(run, name)
+            _finish(replace(config, loop=replace(config.loop, seed=seed)), run)
             results = [_result(one) for one in finished(out)]
-            write_report(results, out)
+            if accelerator.is_main_process:
+                write_report(results, out)
+    accelerator.wait_for_everyone()  # until the table is there for all
     return results
 
 

@@ -26,12 +26,15 @@ class Finished(NamedTuple):
 
 
 def run_directory(ablation: Path, variant: str, seed: int) -> Path:
-    """The directory of a variant's run. Makes the variant's own, which says what it is."""
+    """The directory of a variant's run."""
     name = "".join(character if character.isalnum() else "_" for character in variant.lower().replace("w/o", "without"))
-    directory = ablation / RUNS / name
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / NAME, variant + "\n")
-    return directory / str(seed)
+    return ablation / RUNS / name / str(seed)
+
+
+def write_variant(run: Path, variant: str) -> None:
+    """Makes the directory of the variant's runs, which says what they are."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(run.parent / NAME, variant + "\n")
 
 
 def finished(ablation: Path) -> list[Finished]:
