@@ -1,5 +1,6 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
+import argparse
 import shutil
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from vga_policy.model.language import QwenGTE
 from vga_policy.model.presets import PRESETS
 from vga_policy.runtime.checkpoint import TEXT_ENCODERS
 from vga_policy.train import trainer
+from vga_policy.train.commands import ablate_command, pretrain_command, train_command
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.held_out import held_out
 from vga_policy.train.run import BEST, Run
@@ -147,3 +149,30 @@ def test_a_text_encoder_without_weights_leaves_no_run(episodes, tmp_path, monkey
     with pytest.raises(TrainingError, match=r"cannot be loaded: .* --text-encoder"):
         trainer.train(tiny_policy(episodes, text_encoder="qwen_gte"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def parsed(*arguments):
+    parser = argparse.ArgumentParser()
+    subparsers = parser.add_subparsers()
+    for command in (train_command, pretrain_command, ablate_command):
+        command(subparsers)
+    return parser.parse_args(arguments)
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_options_beside_resume_are_refused_and_named(command, tmp_path, capsys):
+    given = parsed(command, "--resume", str(tmp_path), "--lr", "1e-4", "--preset", "nano", "--no-augmentation")
+    assert given.run(given) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"vga {command}: --preset, --lr, --no-augmentation: --resume goes on as")
+    assert f"--init {tmp_path}" in said
+    alone = parsed(command, "--resume", str(tmp_path))
+    assert alone.run(alone) == 1
+    assert "no run was started there" in capsys.readouterr().err
+
+
+def test_an_ablation_takes_no_option_that_it_varies_itself():
+    required = ("ablate", "--data", "episodes", "--out", "ablation")
+    assert parsed(*required, "--seed", "5").seeds == [5]
+    with pytest.raises(SystemExit):
+        parsed(*required, "--ablation", "without-pvm")

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Subparsers = argparse._SubParsersAction
 
+PRESET = "nano"
 PRESET_NAMES = ("paper", "paper-dinov2", "small", "nano")
 ABLATION_NAMES = ("without-pvm", "without-joint-training", "zeroinit-full", "zeroinit-lora", "full-parameter")
 
@@ -31,9 +33,11 @@ def train_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     where.add_argument("--data", nargs="+", metavar="DIR", help="directories of episodes")
     where.add_argument("--resume", type=Path, metavar="RUN", help="goes on with a run that was interrupted")
     parser.add_argument("--out", type=Path, metavar="RUN", help="a new directory")
+    parser.add_argument("--ablation", choices=ABLATION_NAMES, help="a row of Table 2")
+    parser.add_argument("--seed", type=int, help="of all that is drawn at random (default: 0)")
     _add_policy_options(parser)
     _add_loop_options(parser)
-    parser.set_defaults(run=_train)
+    parser.set_defaults(run=partial(_train, parser))
 
 
 def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -43,11 +47,12 @@ def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     where.add_argument("--scenes", metavar="DIR", help="made by `vga scenes`")
     where.add_argument("--resume", type=Path, metavar="RUN", help="goes on with a run that was interrupted")
     parser.add_argument("--out", type=Path, metavar="RUN", help="a new directory")
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
+    _add_preset(parser)
     parser.add_argument("--init", metavar="CHECKPOINT", help="another pretraining, or public weights of VGGT")
     parser.add_argument("--scene-views", type=_positive, metavar="N", help="views of a sample (default: 2)")
+    parser.add_argument("--seed", type=int, help="of all that is drawn at random (default: 0)")
     _add_loop_options(parser)
-    parser.set_defaults(run=_pretrain)
+    parser.set_defaults(run=partial(_pretrain, parser))
 
 
 def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -61,12 +66,15 @@ def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--ranks", type=_positive, nargs="+", default=[], metavar="N", help="of low-rank updates")
     _add_policy_options(parser)
     _add_loop_options(parser)
-    parser.set_defaults(run=_ablate, seed=None)
+    parser.set_defaults(run=_ablate, seed=None, ablation=None)
+
+
+def _add_preset(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", choices=PRESET_NAMES, help=f"a model and how it is trained (default: {PRESET})")
 
 
 def _add_policy_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
-    parser.add_argument("--ablation", choices=ABLATION_NAMES, help="a row of Table 2")
+    _add_preset(parser)
     parser.add_argument("--init", metavar="CHECKPOINT", help="a run, a policy, or public weights of VGGT")
     parser.add_argument(
         "--encoders", nargs=2, metavar=("DINOV2", "SIGLIP"), help="timm's weights, for the paper's vision encoder"
@@ -97,7 +105,6 @@ def _add_loop_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--save-every", type=_positive, metavar="STEPS")
     group.add_argument("--crop", type=float, nargs=2, metavar=("LEAST", "MOST"), help="share of a view's area kept")
     group.add_argument("--no-augmentation", action="store_true")
-    group.add_argument("--seed", type=int)
     group.add_argument("--precision", choices=("fp32", "bf16"))
     group.add_argument("--device", choices=("cpu", "auto"))
     group.add_argument("--threads", type=_positive, help="of the CPU")
@@ -105,11 +112,12 @@ def _add_loop_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", metavar="DIR", help="keeps decoded samples there: no JPEG is decoded twice")
 
 
-def _train(arguments: argparse.Namespace) -> int:
+def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def run() -> None:
         from vga_policy.train import trainer
 
         if arguments.resume:
+            _refuse_beside_resume(parser, arguments)
             trainer.resume(arguments.resume)
         else:
             trainer.train(_policy(arguments), _out(arguments))
@@ -122,13 +130,14 @@ def _policy(arguments: argparse.Namespace) -> PolicyConfig:
 
     fields = _given(arguments, "ablation", "init", "strategy", "rank", "text_encoder", "targets", "episodes")
     fields |= _given(arguments, "starts", "geometry_share", "keyframe", "validation", "cache")
+    preset = arguments.preset or PRESET
     return PolicyConfig(
         data=tuple(arguments.data),
-        preset=arguments.preset,
+        preset=preset,
         views=tuple(arguments.views or ()),
         encoders=tuple(arguments.encoders) if arguments.encoders else None,
         augmentation=_augmentation(arguments),
-        loop=_loop(arguments, loop_defaults(arguments.preset)),
+        loop=_loop(arguments, loop_defaults(preset)),
         **fields,
     )
 
@@ -148,17 +157,18 @@ def _ablate(arguments: argparse.Namespace) -> int:
     return _report("ablate", run)
 
 
-def _pretrain(arguments: argparse.Namespace) -> int:
+def _pretrain(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def new() -> GeometryConfig:
         from vga_policy.train.config import GeometryConfig, loop_defaults
 
         fields = _given(arguments, "init", "validation", "cache")
         fields |= {} if arguments.scene_views is None else {"views": arguments.scene_views}
+        preset = arguments.preset or PRESET
         return GeometryConfig(
             scenes=arguments.scenes,
-            preset=arguments.preset,
+            preset=preset,
             augmentation=_augmentation(arguments),
-            loop=_loop(arguments, loop_defaults(arguments.preset)),
+            loop=_loop(arguments, loop_defaults(preset)),
             **fields,
         )
 
@@ -166,6 +176,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
         from vga_policy.train import pretraining
 
         if arguments.resume:
+            _refuse_beside_resume(parser, arguments)
             pretraining.resume(arguments.resume)
         else:
             pretraining.pretrain(new(), _out(arguments))
@@ -186,6 +197,22 @@ def _report(command: str, run: Callable[[], None]) -> int:
         print(f"vga {command}: {error}", file=sys.stderr)
         return 130 if isinstance(error, InterruptedRunError) else 1 if isinstance(error, TrainingError) else 2
     return 0
+
+
+def _refuse_beside_resume(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """A run goes on as it began, whatever else is asked for."""
+    from vga_policy.train.failure import TrainingError
+
+    given = [
+        action.option_strings[0]
+        for action in parser._actions
+        if action.dest != "resume" and getattr(arguments, action.dest, action.default) != action.default
+    ]
+    if given:
+        raise TrainingError(
+            f"{', '.join(given)}: --resume goes on as {arguments.resume} began and takes no other option; for another "
+            f"run that starts from it: --out OTHER --init {arguments.resume}, and all its options"
+        )
 
 
 def _out(arguments: argparse.Namespace) -> Path:
