@@ -100,7 +100,7 @@ NO_GOAL = bytes(16)
 class PlayedCell:
     """Publishes what the cell would, and keeps everything the policy says.
 
-    silent: names of the views, and "joints" or "driver", that publish nothing for now.
+    silent: names of the views, and "joints", "driver" or "clock", that publish nothing for now.
     clock_speed: None for the system clock; else /clock is published and runs so much faster, from 1000 s on.
     raw: images are not compressed, and BGR as some drivers have them.
     """
@@ -139,7 +139,7 @@ class PlayedCell:
         self.node.create_timer(1 / 50 / speed, self.publish_joints)
         self.node.create_timer(1 / 10 / speed, self.publish_driver)
         if clock_speed:
-            self.node.create_timer(1 / 200 / speed, lambda: self._clock.publish(Clock(clock=self.stamp())))
+            self.node.create_timer(1 / 200 / speed, self.publish_clock)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._closing = False
@@ -187,6 +187,10 @@ class PlayedCell:
 
     def stamp(self, back=0.0):
         return Time(nanoseconds=self.now() - round(back * SECOND)).to_msg()
+
+    def publish_clock(self):
+        if "clock" not in self.silent:
+            self._clock.publish(Clock(clock=self.stamp()))
 
     def publish_images(self):
         for view, publisher in self._images.items():
@@ -537,6 +541,10 @@ def test_a_replay_in_simulated_time():
         cell.reset()
         again = cell.send(max_steps=5)
         assert cell.result(again)[0] == GoalStatus.STATUS_SUCCEEDED
+        cell.silent = {"clock"}
+        until(lambda: len(cell.beats) > 1 and cell.beats[-1].header == cell.beats[-2].header, "the clock stands still")
+        cell.beats.clear()
+        until(lambda: len(cell.beats) >= 20, "the heart beats nevertheless")
 
 
 def test_other_cameras_can_fill_the_views():

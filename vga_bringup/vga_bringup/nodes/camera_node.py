@@ -31,6 +31,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Camera, ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.camera.clock import TimestampDomain
@@ -64,7 +65,7 @@ class CameraNode(Node):
             self._depth = self.create_publisher(Image, f"{depth}/image_raw", qos_profile_sensor_data)
             self._depth_info = self.create_publisher(CameraInfo, f"{depth}/camera_info", qos_profile_sensor_data)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._diagnose)
+        every(self, 1.0, self._diagnose)
         self._loop = DeviceLoop(self._camera, self._publish, self._log, context)
         self._loop.start()
 

@@ -30,6 +30,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.outbox import Outbox
 
@@ -78,8 +79,8 @@ class FrankaDriverNode(Node):
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
         self.create_subscription(JointState, "/gello/joint_states", self._on_leader, 10)
-        self.create_timer(0.1, self._on_look)
-        self.create_timer(1.0, self._diagnose)
+        every(self, 0.1, self._on_look)
+        every(self, 1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self._errands: list[_Errand] = []

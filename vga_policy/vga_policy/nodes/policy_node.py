@@ -42,6 +42,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
@@ -111,9 +112,9 @@ class PolicyNode(Node):
             self, RunTask, "/policy/run_task", self._begin, goal_callback=self._admit, cancel_callback=self._cancel
         )
         self.create_timer(self._cell.dt, self._on_tick)
-        self.create_timer(REHEARSAL_PERIOD, self._rehearse)
-        self.create_timer(1.0 / HEARTBEAT_RATE, self._beat)
-        self.create_timer(1.0, self._diagnose)
+        every(self, REHEARSAL_PERIOD, self._rehearse)
+        every(self, 1.0 / HEARTBEAT_RATE, self._beat)
+        every(self, 1.0, self._diagnose)
         # A replay that starts over sets the clock back: samples of its first round are from the future then.
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
         self._jump = self.get_clock().create_jump_callback(backwards, post_callback=self._on_clock_set_back)

@@ -22,7 +22,6 @@ import rclpy
 import yaml
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
@@ -35,6 +34,7 @@ from std_srvs.srv import SetBool
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.reader import BagError, BagTopic
 from vga_policy.data.episodes import DatasetError, find_episodes
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 
 PERIOD = 0.005  # s between two looks at what is due
@@ -74,9 +74,8 @@ class ReplayNode(Node):
         self._announced: Path | None = None
         self._last = time.monotonic() + LEAD_IN
         self.create_service(SetBool, "~/pause", self._on_pause)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(PERIOD, self._advance, clock=steady)
-        self.create_timer(LOOK_PERIOD, self._look_around, clock=steady)
+        every(self, PERIOD, self._advance)
+        every(self, LOOK_PERIOD, self._look_around)
 
     def close(self) -> None:
         """Waits until the last messages have arrived, and lets go of the bag."""

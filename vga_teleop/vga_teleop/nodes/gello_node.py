@@ -22,6 +22,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.outbox import Outbox
 
@@ -50,7 +51,7 @@ class GelloNode(Node):
         self._errors = 0
         self._outbox = Outbox()  # the reader must not wait for DDS
         self._reader = LeaderReader(cell, cell.leader, self._on_sample, self._on_problem)
-        self.create_timer(1.0, self._diagnose)
+        every(self, 1.0, self._diagnose)
         self._reader.start()
 
     def close(self) -> None:

@@ -23,6 +23,7 @@ from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 
 from vga_msgs.msg import DriverState, RecorderState, TaskState
@@ -86,14 +87,17 @@ class RecorderNode(Node):
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
         self.create_subscription(TaskState, "/sim_cell/task_state", self._on_scene, 1)
         self.add_on_set_parameters_callback(self._on_set)
-        self.create_timer(0.5, self._look)
+        every(self, 0.5, self._look)
         self._look()
 
     def close(self) -> None:
         """Finishes the bag of an episode that still runs."""
         if self.recorder.recording:
             self.take()
-            self.recorder.stop(None, note="the recorder was stopped while recording")
+            try:
+                self.recorder.stop(None, note="the recorder was stopped while recording")
+            except RecordingError as error:
+                self.get_logger().error(str(error))
 
     def _repair(self) -> None:
         for repair in repair_directory(self.recorder.directory):
@@ -180,6 +184,7 @@ class RecorderNode(Node):
         return response
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
+        """Answers with a path when the episode has ended as requested, and with success when nothing is wrong with it."""
         self.take()
         try:
             episode = self.recorder.stop(request.outcome or None, request.note)
