@@ -30,7 +30,7 @@ from vga_policy.train.failure import TrainingError
 from vga_policy.train.loop import LoopConfig
 from vga_policy.train.order import Order
 from vga_policy.train.precision import warn_of_emulation
-from vga_policy.train.run import BEST, CONFIG, LAST, Run
+from vga_policy.train.run import BEST, CONFIG, LAST, ORIGIN, Run
 from vga_policy.train.source import Decoded
 
 CELL = SIM.model_copy(
@@ -247,6 +247,32 @@ def test_a_full_disk_leaves_the_last_good_state(episodes, finished, tmp_path):
     assert before == (weights(run), (run / BEST).resolve())
     assert not list(run.rglob("*.unfinished"))
     assert [line["step"] for line in steps(run)][:10] == list(range(1, 11))
+
+
+def test_a_run_that_was_killed_before_it_began_is_begun_anew(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ORIGIN).write_text("{}")
+    (run / f".{CONFIG}.tmp").write_text('{"half')
+    Run.create(run, {"a": 1}, {"fingerprint": "f"}, 1)
+    assert Run.open(run).config() == {"a": 1}
+    assert Run.open(run).origin()["data"] == {"fingerprint": "f"}
+    with pytest.raises(TrainingError, match="is not empty; give another --out, or go on with --resume"):
+        Run.create(run, {}, {}, 1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(TrainingError, match=r"is not empty; give another --out$"):
+        Run.create(tmp_path / "other", {}, {}, 1)
+
+
+def test_a_directory_that_cannot_be_written_is_named(episodes, finished, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"file/run: cannot be written: .* give another --out"):
+        trainer.train(tiny_policy(episodes), tmp_path / "file" / "run")
+    (finished / ".log.jsonl.tmp").mkdir()
+    with pytest.raises(TrainingError, match=r"cannot be written: .*intact.*--resume it"):
+        trainer.resume(finished)
+    (finished / ".log.jsonl.tmp").rmdir()
 
 
 def test_an_interrupted_save_is_as_if_never_begun(finished, tmp_path):

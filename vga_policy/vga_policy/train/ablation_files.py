@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vga_policy.contract.files import write_atomically
+from vga_policy.train.failure import TrainingError
 from vga_policy.train.run import BEST, CONFIG, Run
 
 VGA = "VGA"
@@ -32,9 +33,12 @@ def run_directory(ablation: Path, variant: str, seed: int) -> Path:
 
 
 def write_variant(run: Path, variant: str) -> None:
-    """Makes the directory of the variant's runs, which says what they are."""
-    run.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(run.parent / NAME, variant + "\n")
+    """Makes the directory of the variant's runs, which says what they are. Raises TrainingError when it cannot."""
+    try:
+        run.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(run.parent / NAME, variant + "\n")
+    except OSError as error:
+        raise TrainingError(f"{run.parent}: cannot be written: {error}; give another --out") from None
 
 
 def finished(ablation: Path) -> list[Finished]:

@@ -143,9 +143,9 @@ class _Fit:
         pin = self._accelerator.device.type == "cuda"
         samples = read(self._lesson.training, batches, workers=config.workers, pin=pin)
         main = self._accelerator.is_main_process
-        if main:
-            self._run.forget_after(self._progress.step)
         try:
+            if main:
+                self._run.forget_after(self._progress.step)
             with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
                 while self._progress.step < config.steps:
                     started = time.perf_counter()

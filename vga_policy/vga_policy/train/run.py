@@ -32,6 +32,7 @@ from vga_policy.train.files import point
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
 LAST, BEST = "last", "best"
+BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
 PROGRESS, PARTS = "progress.json", ("weights", "average", "optimiser")  # of a state
 LIBRARIES = ("torch", "accelerate", "peft", "numpy")
 
@@ -66,16 +67,24 @@ class Run:
 
     @classmethod
     def create(cls, directory: Path, config: Mapping[str, Any], data: Mapping[str, Any], processes: int) -> Run:
-        """Starts a run. data: what is trained on, with its fingerprint. Raises TrainingError if one is there."""
-        if directory.exists() and any(directory.iterdir()):
-            raise TrainingError(f"{directory}: is not empty; give another --out, or go on with --resume {directory}")
-        directory.mkdir(parents=True, exist_ok=True)
+        """Starts a run. data: what is trained on, with its fingerprint.
+
+        Raises TrainingError when something is there, and when the directory cannot be written.
+        """
         run = cls(directory)
         origin: dict[str, Any] = {"command": sys.argv, "code": code_version(), "python": platform.python_version()}
         origin |= {"libraries": {name: version(name) for name in LIBRARIES}, "processes": processes}
         origin |= {"data": dict(data)}
-        run._write_json(ORIGIN, origin)
-        run._write_json(CONFIG, config)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if found := {path.name for path in directory.iterdir()} - BEGUN:
+                instead = f", or go on with --resume {directory}" if CONFIG in found else ""
+                raise TrainingError(f"{directory}: is not empty; give another --out{instead}")
+            run._write_json(ORIGIN, origin)
+            run._write_json(CONFIG, config)  # last: with it there is a run
+        except OSError as error:
+            reason = f"{directory}: cannot be written: {error}"
+            raise TrainingError(f"{reason}; make room there, or give another --out") from None
         return run
 
     @classmethod
