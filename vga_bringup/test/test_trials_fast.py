@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -252,6 +253,15 @@ def test_results_that_cannot_be_written_are_told_all_the_same(tmp_path, capsys):
     told = capsys.readouterr()
     assert [trial["seed"] for trial in json.loads(told.out)["trials"]] == [3]
     assert f"{tmp_path / 'out'}: the results cannot be written" in told.err
+
+
+def test_by_default_results_of_another_view_go_elsewhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "sim", *SHORT, "--method", "w/o PVM", "--trials", "1", "--videos", "0"]
+    assert main([*command, "--view", "id"]) == main([*command, "--view", "ood"]) == 0
+    assert sorted(map(str, Path().glob("out/eval/*"))) == ["out/eval/w_o PVM-id", "out/eval/w_o PVM-ood"]
+    assert main(command) == 1
+    assert "out/eval/w_o PVM-id/results.json exists: choose another --out" in capsys.readouterr().err
 
 
 def test_a_checkpoint_that_cannot_be_used_is_told_by_the_process_that_loads_it(tmp_path):

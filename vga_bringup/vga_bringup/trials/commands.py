@@ -52,7 +52,9 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--python", default=sys.executable, metavar="PATH", help="interpreter that has LeRobot, for a checkpoint of its"
     )
-    parser.add_argument("--out", type=Path, default=Path("out/eval"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="default: out/eval/METHOD-VIEW, with --run and --control where given"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(run=_sim)
 

@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     progress = Console(stderr=True, highlight=False)
     if args.checkpoint not in SPECIAL:
         args.checkpoint = str(locate(args.checkpoint))
+    args.method = args.method or named(args.checkpoint)
+    args.out = args.out or default_out(args)
     try:
         if (args.out / FILE).exists():
             raise TrialsError(f"{args.out / FILE} exists: choose another --out")
@@ -101,7 +103,7 @@ def request_for(args: argparse.Namespace) -> Request:
 def conditions_of(args: argparse.Namespace, request: Request) -> Conditions:
     """What a result of these trials is the result of."""
     return Conditions(
-        method=args.method or named(args.checkpoint),
+        method=args.method,
         view=request.view,
         cameras=tuple(camera.name for camera in request.cell.views),
         strategy=str(request.cell.execution.strategy),
@@ -124,6 +126,12 @@ def named(checkpoint: str) -> str:
         return checkpoint
     path = Path(checkpoint)
     return (path.parent if path.name == BEST else path).resolve().name
+
+
+def default_out(args: argparse.Namespace) -> Path:
+    """A directory for each thing that is tried."""
+    parts = (args.method, args.training, args.view, args.control)
+    return Path("out", "eval", "-".join(filter(None, parts)).replace("/", "_"))
 
 
 def run_trials(
