@@ -222,7 +222,7 @@ class BagWriter:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        """Leaves the file as it is: what of it is whole after a broken write, :mod:`vga_policy.bags.repair` finds out."""
+        """Leaves the file as it is: what of it is whole after a broken write is for the repair to find out."""
         self.problem = f"{bag_file(self.path)}: {getattr(error, 'strerror', None) or repr(error)}"
         self._file.abandon()
 
