@@ -153,8 +153,8 @@ def test_a_start_that_fails_leaves_the_label_to_the_last_episode_and_no_director
     def refuse(*_):
         raise OSError(122, "Disk quota exceeded")
 
-    with monkeypatch.context() as patch, pytest.raises(RecordingError, match="quota"):
-        patch.setattr(recorder_module, "BagWriter", refuse)
+    monkeypatch.setattr(recorder_module, "BagWriter", refuse)
+    with pytest.raises(RecordingError, match="quota"):
         bench.recorder.start("pick", "", "")
     assert bench.recorder.stop("success").id == first.name
     assert bench.recorder.path == first
@@ -177,6 +177,21 @@ def test_a_directory_that_vanishes_is_a_problem_not_a_crash(bench):
     shutil.rmtree(bench.recorder.directory)
     assert "No such file" in bench.recorder.check()
     assert not bench.recorder.recording
+
+
+def test_a_label_that_cannot_be_written_is_refused_and_may_be_given_again(bench):
+    bench.recorder.start("pick", "", "")
+    obstacle = bench.recorder.path / ".episode.yaml.tmp"
+    obstacle.mkdir()
+    for label in (lambda: bench.recorder.stop("success"), bench.recorder.discard):
+        with pytest.raises(RecordingError, match="the label could not be written"):
+            label()
+        assert not bench.recorder.recording
+        assert "Is a directory" in bench.recorder.problem
+        assert load_episode(bench.recorder.path).outcome is None
+    obstacle.rmdir()
+    assert bench.recorder.stop("failure").ended_ns
+    assert load_episode(bench.recorder.path).outcome == "failure"
 
 
 def test_a_demonstration_needs_the_leader(bench):

@@ -184,7 +184,7 @@ class RecorderNode(Node):
         return response
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
-        """Answers with a path when the episode has ended as requested, and with success when nothing is wrong with it."""
+        """Answers with a path where the episode has ended and is labelled; success: nothing else is wrong."""
         self.take()
         try:
             episode = self.recorder.stop(request.outcome or None, request.note)

@@ -6,6 +6,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -159,7 +160,8 @@ class Recorder:
         return episode
 
     def stop(self, outcome: str | None, note: str = "", problem: str = "") -> Episode:
-        """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs.
+        """Ends the episode with its label; the bag is complete on return. Raises RecordingError when none runs, and
+        when the label cannot be written.
 
         An episode that ended without a label takes it afterwards.
         """
@@ -171,14 +173,13 @@ class Recorder:
             return self._save(replace(self.episode, outcome=outcome, note=note))
         assert self.episode is not None
         bag, self._bag = self._bag, None
-        self.episode = replace(self.episode, ended_ns=self._clock(), outcome=outcome, note=note)
+        ended = replace(self.episode, ended_ns=self._clock(), outcome=outcome, note=note)
         bag.close()
         lost = self._lost + bag.dropped
-        problem = problem or bag.problem
-        return self._save(replace(self.episode, messages=bag.counts, messages_lost=lost, problem=problem))
+        return self._save(replace(ended, messages=bag.counts, messages_lost=lost, problem=problem or bag.problem))
 
     def discard(self) -> Episode:
-        """Ends the episode as discarded; when none runs, labels the last one so. Raises RecordingError without one."""
+        """Ends the episode as discarded; when none runs, labels the last one so. Raises RecordingError as `stop`."""
         if self._bag is not None:
             return self.stop(DISCARDED)
         if self.episode is None:
@@ -191,17 +192,22 @@ class Recorder:
             return ""
         problem = self._bag.problem or self._shortage()
         if problem:
-            self.stop(None, problem=problem)
+            with suppress(RecordingError):  # the label that could not be written is none yet
+                self.stop(None, problem=problem)
         return problem
 
     def _save(self, episode: Episode) -> Episode:
-        """Writes the label of the ended episode, whose bag needs none to be whole."""
-        self.episode = episode
+        """Writes the label of the ended episode, whose bag needs none to be whole. Raises RecordingError."""
+        former, self.episode = self.episode, episode
         try:
             episode.save(self.path)
         except OSError as error:
-            self.episode = replace(episode, problem=episode.problem or f"{self.path}: {error.strerror}")
-        return self.episode
+            assert former is not None  # whose label is still the one on the disk
+            reason = f"{self.path}: {error.strerror}"
+            problem = episode.problem or reason
+            self.episode = replace(episode, outcome=former.outcome, note=former.note, problem=problem)
+            raise RecordingError(f"{reason}: the label could not be written") from None
+        return episode
 
     def _silence(self) -> str:
         silent = self.silent_topics()
