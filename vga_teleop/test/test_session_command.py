@@ -10,11 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
-from recorded_robot import LEADER, Robot, launch_recorder, wait
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from recorded_robot import LATCHED, LEADER, Robot, launch_recorder, wait
+from std_srvs.srv import Trigger
+from vga_bringup.session import Session
 from vga_policy.contract.episode import load_episode
+from vga_teleop.session.graph_cell import GraphCell
+from vga_teleop.session.workflow import Refused, Verdict
 
-from vga_msgs.msg import DriverState
-from vga_msgs.srv import SetMode
+from vga_msgs.msg import DriverState, RecorderState
+from vga_msgs.srv import SetMode, StopEpisode
 
 DOMAIN = 93
 HOLD, TELEOP = SetMode.Request.HOLD, SetMode.Request.TELEOP
@@ -155,3 +161,53 @@ def test_a_button_device_that_is_none_is_named(operator):
     session = operator("--episodes", "1", "--buttons", "no such pedal")
     session.sees("button device 'no such pedal': not found")
     assert session.process.wait(20) == 1
+
+
+class SlowRecorder:
+    """A recorder whose disk is busy until the arm rests: it answers `stop` only then, with a path and a problem."""
+
+    def __init__(self, robot):
+        self._robot = robot
+        self.discards = 0
+        self._node = rclpy.create_node("recorder", context=robot.context)
+        self._state = self._node.create_publisher(RecorderState, "/recorder/state", LATCHED)
+        self._node.create_service(StopEpisode, "/recorder/stop", self._stop)
+        self._node.create_service(Trigger, "/recorder/discard", self._discard)
+        self._executor = SingleThreadedExecutor(context=robot.context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def _stop(self, _, response):
+        wait(lambda: HOLD in self._robot.requests)
+        response.path, response.message = "/episodes/one", "disk full"
+        self._state.publish(RecorderState(path=response.path))
+        return response
+
+    def _discard(self, _, response):
+        self.discards += 1
+        response.success = True
+        return response
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+
+
+def test_an_episode_on_a_busy_disk_is_labelled_and_no_other_is_discarded(robot, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    recorder = SlowRecorder(robot)
+    try:
+        with Session("cell") as session:
+            cell = GraphCell(session, "pick", "Ada", threading.Event())
+            assert cell.stop(Verdict("success")) == "disk full"
+            assert robot.requests == [HOLD]
+            session.spin_until(lambda: cell.look(0.05).problem != "the recorder is silent", 5.0)
+            with pytest.raises(Refused, match="vga curate /episodes --reject two"):
+                cell.discard(Path("/episodes/two"))
+            assert recorder.discards == 0
+            cell.discard(Path("/episodes/one"))
+            assert recorder.discards == 1
+    finally:
+        recorder.close()

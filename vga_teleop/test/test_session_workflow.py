@@ -23,7 +23,8 @@ class FakeCell:
     """A cell that does what it is asked and writes it down. Time passes only while it is looked at.
 
     refusals: for each request, the refusals that come before it is granted. faults: what an episode meets at which
-    of its seconds, as changes of the sight.
+    of its seconds, as changes of the sight; meanwhile: what happens while it is being ended. problem: what is wrong
+    with an ended one.
     """
 
     def __init__(self, draws=False):
@@ -31,6 +32,8 @@ class FakeCell:
         self.log = []
         self.refusals = {}
         self.faults = []
+        self.meanwhile = {}
+        self.problem = ""
         self.draws = draws
         self.sight = Sight(hold_reason="just started", misalignment=0.01)
         self.started = math.inf
@@ -83,11 +86,12 @@ class FakeCell:
 
     def stop(self, verdict):
         self._grant("stop", verdict.outcome, verdict.note)
-        self.change(recording=False)
+        self.change(recording=False, **self.meanwhile)
         self.started = math.inf
+        return self.problem
 
-    def discard(self):
-        self._grant("discard")
+    def discard(self, path):
+        self._grant("discard", path.name)
 
     def leave(self):
         self.log.append(("leave", self.sight.recording))
@@ -216,6 +220,43 @@ def test_an_arm_that_stopped_in_an_episode_moves_again_only_when_the_person_says
     assert any(line.startswith("the driver went to HOLD: reflex: joint 4; the arm goes home next") for line in lines)
     (recovered,), (_, homed) = moments["recover"], moments["home"]
     assert min(recovered, homed) >= 8
+
+
+@pytest.mark.parametrize(
+    ("faults", "meanwhile"),
+    [
+        ([], {"teleop": False, "hold_reason": "stop requested"}),
+        ([(2, {"recording": False, "teleop": False, "hold_reason": "stop requested"})], {}),
+    ],
+)
+def test_a_stop_at_the_end_of_the_recording_keeps_the_arm_from_homing_too(faults, meanwhile):
+    cell = FakeCell()
+    cell.faults, cell.meanwhile = faults, meanwhile
+    lines = []
+    keys = Keys(cell, (1, Button.GO), (4, Button.SUCCESS), (9, Button.QUIT))
+    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
+    assert len(workflow.taken) == 1
+    assert lines[-1].startswith("the driver went to HOLD: stop requested; the arm goes home next")
+    assert requests(cell).count("home") == 1
+
+
+def test_an_episode_that_was_labelled_counts_whatever_else_is_wrong_with_it():
+    cell = FakeCell()
+    cell.problem = "disk full"
+    workflow, said = session(cell, person(cell, (1, Button.GO), (5, Button.SUCCESS)))
+    assert workflow.taken[0].verdict == Verdict("success")
+    assert "1: success, 4.0 s (disk full)" in said
+
+
+def test_what_cannot_be_discarded_stays_as_it_was_and_the_session_goes_on():
+    cell = FakeCell()
+    cell.refusals = {"discard": ["it is not the recorder's last"]}
+    go, good, discard = Button.GO, Button.SUCCESS, Button.DISCARD
+    presses = [(1, go), (3, good), (5, discard), (7, discard), (9, go), (11, good), (13, go), (15, good)]
+    workflow, said = session(cell, person(cell, *presses), episodes=2)
+    assert [taken.verdict.outcome for taken in workflow.taken] == ["discarded", "success", "success"]
+    assert [entry for entry in cell.log if entry[0] == "discard"] == [("discard", "1")] * 2
+    assert "1 is not discarded: it is not the recorder's last" in said
 
 
 def test_a_session_that_begins_with_a_stopped_arm_asks_before_it_moves():

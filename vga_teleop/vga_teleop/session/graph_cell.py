@@ -28,6 +28,8 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SILENT_AFTER = 3.0  # s without a message of a node that publishes twice a second or oftener
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
 ACTION_WITHIN = 60.0  # s
+SWIFT = 1.0  # s in which a disk that is not busy has an episode
+WRITTEN_WITHIN = 30.0  # s in which any disk has
 
 NEEDED = {  # topic: who publishes it
     "/franka_driver/state": "the driver (franka_driver)",
@@ -140,12 +142,31 @@ class GraphCell:
         self._until(lambda: self._shows("/recorder/state", "recording", path=path), "the recorder does not record")
         return Path(path)
 
-    def stop(self, verdict: Verdict) -> None:
-        """Ends the episode, or labels the one that ended without a label."""
-        self._ask(self._stop_episode, StopEpisode.Request(outcome=verdict.outcome or "", note=verdict.note))
+    def stop(self, verdict: Verdict) -> str:
+        """Ends the episode, or labels the one that ended without a label. Returns what is wrong with it otherwise.
 
-    def discard(self) -> None:
-        """Labels the last episode discarded."""
+        The arm is brought to rest while a slow disk is waited for.
+        """
+        request = StopEpisode.Request(outcome=verdict.outcome or "", note=verdict.note)
+        with self._refusals():
+            if not self._session.spin_until(self._stop_episode.service_is_ready, SEEN_WITHIN):
+                raise Refused("the recorder has gone: start it again")
+            answer = self._stop_episode.call_async(request)
+            if not self._session.spin_until(answer.done, SWIFT):
+                with suppress(Refused):
+                    self.hold()
+            if not self._session.spin_until(answer.done, WRITTEN_WITHIN):
+                raise Refused("the recorder does not answer")
+        response = answer.result()
+        if not response.path:
+            raise Refused(response.message)
+        return "" if response.success else str(response.message)
+
+    def discard(self, path: Path) -> None:
+        """Labels the episode in this directory discarded, which the recorder must hold for the last one."""
+        if not self._shows("/recorder/state", path=str(path)):
+            remedy = f"vga curate {path.parent} --reject {path.name}"
+            raise Refused(f"it is not the recorder's last; leave it out of training with {remedy}")
         self._ask(self._discard, Trigger.Request())
 
     def leave(self) -> None:

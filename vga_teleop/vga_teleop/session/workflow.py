@@ -107,11 +107,11 @@ class Cell(Protocol):
     def start(self, instruction: str) -> Path:
         """Starts an episode; its directory."""
 
-    def stop(self, verdict: Verdict) -> None:
-        """Ends the episode, or labels the one that ended without a label."""
+    def stop(self, verdict: Verdict) -> str:
+        """Ends the episode, or labels the one that ended without a label. Returns what else is wrong with it."""
 
-    def discard(self) -> None:
-        """Labels the last episode discarded."""
+    def discard(self, path: Path) -> None:
+        """Labels the episode in this directory, the last one, discarded."""
 
     def leave(self) -> None:
         """Ends an episode that still runs, without a label, and brings the arm to rest; also after Ctrl-C."""
@@ -171,7 +171,7 @@ class Workflow:
                 try:
                     scene = self._insist(self._prepare)
                 except DiscardLast:
-                    self._insist(self._discard_last)
+                    self._discard_last()
                     continue
                 path = self._insist(partial(self._begin, scene))
                 self._record(path)
@@ -234,34 +234,48 @@ class Workflow:
             verdict = self._cut_short(sight) or self._operator.judge(sight, self._clock() - began)
         seconds = self._clock() - began
         try:
-            self._cell.stop(verdict)
-            self._hold()
+            problem = self._end(verdict)
             if verdict.outcome is None:
                 verdict = self._operator.label(self._cell)
-                self._cell.stop(verdict)
+                problem = self._cell.stop(verdict)
         except Refused as refusal:
-            self._hold()
             self._say(f"{path.name}: {refusal}")
             return
         self.taken.append(Taken(path, verdict, seconds))
-        self._say(f"{path.name}: {verdict.outcome}, {seconds:.1f} s{verdict.note and f' ({verdict.note})'}")
+        remarks = "; ".join(filter(None, (verdict.note, "" if problem in verdict.note else problem)))
+        self._say(f"{path.name}: {verdict.outcome}, {seconds:.1f} s{remarks and f' ({remarks})'}")
+
+    def _end(self, verdict: Verdict) -> str:
+        """Ends the episode while the arm still follows the leader, so that its braking is not part of it."""
+        try:
+            return self._cell.stop(verdict)
+        finally:
+            self._note_a_stop(self._cell.look(GLANCE))
+            self._hold()
 
     def _cut_short(self, sight: Sight) -> Verdict | None:
         """The verdict on an episode that cannot go on."""
+        self._note_a_stop(sight)
         if not sight.recording:
             return Verdict(FAILURE, f"the recording ended early: {sight.problem}")
-        if not sight.teleop:
+        return Verdict(FAILURE, self._stopped) if self._stopped else None
+
+    def _note_a_stop(self, sight: Sight) -> None:
+        """Notes why the arm follows the leader no longer, where nobody here has asked for it."""
+        if not (sight.teleop or self._stopped):
             self._stopped = f"the driver went to HOLD: {sight.hold_reason}"
-            return Verdict(FAILURE, self._stopped)
-        return None
 
     def _discard_last(self) -> None:
         """Labels the last episode discarded, so that it is recorded once more."""
         if not self.kept or self.taken[-1].verdict.outcome == DISCARDED:
             self._say("there is no episode to discard")
             return
-        self._cell.discard()
         last = self.taken[-1]
+        try:
+            self._cell.discard(last.path)
+        except Refused as refusal:
+            self._say(f"{last.path.name} is not discarded: {refusal}")
+            return
         self.taken[-1] = last._replace(verdict=Verdict(DISCARDED))
         self._say(f"{last.path.name}: discarded; it stays on the disk")
 
