@@ -353,6 +353,36 @@ def test_a_press_before_the_question_is_no_answer():
     assert workflow.taken[0].seconds == pytest.approx(2.0, abs=0.2)
 
 
+@pytest.mark.parametrize("bounce", [Button.GO, Button.SUCCESS, Button.DISCARD])
+def test_a_press_while_the_arm_comes_to_the_leader_is_no_verdict(bounce):
+    cell = FakeCell()
+    cell.change(misalignment=0.3)
+    granted = cell.teleoperate, cell.start
+
+    def approach():
+        granted[0]()
+        cell.faults, cell.started = [(1, {"misalignment": 0.01})], cell.now
+
+    def start(instruction):
+        cell.now += 1
+        return granted[1](instruction)
+
+    cell.teleoperate, cell.start = approach, start
+    keys = Keys(cell, (1, Button.GO), (1.5, bounce), (2.5, bounce), (8, Button.SUCCESS))
+    workflow, _ = session(cell, Person("pick", keys, lambda _: None, lambda _: None))
+    (taken,) = workflow.taken
+    assert taken.verdict == Verdict("success")
+    assert taken.seconds == pytest.approx(5.0, abs=0.2)
+
+
+def test_quitting_while_the_arm_comes_to_the_leader_records_nothing():
+    cell = FakeCell()
+    cell.change(misalignment=0.3)
+    session(cell, person(cell, (1, Button.GO), (2, Button.QUIT)))
+    assert requests(cell)[-2:] == ["teleop", "leave"]
+    assert cell.now < 3
+
+
 def test_the_session_ends_at_any_request():
     for request in ("hold", "home", "arrange", "teleop", "start"):
         cell = FakeCell()

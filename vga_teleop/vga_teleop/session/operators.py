@@ -81,6 +81,11 @@ class Person:
         self._watch = TrialWatch()
         return scene or Scene(self._instruction)
 
+    def wait(self) -> None:
+        """Forgets what has been pressed."""
+        if Button.QUIT in self._buttons.pressed():
+            raise SessionEnded
+
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """The label pressed, no label after space, or the simulated cell's own verdict."""
         self._show(f"{seconds:5.1f} s  s: success  f: failure  d: discard  space: stop  {sight.problem}")
@@ -99,7 +104,7 @@ class Person:
         self._ask(cell, f"{reason}\nspace: try again, q: end the session", Button.GO)
 
     def _ask(self, cell: Cell, question: str, *wanted: Button) -> Button:
-        self._buttons.pressed()  # what was pressed before the question is no answer
+        self.wait()
         self._say(question)
         while True:
             cell.look(GLANCE)
@@ -125,6 +130,9 @@ class Nobody:
             raise Refused("nobody arranges scenes: is this the simulated cell?")
         self._watch, self._retries = TrialWatch(), 0
         return scene
+
+    def wait(self) -> None:
+        """Says nothing anyway."""
 
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """The simulated cell's verdict; failure after PATIENCE."""

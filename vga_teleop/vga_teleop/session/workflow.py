@@ -123,6 +123,9 @@ class Operator(Protocol):
     def arrange(self, cell: Cell, number: int) -> Scene:
         """Has the scene of episode `number` (from 0) arranged, the arm being home. May raise Refused, DiscardLast."""
 
+    def wait(self) -> None:
+        """Is asked nothing: what it says by now, apart from the session's end, is no answer to what comes."""
+
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """Looks at the episode after so many seconds of recording. None: it goes on."""
 
@@ -217,6 +220,7 @@ class Workflow:
         self._cell.teleoperate()
         began = self._clock()
         while not (sight := self._cell.look(GLANCE)).teleop or sight.misalignment > ALIGNED:
+            self._operator.wait()
             if not sight.teleop:
                 raise Refused(f"the driver went to HOLD: {sight.hold_reason}")
             if self._clock() - began > ALIGN_WITHIN:
@@ -227,6 +231,7 @@ class Workflow:
 
     def _record(self, path: Path) -> None:
         """The episode, to its end and its label. One that the recorder could not end is recorded once more."""
+        self._operator.wait()
         began = self._clock()
         verdict = None
         while verdict is None:
