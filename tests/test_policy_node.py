@@ -59,6 +59,25 @@ Policy.prepare = troubled
 sys.exit(main())
 """
 
+# The ordinary node, with a text encoder that takes its time.
+SLOW_ENCODER = """
+import sys, time
+from vga_policy.nodes.policy_node import main
+from vga_policy.runtime.text import HashedNgrams
+
+encode = HashedNgrams.encode
+
+def slow(self, text):
+    if text == "a riddle":
+        raise RuntimeError("out of words")
+    if text:
+        time.sleep(1.0)
+    return encode(self, text)
+
+HashedNgrams.encode = slow
+sys.exit(main())
+"""
+
 # The ordinary node, which does not survive a certain word of the driver's.
 BRITTLE = """
 import sys
@@ -521,6 +540,24 @@ def test_a_policy_that_hangs_or_fails_is_unhealthy_until_it_recovers():
         until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         sequences = [chunk.sequence for chunk in cell.chunks]
         assert sequences == list(range(1, len(sequences) + 1))
+
+
+def test_an_instruction_that_takes_long_to_encode_delays_a_task_and_alarms_nobody():
+    with staged(command=(sys.executable, "-c", SLOW_ENCODER)) as (cell, _):
+        cell.reset()
+        task = cell.send()
+        cell.wait_for_chunks(task, 5)
+        cell.cancel(task)
+        assert "the text encoder: this instruction is new to it" in {f.waiting_for for f in cell.feedback}
+        before = [beat for beat in cell.beats if ns(beat.header.stamp) < ns(cell.chunks[0].inference_start)]
+        assert ns(before[-1].header.stamp) - ns(before[0].header.stamp) > 0.9 * SECOND
+        assert not [beat.reason for beat in before if "inference" in beat.reason]
+        riddle = cell.send("a riddle")
+        why = "RuntimeError: out of words"
+        until(lambda: any(why == feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+        until(lambda: cell.first_beat(lambda beat: beat.reason == why), "the heartbeat says why")
+        cell.cancel(riddle)
+        until(lambda: cell.beats[-1].healthy, "the failure is over with its task")
 
 
 def test_a_replay_in_simulated_time():

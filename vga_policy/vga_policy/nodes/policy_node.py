@@ -81,7 +81,8 @@ class Run:
 class PolicyNode(Node):
     """Wires topics to the resampler, the policy and the running task.
 
-    The control cycle runs in the worker's thread, publishing in the outbox's, everything else in the executor's.
+    The control cycle runs in the worker's thread, encoding instructions in the encoder's, publishing in the outbox's,
+    everything else in the executor's.
     """
 
     def __init__(self) -> None:
@@ -95,6 +96,7 @@ class PolicyNode(Node):
         self._cadence = Cadence()
         self._outbox = Outbox()
         self._worker = Worker(self._cycle, self._on_failure)
+        self._encoder = Worker(self._encode, self._on_failure)
         self._run: Run | None = None
         self._sequence = 0
         self._driver: DriverState | None = None
@@ -123,6 +125,7 @@ class PolicyNode(Node):
         """Ends the running task and says so to the driver: the arm comes to rest without waiting for a timeout."""
         self._end(Outcome.ABORTED, "the policy node is shutting down")
         self._worker.stop()
+        self._encoder.stop()
         self._outbox.close()
 
     # Set-up.
@@ -194,6 +197,7 @@ class PolicyNode(Node):
         if run is None:
             return
         if run.task.phase is Phase.WAITING:
+            self._encoder.tick()
             self._give_feedback(run)
         elif run.task.advance(self._now()):
             self._end(Outcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
@@ -203,10 +207,19 @@ class PolicyNode(Node):
     def _rehearse(self) -> None:
         if self._run is None:
             self._worker.tick()
+            self._encoder.tick()  # a failure it had with the last task is over
+
+    def _encode(self) -> None:
+        """A waiting task's instruction, before the task starts: a control cycle has no time for a large encoder."""
+        if (run := self._run) is not None and not run.task.encoded:
+            self._policy.encode(run.task.instruction)
+            run.task.encoded = True
 
     def _cycle(self) -> None:
         """One observation becomes one chunk; without a task it is a rehearsal, and nobody gets to see the chunk."""
         run = self._run
+        if run is not None and not run.task.encoded:  # a task overtook the rehearsal
+            return
         started_ns, started = self._now(), time.perf_counter()
         observation = self._resampler.observe(started_ns, run.task.instruction if run else "")
         if not isinstance(observation, Observation):
@@ -261,22 +274,23 @@ class PolicyNode(Node):
         self._run = Run(task, goal)
         self._cadence.clear()
         if request.instruction.strip():
+            self._encoder.tick()
             self._follow_driver()
         else:
             self._end(Outcome.ABORTED, "the instruction is empty")
 
     def _follow_driver(self) -> None:
-        """Starts a waiting task when the driver is ready; ends the task when the driver is not, or no longer."""
+        """Starts a waiting task when driver and policy are ready; ends a task when the driver is not, or no longer."""
         if self._run is None:
             return
         task, fault = self._run.task, self._driver_fault()
         if task.phase is Phase.WAITING:
-            if not fault:
+            if not fault and task.encoded:
                 task.start()
                 self._outbox.post(self._log, f"task '{task.instruction}' runs")
                 self._beat()
                 return
-            task.waiting_for = fault
+            task.waiting_for = fault or self._encoder.failure or "the text encoder: this instruction is new to it"
             if self._now() - task.accepted_ns < DRIVER_GRACE * SECOND:
                 return
         if fault:
@@ -340,7 +354,7 @@ class PolicyNode(Node):
     def _inference_problem(self) -> str:
         if (busy := self._worker.busy_for()) > STUCK_AFTER:
             return f"inference has been running for {busy:.2f} s, limit {STUCK_AFTER} s"
-        return self._worker.failure
+        return self._worker.failure or self._encoder.failure
 
     def _diagnose(self) -> None:
         now = self.get_clock().now()

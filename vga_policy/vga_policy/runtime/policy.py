@@ -98,6 +98,10 @@ class Policy:
         """The chunk for one observation. Raises ObservationError or PolicyError."""
         return self.predict(self.prepare(observation))
 
+    def encode(self, instruction: str) -> Tensor:
+        """The instruction's embedding [1, E]. A large encoder takes seconds, for one that is new; the last are kept."""
+        return self._embed(instruction)
+
     def prepare(self, observation: Observation) -> Inputs:
         """Checks an observation and turns it into the model's inputs. Raises ObservationError."""
         self._check(observation)
@@ -105,7 +109,7 @@ class Policy:
         normalized = self.checkpoint.normalization.proprioception.normalize(observation.proprioception)
         return Inputs(
             images=torch.from_numpy(images)[None].to(self._device),
-            language=self._embed(observation.instruction),
+            language=self.encode(observation.instruction),
             normalized=torch.from_numpy(normalized).float()[None].to(self._device),
             proprioception=observation.proprioception,
         )

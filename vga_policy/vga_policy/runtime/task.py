@@ -19,7 +19,7 @@ class Outcome(IntEnum):
 
 
 class Phase(Enum):
-    """WAITING for the driver, LIVE: chunks are published, or ENDED."""
+    """WAITING for the driver and the text encoder, LIVE: chunks are published, or ENDED."""
 
     WAITING = auto()
     LIVE = auto()
@@ -31,7 +31,8 @@ class Task:
 
     Ending and publishing exclude each other: what is posted once `end` has returned comes after all of this task.
 
-    chunks: published so far. waiting_for: why no chunk is being published; empty when running.
+    encoded: whether the policy has encoded the instruction. chunks: published so far.
+    waiting_for: why no chunk is being published; empty when running.
     """
 
     def __init__(self, goal_id: bytes, instruction: str, max_steps: int, dt: float, accepted_ns: int) -> None:
@@ -40,6 +41,7 @@ class Task:
         self.instruction = instruction
         self.max_steps = max_steps
         self.accepted_ns = accepted_ns
+        self.encoded = False
         self.steps = 0
         self.chunks = 0
         self.waiting_for = ""
@@ -58,7 +60,7 @@ class Task:
         return Phase.LIVE if self._started else Phase.WAITING
 
     def start(self) -> None:
-        """The driver is ready: chunks may be published; the first `advance` is step 0."""
+        """Driver and policy are ready: chunks may be published; the first `advance` is step 0."""
         self._started = True
 
     def advance(self, now_ns: int) -> bool:
