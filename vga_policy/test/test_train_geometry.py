@@ -171,9 +171,10 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
         "w/o keyframe",
     ]
     trained = ["VGA", "VGA, 1 episodes", "w/o joint training", "w/o keyframe", "w/o pretraining, full"]
-    chosen = {name: rows[name] for name in trained}
-    ablation.ablate({name: rows[name] for name in trained[3:]}, [0], tmp_path)
-    results = ablation.ablate({name: rows[name] for name in trained[:3]}, [0], tmp_path)
+    ablation.ablate(rows, [0], tmp_path, trained[3:])
+    with pytest.raises(TrainingError, match="there is no row 'w/o keyframe'"):
+        ablation.ablate(ablation.variants(replace(base, keyframe=0.0)), [0], tmp_path)
+    results = ablation.ablate(rows, [0], tmp_path, trained[:3])
     table = (tmp_path / ablation.TABLE).read_text()
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in trained]
     with (tmp_path / ablation.FIGURES).open() as file:
@@ -184,18 +185,18 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     assert "keyframe" in curve(tmp_path / "runs" / "vga" / "0")[0]
     assert "keyframe" not in curve(tmp_path / "runs" / "without_keyframe" / "0")[0]
     files = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/*/log.jsonl")}
-    again = ablation.ablate(chosen, [0], tmp_path)
+    again = ablation.ablate(rows, [0], tmp_path, trained)
     assert [result.curve for result in again] == [result.curve for result in results]
     assert files == {path: path.stat().st_mtime_ns for path in files}
     with monkeypatch.context() as patched:
         patched.setattr(Accelerator, "is_main_process", False)
         written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-        ablation.ablate(chosen, [0], tmp_path)
+        ablation.ablate(rows, [0], tmp_path, trained)
         assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}  # that is the main one's
-    with pytest.raises(TrainingError, match="was trained with other options"):
-        ablation.ablate({"VGA": replace(base, rank=1)}, [0], tmp_path)
-    longer = replace(base, loop=replace(base.loop, steps=5), ablation="without-pvm")
-    with pytest.raises(TrainingError, match="was trained with other options"):
-        ablation.ablate({"w/o PVM": longer}, [0], tmp_path)
+    others = {"rank": 1, "loop": replace(base.loop, steps=5), "keyframe": 0.5, "starts": 2, "augmentation": None}
+    for name, value in others.items():  # also where none of the rows asked for is there yet
+        other = ablation.variants(replace(base, **{name: value}))
+        with pytest.raises(TrainingError, match=rf"was trained with other options \({name}\); give another --out"):
+            ablation.ablate(other, [0], tmp_path, ["w/o PVM"])
     with pytest.raises(TrainingError, match="--init"):
         ablation.variants(replace(base, init=None, strategy="full"))

@@ -10,7 +10,7 @@ import csv
 import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -65,22 +65,23 @@ def variants(base: PolicyConfig, sizes: Sequence[int] = (), ranks: Sequence[int]
     return rows | {f"{VGA}, rank {rank}": replace(base, strategy="lora", rank=rank) for rank in ranks}
 
 
-def ablate(rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path) -> list[Result]:
+def ablate(
+    rows: Mapping[str, PolicyConfig], seeds: Sequence[int], out: Path, only: Sequence[str] | None = None
+) -> list[Result]:
     """Trains every variant with every seed; table and curves in `out` are renewed after each.
 
-    Both show whatever has been trained in `out`, also by calls before. Raises TrainingError when that was trained on
-    other data or in another way.
+    rows: what `variants` gave. only: names of those to train, None for all. Both show whatever has been trained in
+    `out`, also by calls before. Raises TrainingError when that was trained on other data or in another way.
     """
-    accelerator = next(iter(rows.values())).loop.accelerator()
-    for config in rows.values():
-        _refuse_mixture(config, out)
+    accelerator = rows[VGA].loop.accelerator()
+    _refuse_mixture(rows[VGA], out)
     results: list[Result] = []
     for seed in seeds:
-        for name, config in rows.items():
+        for name in only or rows:
             run = run_directory(out, name, seed)
             if accelerator.is_main_process:
                 write_variant(run, name)
-            _finish(replace(config, loop=replace(config.loop, seed=seed)), run)
+            _finish(_seeded(rows[name], seed), run)
             results = [_result(one) for one in finished(out)]
             if accelerator.is_main_process:
                 write_report(results, out)
@@ -132,12 +133,25 @@ def _difference(values: Sequence[float]) -> str:
     return mean if len(values) == 1 else "{} [{:+.3g}, {:+.3g}]".format(mean, *mean_interval(values))
 
 
-def _refuse_mixture(config: PolicyConfig, out: Path) -> None:
-    """Variants differ in what they are, not in their data and their training."""
+def _refuse_mixture(base: PolicyConfig, out: Path) -> None:
+    """What is in `out` has to be of the ablation around `base`, whichever of its rows that is."""
     for one in finished(out):
         known = _known(one.run)
-        if (known.data, replace(known.loop, seed=0)) != (config.data, replace(config.loop, seed=0)):
-            raise TrainingError(f"{one.run}: was trained with other options; give another --out")
+        sizes, ranks = ([number] if number else [] for number in (known.episodes, known.rank))
+        expected = variants(base, sizes, ranks).get(one.variant)
+        if expected is None:
+            raise TrainingError(f"{one.run}: with these options there is no row {one.variant!r}; give another --out")
+        _refuse_other(one.run, known, _seeded(expected, one.seed))
+
+
+def _refuse_other(run: Path, known: PolicyConfig, asked: PolicyConfig) -> None:
+    differing = [field.name for field in fields(asked) if getattr(known, field.name) != getattr(asked, field.name)]
+    if differing:
+        raise TrainingError(f"{run}: was trained with other options ({', '.join(differing)}); give another --out")
+
+
+def _seeded(config: PolicyConfig, seed: int) -> PolicyConfig:
+    return replace(config, loop=replace(config.loop, seed=seed))
 
 
 def _finish(config: PolicyConfig, run: Path) -> None:
@@ -145,8 +159,7 @@ def _finish(config: PolicyConfig, run: Path) -> None:
     if not (run / CONFIG).is_file():
         trainer.train(config, run)
         return
-    if _known(run) != config:
-        raise TrainingError(f"{run}: was trained with other options; give another --out")
+    _refuse_other(run, _known(run), config)
     if not Run.open(run).finished:
         trainer.resume(run)
 

@@ -148,10 +148,9 @@ def _ablate(arguments: argparse.Namespace) -> int:
         from vga_policy.train.failure import TrainingError
 
         rows = variants(_policy(arguments), arguments.sizes, arguments.ranks)
-        wanted = arguments.rows or list(rows)
-        if unknown := [name for name in wanted if name not in rows]:
+        if unknown := [name for name in arguments.rows or () if name not in rows]:
             raise TrainingError(f"--rows: {', '.join(unknown)}: none of {', '.join(map(repr, rows))}")
-        ablate({name: rows[name] for name in wanted}, arguments.seeds, arguments.out)
+        ablate(rows, arguments.seeds, arguments.out, arguments.rows)
         print((arguments.out / TABLE).read_text())
 
     return _report("ablate", run)
