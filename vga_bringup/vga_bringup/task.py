@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+import time
 from typing import Any
 
 from rclpy.action import ActionClient
@@ -14,6 +16,7 @@ from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
 
 EXIT_CODES = {RunTask.Result.STEP_LIMIT: 0, RunTask.Result.CANCELED: 130, RunTask.Result.ABORTED: 1}
+GONE_AFTER = 1.0  # s
 
 
 def run(args: argparse.Namespace) -> int:
@@ -21,13 +24,15 @@ def run(args: argparse.Namespace) -> int:
     with stop_request() as stop, Session("vga_run") as session:
         task = Task(session)
         try:
-            task.arm()
             try:
+                task.arm()
+                if stop.is_set():
+                    return EXIT_CODES[RunTask.Result.CANCELED]
                 task.send(args.instruction, args.max_steps)
                 print(f"running {args.instruction!r}; Ctrl-C cancels", flush=True)
-                session.spin_until(lambda: task.done or stop.is_set())
+                session.spin_until(lambda: task.done or task.orphaned or stop.is_set())
                 result = task.result() if task.done else task.cancel()
-            finally:
+            finally:  # also where the driver has armed itself too late for an answer
                 task.disarm()
         except GraphError as error:
             print(error, file=sys.stderr)
@@ -43,6 +48,7 @@ class Task:
         self._session = session
         self._set_mode = session.node.create_client(SetMode, "/franka_driver/set_mode")
         self._run_task = ActionClient(session.node, RunTask, "/policy/run_task")
+        self._seen = -math.inf  # when the policy was there, s
         self._goal: Any = None
         self._result: Any = None
         self.feedback = RunTask.Feedback()  # the newest
@@ -76,12 +82,22 @@ class Task:
         """Whether the task has ended."""
         return bool(self._result.done())
 
+    @property
+    def orphaned(self) -> bool:
+        """Whether the policy has gone, for GONE_AFTER: the task will never have a result."""
+        now = time.monotonic()
+        if self._run_task.server_is_ready():
+            self._seen = now
+        return now - self._seen > GONE_AFTER
+
     def result(self) -> RunTask.Result:
         """Result of the ended task."""
         return self._session.result(self._result, "/policy/run_task").result
 
     def cancel(self) -> RunTask.Result:
-        """Ends the task."""
+        """Ends the task. Raises GraphError when the policy has gone."""
+        if self.orphaned:
+            raise GraphError("the policy has gone: its log says why; start it again")
         self._session.result(self._goal.cancel_goal_async(), "/policy/run_task")
         return self.result()
 
