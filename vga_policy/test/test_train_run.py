@@ -1,13 +1,10 @@
-"""Training from episodes to a checkpoint: the loss falls, killed runs go on alike, nothing good is ever lost."""
+"""Training from episodes to a checkpoint: the loss falls, killed runs go on alike, what contradicts is refused."""
 
 import json
 import os
-import re
-import resource
 import signal
 import subprocess
 import sys
-import threading
 import time
 import warnings
 from dataclasses import replace
@@ -19,19 +16,14 @@ import torch
 from accelerate import Accelerator
 from episode_fixtures import MadeEpisode, write_episodes
 from policy_fixtures import SIM, observation
-from safetensors.torch import load_file, save_file
-from torch.utils.data import default_collate
-from training_fixtures import SIZE, curve, poisoned, start, tiny_loop, tiny_policy
-from vga_policy.data.dataset import EpisodeDataset
+from training_fixtures import curve, start, steps, tiny_loop, tiny_policy, weights
 from vga_policy.runtime.policy import Policy
-from vga_policy.train import files, trainer
-from vga_policy.train.cache import cached
+from vga_policy.train import trainer
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.loop import LoopConfig
 from vga_policy.train.order import Order
 from vga_policy.train.precision import warn_of_emulation
-from vga_policy.train.run import BEST, CONFIG, LAST, ORIGIN, Run
-from vga_policy.train.source import Decoded
+from vga_policy.train.run import BEST, Run
 
 CELL = SIM.model_copy(
     update={
@@ -66,10 +58,6 @@ def finished(episodes, tmp_path_factory):
     run = tmp_path_factory.mktemp("finished") / "run"
     trainer.train(tiny_policy(episodes), run)
     return run
-
-
-def steps(run):
-    return [line for line in curve(run) if "validation" not in line]
 
 
 def test_the_loss_falls(finished):
@@ -136,10 +124,6 @@ def steps_so_far(run):
     return steps(run) if (run / "config.json").exists() else []
 
 
-def weights(run):
-    return {name: tensor.tolist() for name, tensor in Run.open(run).state().weights.items()}
-
-
 def wait_for(condition, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -184,131 +168,6 @@ def test_a_policy_that_is_trained_on_keeps_its_units(episodes, finished, tmp_pat
     other = json.loads(trained_on("absolute", targets="absolute"))
     assert other["targets"] == "absolute"
     assert other["action"] != json.loads(before)["action"]
-
-
-def test_weights_that_validate_to_no_number_are_not_kept(episodes, tmp_path):
-    run = tmp_path / "run"
-    config = poisoned(tiny_policy(episodes, tiny_loop(save_every=1, validate_every=1)))
-    with pytest.raises(TrainingError, match=r"action is not finite at step 1\..*options as before but for --lr LOWER"):
-        trainer.train(config, run)
-    assert Run.open(run).state() is None
-    assert not (run / BEST).exists()
-
-
-@pytest.mark.parametrize(("validate_every", "seen"), [(1, "action is not finite at step 4"), (100, "at step 5")])
-def test_a_run_that_blows_up_keeps_its_last_good_state(episodes, tmp_path, validate_every, seen):
-    run = tmp_path / "run"
-    config = tiny_policy(episodes, tiny_loop(steps=3))
-    trainer.train(config, run)
-    before = weights(run), (run / BEST).resolve()
-    loop = replace(config.loop, steps=6, save_every=1, validate_every=validate_every)
-    rewrite(run, poisoned(replace(config, loop=loop)))
-    with pytest.raises(TrainingError, match=rf"{seen}.*intact.* --init {re.escape(str(run))} --lr LOWER --out OTHER"):
-        trainer.resume(run)
-    assert before == (weights(run), (run / BEST).resolve())
-    rewrite(run, replace(config, loop=loop))
-    trainer.resume(run)
-    assert np.isfinite([line["loss"] for line in steps(run)]).all()
-    assert Run.open(run).state().progress.step == 6
-
-
-def rewrite(run, config):
-    (run / CONFIG).write_text(json.dumps(trainer.to_plain(config)))
-
-
-def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):
-    loop = tiny_loop(steps=400, rate=3.0, validate_every=1000, save_every=1000)
-    loop = replace(loop, optimiser=replace(loop.optimiser, warm_up=60))
-    with pytest.raises(TrainingError, match=r"runs away|not finite"):
-        trainer.train(tiny_policy(episodes, loop), tmp_path / "run")
-
-
-def test_a_full_disk_leaves_the_last_good_state(episodes, finished, tmp_path):
-    """No file of the process may grow beyond 40 kB: writing fails as on a full disk."""
-    run = tmp_path / "run"
-    trainer.train(tiny_policy(episodes, tiny_loop(steps=10)), run)
-    before = weights(run), (run / BEST).resolve()
-    plain = Run.open(run).config()
-    plain["loop"]["steps"] = 30
-    (run / "config.json").write_text(json.dumps(plain))
-    size = sum(file.stat().st_size for file in (run / LAST).resolve().iterdir())
-    assert size > 40_000
-
-    def no_room():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-    process = start(run, preexec_fn=no_room)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "cannot be saved" in said
-    assert "Intact: last (step 10)" in said
-    assert "Traceback" not in said
-    assert before == (weights(run), (run / BEST).resolve())
-    assert not list(run.rglob("*.unfinished"))
-    assert [line["step"] for line in steps(run)][:10] == list(range(1, 11))
-
-
-def test_a_run_that_was_killed_before_it_began_is_begun_anew(tmp_path):
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / ORIGIN).write_text("{}")
-    (run / f".{CONFIG}.tmp").write_text('{"half')
-    Run.create(run, {"a": 1}, {"fingerprint": "f"}, 1)
-    assert Run.open(run).config() == {"a": 1}
-    assert Run.open(run).origin()["data"] == {"fingerprint": "f"}
-    with pytest.raises(TrainingError, match="is not empty; give another --out, or go on with --resume"):
-        Run.create(run, {}, {}, 1)
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").touch()
-    with pytest.raises(TrainingError, match=r"is not empty; give another --out$"):
-        Run.create(tmp_path / "other", {}, {}, 1)
-
-
-def test_a_directory_that_cannot_be_written_is_named(episodes, finished, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(TrainingError, match=r"file/run: cannot be written: .* give another --out"):
-        trainer.train(tiny_policy(episodes), tmp_path / "file" / "run")
-    (finished / ".log.jsonl.tmp").mkdir()
-    with pytest.raises(TrainingError, match=r"cannot be written: .*intact.*--resume it"):
-        trainer.resume(finished)
-    (finished / ".log.jsonl.tmp").rmdir()
-
-
-def test_an_interrupted_save_is_as_if_never_begun(finished, tmp_path):
-    run = Run.open(finished)
-    state = run.state()
-    unfinished = finished / "states" / ".0000031.unfinished"
-    unfinished.mkdir()
-    (unfinished / "weights.safetensors").write_bytes(b"half")
-    left_over = finished / "states" / "0000031"
-    left_over.mkdir()
-    assert run.state().progress == state.progress
-    run.save_state(replace(state, progress=replace(state.progress, step=31)))
-    assert run.state().progress.step == 31
-    assert [path.name for path in (finished / "states").iterdir()] == ["0000031"]
-    run.save_state(state)
-
-
-def test_a_damaged_state_is_named(episodes, tmp_path):
-    run = tmp_path / "run"
-    trainer.train(tiny_policy(episodes, tiny_loop(steps=2)), run)
-    file = run / LAST / "optimiser.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(TrainingError, match="states/0000002: damaged"):
-        trainer.resume(run)
-
-
-def test_a_state_of_another_model_is_not_gone_on_with(episodes, tmp_path):
-    run = tmp_path / "run"
-    trainer.train(tiny_policy(episodes, tiny_loop(steps=2)), run)
-    file = run / LAST / "weights.safetensors"
-    tensors = load_file(file)
-    gone = min(tensors)
-    del tensors[gone]
-    save_file(tensors, file)
-    with pytest.raises(TrainingError, match=f"1 tensors were others, {re.escape(gone)} the first: go on with that"):
-        trainer.resume(run)
 
 
 def test_one_episode_is_too_few(tmp_path):
@@ -376,62 +235,6 @@ def test_what_contradicts_itself_is_refused(episodes):
         tiny_policy(episodes, validation=1.0)
     with pytest.raises(ValueError, match="batch"):
         LoopConfig(batch=0)
-
-
-def test_the_cache_holds_what_decoding_gives(episodes, tmp_path):
-    dataset = EpisodeDataset([episodes], SIZE, geometry=True)
-    decoded = Decoded(dataset, default_collate)
-    kept = cached(decoded, tmp_path, "samples")
-    chosen = [len(dataset) - 1, 0, len(dataset) // 2]
-    ours, theirs = kept.batch(chosen), decoded.batch(chosen)
-    assert len(kept) == len(dataset)
-    assert ours.keys() == theirs.keys()
-    for key, values in theirs.items():
-        if isinstance(values, torch.Tensor):
-            assert ours[key].dtype == values.dtype, key
-            torch.testing.assert_close(ours[key], values, rtol=0, atol=1e-6)
-        else:
-            assert list(ours[key]) == list(values)
-    times = [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
-    assert len(cached(decoded, tmp_path, "samples")) == len(dataset)
-    assert times == [file.stat().st_mtime_ns for file in sorted(tmp_path.rglob("*.npy"))]
-
-
-class Watched:
-    """A source that calls `then` before each batch."""
-
-    def __init__(self, source, then):
-        self._source, self._then = source, then
-
-    def __len__(self):
-        return len(self._source)
-
-    def batch(self, indices):
-        self._then()
-        return self._source.batch(indices)
-
-
-def test_two_runs_that_fill_a_cache_at_once_both_get_it_whole(episodes, tmp_path, monkeypatch):
-    decoded = Decoded(EpisodeDataset([episodes], SIZE, geometry=True), default_collate)
-    started, under_way, found = [], threading.Event(), []
-    monkeypatch.setattr(files.LOG, "info", lambda *_: under_way.set())  # it waits
-
-    def second():
-        found.append(cached(Watched(decoded, under_way.set), tmp_path, "samples"))
-
-    def start_second():
-        if not started:
-            started.append(threading.Thread(target=second))
-            started[0].start()
-            assert under_way.wait(60)
-
-    found.append(cached(Watched(decoded, start_second), tmp_path, "samples"))
-    started[0].join()
-    everything = list(range(len(decoded)))
-    for kept in found:
-        torch.testing.assert_close(kept.batch(everything)["images"], decoded.batch(everything)["images"])
-    assert len(found) == 2
-    assert not list(tmp_path.glob("*.unfinished"))
 
 
 def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own():

@@ -63,6 +63,16 @@ def curve(run: Path) -> list[dict]:
     return [{key: value for key, value in line.items() if key != "seconds"} for line in Run.open(run).curve()]
 
 
+def steps(run: Path) -> list[dict]:
+    """The curve of training alone."""
+    return [line for line in curve(run) if "validation" not in line]
+
+
+def weights(run: Path) -> dict[str, list]:
+    """Those of the state last saved."""
+    return {name: tensor.tolist() for name, tensor in Run.open(run).state().weights.items()}
+
+
 def start(run: Path, config: PolicyConfig | None = None, launcher=(sys.executable,), **options) -> subprocess.Popen:
     """A process that trains, or goes on with a run."""
     plain = [] if config is None else [json.dumps(trainer.to_plain(config))]
