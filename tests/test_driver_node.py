@@ -152,6 +152,15 @@ def test_a_dead_policy_brings_the_arm_to_rest(driver, outsider):
     assert not moving(outsider, revived.started)
 
 
+def test_a_policy_whose_clock_is_ahead_brings_the_arm_to_rest(driver, outsider):
+    def put_forward(policy):
+        outsider.heartbeat(policy.goal, stamp_ns=time.time_ns() + 200_000_000)
+        return time.time()
+
+    assert time_to_rest(outsider, put_forward, HOLD) <= 0.6
+    assert "clocks differ by" in outsider.state.hold_reason
+
+
 def test_a_cancelled_goal_moves_nothing_more(driver, outsider):
     def cancel(policy):
         ended = policy.kill()

@@ -120,12 +120,14 @@ class PlayedCell:
     """Publishes what the cell would, and keeps everything the policy says.
 
     silent: names of the views, and "joints", "driver" or "clock", that publish nothing for now.
+    ahead: seconds that this cell's system clock is ahead of the policy's.
     clock_speed: None for the system clock; else /clock is published and runs so much faster, from 1000 s on.
     raw: images are not compressed, and BGR as some drivers have them.
     """
 
     def __init__(self, clock_speed=None, raw=False):
         self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
+        self.ahead = 0.0
         self.chunks, self.beats, self.diagnostics, self.feedback = [], [], [], []
         self._sent = []
         self._clock_speed, self._began = clock_speed, time.monotonic()
@@ -184,6 +186,7 @@ class PlayedCell:
 
     def reset(self):
         """Ends every task and plays a cell in order again, with a blank record."""
+        self.ahead = 0.0
         self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
         for handle in self._sent:
             self.cancel(handle)
@@ -201,7 +204,7 @@ class PlayedCell:
     def now(self):
         """ns of the clock in use."""
         if self._clock_speed is None:
-            return time.time_ns()
+            return time.time_ns() + round(self.ahead * SECOND)
         return round((1000.0 + self._clock_speed * (time.monotonic() - self._began)) * SECOND)
 
     def stamp(self, back=0.0):
@@ -445,6 +448,22 @@ class TestRunningNode:
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
         for chunk in cell.chunks:
             assert ns(chunk.inference_start) - ns(chunk.header.stamp) <= CELL.inputs.max_image_age * SECOND
+
+    def test_a_robot_whose_clock_is_ahead_gets_no_chunks_of_old_images(self, cell):
+        task = cell.send()
+        cell.wait_for_chunks(task, 1)
+        cell.ahead = 0.2
+        why = "clocks differ by 2"
+        until(lambda: cell.first_beat(lambda beat: why in beat.reason and not beat.healthy), "the heartbeat says why")
+        until(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+        until(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
+        cell.beats.clear()
+        until(lambda: len(cell.beats) >= 30, "time passes")
+        assert {beat.healthy for beat in cell.beats} == {False}
+        last = cell.chunks[-1].sequence
+        cell.ahead = 0.0
+        until(lambda: cell.chunks[-1].sequence > last, "chunks flow again")
+        cell.cancel(task)
 
     def test_a_driver_in_hold_aborts_a_new_task_with_the_remedy(self, cell):
         cell.mode, cell.hold_reason = DriverState.HOLD, "user stop"

@@ -157,8 +157,9 @@ class Outsider:
         wait_for(future.done, seconds, "the action's result")
         return future.result().result.success, future.result().result.message
 
-    def heartbeat(self, goal=bytes(16), healthy=True, reason=""):
+    def heartbeat(self, goal=bytes(16), healthy=True, reason="", stamp_ns=0):
         message = msg.PolicyHeartbeat(healthy=healthy, reason=reason)
+        message.header.stamp = stamp_of(stamp_ns)
         message.goal_id.uuid = np.frombuffer(goal, np.uint8)
         self._heartbeat.publish(message)
 

@@ -1,8 +1,9 @@
-"""The runtime's parts: policy, normalization, text, task, worker, outbox and cadence."""
+"""The runtime's parts: policy, normalization, text, task, worker, outbox, clocks and cadence."""
 
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_fixtures import HOME, SIM, observation
+from vga_policy.nodes import clocks
+from vga_policy.nodes.clocks import ClockWatch
+from vga_policy.nodes.messages import time_message
 from vga_policy.nodes.outbox import DEPTH, Outbox
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.normalization import Normalization, Range
@@ -309,6 +313,27 @@ def test_an_outbox_outlives_what_cannot_be_published(capfd):
     outbox.close()
     assert (published, outbox.lost) == (["that"], 1)
     assert "ValueError: this is no message" in capfd.readouterr().err
+
+
+# Clocks
+
+
+def test_the_stamp_furthest_ahead_tells_that_clocks_differ(monkeypatch):
+    now = SimpleNamespace(ns=2_000_000_000)
+    monkeypatch.setattr(clocks, "time", SimpleNamespace(time_ns=lambda: now.ns, monotonic=lambda: now.ns / 1e9))
+    watch = ClockWatch()
+
+    def arrives(lead_ms):
+        watch.take(time_message(now.ns + lead_ms * 1_000_000))
+        return watch.problem()
+
+    assert not watch.problem()
+    assert not any(map(arrives, (-500, -1, 10)))
+    assert arrives(15) == "clocks differ by 15 ms, limit 10 ms: chrony on both PCs"
+    assert {arrives(lead) for lead in (-40, 12, 9)} == {watch.problem()}  # on their way for longer
+    now.ns += 1_001_000_000
+    assert not watch.problem()
+    assert not arrives(9)
 
 
 # Cadence

@@ -30,7 +30,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.contract.cell import ContractError, load_cell
-from vga_policy.nodes.clocks import every
+from vga_policy.nodes.clocks import ClockWatch, every
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.outbox import Outbox
 
@@ -77,6 +77,7 @@ class FrankaDriverNode(Node):
         log.addHandler(_RosLog(self, self._outbox))
         self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._outbox.post(self._publish_gripper, state))
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
+        self._policy_clock = ClockWatch()
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
         self.create_subscription(JointState, "/gello/joint_states", self._on_leader, 10)
         every(self, 0.1, self._on_look)
@@ -142,7 +143,9 @@ class FrankaDriverNode(Node):
 
     def _on_heartbeat(self, heartbeat: msg.PolicyHeartbeat) -> None:
         goal = bytes(heartbeat.goal_id.uuid)
-        self.driver.heartbeat(goal if any(goal) else None, heartbeat.healthy, heartbeat.reason)
+        self._policy_clock.take(heartbeat.header.stamp)
+        clocks = self._policy_clock.problem()
+        self.driver.heartbeat(goal if any(goal) else None, heartbeat.healthy and not clocks, clocks or heartbeat.reason)
 
     def _on_leader(self, message: JointState) -> None:
         self.driver.leader(messages.leader_sample(message, messages.Clock()))

@@ -42,7 +42,7 @@ from vga_policy.contract.cell import Cell, ContractError, load_cell
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
 from vga_policy.model.language import EncoderError
-from vga_policy.nodes.clocks import every
+from vga_policy.nodes.clocks import ClockWatch, every
 from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
@@ -93,6 +93,7 @@ class PolicyNode(Node):
         self._policy = self._load_policy()
         self._dump = self.declare_parameter("dump", "", ParameterDescriptor(read_only=True)).value
         self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
+        self._clocks = ClockWatch()
         self._cadence = Cadence()
         self._outbox = Outbox()
         self._worker = Worker(self._cycle, self._on_failure)
@@ -174,6 +175,7 @@ class PolicyNode(Node):
         self._resampler.push_image(camera, nanoseconds(message.header.stamp), RawImage(message))
 
     def _on_joints(self, message: JointState) -> None:
+        self._clocks.take(message.header.stamp)
         try:
             sample = proprioception(self._cell, message.name, message.position)
             self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
@@ -201,6 +203,9 @@ class PolicyNode(Node):
             self._give_feedback(run)
         elif run.task.advance(self._now()):
             self._end(Outcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
+        elif problem := self._clocks.problem():
+            run.task.waiting_for = problem
+            self._give_feedback(run)
         else:
             self._worker.tick()
 
@@ -335,18 +340,18 @@ class PolicyNode(Node):
 
     def _beat(self) -> None:
         now = self.get_clock().now()
-        problems = self._resampler.problems(now.nanoseconds)
+        problems, clocks = self._resampler.problems(now.nanoseconds), self._clocks.problem()
         inference = self._inference_problem()
         run = self._run
         live = run is not None and run.task.phase is Phase.LIVE
         beat = PolicyHeartbeat(
             goal_id=uuid_message(run.task.goal_id if run is not None and live else b""),
-            healthy=not problems and not inference,
-            reason="; ".join(filter(None, [_in_words(problems), inference])),
+            healthy=not (clocks or problems or inference),
+            reason="; ".join(filter(None, [clocks, _in_words(problems), inference])),
         )
         beat.header.stamp = now.to_msg()
         self._outbox.post(self._heartbeat.publish, beat)
-        state = (live, bool(inference), [(problem.input, problem.fault) for problem in problems])
+        state = (live, bool(clocks), bool(inference), [(problem.input, problem.fault) for problem in problems])
         if state != self._reported:
             self._reported = state
             self._diagnose()
@@ -360,6 +365,7 @@ class PolicyNode(Node):
         now = self.get_clock().now()
         run = self._run
         problems = self._resampler.problems(now.nanoseconds)
+        inputs = "; ".join(filter(None, [self._clocks.problem(), _in_words(problems)]))
         ages = {
             f"{name}_age_s": "none" if age is None else age
             for name, age in self._resampler.ages(now.nanoseconds).items()
@@ -376,7 +382,7 @@ class PolicyNode(Node):
         name = self.get_fully_qualified_name()
         message = DiagnosticArray(
             status=[
-                diagnostic(f"{name}: inputs", self._cell.name, _in_words(problems), "complete and recent", ages),
+                diagnostic(f"{name}: inputs", self._cell.name, inputs, "complete and recent", ages),
                 diagnostic(f"{name}: inference", self._cell.name, self._inference_problem(), activity, report),
             ]
         )
