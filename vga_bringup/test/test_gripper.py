@@ -152,3 +152,17 @@ def test_no_hand_means_a_clear_problem():
     assert gripper.state.problem == f"nobody answers at {NOBODY} port 1338 (Connection refused)"
     assert not gripper.state.connected
     gripper.close()
+
+
+def test_a_command_given_while_the_hand_is_away_does_not_move_it_when_it_comes(hand):
+    gripper = Gripper(NOBODY, CONFIG, lambda _: hand)
+    gripper.start()
+    wait_for(lambda: "port 1338" in gripper.state.problem)
+    gripper.command(0.0)
+    with ports(NOBODY):
+        wait_for(lambda: gripper.state.connected)
+        assert gripper.state.commanded_width == hand.width
+        gripper.command(0.07)
+        wait_for(lambda: hand.width > 0.069)
+        gripper.close()
+    assert hand.calls == [("move", 0.07)]

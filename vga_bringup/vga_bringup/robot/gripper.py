@@ -172,6 +172,8 @@ class Gripper:
                     self._disconnected(problem)
                 self._closing.wait(PERIOD)
                 continue
+            with self._lock:
+                self._wanted = None  # a command from while it was away must not move the fingers now
             try:
                 log.info("gripper connected")
                 self._serve(hand)
