@@ -9,6 +9,7 @@ from faulty_robot import FaultyHand, FaultyRobot, ports
 from simulated_arm import own_address
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.modes import Mode, ModeRefusedError
+from vga_policy.contract.cell import Box
 
 ADDRESS = own_address(20)
 
@@ -185,6 +186,30 @@ def test_an_unreachable_robot_is_waited_for(cell, caplog):
         driver.set_mode(Mode.POLICY)
     finally:
         driver.close()
+
+
+def test_the_way_home_keeps_out_of_boxes_and_in_the_workspace(cell):
+    home = np.array(cell.arm.home)
+    beside, within = home.copy(), home.copy()
+    beside[0], within[0] = 1.5, 0.75
+    post = Box(name="post", min=[0.17, 0.16, 0.0], max=[0.27, 0.26, 1.0])  # between both
+    robot = FaultyRobot(beside)
+    factories = {"robot_factory": lambda _: robot, "hand_factory": lambda _: FaultyHand()}
+    with ports(ADDRESS):
+        with driving(cell.model_copy(update={"keep_out": [post]}), **factories) as (driver, log):
+            for goal in ((), home.tolist()):
+                job = driver.home(1.0, goal)
+                assert job.done
+                assert "enters the box 'post': guide the arm by hand" in job.message
+            assert robot.q == pytest.approx(beside)
+            robot.q = within  # guided there by hand
+            wait_for(lambda: log.ticks[-1][1].arm.q == pytest.approx(within))
+            job = driver.home(1.0)
+            assert job.wait(5.0)
+            assert job.success, job.message
+        elsewhere = cell.model_copy(update={"workspace": Box(min=[-1.0, -1.0, 0.0], max=[0.1, 1.0, 1.0])})
+        with driving(elsewhere, **factories) as (driver, _):
+            assert "at the cell's arm.home, outside" in driver.home().message
 
 
 def test_the_gripper_follows_chunks_and_keeps_its_grip_in_hold(rig, cell):

@@ -297,6 +297,23 @@ def test_what_is_accepted_stays_within_every_limit(strategy, seed, stopped_at):
         assert not segments_touch_box(*kinematics.skeleton(q, 0.08), low, high).any()
 
 
+def test_a_way_may_leave_what_it_begins_in_but_enter_nothing():
+    post = Box(name="post", min=[0.26, 0.27, 0.0], max=[0.36, 0.37, 0.5])
+    safety = SafetyFilter(CELL.model_copy(update={"keep_out": [*CELL.keep_out, post]}))
+    in_shelf = HOME + np.array([0, 0.7, 0, 0, 0, 0.5, 0])
+    in_post, right, left, behind = (in_shelf + angle * joint[0] for angle in (0.8, -1.2, 1.2, 2.4))
+    assert "'shelf'" in safety.pose_problem(in_shelf)
+    assert "'post'" in safety.pose_problem(in_post)
+    assert not safety.pose_problem(right)
+    assert not safety.pose_problem(left)
+    assert safety.way_problem(in_shelf, HOME) == ""
+    assert safety.way_problem(in_shelf, right) == ""
+    assert safety.way_problem(right, left) == "enters the box 'shelf'"
+    assert safety.way_problem(in_shelf, left) == "enters the box 'post'"
+    assert safety.way_problem(left, behind) == "leaves the workspace"
+    assert safety.way_problem(behind, left) == ""
+
+
 def test_tick_ok_is_the_last_line_of_defence():
     _, safety = start()
     rest = np.zeros(7)

@@ -182,10 +182,15 @@ class FrankaDriver:
                 obstacle = "the arm is still coming to rest"
             elif goal:
                 obstacle = self._safety.pose_problem(goal)
+            else:
+                obstacle = self._safety.pose_problem(self._cell.arm.home, "at the cell's arm.home")
             if obstacle or self._measured is None:
                 return Job.failed(f"not homing: {obstacle}")
             start = self._desired(self._measured, now).q
             where = np.array(goal) if goal else None
+            if problem := self._safety.way_problem(start, np.array(goal or self._cell.arm.home)):
+                away = "guide the arm by hand or lead it away with the leader"
+                return Job.failed(f"not homing: the straight way there {problem}: {away}")
             if goal:
                 self._gripper.command(self._cell.gripper.max_width)
             self._homing = Homing(self._cell.arm, start, where, speed or self._cell.arm.homing_speed, now)

@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 TIME_TOLERANCE = 1e-3  # s, of a step's time_from_start
 WIDTH_TOLERANCE = 1e-6  # m; 0.08 as float32 is not 0.08
 SAMPLING = 0.01  # s, between the instants at which a motion is checked
+WAY_SAMPLING = 0.02  # rad, between the postures at which a way is checked
+TOOL = SEGMENTS.index("tool")  # it ends at the tool centre point
 # A cubic through steps whose second differences respect the limit accelerates up to three times as much in the worst
 # case, and hardly more than the second differences when they are smooth.
 ACCELERATION_MARGIN = 2.0
@@ -122,16 +124,29 @@ class SafetyFilter:
             and (np.abs(dq) <= self._velocity + TICK_VELOCITY_TOLERANCE).all()
         )
 
-    def pose_problem(self, q: Sequence[float]) -> str:
+    def pose_problem(self, q: Sequence[float], where: str = "there") -> str:
         """Why the arm must not be sent to rest at joint angles `q` (rad, of any length); empty when it may."""
         if len(q) != len(self._names) or not all(map(math.isfinite, q)):
             return f"a position needs {len(self._names)} finite joint angles, found {list(q)}"
         try:
-            self._check_position(np.array([q]), lambda _: "there")
-            self._check_space(np.array([q]), lambda _: "there")
+            self._check_position(np.array([q]), lambda _: where)
+            self._check_space(np.array([q]), lambda _: where)
         except ChunkRefusedError as refusal:
             return str(refusal)
         return ""
+
+    def way_problem(self, q: Array, goal: Array) -> str:
+        """What the straight way in joint space from `q` to `goal` (rad, [7]) runs into; empty when nothing.
+
+        The way back may begin where the arm must not be: what it begins in, it may leave, but not enter again.
+        """
+        way = np.linspace(q, goal, 2 + int(np.max(np.abs(goal - q)) / WAY_SAMPLING))
+        starts, ends = self.kinematics.skeleton(way, self._max_width)
+        places = [("leaves the workspace", self._outside(ends))]
+        for name, low, high in self._keep_out:
+            touching = np.asarray(segments_touch_box(starts, ends, low, high).any(axis=-1))
+            places.append((f"enters the box '{name}'", touching))
+        return next((what for what, there in places if (there[1:] & ~there[:-1]).any()), "")
 
     def _check_origin(self, request: ChunkRequest, context: Context) -> None:
         if context.mode != "POLICY":
@@ -246,16 +261,19 @@ class SafetyFilter:
             raise ChunkRefusedError(reason, f"{self._names[joint]} {describe(row, joint)}")
 
     def _check_space(self, q: Array, when: Callable[[int], str]) -> None:
-        low, high = self._workspace
         starts, ends = self.kinematics.skeleton(q, self._max_width)
-        tcp = ends[:, SEGMENTS.index("tool")]
-        outside = ((tcp < low) | (tcp > high)).any(axis=-1)
+        outside = self._outside(ends)
         if outside.any():
-            k = int(outside.argmax())
-            where = f"{np.round(tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
+            k, (low, high) = int(outside.argmax()), self._workspace
+            where = f"{np.round(ends[k, TOOL], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
             raise ChunkRefusedError("workspace", f"the tool centre point would be at {where}")
         for name, low, high in self._keep_out:
             touching = segments_touch_box(starts, ends, low, high)
             if touching.any():
                 k, segment = divmod(int(touching.argmax()), touching.shape[1])
                 raise ChunkRefusedError("keep_out", f"the {SEGMENTS[segment]} would enter the box '{name}' {when(k)}")
+
+    def _outside(self, ends: Array) -> NDArray[np.bool_]:
+        """Where the tool centre point is outside the workspace, for the skeleton's `ends` [N, S, 3]: [N]."""
+        (low, high), tcp = self._workspace, ends[:, TOOL]
+        return np.asarray(((tcp < low) | (tcp > high)).any(axis=-1))
