@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vga_bringup.robot.executor import Executor
 from vga_bringup.robot.strategy import ChunkRefusedError
-from vga_policy.contract.cell import Strategy, load_cell
+from vga_policy.contract.cell import ContractError, Strategy, dump_cell, load_cell, parse_cell
 from vga_policy.contract.observation import ActionChunk
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
@@ -79,6 +79,17 @@ def seams(path):
     q = left[:, 0] + u * (left[:, 1] + u * (left[:, 2] + u * left[:, 3]))
     dq = left[:, 1] + u * (2 * left[:, 2] + 3 * u * left[:, 3])
     return np.abs(q - path.coefficients[1:, 0]).max(initial=0), np.abs(dq - path.coefficients[1:, 1]).max(initial=0)
+
+
+def test_the_shortest_chunk_that_a_cell_allows_is_executed():
+    text = dump_cell(CELL)
+    assert f"horizon: {HORIZON}" in text
+    with pytest.raises(ContractError, match=r"action\.horizon: .* 2 \(found 1\)"):
+        parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 1"))
+    robot = Executor(parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 2")))
+    robot.reset(0.0, HOME, 0.08)
+    robot.offer(1.0, ActionChunk(HOME + np.array([[0.01], [0.02]]), np.full(2, 0.04)), 1.0, 1)
+    np.testing.assert_allclose(robot.reference(1.0 + 2 * DT).q, HOME + 0.02, atol=1e-6)
 
 
 @pytest.mark.parametrize("strategy", ALL)

@@ -212,10 +212,11 @@ class PolicyInputs(Section):
 class ActionDefinition(Section):
     """What a step of an action chunk means. Part of the contract's meaning.
 
+    horizon: steps of a chunk; from two on they say how fast the arm is to move at the end.
     joints: what a training label is made of; the gripper's is always the command.
     """
 
-    horizon: Annotated[int, Field(ge=1, le=64)] = 8
+    horizon: Annotated[int, Field(ge=2, le=64)] = 8
     joints: Literal["accepted_reference", "next_joint_state", "leader"] = "accepted_reference"
 
 
