@@ -1,5 +1,6 @@
 """The control loop against an arm that fails: every fault means HOLD with its reason, recover and re-arm."""
 
+import threading
 import time
 
 import numpy as np
@@ -120,6 +121,18 @@ def test_recover_waits_for_the_connection(rig, cell):
     assert job.success, job.message
 
 
+def test_nothing_homes_during_a_recover(rig, cell):
+    driver, _, (robot,) = rig
+    clear, recover_now = robot.recover_from_errors, threading.Event()
+    robot.recover_from_errors = lambda: recover_now.wait(5.0) and clear()
+    job = driver.recover()
+    for goal in ((), cell.arm.home):
+        assert "a recover is running" in driver.home(1.0, goal).message
+    recover_now.set()
+    assert job.wait(5.0)
+    assert job.success, job.message
+
+
 def test_a_fault_at_rest(rig):
     driver, _, (robot,) = rig
     robot.user_stop()
@@ -178,6 +191,7 @@ def test_an_unreachable_robot_is_waited_for(cell, caplog):
         with pytest.raises(ModeRefusedError, match="not connected to the robot: nobody answers"):
             driver.set_mode(Mode.POLICY)
         assert "not connected" in driver.home().message
+        assert "not connected" in driver.home(1.0, cell.arm.home).message
         time.sleep(1.5)  # at least one more attempt, which must not be one more line
         assert sum("port 1337" in record.message for record in caplog.records) == 1
         with ports(ADDRESS):

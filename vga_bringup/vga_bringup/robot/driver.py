@@ -180,20 +180,19 @@ class FrankaDriver:
                 obstacle = f"speed_scale {speed:g} is not between 0 and 1"
             elif not self._at_rest(now):
                 obstacle = "the arm is still coming to rest"
-            elif goal:
-                obstacle = self._safety.pose_problem(goal)
-            else:
-                obstacle = self._safety.pose_problem(self._cell.arm.home, "at the cell's arm.home")
+            elif not obstacle:
+                where = "there" if goal else "at the cell's arm.home"
+                obstacle = self._safety.pose_problem(goal or self._cell.arm.home, where)
             if obstacle or self._measured is None:
                 return Job.failed(f"not homing: {obstacle}")
             start = self._desired(self._measured, now).q
-            where = np.array(goal) if goal else None
             if problem := self._safety.way_problem(start, np.array(goal or self._cell.arm.home)):
                 away = "guide the arm by hand or lead it away with the leader"
                 return Job.failed(f"not homing: the straight way there {problem}: {away}")
             if goal:
                 self._gripper.command(self._cell.gripper.max_width)
-            self._homing = Homing(self._cell.arm, start, where, speed or self._cell.arm.homing_speed, now)
+            elsewhere = np.array(goal) if goal else None
+            self._homing = Homing(self._cell.arm, start, elsewhere, speed or self._cell.arm.homing_speed, now)
             return self._homing.job
 
     def recover(self) -> Job:
