@@ -10,6 +10,7 @@ from faulty_robot import FaultyHand, FaultyRobot, ports
 from simulated_arm import own_address
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.modes import Mode, ModeRefusedError
+from vga_bringup.robot.teleoperation import LeaderSample
 from vga_policy.contract.cell import Box
 
 ADDRESS = own_address(20)
@@ -224,6 +225,19 @@ def test_the_way_home_keeps_out_of_boxes_and_in_the_workspace(cell):
         elsewhere = cell.model_copy(update={"workspace": Box(min=[-1.0, -1.0, 0.0], max=[0.1, 1.0, 1.0])})
         with driving(elsewhere, **factories) as (driver, _):
             assert "at the cell's arm.home, outside" in driver.home().message
+
+
+def test_a_leader_with_a_fast_clock_is_told_from_none(rig, cell):
+    driver, _, _ = rig
+    names = [*cell.arm.joint_names, cell.gripper.joint_name]
+
+    def answer():
+        driver.leader(LeaderSample(time.monotonic() + 5.0, names, [*cell.arm.home, 0.04]))
+        with pytest.raises(ModeRefusedError) as refusal:
+            driver.set_mode(Mode.TELEOP)
+        return str(refusal.value)
+
+    wait_for(lambda: "in the future: check the clocks" in answer(), what="the cause")
 
 
 def test_the_gripper_follows_chunks_and_keeps_its_grip_in_hold(rig, cell):

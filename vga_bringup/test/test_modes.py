@@ -1,7 +1,13 @@
 """Who may command the arm. Time is a number; nothing here waits."""
 
+import math
+import re
+
 import pytest
+from simulated_arm import CELL
 from vga_bringup.robot.modes import Mode, ModeRefusedError, Modes
+from vga_bringup.robot.teleoperation import LeaderSample, Teleoperation
+from vga_policy.contract.cell import load_cell
 
 A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
 
@@ -146,6 +152,42 @@ def test_teleop_needs_a_leader(modes):
     modes.check(0.21)
     assert modes.mode is Mode.HOLD
     assert "leader" in modes.hold_reason
+
+
+@pytest.mark.parametrize(
+    ("age", "change", "words"),
+    [
+        (-0.015, {}, r"stamped 15 ms in the future: check the clocks \(chrony\)"),
+        (0.12, {}, "stamped 120 ms in the past: check the clocks"),
+        (0.0, {"names": ["panda_joint1"]}, r"joints must be \['fr3_joint1'.*found \['panda_joint1'\]"),
+        (0.0, {"positions": [math.nan] * 8}, "not all of their numbers are finite"),
+        (0.05, {}, "stamped no later than one before"),
+    ],
+)
+def test_a_leader_whose_samples_are_refused_is_not_called_absent(modes, age, change, words):
+    cell = load_cell(CELL)
+    names = [*cell.arm.joint_names, cell.gripper.joint_name]
+    teleop = Teleoperation(cell)
+
+    def hear(now, age=0.0, **change):
+        sample = {"names": names, "positions": [0.0] * 8, **change}
+        modes.leader(now, teleop.take(LeaderSample(now - age, **sample), now))
+
+    hear(1.0)
+    modes.request(Mode.TELEOP, 1.0)
+    hear(1.04, age, **change)
+    modes.check(1.2)
+    assert modes.mode is Mode.TELEOP
+    modes.check(1.21)
+    assert modes.mode is Mode.HOLD
+    refusal = f"the leader's samples are refused: .*{words}"
+    assert re.search(refusal, modes.hold_reason)
+    with pytest.raises(ModeRefusedError, match=refusal):
+        modes.request(Mode.TELEOP, 1.22)
+    with pytest.raises(ModeRefusedError, match="no leader publishes"):  # it has ended since
+        modes.request(Mode.TELEOP, 1.25)
+    hear(1.3)
+    modes.request(Mode.TELEOP, 1.3)
 
 
 def test_one_commander_at_a_time(policy):

@@ -148,8 +148,7 @@ class FrankaDriver:
         """One message of the leader arm; what cannot be used is counted and changes nothing."""
         with self._lock:
             now = time.monotonic()
-            if self._teleop.take(sample, now):
-                self._modes.leader(now)
+            self._modes.leader(now, self._teleop.take(sample, now))
 
     def submit(self, request: ChunkRequest) -> Verdict:
         """Decides on one chunk and executes it when nothing is wrong with it."""

@@ -9,6 +9,7 @@ heartbeat moves on, when the driver leaves POLICY, or when it was announced whil
 
 from __future__ import annotations
 
+import math
 from enum import IntEnum
 
 GoalId = bytes
@@ -44,6 +45,7 @@ class Modes:
         self._healthy_at: float | None = None  # last healthy heartbeat since POLICY was armed
         self._unhealthy_reason = ""
         self._leader_at: float | None = None
+        self._leader_refused: tuple[float, str] = (-math.inf, "")  # when, and why
 
     @property
     def mode(self) -> Mode:
@@ -80,7 +82,8 @@ class Modes:
         if self._needs_recovery:
             raise ModeRefusedError(f"{mode.name} refused: {self._hold_reason}; run the recover action first")
         if mode is Mode.TELEOP and not self._leader_present(now):
-            raise ModeRefusedError("TELEOP refused: no leader publishes joint states; start the leader node first")
+            absent = "no leader publishes joint states; start the leader node first"
+            raise ModeRefusedError(f"TELEOP refused: {self._leader_refusal(now) or absent}")
         if mode is Mode.TELEOP and misalignment:
             raise ModeRefusedError(f"TELEOP refused: {misalignment}")
         if mode is self._mode:
@@ -117,9 +120,12 @@ class Modes:
                 self._healthy_at = now
             self._unhealthy_reason = "" if healthy else reason
 
-    def leader(self, now: float) -> None:
-        """Takes note of one message of the leader."""
-        self._leader_at = now
+    def leader(self, now: float, refusal: str = "") -> None:
+        """Takes note of one message of the leader; refusal: why it cannot be used, empty when it can."""
+        if refusal:
+            self._leader_refused = now, refusal
+        else:
+            self._leader_at = now
 
     def check(self, now: float) -> None:
         """Falls back to HOLD when the one in command has gone silent."""
@@ -129,7 +135,8 @@ class Modes:
                 cause = self._unhealthy_reason or "the policy is silent"
                 self.hold(f"no healthy policy heartbeat for {silence:.2f} s: {cause}")
         elif self._mode is Mode.TELEOP and not self._leader_present(now):
-            self.hold(f"no message of the leader for {self._leader_timeout:.2f} s: once it is back, set TELEOP again")
+            absent = f"no message of the leader for {self._leader_timeout:.2f} s: once it is back, set TELEOP again"
+            self.hold(self._leader_refusal(now) or absent)
 
     def commanding_goal(self, now: float) -> GoalId | None:
         """The goal that may move the arm at `now`: live, under a healthy and recent heartbeat."""
@@ -138,6 +145,11 @@ class Modes:
 
     def _leader_present(self, now: float) -> bool:
         return self._leader_at is not None and now - self._leader_at <= self._leader_timeout
+
+    def _leader_refusal(self, now: float) -> str:
+        """Why the leader's messages are of no use; empty when none came lately."""
+        at, reason = self._leader_refused
+        return f"the leader's samples are refused: {reason}" if now - at <= self._leader_timeout else ""
 
     def _kill_goal(self) -> None:
         if self._goal is not None:

@@ -73,16 +73,16 @@ class Teleoperation:
         """Whether the trigger commands the hand: not before the arm has reached the leader."""
         return self._engaged and not self._following.approaching
 
-    def take(self, sample: LeaderSample, now: float) -> bool:
-        """Takes a sample, or counts why it cannot be used; whether it was taken. Never raises on bad input."""
-        reason = self._refusal(sample, now)
+    def take(self, sample: LeaderSample, now: float) -> str:
+        """Takes a sample, or counts and returns why it cannot be used; empty when taken. Never raises on bad input."""
+        reason, words = self._refusal(sample, now)
         if reason:
             self._ignored[reason] += 1
-            return False
+            return words
         self._samples += 1
         self._following.leader(sample.read_at, np.array(sample.positions[:7]), 2 * sample.positions[7])
         self._newest = sample.read_at
-        return True
+        return ""
 
     def misalignment(self, q: Vector) -> str:
         """Why an arm at `q` (rad) must not be given to the leader; empty when it may."""
@@ -127,13 +127,18 @@ class Teleoperation:
         self._samples, self._latencies, self._limited = 0, [], limited
         return figures
 
-    def _refusal(self, sample: LeaderSample, now: float) -> str:
+    def _refusal(self, sample: LeaderSample, now: float) -> tuple[str, str]:
+        """Why a sample cannot be used, as it is counted and in words; both empty when it can."""
         if list(sample.names) != self._names or len(sample.positions) != len(self._names):
-            return "names"
+            found = f"{list(sample.names)} with {len(sample.positions)} positions"
+            return "names", f"joints must be {self._names}, found {found}: use one cell file on both PCs"
         if not all(map(math.isfinite, (*sample.positions, sample.read_at))):
-            return "nonfinite"
-        if now - sample.read_at > MAX_AGE:
-            return "old"
-        if sample.read_at - now > MAX_LEAD:
-            return "future"
-        return "order" if sample.read_at <= self._following.heard else ""
+            return "nonfinite", "not all of their numbers are finite"
+        age = now - sample.read_at
+        if age > MAX_AGE:
+            return "old", f"stamped {1e3 * age:.0f} ms in the past: check the clocks (chrony) and the network"
+        if age < -MAX_LEAD:
+            return "future", f"stamped {-1e3 * age:.0f} ms in the future: check the clocks (chrony)"
+        if sample.read_at <= self._following.heard:
+            return "order", "stamped no later than one before: run one leader only, and check its clock (chrony)"
+        return "", ""
