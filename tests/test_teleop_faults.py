@@ -223,7 +223,7 @@ def test_a_leader_far_away_is_refused_by_name(rig):
     seen = len(rig.leader)
     wait_for(lambda: len(rig.leader) > seen + 20)  # by the driver too
     answer = rig.outsider.set_mode(TELEOP)
-    while "no leader publishes" in answer.message:  # for an instant: the machine is busy
+    while "no leader publishes" in answer.message or "samples are refused" in answer.message:  # the machine is busy
         answer = rig.outsider.set_mode(TELEOP)
     assert not answer.success
     assert "fr3_joint6 by 1.00 rad" in answer.message
