@@ -84,19 +84,27 @@ def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
     assert trained.parameters["checkpoint"] == str(Path("weights").absolute())
 
 
+def test_a_policy_for_a_replay_goes_by_its_clock():
+    (live,) = policy_graph(cell="sim", checkpoint="nano")
+    (replayed,) = policy_graph(cell="sim", checkpoint="nano", use_sim_time=True)
+    assert (live.parameters["use_sim_time"], replayed.parameters["use_sim_time"]) == (False, True)
+
+
 @pytest.mark.parametrize("graph", [sim_graph, lab_graph, record_graph, partial(policy_graph, checkpoint="untrained")])
-def test_every_node_has_the_transports_and_stays_on_this_host(graph):
+def test_every_node_has_the_transports_and_stays_on_this_host_unless_the_shell_says_more(graph, monkeypatch):
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
     for spec in graph(cell="sim"):
         assert Path(spec.environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
         assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
         assert load_cell(spec.parameters["cell"]).name == "sim"
-    for spec in graph(cell="sim", discovery="subnet"):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
+    for spec in graph(cell="sim"):
         assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"
 
 
 def test_options_as_text_mean_the_same():
     given = {"cell": "sim", "checkpoint": "untrained", "views": ("fixed_2", "wrist"), "record": True}
-    values = {**options(sim_graph), **given, "discovery": "subnet"}
+    values = {**options(sim_graph), **given, "device": "cuda"}
     graph = from_text(sim_graph, {name: to_text(value) for name, value in values.items()})
     assert graph == sim_graph(**values)
     assert graph[-2].parameters["views"] == ("fixed_2", "wrist")
@@ -109,7 +117,6 @@ def test_options_as_text_mean_the_same():
         ({"cell": "moon.yaml"}, r"moon\.yaml: cannot be read"),
         ({"views": "fixed_1,rear"}, "no camera 'rear'"),
         ({"record": "perhaps"}, "record 'perhaps': use true or false"),
-        ({"discovery": "world"}, "discovery 'world': use one of localhost, subnet"),
     ],
 )
 def test_wrong_options_are_explained(wrong, message):

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from vga_policy.checkpoints import locate
 from vga_policy.cli import main
-from vga_policy.train.ablation_files import run_directory
+from vga_policy.train.ablation_files import run_directory, write_variant
 from vga_policy.train.run import BEST, CONFIG, LAST
 
 TRIALS = ("--task", "press_button", "--trials", "1", "--max-steps", "3", "--jobs", "1")
@@ -17,6 +17,7 @@ TRIALS = ("--task", "press_button", "--trials", "1", "--max-steps", "3", "--jobs
 def trained(ablation, variant, seed, steps):
     """What a run of 4 steps leaves after `steps` of them, with the shipped policy as its best."""
     run = run_directory(ablation, variant, seed)
+    write_variant(run, variant)
     state = run / "states" / f"{steps:07d}"
     state.mkdir(parents=True)
     (run / LAST).symlink_to(state)
