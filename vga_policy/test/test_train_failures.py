@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from episode_fixtures import write_episodes
 from safetensors.torch import load_file, save_file
 from training_fixtures import poisoned, start, steps, tiny_loop, tiny_policy, weights
@@ -16,13 +15,7 @@ from vga_policy.train import trainer
 from vga_policy.train.failure import TrainingError
 from vga_policy.train.run import BEST, CONFIG, LAST, ORIGIN, Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

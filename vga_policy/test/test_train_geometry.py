@@ -25,13 +25,7 @@ from vga_policy.train.failure import InterruptedRunError, TrainingError
 from vga_policy.train.run import BEST, Run
 from vga_policy.train.scenes import RenderedScene, SceneDataset, write_shard
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made_scene(rng, views=3):

@@ -21,13 +21,7 @@ from vga_policy.train.failure import TrainingError
 from vga_policy.train.held_out import held_out
 from vga_policy.train.run import BEST, Run
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
