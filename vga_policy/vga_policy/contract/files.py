@@ -35,7 +35,7 @@ def whole_directory(directory: Path) -> Iterator[Path]:
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        for file in unfinished.iterdir():
+        for file in unfinished.rglob("*"):
             if file.is_file():
                 _synchronise(file)
         unfinished.rename(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import simplejpeg
 from vga_policy.bags.reader import BagError
 from vga_policy.contract.cell import Cell, ContractError, differences, dump_cell
 from vga_policy.contract.episode import EpisodeError
+from vga_policy.contract.files import whole_directory
 from vga_policy.contract.resampler import SECOND
 from vga_policy.curation.decisions import CurationError, decision
 from vga_policy.data.demonstration import Demonstration, StoredImage, read_span
@@ -63,16 +63,11 @@ def export(
     """
     if out.exists():
         raise ExportError(f"{out}: exists already: give another directory or remove it")
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    run = _Export(unfinished, video, fps, size, list(cameras) if cameras else None)
-    try:
+    with whole_directory(out) as unfinished:
+        run = _Export(unfinished, video, fps, size, list(cameras) if cameras else None)
         for path in find_episodes(directories):
             run.add(path, usable_only)
         run.finish()
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return run.exported
 
 

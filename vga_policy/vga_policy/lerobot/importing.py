@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile
 from vga_policy.contract.cell import Camera, Cell, dump_cell
 from vga_policy.contract.episode import IMPORTED, OUTCOMES, Episode
+from vga_policy.contract.files import whole_directory
 from vga_policy.contract.resampler import SECOND
 from vga_policy.data.actions import Track
 from vga_policy.data.demonstration import (
@@ -60,15 +60,12 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
     out.mkdir(parents=True, exist_ok=True)
     written, problems = [], []
     for episode, name in enumerate(names):
-        unfinished = out / f".{name}.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
         try:
-            _write(reader, episode, cell, unfinished, name, outcome)
-            written.append(unfinished.rename(out / name))
+            with whole_directory(out / name) as unfinished:
+                _write(reader, episode, cell, unfinished, name, outcome)
+            written.append(out / name)
         except (LeRobotError, ImportingError) as error:
             problems.append(Skipped(out / name, str(error)))
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     if not written:
         with suppress(OSError):
             out.rmdir()  # unless there was something in it
@@ -116,7 +113,6 @@ def _write(reader: LeRobotReader, episode: int, cell: Cell, path: Path, name: st
     label, numbers, task = _label(reader, episode), reader.numbers(episode), reader.task(episode)
     cameras = [camera.name for camera in cell.cameras]
     times = _Times.of(reader, numbers, cameras, int(label.get("started_ns") or 0))
-    path.mkdir()
     text = dump_cell(cell)
     file = path / f"{name}_0.mcap"
     bag = BagFile(file, {"cell": text})
