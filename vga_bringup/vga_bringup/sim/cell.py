@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Header
 from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.sim import meshes
@@ -71,9 +72,9 @@ class SimCell(Node):
         self._task_state = self.create_publisher(TaskState, "~/task_state", 10)
         self.create_service(ArrangeScene, "~/arrange", self._arrange)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._diagnose)
-        self.create_timer(0.1, self._watch)
-        self.create_timer(0.1, self._judge)
+        every(self, 1.0, self._diagnose)
+        every(self, 0.1, self._watch)
+        every(self, 0.1, self._judge)
 
     def close(self) -> None:
         """Ends the parts of the cell, and removes what they could not."""

@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.nodes.clocks import every
 from vga_policy.nodes.lifetime import start_ros
 
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
@@ -57,7 +58,7 @@ class SimLeader(Node):
         self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
         self.create_subscription(RecorderState, "/recorder/state", self._on_recorder, LATCHED)
         self.create_subscription(TaskState, "/sim_cell/task_state", self._on_task, 10)
-        self.create_timer(PERIOD, self._move)
+        every(self, PERIOD, self._move)
 
     def _on_driver(self, state: DriverState) -> None:
         self._driver = state
