@@ -142,3 +142,41 @@ for module in pkgutil.iter_modules(contract.__path__):
     importlib.import_module(f"vga_policy.contract.{module.name}")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "joint", "value", "bound"),
+    [
+        ("lower", 3, -3.1, "-3.0481"),
+        ("upper", 1, 1.8, "1.7918"),
+        ("velocity", 0, 2.7, "2.62"),
+        ("acceleration", 6, 12, "10"),
+    ],
+)
+def test_limits_wider_than_the_arms_own_are_refused_where_an_arm_is_moved(tmp_path, data, key, joint, value, bound):
+    data["arm"]["limits"][key][joint] = value
+    path = tmp_path / "my_cell.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ContractError, match=rf"my_cell.yaml: arm.limits.{key}: .*fr3_joint{joint + 1} is .* {bound},"):
+        load_cell(path)
+    assert getattr(load_cell(path, stored=True).arm.limits, key)[joint] == value
+
+
+def test_the_model_of_the_arm_is_part_of_the_meaning(tmp_path, data):
+    fr3 = parse_cell(yaml.safe_dump(data))
+    data["arm"]["model"] = "panda"
+    panda = parse_cell(yaml.safe_dump(data))
+    assert [item.key for item in differences(panda, fr3)] == ["arm.model"]
+    path = tmp_path / "my_cell.yaml"
+    path.write_text(yaml.safe_dump(data))
+    with pytest.raises(ContractError, match=r"fr3_joint1 is a fr3's, arm.model is panda; set arm.model: fr3, or name"):
+        load_cell(path)
+    data["arm"]["model"] = "kuka"
+    assert "arm.model" in refuse(data)[0]
+
+
+def test_a_file_of_before_the_model_was_a_key_names_its_arm_by_its_joints(data):
+    del data["arm"]["model"]
+    assert parse_cell(yaml.safe_dump(data)).arm.model == "fr3"
+    data["arm"]["joint_names"] = [f"panda_joint{k}" for k in range(1, 8)]
+    assert parse_cell(yaml.safe_dump(data)).arm.model == "panda"

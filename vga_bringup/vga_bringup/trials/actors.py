@@ -54,7 +54,7 @@ def trained_on(checkpoint: str) -> list[str]:
     if (names := cameras(Path(checkpoint))) is not None:
         return names
     try:
-        return [camera.name for camera in load_cell(Path(checkpoint, CELL)).views]
+        return [camera.name for camera in load_cell(Path(checkpoint, CELL), stored=True).views]
     except ContractError as error:
         raise TrialsError(str(error)) from None
 

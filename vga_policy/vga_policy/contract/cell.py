@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from vga_policy.contract.arm_models import ArmModel, ModelName, arm_model
 from vga_policy.contract.files import parse_yaml
 
 ARM_JOINTS = 7
@@ -77,12 +79,17 @@ class Camera(Section):
 
 
 class JointLimits(Section):
-    """Limits the safety filter enforces. Stay within both the arm's and the control library's own."""
+    """Limits of the motion asked for: rad, rad/s, rad/s^2. They may tighten the arm model's own, never widen them.
+
+    share: of the arm's own velocity limit that the motion may use, wherever that is below `velocity`: the FR3's falls
+        near the ends of the joints. What is left is for the correction of tracking errors.
+    """
 
     lower: Joints
     upper: Joints
     velocity: PositiveJoints
     acceleration: PositiveJoints
+    share: Annotated[float, Field(gt=0, le=0.95)] = 0.9
 
     @model_validator(mode="after")
     def _ordered(self) -> JointLimits:
@@ -122,10 +129,22 @@ class Payload(Section):
     inertia: Annotated[list[float], Field(min_length=9, max_length=9)] = [0.0] * 9
 
 
+class SelfCollision(Section):
+    """How near the arm's links may come to each other.
+
+    clearance: m between what is not neighbours on the arm. mounted: what the flange carries besides the hand, such as
+        the wrist camera: boxes in the flange's frame (z along the last joint's axis, away from the arm).
+    """
+
+    clearance: Annotated[float, Field(ge=0, le=0.2)] = 0.05
+    mounted: list[Box] = []
+
+
 class Arm(Section):
-    """The Franka arm."""
+    """The Franka arm. model: which one, with its limits (vga_policy.contract.arm_models)."""
 
     ip: str
+    model: ModelName = "fr3"
     realtime: Literal["enforce", "ignore"] = "enforce"
     joint_names: Annotated[list[str], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
     base_frame: str = "fr3_link0"
@@ -136,8 +155,23 @@ class Arm(Section):
     tracking: Tracking = Tracking()
     collision: Collision = Collision()
     payload: Payload = Payload()
+    self_collision: SelfCollision = SelfCollision()
     end_effector_xyz: Vector3 = [0.0, 0.0, 0.0]
     end_effector_rpy: Vector3 = [0.0, 0.0, 0.0]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _model_of_old_files(cls, data: Any) -> Any:
+        """Cells of before `model` was a key name their arm by its joints."""
+        names = data.get("joint_names") if isinstance(data, dict) else None
+        if isinstance(names, list) and "model" not in data and all(str(name).startswith("panda") for name in names):
+            return {**data, "model": "panda"}
+        return data
+
+    @property
+    def own(self) -> ArmModel:
+        """The robot's own limits."""
+        return arm_model(self.model)
 
     @model_validator(mode="after")
     def _home_inside(self) -> Arm:
@@ -334,6 +368,7 @@ class Difference(NamedTuple):
 def meaning(cell: Cell) -> dict[str, Any]:
     """The part of the contract a checkpoint depends on: not addresses, serial numbers or limits."""
     return {
+        "arm.model": cell.arm.model,
         "arm.joint_names": list(cell.arm.joint_names),
         "gripper.max_width": cell.gripper.max_width,
         "control_rate_hz": cell.control_rate_hz,
@@ -367,14 +402,44 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
         raise ContractError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
-def load_cell(path: str | Path) -> Cell:
-    """Reads a cell file. Raises ContractError when it is missing or wrong."""
+def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
+    """Reads a cell file. Raises ContractError when it is missing or wrong.
+
+    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, as
+        they could be once, is read all the same.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ContractError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse_cell(text, str(path))
+    cell = parse_cell(text, str(path))
+    if not stored and (problems := limit_problems(cell)):
+        raise ContractError("\n".join(f"{path}: {problem}" for problem in problems))
+    return cell
+
+
+def limit_problems(cell: Cell) -> list[str]:
+    """Where the cell's limits are wider than those of its arm's model: key, value, what is allowed."""
+    arm, own, limits = cell.arm, cell.arm.own, cell.arm.limits
+    other = next(name for name in get_args(ModelName) if name != arm.model)
+    problems = []
+    if any(name.startswith(other) for name in arm.joint_names):
+        remedy = f"set arm.model: {other}, or name the joints {own.prefix}_joint1 ... {own.prefix}_joint7"
+        problems.append(f"arm.joint_names: {arm.joint_names[0]} is a {other}'s, arm.model is {arm.model}; {remedy}")
+    for key, wider, bounds, where in (
+        ("lower", np.less, own.lower, "below"),
+        ("upper", np.greater, own.upper, "above"),
+        ("velocity", np.greater, own.velocity, "above"),
+        ("acceleration", np.greater, own.acceleration, "above"),
+    ):
+        values = getattr(limits, key)
+        problems += [
+            f"arm.limits.{key}: {values[joint]:g} of {arm.joint_names[joint]} is {where} {bounds[joint]:g}, "
+            f"the limit of the {own.title} itself: a cell may tighten the arm's limits, not widen them"
+            for joint in np.flatnonzero(wider(values, bounds))
+        ]
+    return problems
 
 
 def dump_cell(cell: Cell) -> str:

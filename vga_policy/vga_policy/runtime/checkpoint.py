@@ -83,7 +83,7 @@ def load(directory: str | Path) -> Checkpoint:
     except ValueError as error:
         raise CheckpointError(_prefixed(directory / NORMALIZATION, error)) from None
     try:
-        cell = load_cell(directory / CELL)
+        cell = load_cell(directory / CELL, stored=True)
     except ContractError as error:
         raise CheckpointError(str(error)) from None
     if cell.action.horizon != config.horizon:
