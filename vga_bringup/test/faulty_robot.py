@@ -51,6 +51,8 @@ class FaultyRobot:
         self.frozen = False
         self.relative_dynamics_factor = franky.RelativeDynamicsFactor(1.0, 1.0, 1.0)
         self.joint_velocity_limit = Limit([2.175] * 4 + [2.61] * 3)
+        self.joint_acceleration_limit = Limit([15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0])
+        self.joint_jerk_limit = Limit([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0])
         self.collision = None
         self.load = (0.0, [0.0] * 3, [0.0] * 9)
         self.frame = np.eye(4)

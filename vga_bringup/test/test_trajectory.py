@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from vga_bringup.robot.trajectory import Curve, fade, rest, spline, stop, stopping_point
+from vga_bringup.robot.trajectory import BRAKE_STEP, Curve, brake, fade, rest, spline, stop
 
 DT = 0.1
 GENTLE = np.full(3, 5.0)  # rad/s^2
@@ -78,15 +78,41 @@ def test_fade_takes_no_longer_than_it_may():
 
 
 @given(vectors, vectors)
-def test_stop_rests_in_time_and_where_predicted(q, dq):
-    curve = stop(1.0, q, dq, 8.0)
+def test_stop_rests_in_time_and_on_the_line(q, dq):
+    hardest = np.array([8.0, 6.0, 8.0])
+    curve = stop(1.0, q, dq, hardest)
+    duration = (np.abs(dq) / hardest).max()
     rests_at = curve.starts[-1]
-    assert rests_at <= 1.0 + np.abs(dq).max() / 8.0 + 1e-12
+    assert rests_at <= 1.0 + duration + 1e-12
     np.testing.assert_allclose(curve.at(1.0), (q, dq), atol=1e-12)
-    np.testing.assert_array_equal(curve.at(rests_at), (stopping_point(q, dq, 8.0), np.zeros(3)))
+    np.testing.assert_allclose(curve.at(rests_at), (q + duration / 2 * dq, np.zeros(3)), atol=1e-12)
     # A speed so small that the way to rest takes no time is as good as none.
-    assert max(seams(curve), default=0.0) < 1e-12 if len(curve.starts) > 1 else 1.0 + np.abs(dq).max() / 8.0 == 1.0
-    assert (np.abs(curve.sample(np.linspace(1.0, 2.0, 100))[2]) <= 8.0 + 1e-9).all()
+    assert max(seams(curve), default=0.0) < 1e-12 if len(curve.starts) > 1 else 1.0 + duration == 1.0
+    assert (np.abs(curve.sample(np.linspace(1.0, 2.0, 100))[2]) <= hardest + 1e-9).all()
+
+
+@given(positions, st.floats(0.0, 0.9))
+def test_braking_follows_the_path_no_faster_and_as_hard_as_allowed(q, at):
+    hardest = np.array([8.0, 6.0, 8.0])
+    path = spline(0.0, DT, 0.03 * q, np.zeros(3), GENTLE)
+    end = path.starts[-1] + DT
+    path = path.then(end, stop(end, *path.at(end), hardest))
+    curve = brake(path, at, hardest)
+    rests_at = curve.starts[-1]
+    assert rests_at <= max(path.starts[-1], at) + 2 * BRAKE_STEP
+    assert np.abs(curve.at(rests_at)[1]).max() < 1e-5
+    t = np.arange(at, rests_at, 1e-3)
+    if not len(t):
+        return
+    assert max(seams(curve)) < 1e-9
+    braked, speeds, bends = curve.sample(t)
+    fine = np.linspace(at, path.starts[-1], 4000)
+    way, pace, bend = path.sample(fine)
+    assert np.abs(bends / hardest).max() <= max(1.0, np.abs(bend / hardest).max()) + 1e-3
+    # On the path, but for what acceleration changes within a step, and nowhere faster than the path.
+    nearest = np.abs(way[None] - braked[::5, None]).max(axis=2).min(axis=1)
+    assert nearest.max() <= np.abs(bend).max() * BRAKE_STEP**2 + 2 * np.abs(np.diff(way, axis=0)).max() + 1e-6
+    assert (np.abs(speeds) <= np.abs(pace).max(axis=0) + 1e-9).all()
 
 
 @given(positions, st.floats(0.0, 0.8))

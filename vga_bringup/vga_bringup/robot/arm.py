@@ -12,9 +12,10 @@ from typing import Any
 import franky
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Arm
+from vga_policy.contract.cell import Arm, Cell
 
 from vga_bringup.robot.faults import ArmError, explain, reflex
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.tracking import build_tracker
 
 Vector = NDArray[np.float64]
@@ -22,6 +23,7 @@ RobotFactory = Callable[[Arm], Any]
 
 ROBOT_PORT = 1337  # fixed by libfranka
 JOIN_TIMEOUT = 0.1  # s franky may take to clear up behind a motion that has ended
+MOTION_LIMIT = "franky."  # begins the names of the limits that franky plans with; a motion must not start without them
 READ_BACK_TOLERANCE = 1e-4  # the robot reports some settings in single precision
 
 
@@ -43,6 +45,11 @@ class Setting:
     def ok(self) -> bool:
         """Whether the robot uses the value, as far as it can tell."""
         return not self.actual or self.actual == self.wanted
+
+    @property
+    def unfit(self) -> bool:
+        """Whether it is a limit of the motion that is not in force."""
+        return self.name.startswith(MOTION_LIMIT) and not self.ok
 
 
 @dataclass(frozen=True)
@@ -79,17 +86,26 @@ class FrankaArm:
     Every method raises ArmError and nothing else when the arm does not obey.
     """
 
-    def __init__(self, robot: Any, config: Arm) -> None:
+    def __init__(self, robot: Any, cell: Cell) -> None:
         self._robot = robot
-        self._config = config
+        self._config = cell.arm
+        self._limits = Limits(cell)
         self._settings: tuple[Setting, ...] = ()
         self._in_control = False  # at the last reading
-        self._tracker = build_tracker(robot, config.tracking, np.array(config.limits.velocity))
+        self._tracker = build_tracker(robot, cell.arm.tracking, self._limits)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
         """What was applied and read back; empty until `apply_settings` succeeded."""
         return self._settings
+
+    @property
+    def unfit(self) -> str:
+        """Why no motion may start with what franky plans with; empty when one may."""
+        if not self._settings:
+            return "the robot has not taken the cell's settings: run the recover action"
+        wrong = [f"{item.name} {item.actual} instead of {item.wanted}" for item in self._settings if item.unfit]
+        return f"limits are not as they were set: {'; '.join(wrong)}" if wrong else ""
 
     @property
     def moving(self) -> bool:
@@ -125,10 +141,10 @@ class FrankaArm:
             success_rate=float(state.control_command_success_rate) if self._in_control else math.nan,
         )
 
-    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
-        """Tracks a reference (rad, rad/s) from the measured q; call it at the tracking rate."""
+    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
+        """Tracks a reference (rad, rad/s) from the measured q and dq; call it at the tracking rate."""
         try:
-            self._tracker.follow(q_ref, dq_ref, q)
+            self._tracker.follow(q_ref, dq_ref, q, dq)
         except Exception as error:
             raise explain(error) from error
 
@@ -159,9 +175,13 @@ class FrankaArm:
         ]
         robot.set_collision_behavior(config.collision.joint_torque, config.collision.cartesian_wrench)
 
-        limit = np.array(config.limits.velocity)
-        robot.joint_velocity_limit.set(np.minimum(limit, robot.joint_velocity_limit.max))
-        settings.append(_read_back("limits.velocity", limit, robot.joint_velocity_limit.get()))
+        for name, kind, limit in (
+            ("velocity", robot.joint_velocity_limit, self._limits.command_velocity),
+            ("acceleration", robot.joint_acceleration_limit, self._limits.tracker_acceleration),
+            ("jerk", robot.joint_jerk_limit, self._limits.tracker_jerk),
+        ):
+            kind.set(np.minimum(limit, kind.max))
+            settings.append(_read_back(MOTION_LIMIT + name, limit, kind.get()))
 
         # The scale bounds speed only: an arm that is told to be slow must still be able to stop.
         robot.relative_dynamics_factor = franky.RelativeDynamicsFactor(config.speed_scale, 1.0, 1.0)
@@ -179,8 +199,7 @@ class FrankaArm:
             _read_back("payload.inertia", payload.inertia, state.I_load),
             _read_back("end_effector", frame, state.NE_T_EE.matrix),
         ]
-        commanded = np.array(robot.joint_velocity_limit.get()) * config.speed_scale
-        self._tracker = build_tracker(robot, config.tracking, commanded)
+        self._tracker = build_tracker(robot, config.tracking, self._limits)
         return tuple(settings)
 
 

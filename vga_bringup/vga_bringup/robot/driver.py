@@ -191,7 +191,7 @@ class FrankaDriver:
             if goal:
                 self._gripper.command(self._cell.gripper.max_width)
             elsewhere = np.array(goal) if goal else None
-            self._homing = Homing(self._cell.arm, start, elsewhere, speed or self._cell.arm.homing_speed, now)
+            self._homing = Homing(self._cell, start, elsewhere, speed or self._cell.arm.homing_speed, now)
             return self._homing.job
 
     def recover(self) -> Job:
@@ -263,7 +263,7 @@ class FrankaDriver:
                     log.warning("%s; retrying", problem)
                 self._problem = problem or self._problem
             return
-        arm = FrankaArm(robot, self._cell.arm)
+        arm = FrankaArm(robot, self._cell)
         with self._lock:
             self._arm, self._problem, self._measured = arm, "", None
         log.info("connected to the robot at %s", self._cell.arm.ip)
@@ -299,7 +299,7 @@ class FrankaDriver:
             follow, mode, goal = self._following, self._modes.mode, self._modes.goal
             grip = reference.sequence is not None or (mode is Mode.TELEOP and self._teleop.drives_gripper)
         if follow:
-            arm.follow(target.q, target.dq, measured.q)
+            arm.follow(target.q, target.dq, measured.q, measured.dq)
         else:
             arm.release()
         if grip:
@@ -460,7 +460,7 @@ class FrankaDriver:
             return "a recover is running: wait for it"
         if self._measured.fault is not None:
             return str(self._measured.fault)
-        return ""
+        return self._arm.unfit
 
     def _still_moving(self, wanted: Mode, now: float) -> str:
         """Why the arm cannot be handed over in mid-motion; empty when it can."""

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from vga_policy.contract.cell import Cell
 from vga_policy.contract.observation import ActionChunk
 
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.strategy import Arrival, ChunkRefusedError, Plan, strategy_of
-from vga_bringup.robot.trajectory import Curve, fade, rest, spline, stop
+from vga_bringup.robot.trajectory import Curve, brake, fade, rest, spline, stop
 
 HISTORY = 2.0  # seconds of the executed reference kept, for the anchors of chunks still under way
 SAME_TIME = 1e-3  # s; two chunks of one observation differ by the jitter of converting clocks
@@ -111,8 +112,9 @@ class Executor:
     def __init__(self, cell: Cell) -> None:
         self._dt = cell.dt
         self._fade_time = cell.execution.blend_time, max(cell.execution.blend_time, cell.action.horizon * cell.dt)
-        self._ease = EASE_SHARE * np.array(cell.arm.limits.acceleration)
-        self._deceleration = cell.execution.stop_acceleration
+        limits = Limits(cell)
+        self._ease = EASE_SHARE * limits.acceleration
+        self._stopping = limits.stopping
         self._strategy = strategy_of(cell.execution)
         self._horizon = cell.action.horizon
         self._state = State(rest(0.0, np.array(cell.arm.home)), cell.gripper.max_width)
@@ -122,11 +124,11 @@ class Executor:
         self._state = State(rest(now, np.array(q, dtype=float)), float(gripper_width))
 
     def stop(self, now: float) -> None:
-        """Decelerates to rest from `now` on and forgets all chunks; the gripper keeps its width."""
+        """Brakes along the path from `now` on and forgets all chunks; the gripper keeps its width."""
         state = self._state
         forgetful = replace(state, width=state.width_at(now), plans=(), newest=State.newest)
         if now < state.rest_at:
-            path = state.path.then(now, stop(now, *state.path.at(now), self._deceleration))
+            path = state.path.then(now, brake(state.path, now, self._stopping))
             forgetful = replace(forgetful, path=path, rest_at=float(path.starts[-1]))
         self._state = forgetful
 
@@ -184,7 +186,7 @@ class Executor:
         kept = [other for other in state.plans if other.start < start and other.end > now][1 - self._horizon :]
         live = [other for other in kept if other.end > start]
         path, offsets = self._join(state.path.after(now - HISTORY), self._strategy.pieces([*live, plan], start))
-        path = path.then(plan.end, stop(plan.end, *path.at(plan.end), self._deceleration))
+        path = path.then(plan.end, stop(plan.end, *path.at(plan.end), self._stopping))
         after = State(
             path=path,
             width=state.width_at(now),

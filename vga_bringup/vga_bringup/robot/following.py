@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vga_policy.contract.cell import Cell
 
 from vga_bringup.robot.executor import Reference
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.space import CLOSE, Space
 
 Vector = NDArray[np.float64]
@@ -73,9 +74,10 @@ class Following:
     def __init__(self, cell: Cell) -> None:
         arm = cell.arm
         self._names = arm.joint_names
-        self._lower, self._upper = np.array(arm.limits.lower), np.array(arm.limits.upper)
-        self._acceleration = np.array(arm.limits.acceleration)
-        self._velocity = np.minimum(np.array(arm.limits.velocity) * arm.speed_scale, STOP_WITHIN * self._acceleration)
+        self._limits = limits = Limits(cell)
+        self._lower, self._upper = limits.lower, limits.upper
+        self._acceleration = limits.smooth
+        self._velocity = np.minimum(limits.velocity, STOP_WITHIN * self._acceleration)
         self._max_width = cell.gripper.max_width
         self._period = 1.0 / arm.tracking.rate_hz
         self._space = Space(cell)
@@ -157,7 +159,8 @@ class Following:
         wanted = self._wanted(t, q, ahead)
         slower = np.clip(wanted, -top, top)
         aside = np.clip(self._slide(ahead, slower), -top, top)
-        bounded = np.clip(aside, -_arrival(below, a, h), _arrival(above, a, h))
+        lowest, highest = self._limits.arrival(ahead, h)
+        bounded = np.clip(aside, np.maximum(lowest, -_arrival(below, a, h)), np.minimum(highest, _arrival(above, a, h)))
         reached = np.clip(bounded, dq - h * a, dq + h * a)
         braked = dq - np.clip(dq, -h * a, h * a)
         tried = braked + SHARES * (reached - braked)

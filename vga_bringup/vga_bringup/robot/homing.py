@@ -4,40 +4,42 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Arm
+from vga_policy.contract.cell import Cell
 
 from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.limits import Limits
 
 Vector = NDArray[np.float64]
 
-# A minimum-jerk profile peaks at these multiples of distance/duration and distance/duration^2.
-PEAK_SPEED = 15 / 8
-PEAK_ACCELERATION = 10 / np.sqrt(3)
+SMOOTH_SHARE = 0.6  # of the acceleration that the arm follows without lag; braking takes most of the rest
+BRAKING = 3.0  # rad/s^2 of the fastest joint, on top of the motion's own
+SAMPLES = np.linspace(0.0, 1.0, 101)[1:-1]  # of its duration, at which a way is held against the limits
 
 ARRIVED = 0.02  # rad from the goal that count as there
 ARRIVAL_TIMEOUT = 2.0  # s the arm may lag behind the reference at the goal
 
 
 class WayHome:
-    """From rest at `q` (rad, [7]) to `goal`, starting at `now` (s).
+    """From rest at `q` (rad, [7]) to `goal`, starting at `now` (s), as a minimum-jerk motion.
 
     speed: share of the cell's velocity limits, 0 < speed <= 1.
     """
 
-    def __init__(self, arm: Arm, q: Vector, goal: Vector, speed: float, now: float) -> None:
+    def __init__(self, limits: Limits, q: Vector, goal: Vector, speed: float, now: float) -> None:
         self._start = np.array(q, dtype=float)
         self._goal = np.array(goal, dtype=float)
-        distance = np.abs(self._goal - self._start)
-        velocity = np.array(arm.limits.velocity) * arm.speed_scale * speed
-        acceleration = np.array(arm.limits.acceleration) * speed
+        span = self._goal - self._start
+        blend, slope, bend = _minimum_jerk(SAMPLES[:, None])
+        low, high = limits.velocity_range(self._start + blend * span)
+        room = np.where(span > 0, high, -low).clip(min=1e-3) * speed
         self._duration = max(
-            float(np.max(PEAK_SPEED * distance / velocity)),
-            float(np.max(np.sqrt(PEAK_ACCELERATION * distance / acceleration))),
+            float((slope * np.abs(span) / room).max()),
+            float(np.sqrt(np.abs(bend * span) / (SMOOTH_SHARE * speed * limits.smooth)).max()),
             0.1,
         )
         self._began = now
         self._brake_at: float | None = None
-        self._brake_time = max(0.1, float(np.max(velocity)) / 4.0)
+        self._brake_time = max(0.1, float((slope * np.abs(span)).max()) / self._duration / BRAKING)
 
     @property
     def ends(self) -> float:
@@ -52,11 +54,9 @@ class WayHome:
     def reference(self, now: float) -> tuple[Vector, Vector]:
         """Position (rad) and velocity (rad/s) at `now`."""
         progress, rate = self._path_time(now)
-        x = min(max(progress / self._duration, 0.0), 1.0)
-        blend = x**3 * (10 - 15 * x + 6 * x**2)
-        slope = 30 * x**2 * (1 - x) ** 2 / self._duration * rate
+        blend, slope, _ = _minimum_jerk(np.clip(progress / self._duration, 0.0, 1.0))
         span = self._goal - self._start
-        return self._start + blend * span, slope * span
+        return self._start + blend * span, slope / self._duration * rate * span
 
     def finished(self, now: float) -> bool:
         """Whether the reference rests, at the goal or where it was braked."""
@@ -76,13 +76,18 @@ class WayHome:
         return self._brake_at - self._began + braking * (1.0 + rate) / 2, rate
 
 
+def _minimum_jerk(x: Vector) -> tuple[Vector, Vector, Vector]:
+    """The share of the way after the share `x` of the time, and its first two derivatives by x."""
+    return x**3 * (10 - 15 * x + 6 * x**2), 30 * x**2 * (1 - x) ** 2, 60 * x * (1 - x) * (1 - 2 * x)
+
+
 class Homing:
     """A way home under way, and the job of whoever asked for it. goal: elsewhere; None for the cell's home."""
 
-    def __init__(self, arm: Arm, q: Vector, goal: Vector | None, speed: float, now: float) -> None:
+    def __init__(self, cell: Cell, q: Vector, goal: Vector | None, speed: float, now: float) -> None:
         self.job = Job("homing")
         self._where = "home" if goal is None else "the position asked for"
-        self._way = WayHome(arm, q, np.array(arm.home) if goal is None else goal, speed, now)
+        self._way = WayHome(Limits(cell), q, np.array(cell.arm.home) if goal is None else goal, speed, now)
 
     def reference(self, now: float) -> tuple[Vector, Vector]:
         """Position (rad) and velocity (rad/s) at `now`."""

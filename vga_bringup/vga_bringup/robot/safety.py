@@ -1,8 +1,8 @@
 """The gate before the executor: every chunk is executed as it is, or rejected whole with a reason.
 
 Cheap checks come first and the order is fixed, so a chunk with several faults always gets the same reason. Limits hold
-for what the arm would execute, not only for the chunk's steps: the curve between them, the fade from
-the present motion, and the rest positions if the arm were stopped anywhere on the way.
+for what the arm would execute, not only for the chunk's steps: the curve between them, the fade from the present
+motion, and the stop at the end. A stop on the way follows the same path more slowly, so it keeps them too.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from vga_policy.contract.observation import ActionChunk
 
 from vga_bringup.robot.executor import Executor, Proposal
 from vga_bringup.robot.kinematics import SEGMENTS, Kinematics, segments_touch_box
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.strategy import ChunkRefusedError
-from vga_bringup.robot.trajectory import stopping_point
 
 Array = NDArray[np.float64]
 
@@ -85,11 +85,9 @@ class SafetyFilter:
     """The cell's limits, applied to chunks and, as a last line of defence, to every reference sent."""
 
     def __init__(self, cell: Cell) -> None:
-        limits = cell.arm.limits
         self._names = list(cell.arm.joint_names)
-        self._lower, self._upper = np.array(limits.lower), np.array(limits.upper)
-        self._velocity = np.array(limits.velocity) * cell.arm.speed_scale
-        self._acceleration = np.array(limits.acceleration)
+        self._limits = limits = Limits(cell)
+        self._lower, self._upper = limits.lower, limits.upper
         self._max_width = cell.gripper.max_width
         self._horizon = cell.action.horizon
         self._dt = cell.dt
@@ -121,7 +119,7 @@ class SafetyFilter:
         return bool(
             (q >= self._lower - TICK_POSITION_TOLERANCE).all()
             and (q <= self._upper + TICK_POSITION_TOLERANCE).all()
-            and (np.abs(dq) <= self._velocity + TICK_VELOCITY_TOLERANCE).all()
+            and (self._limits.excess(q, dq) <= TICK_VELOCITY_TOLERANCE).all()
         )
 
     def pose_problem(self, q: Sequence[float], where: str = "there") -> str:
@@ -197,9 +195,8 @@ class SafetyFilter:
             message = f"the gripper width is {widths[step]:.4f} m at step {step}, limits [0, {self._max_width:g}]"
             raise ChunkRefusedError("gripper_limit", message)
         v = np.diff(q, axis=0) / self._dt
-        self._check_rate("velocity_limit", v, self._velocity, "rad/s", lambda k: f"from step {k} to {k + 1}")
-        a = np.diff(v, axis=0) / self._dt
-        self._check_rate("acceleration_limit", a, self._acceleration, "rad/s^2", lambda k: f"at step {k + 1}")
+        self._check_velocity((q[1:] + q[:-1]) / 2, v, lambda k: f"from step {k} to {k + 1}")
+        self._check_acceleration(np.diff(v, axis=0) / self._dt, 1.0, lambda k: f"at step {k + 1}")
 
     def _check_jump(self, chunk: ActionChunk, proposal: Proposal) -> None:
         """The chunk must begin where the reference is, and matching its velocity must not lead far away from it."""
@@ -223,8 +220,6 @@ class SafetyFilter:
         path, due, begin = proposal.after.path, proposal.plan.due, proposal.admission.start
         times = np.arange(begin, path.starts[-1], SAMPLING)
         q, dq, _ = path.sample(times)
-        # Wherever the arm is stopped on the way, it must come to rest in bounds.
-        poses = np.concatenate((q, stopping_point(q, dq, self._execution.stop_acceleration)))
         knots = path.starts[path.starts > begin]
         edges = np.concatenate(((begin,), knots, knots - 1e-9))  # acceleration is linear in between
         ddq = path.sample(edges)[2]
@@ -233,14 +228,10 @@ class SafetyFilter:
             step = bisect_left(due, t)
             return f"on the way to step {step}" if step < len(due) else "while stopping after the last step"
 
-        def when_posed(k: int) -> str:
-            return when(times[k]) if k < len(times) else f"if stopped {when(times[k - len(times)])}"
-
-        margin = ACCELERATION_MARGIN * self._acceleration
-        self._check_position(poses, when_posed)
-        self._check_rate("velocity_limit", dq, self._velocity, "rad/s", lambda k: when(times[k]))
-        self._check_rate("acceleration_limit", ddq, margin, "rad/s^2", lambda k: when(edges[k]))
-        self._check_space(poses, when_posed)
+        self._check_position(q, lambda k: when(times[k]))
+        self._check_velocity(q, dq, lambda k: when(times[k]))
+        self._check_acceleration(ddq, ACCELERATION_MARGIN, lambda k: when(edges[k]))
+        self._check_space(q, lambda k: when(times[k]))
 
     def _check_position(self, q: Array, when: Callable[[int], str]) -> None:
         def describe(k: int, j: int) -> str:
@@ -248,11 +239,21 @@ class SafetyFilter:
 
         self._refuse("joint_limit", (q < self._lower) | (q > self._upper), describe)
 
-    def _check_rate(self, reason: str, rate: Array, limit: Array, unit: str, when: Callable[[int], str]) -> None:
+    def _check_velocity(self, q: Array, dq: Array, when: Callable[[int], str]) -> None:
         def describe(k: int, j: int) -> str:
-            return f"needs {abs(rate[k, j]):.2f} {unit} {when(k)}, limit {limit[j]:g}"
+            low, high = self._limits.velocity_range(q[k])
+            limit = high[j] if dq[k, j] > 0 else -low[j]
+            return f"needs {abs(dq[k, j]):.2f} rad/s at {q[k, j]:.3f} rad {when(k)}, limit {limit:.3g} there"
 
-        self._refuse(reason, np.abs(rate) > limit, describe)
+        self._refuse("velocity_limit", self._limits.excess(q, dq) > 0, describe)
+
+    def _check_acceleration(self, ddq: Array, margin: float, when: Callable[[int], str]) -> None:
+        limit = margin * self._limits.acceleration
+
+        def describe(k: int, j: int) -> str:
+            return f"needs {abs(ddq[k, j]):.2f} rad/s^2 {when(k)}, limit {limit[j]:g}"
+
+        self._refuse("acceleration_limit", np.abs(ddq) > limit, describe)
 
     def _refuse(self, reason: str, bad: NDArray[np.bool_], describe: Callable[[int, int], str]) -> None:
         """Refuses for the first true value of `bad` [N, J], in the words of describe(row, joint)."""

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Tracking
 
+from vga_bringup.robot.limits import Limits
+
 Vector = NDArray[np.float64]
 
 WATCHDOG = franky.Duration(300)  # ms a velocity is held without a new one, before franky decelerates
@@ -25,29 +27,32 @@ WATCHDOG = franky.Duration(300)  # ms a velocity is held without a new one, befo
 # just below the 1 that the robot takes. franky's own 1.0 leaves 0.39: too slow to brake an arm held up at speed.
 MAX_TORQUE_STEP = 2.5
 
+TORQUE_SHARE = 0.8  # of what the motors give, for spring and damper together; friction and inertia take the rest
+SPRING_SHARE = 0.6  # of that
+
 
 class Tracker(Protocol):
     """Makes the arm follow a reference. All calls return at once; faults surface as franky's exceptions."""
 
-    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
-        """Tracks q_ref [7] (rad) moving at dq_ref (rad/s), from the measured q. The first call starts the motion."""
+    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
+        """Tracks q_ref [7] (rad) moving at dq_ref (rad/s), from the measured q and dq. The first call starts."""
 
     def release(self) -> None:
         """Ends the motion cleanly; the robot's own controller then holds the arm. Does nothing a second time."""
 
 
 class VelocityTracker:
-    """Streamed joint velocity, v = dq_ref + gain (q_ref - q), clipped to `limit` (rad/s, [7])."""
+    """Streamed joint velocity, v = dq_ref + gain (q_ref - q), within what may be commanded where the arm is."""
 
-    def __init__(self, robot: Any, gain: float, limit: Vector) -> None:
+    def __init__(self, robot: Any, gain: float, limits: Limits) -> None:
         self._robot = robot
         self._gain = gain
-        self._limit = limit
+        self._limits = limits
         self._running = False
 
-    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
+    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
         """See Tracker."""
-        velocity = np.clip(dq_ref + self._gain * (q_ref - q), -self._limit, self._limit)
+        velocity = self._limits.commanded(q, dq, dq_ref + self._gain * (q_ref - q))
         self._robot.move(franky.JointVelocityMotion(velocity, WATCHDOG), asynchronous=True)
         self._running = True
 
@@ -61,23 +66,26 @@ class VelocityTracker:
 class ImpedanceTracker:
     """Joint impedance with `stiffness` (Nm/rad) and `damping` (Nm s/rad), both [7].
 
-    limit: furthest the target may lie from the measured position, rad: a stiff spring must not be stretched far.
+    Spring and damper are stretched only as far as each joint's motor can pull: together `torque` (Nm, [7]).
     """
 
-    def __init__(self, robot: Any, stiffness: Vector, damping: Vector, limit: float = 0.1) -> None:
+    def __init__(self, robot: Any, stiffness: Vector, damping: Vector, torque: Vector) -> None:
         self._robot = robot
         self._stiffness = stiffness
         self._damping = damping
-        self._limit = limit
+        self._stretch = SPRING_SHARE * torque / stiffness
+        self._slip = (1 - SPRING_SHARE) * torque / damping
         self._tracker: franky.JointImpedanceTracker | None = None
 
-    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector) -> None:
+    def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
         """See Tracker."""
         if self._tracker is None or not self._robot.is_in_control:
             self._tracker = franky.JointImpedanceTracker(
                 self._robot, stiffness=self._stiffness, damping=self._damping, max_delta_tau=MAX_TORQUE_STEP
             )
-        self._tracker.set_target(q + np.clip(q_ref - q, -self._limit, self._limit), dq_ref)
+        stretch = np.clip(q_ref - q, -self._stretch, self._stretch)
+        slip = np.clip(dq_ref - dq, -self._slip, self._slip)
+        self._tracker.set_target(q + stretch, dq + slip)
 
     def release(self) -> None:
         """See Tracker."""
@@ -86,8 +94,9 @@ class ImpedanceTracker:
         self._tracker = None
 
 
-def build_tracker(robot: Any, config: Tracking, velocity_limit: Vector) -> Tracker:
-    """The tracker the cell asks for; velocity_limit [7] in rad/s is what the arm may be commanded."""
+def build_tracker(robot: Any, config: Tracking, limits: Limits) -> Tracker:
+    """The tracker the cell asks for."""
     if config.mode == "velocity":
-        return VelocityTracker(robot, config.gain, velocity_limit)
-    return ImpedanceTracker(robot, np.array(config.stiffness), np.array(config.damping))
+        return VelocityTracker(robot, config.gain, limits)
+    torque = TORQUE_SHARE * limits.torque
+    return ImpedanceTracker(robot, np.array(config.stiffness), np.array(config.damping), torque)

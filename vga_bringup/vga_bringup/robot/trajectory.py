@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+BRAKE_STEP = 0.01  # s
+PACES = np.linspace(0.0, 1.0, 65)  # of the present pace, tried when braking
+STANDSTILL = 1e-6  # rad/s
+
 
 class Curve:
     """A piecewise cubic: piece i holds from starts[i] to starts[i+1], the last one for ever.
@@ -115,20 +119,39 @@ def fade(t: float, q: Array, dq: Array, acceleration: Array, least: float, most:
     return Curve(np.array((t, t + duration)), np.concatenate((moving, np.zeros_like(moving))))
 
 
-def stop(t: float, q: Array, dq: Array, deceleration: float) -> Curve:
-    """From `q`, `dq` [J] to rest, all joints at once and the fastest one at `deceleration` (rad/s^2)."""
-    duration = float(np.abs(dq).max()) / deceleration
+def stop(t: float, q: Array, dq: Array, deceleration: Array) -> Curve:
+    """From `q`, `dq` [J] straight to rest, all joints at once, none harder than `deceleration` [J] (rad/s^2)."""
+    duration = float((np.abs(dq) / deceleration).max())
     if duration == 0:
         return rest(t, q)
     coefficients = np.zeros((2, 4, len(q)))
     coefficients[0, 0], coefficients[0, 1], coefficients[0, 2] = q, dq, -dq / (2 * duration)
-    coefficients[1, 0] = stopping_point(q, dq, deceleration)
+    coefficients[1, 0] = q + duration / 2 * dq
     return Curve(np.array((t, t + duration)), coefficients)
 
 
-def stopping_point(q: Array, dq: Array, deceleration: float) -> Array:
-    """Where :func:`stop` comes to rest, for q and dq [..., J]."""
-    return q + dq * np.abs(dq).max(axis=-1, keepdims=True) / (2 * deceleration)
+def brake(path: Curve, t: float, acceleration: Array) -> Curve:
+    """Along `path`, which ends at rest, ever more slowly from `t` on, until it rests.
+
+    As hard as `acceleration` [J] (rad/s^2) allows; where the path itself asks for more, as the path does. Where it
+    leads, and how fast at most, was the path's before: what holds along all of `path` holds for every stop on it.
+    """
+    moment, pace = t, 1.0  # where on the path, and how fast that passes
+    q, dq = path.at(t)
+    starts, pieces = [], []
+    while np.abs(dq).max() > STANDSTILL:
+        paces = pace * PACES
+        moments = moment + BRAKE_STEP / 2 * (pace + paces)
+        velocities = paces[:, None] * path.sample(moments)[1]
+        needed = (np.abs(velocities - dq) / acceleration).max(axis=1)
+        enough = needed <= BRAKE_STEP
+        chosen = int(enough.argmax() if enough.any() else needed.argmin())
+        ddq = (velocities[chosen] - dq) / BRAKE_STEP
+        starts.append(t)
+        pieces.append((q, dq, ddq / 2, np.zeros_like(q)))
+        q, dq = q + BRAKE_STEP / 2 * (dq + velocities[chosen]), velocities[chosen]
+        moment, pace, t = moments[chosen], paces[chosen], t + BRAKE_STEP
+    return Curve(np.array((*starts, t)), np.array((*pieces, (q, *np.zeros((3, len(q)))))))
 
 
 def _hermite(h: float, q0: Array, q1: Array, v0: Array, v1: Array) -> Array:

@@ -20,6 +20,7 @@ from vga_policy.contract.observation import ActionChunk, Observation
 from vga_bringup.robot.arm import ArmState
 from vga_bringup.robot.executor import Executor, Reference
 from vga_bringup.robot.following import Following
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.modes import Mode
 from vga_bringup.robot.reports import Tick
 from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdict
@@ -35,9 +36,7 @@ STEP = 0.001  # s of physics
 JUDGED_EVERY = 0.05  # s
 GOAL = bytes(16)  # of the one policy that commands this cell
 
-# Between the driver's velocity command and the arm: network, franky's planner, and the acceleration it allows an FR3.
-COMMAND_DELAY = 0.003  # s
-ACCELERATION = np.array((15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0))  # rad/s^2
+COMMAND_DELAY = 0.003  # s between the driver's velocity command and the arm: network and franky's planner
 MAX_ERROR = 0.3  # rad between reference and arm beyond which the driver gives up
 
 Vector = NDArray[np.float64]
@@ -80,7 +79,7 @@ class FastCell:
         self._dq = self._data.qvel[first_dof : first_dof + 7]
         self._hand = Hand(self.simulator.robot, cell.gripper)
         self._safety = SafetyFilter(cell)
-        self._limit = np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
+        self._limits = Limits(cell)
         self._steps_a_tick = round(1 / cell.arm.tracking.rate_hz / STEP)
         self._snapshot = np.empty(mujoco.mj_stateSize(self._model, PUBLIC_STATE))
         self._renderer: CellRenderer | None = None
@@ -235,7 +234,8 @@ class FastCell:
         if self.problem:
             reference = target = Reference(self._q.copy(), np.zeros(7), reference.gripper_width, None, -1, False)
         velocity = target.dq + self.cell.arm.tracking.gain * (target.q - self._q)
-        self._commands.append((self._steps + round(COMMAND_DELAY / STEP), np.clip(velocity, -self._limit, self._limit)))
+        command = self._limits.commanded(self._q, self._dq, velocity)
+        self._commands.append((self._steps + round(COMMAND_DELAY / STEP), command))
         if not self.problem and (self.mode is Mode.TELEOP or reference.sequence is not None):
             self._hand.command(reference.gripper_width)
         self._hand.step(now)
@@ -254,7 +254,7 @@ class FastCell:
         """One millisecond of the arm's velocity controller and the physics."""
         if self._commands and self._commands[0][0] <= self._steps:
             self._target = self._commands.popleft()[1]
-        ramp = ACCELERATION * STEP
+        ramp = self._limits.tracker_acceleration * STEP
         self._velocity = self._velocity + np.clip(self._target - self._velocity, -ramp, ramp)
         self.simulator.robot.joint_velocity_control(self._velocity)
         self.simulator.advance()

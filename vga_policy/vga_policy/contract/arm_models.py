@@ -44,18 +44,26 @@ class ArmModel:
     torque: Array
     torque_rate: Array
 
-    def velocity_limits(self, q: Array) -> tuple[Array, Array]:
-        """The lowest (<= 0) and the highest (>= 0) velocity at joint angles `q` [..., 7] (rad), rad/s: two [..., 7]."""
-        offset, deceleration = self.offset, self.deceleration
-        if offset is None or deceleration is None:
-            limit = np.broadcast_to(self.velocity, q.shape)
-            return -limit, limit
+    def velocity_limits(self, q: Array, braking: Array | float = np.inf) -> tuple[Array, Array]:
+        """The lowest (<= 0) and the highest (>= 0) velocity at joint angles `q` [..., 7] (rad), rad/s: two [..., 7].
 
-        def limit_at(distance: Array) -> Array:
-            ramp = np.sqrt(2 * deceleration * np.maximum(distance, 0.0)) - offset
-            return np.asarray((np.minimum(self.velocity, ramp) - VELOCITY_TOLERANCE).clip(min=0.0))
+        braking: rad/s^2, [7]; the limits are lowered so that an arm that brakes no harder than this stays below them.
+        """
+        return -self._limit_at(q - self.lower, braking), self._limit_at(self.upper - q, braking)
 
-        return -limit_at(q - self.lower), limit_at(self.upper - q)
+    def arrival(self, distance: Array, braking: Array | float, h: float) -> Array:
+        """The velocity v [..., 7] that just is the limit once h v / 2 of `distance` (rad, to an end) is gone."""
+        if self.offset is None or self.deceleration is None:
+            return np.broadcast_to(self.velocity, distance.shape)
+        deceleration = np.minimum(self.deceleration, braking)
+        # With w = v + offset: w^2 = 2 deceleration (distance - h v / 2).
+        b = deceleration * h / 2
+        w = np.sqrt((b * b + 2 * deceleration * distance + 2 * b * self.offset).clip(min=0.0)) - b
+        return np.asarray((np.minimum(self.velocity, w - self.offset) - VELOCITY_TOLERANCE).clip(min=0.0))
+
+    def _limit_at(self, distance: Array, braking: Array | float) -> Array:
+        """The limit at `distance` (rad) from an end."""
+        return self.arrival(distance, braking, 0.0)
 
 
 def _joints(*values: float) -> Array:
