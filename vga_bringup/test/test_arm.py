@@ -179,6 +179,18 @@ def test_near_an_end_the_command_stays_below_what_the_arm_takes_there(robot, con
     assert robot.state.dq[1] < 0.4
 
 
+def test_a_command_is_held_only_as_long_as_the_arm_takes_it_on_the_way_to_an_end(contract, config):
+    limits = Limits(contract)
+    q, velocity = np.array(config.home), np.zeros(7)
+    velocity[1] = 0.5
+    assert limits.holdable(q, velocity) == 0.3
+    q[1] = 1.6  # the FR3 takes 0.80 rad/s there, and 0.5 rad/s up to 1.697 rad, which is 0.19 s away
+    assert limits.holdable(q, velocity) == 0.15
+    assert limits.holdable(q, -velocity) == 0.3
+    q[1] = 1.75  # too far out already: the shortest
+    assert limits.holdable(q, velocity) == 0.05
+
+
 def test_franky_plans_within_the_arms_own_limits(arm, robot, config):
     own = config.own
     assert (robot.joint_acceleration_limit.get() < own.acceleration).all()

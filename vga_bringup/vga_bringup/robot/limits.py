@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.arm_models import PANDA
+from vga_policy.contract.arm_models import FR3, PANDA
 from vga_policy.contract.cell import Cell
 
 Array = NDArray[np.float64]
@@ -20,6 +20,7 @@ TRACKER_JERK = 0.9
 COMMAND_SHARE = 0.94
 LOOK_AHEAD = 0.015  # s between the reading that a command is made from and its last effect
 CATCH_UP = 1.05  # of the cell's velocity limit, for a command that makes up for a lag
+HOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)  # s a command may be held for; then the arm brakes by itself
 # Of franky's acceleration: what stops, homing and the pursuit of a leader use. With all of it the arm would lag.
 REFERENCE_ACCELERATION = 0.85
 # Of that: what braking along the limit near a joint's end may take, so that whoever is under it can stay under it.
@@ -41,9 +42,9 @@ class Limits:
         self.lower, self.upper = np.maximum(limits.lower, own.lower), np.minimum(limits.upper, own.upper)
         self.velocity = np.minimum(limits.velocity, limits.share * own.velocity) * cell.arm.speed_scale
         self.acceleration = np.minimum(limits.acceleration, own.acceleration)
-        # franky takes nothing beyond the Panda's table, whatever arm it is built for.
-        self.tracker_acceleration = TRACKER_ACCELERATION * np.minimum(own.acceleration, PANDA.acceleration)
-        self.tracker_jerk = TRACKER_JERK * np.minimum(own.jerk, PANDA.jerk)
+        # franky takes nothing beyond its own table, which in builds for the one arm is that of the other.
+        self.tracker_acceleration = TRACKER_ACCELERATION * np.minimum(FR3.acceleration, PANDA.acceleration)
+        self.tracker_jerk = TRACKER_JERK * np.minimum(FR3.jerk, PANDA.jerk)
         self.command_velocity = np.minimum(CATCH_UP * np.array(limits.velocity), PANDA.velocity)
         self.smooth = np.minimum(self.acceleration, REFERENCE_ACCELERATION * self.tracker_acceleration)
         self.stopping = np.minimum(cell.execution.stop_acceleration, self.smooth)
@@ -77,3 +78,10 @@ class Limits:
         low, high = self._own.velocity_limits(q + LOOK_AHEAD * dq, self._braking)
         top = np.minimum(self._command, self.command_velocity)
         return np.clip(velocity, np.maximum(COMMAND_SHARE * low, -top), np.minimum(COMMAND_SHARE * high, top))
+
+    def holdable(self, q: Array, velocity: Array) -> float:
+        """How long an arm at `q` may go on with `velocity` [7] should nothing new be commanded, s: one of HOLDS."""
+        ahead = q + np.array(HOLDS)[:, None] * velocity
+        low, high = self._own.velocity_limits(ahead, self._braking)
+        within = ((velocity <= high) & (velocity >= low)).all(axis=1)
+        return HOLDS[-1] if within.all() else HOLDS[max(int(within.argmin()) - 1, 0)]

@@ -1,7 +1,8 @@
 """How the arm follows the reference: two trackers behind one interface.
 
 velocity: a fresh joint velocity every tick, feed-forward plus a correction of the position error. Every command
-    carries a watchdog: without the next one the arm comes to rest by itself, whatever became of this process.
+    carries a watchdog: without the next one the arm comes to rest by itself, whatever became of this process, the
+    sooner the nearer it is to a joint's end.
 impedance: a torque-mode joint impedance controller that is given position and velocity every tick. It is
     compliant. A silent process leaves it at its last target; a dead one ends the torque stream, which stops the arm.
 
@@ -20,8 +21,6 @@ from vga_policy.contract.cell import Tracking
 from vga_bringup.robot.limits import Limits
 
 Vector = NDArray[np.float64]
-
-WATCHDOG = franky.Duration(300)  # ms a velocity is held without a new one, before franky decelerates
 
 # Nm that franky may change a torque by in its cycle of 1 ms. libfranka's 100 Hz low-pass passes 0.386 of it: 0.97,
 # just below the 1 that the robot takes. franky's own 1.0 leaves 0.39: too slow to brake an arm held up at speed.
@@ -53,7 +52,8 @@ class VelocityTracker:
     def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
         """See Tracker."""
         velocity = self._limits.commanded(q, dq, dq_ref + self._gain * (q_ref - q))
-        self._robot.move(franky.JointVelocityMotion(velocity, WATCHDOG), asynchronous=True)
+        watchdog = franky.Duration(round(1e3 * self._limits.holdable(q, velocity)))
+        self._robot.move(franky.JointVelocityMotion(velocity, watchdog), asynchronous=True)
         self._running = True
 
     def release(self) -> None:
