@@ -34,8 +34,8 @@ class Protocol(NamedTuple):
         return f"a {arm_model(self.model).title} of system {self.system}"
 
     @property
-    def remedy(self) -> str:
-        """What to do to speak it."""
+    def installation(self) -> str:
+        """How to get a franky that speaks it."""
         return f"install franky's wheel for libfranka {self.wheel} ({HOW_TO})"
 
 
@@ -73,11 +73,13 @@ def build_problem(model: ModelName) -> str:
     spoken = protocol_of(version)
     if spoken is None or spoken.model == model:
         return ""
+    return f"arm.model is {model}, but franky has libfranka {version}, which speaks to {spoken.robot}: {remedy(model)}"
+
+
+def remedy(model: ModelName) -> str:
+    """What to do about a franky that does not speak to an arm of this model."""
     newest = next(protocol for protocol in reversed(PROTOCOLS) if protocol.model == model)
-    return (
-        f"arm.model is {model}, but franky has libfranka {version}, which speaks to {spoken.robot}: "
-        f"set arm.model to what the robot is, or {newest.remedy}"
-    )
+    return f"set arm.model to what the robot is, or {newest.installation}"
 
 
 def refusal(words: str) -> str:
@@ -88,5 +90,5 @@ def refusal(words: str) -> str:
         return f"the robot's system does not fit this libfranka ({words}): bring robot and franky up to date ({HOW_TO})"
     return (
         f"the robot is {protocol.robot}, to which the installed franky does not speak ({told[0]}): "
-        f"set arm.model: {protocol.model} and {protocol.remedy}"
+        f"set arm.model: {protocol.model} and {protocol.installation}"
     )
