@@ -23,6 +23,7 @@ LIMITS = CELL.arm.limits
 VELOCITY = np.array(LIMITS.velocity) * CELL.arm.speed_scale
 HOME = np.array(CELL.arm.home)
 TOLERANCE = 1e-9
+GOAL = bytes(16)
 
 
 def test_its_cell_is_the_labs_with_its_own_names_and_limits():
@@ -40,16 +41,20 @@ def verdict(cell, positions):
     """What the filter of a cell says of a chunk, for an arm that rests where the chunk begins."""
     executor = Executor(cell)
     executor.reset(0.0, np.array(positions[0]), 0.08)
-    request = ChunkRequest(
-        t_obs=1.0,
-        goal=bytes(16),
-        sequence=1,
+    return SafetyFilter(cell).admit(executor, request(cell, positions), Context(1.0, "POLICY", GOAL))
+
+
+def request(cell, positions, t_obs=1.0, sequence=1):
+    """A chunk of joint angles [8, 7] (rad) as it comes off the wire."""
+    return ChunkRequest(
+        t_obs=t_obs,
+        goal=GOAL,
+        sequence=sequence,
         joint_names=cell.arm.joint_names,
         positions=np.array(positions).tolist(),
         time_from_start=[(k + 1) * cell.dt for k in range(cell.action.horizon)],
         gripper_width=[0.04] * cell.action.horizon,
     )
-    return SafetyFilter(cell).admit(executor, request, Context(1.0, "POLICY", bytes(16)))
 
 
 @pytest.mark.parametrize("cell", [CELL, LAB], ids=["panda", "fr3"])
@@ -73,6 +78,38 @@ def test_the_filter_goes_by_the_speed_of_its_arm():
     found = verdict(CELL, way)
     assert found.reason == "velocity_limit"
     assert "panda_joint1" in found.message
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize("joint", range(7))
+def test_what_the_filter_takes_the_arm_takes(joint, side):
+    """Towards an end of each joint at 0.95 of the cell's speed: every millisecond of it by the arm's own limits."""
+    arm = CELL.arm.model_copy(update={"speed_scale": 1.0})
+    roomy = Box(min=[-1.5] * 3, max=[1.5] * 3)
+    cell = CELL.model_copy(update={"arm": arm, "workspace": roomy, "keep_out": []})
+    end = (LIMITS.lower, LIMITS.upper)[side > 0][joint] - side * 0.01
+    distance, ease, speed, start = 2.0, 0.5, 0.95 * LIMITS.velocity[joint], HOME.copy()
+    start[joint] = end - side * distance
+
+    def way(t):
+        gone, left = max(t, 0.0), max(t - distance / speed, 0.0)
+        eased = [min(u, ease) ** 2 / 2 / ease + max(u - ease, 0.0) for u in (gone, left)]
+        return start + side * speed * (eased[0] - eased[1]) * np.eye(7)[joint]
+
+    executor, safety = Executor(cell), SafetyFilter(cell)
+    executor.reset(0.0, start, 0.08)
+    executed = []
+    for step in range(30):
+        now = 0.1 * step
+        chunk = request(cell, [way(now + 0.1 * (k + 1)) for k in range(8)], t_obs=now, sequence=step + 1)
+        assert safety.admit(executor, chunk, Context(now, "POLICY", GOAL)).message == ""
+        executed += [executor.reference(now + 1e-3 * k) for k in range(100)]
+    positions, speeds = (np.array([getattr(reference, name) for reference in executed]) for name in ("q", "dq"))
+    lowest, highest = PANDA.velocity_limits(positions)
+    assert ((speeds > lowest) & (speeds < highest)).all()
+    assert ((positions > PANDA.lower) & (positions < PANDA.upper)).all()
+    assert np.abs(speeds).max() == pytest.approx(speed, rel=0.02)
+    assert positions[-1, joint] == pytest.approx(end, abs=1e-3)
 
 
 def test_homing_keeps_its_limits():
