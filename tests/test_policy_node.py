@@ -25,6 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from vga_policy.checkpoints import locate
 from vga_policy.contract.cell import load_cell
 
 from vga_msgs.action import RunTask
@@ -634,6 +635,12 @@ def test_images_may_come_uncompressed():
 )
 def test_what_cannot_be_set_up_ends_with_one_line(given, said):
     assert_refused(said, PolicyProcess(*parameters(**given)))
+
+
+def test_a_panda_gets_no_policy_of_an_fr3():
+    nano, panda = locate("nano"), SIM_FILE.with_name("lab_panda.yaml")
+    said = f"{nano}: made for another cell than 'lab_panda': arm.model: 'panda' here, 'fr3' there"
+    assert_refused(said, PolicyProcess(*parameters(checkpoint=nano), cell=panda))
 
 
 def test_every_fault_of_a_cell_file_is_a_line(tmp_path):

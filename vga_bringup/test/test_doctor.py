@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,46 @@ def test_driver_state_comes_from_the_graph(lab, monkeypatch):
     (finding,) = robot.brakes(lab)  # nobody publishes any more
     assert finding.state == State.UNKNOWN
     assert state == {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped"}
+
+
+def test_libfranka_is_said_with_the_robots_it_speaks_to(lab, monkeypatch):
+    (alone,), (finding,) = robot.libfranka(None), robot.libfranka(lab)
+    assert alone == finding
+    assert finding.state == State.READY
+    monkeypatch.setattr(robot, "libfranka_version", lambda: "0.9.2")
+    (finding,) = robot.libfranka(lab)
+    assert finding.state == State.MISSING
+    assert finding.seen == "0.9.2 speaks to a Franka Emika Robot (Panda) of system 4.2.1 or later; arm.model is fr3"
+    assert "franky's wheel for libfranka 0.21.2" in finding.remedy
+    assert states(robot.libfranka(load_cell(CELLS / "lab_panda.yaml"))) == {"libfranka": State.READY}
+
+
+def test_libfranka_that_cannot_be_told(lab, monkeypatch):
+    monkeypatch.setattr(robot, "libfranka_version", lambda: "")
+    (finding,) = robot.libfranka(lab)
+    assert (finding.state, finding.seen) == (State.UNKNOWN, "franky does not tell its version")
+    monkeypatch.setattr(robot, "libfranka_version", libfranka_of_a_gpu_pc)
+    assert states(robot.libfranka(lab)) == {"libfranka": State.ABSENT}
+
+
+def libfranka_of_a_gpu_pc():
+    raise PackageNotFoundError("franky-control")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("lab", "Franka Research 3; from -2.69 -1.73 -2.85 -2.99 -2.75 0.6 -2.96 to "
+            "2.69 1.73 2.85 -0.21 2.75 4.46 2.96 rad; 1.05 1.05 1.05 1.05 1.25 1.25 1.25 rad/s, "
+            "near an end 0.9 of what the arm takes there; 10 7.5 10 10 10 10 10 rad/s²"),
+        ("lab_panda", "Franka Emika Robot (Panda); from -2.84 -1.71 -2.84 -3.02 -2.84 0.04 -2.84 to "
+            "2.84 1.71 2.84 -0.12 2.84 3.7 2.84 rad; 0.975 0.975 0.975 0.975 1.15 1.15 1.15 rad/s; "
+            "10 7.5 10 10 10 10 10 rad/s²"),
+    ],
+)  # fmt: skip
+def test_limits_that_follow_are_said(name, expected):
+    (finding,) = robot.limits(load_cell(CELLS / f"{name}.yaml"))
+    assert (finding.state, finding.seen) == (State.READY, expected)
 
 
 FAKE_DRIVER = """
@@ -354,3 +395,17 @@ def test_wrong_cell_file_is_refused(tmp_path, capsys):
     cell.write_text((CELLS / "sim.yaml").read_text().replace("slot: 1", "slot: 0"))
     assert cli.main(["doctor", "--cell", str(cell)]) == 2
     assert str(cell) in capsys.readouterr().err
+
+
+def test_limits_wider_than_the_arms_are_findings_among_the_others(tmp_path, capsys):
+    cell = tmp_path / "cell.yaml"
+    text = (CELLS / "lab_panda.yaml").read_text()
+    cell.write_text(text.replace("velocity: [1.95,", "velocity: [2.5,").replace("172.16.0.2", "127.0.0.1"))
+    assert cli.main(["doctor", "--json", "--cell", str(cell)]) == 1
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (finding,) = (finding for finding in findings if finding["subject"] == "arm limits")
+    assert finding["state"] == "missing"
+    assert finding["seen"].startswith("arm.limits.velocity: 2.5 of panda_joint1 is above 2.175, the limit of the")
+    assert finding["remedy"] == "values that fit: lab_panda.yaml"
+    (finding,) = (finding for finding in findings if finding["subject"] == "libfranka")
+    assert finding["state"] == "missing"

@@ -9,6 +9,7 @@ from vga_policy.contract.cell import load_cell
 from vga_policy.contract.observation import Observation
 
 SIM_FILE = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+PANDA_FILE = SIM_FILE.with_name("lab_panda.yaml")
 SIM = load_cell(SIM_FILE)
 HOME = np.array(SIM.arm.home)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from policy_fixtures import HOME, SIM, observation
+from policy_fixtures import HOME, PANDA_FILE, SIM, observation
 from safetensors.torch import load_file, save_file
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.cli import main
-from vga_policy.contract.cell import Cell
+from vga_policy.contract.cell import Cell, load_cell
 from vga_policy.model.action_head import ActionHeadConfig
 from vga_policy.model.aggregator import AggregatorConfig
 from vga_policy.model.config import to_plain
@@ -161,6 +161,17 @@ def test_a_cell_that_means_the_same_is_welcome(saved, change):
 )
 def test_a_cell_that_means_something_else_is_refused(saved, change, named):
     assert named in refusal(saved, changed(**change))
+
+
+def test_a_checkpoint_moves_the_model_of_arm_it_was_trained_on(tmp_path):
+    panda = load_cell(PANDA_FILE)
+    words = refusal(locate("nano"), panda)
+    assert "made for another cell than 'lab_panda': arm.model: 'panda' here, 'fr3' there; " in words
+    assert words.endswith("give a checkpoint that was trained in a cell like this one")
+    save(untrained_checkpoint(panda), tmp_path / "pandas")
+    assert "arm.model: 'fr3' here, 'panda' there" in refusal(tmp_path / "pandas")
+    elsewhere = panda.model_copy(update={"name": "elsewhere"})
+    assert Policy.from_pretrained(tmp_path / "pandas", elsewhere).cell.arm.model == "panda"
 
 
 def test_views_in_another_order_are_refused(saved):

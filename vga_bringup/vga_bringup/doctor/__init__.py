@@ -39,7 +39,8 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def run(arguments: argparse.Namespace) -> int:
     """Probes, prints, and returns the exit status. Raises ContractError for a cell file that cannot be used."""
-    cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell))
+    # Read as if it moved no arm: limits that are too wide are a finding among the others.
+    cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell), stored=True)
     findings = examine(_probes(cell))
     lacking = [finding for finding in findings if finding.state == State.MISSING]
     if arguments.json:
@@ -79,6 +80,8 @@ def _probes(cell: Cell | None) -> dict[str, Probe]:
 
     return {
         "robot": partial(robot.arm, cell),
+        "libfranka": partial(robot.libfranka, cell),
+        "arm limits": partial(robot.limits, cell),
         "brakes, user stop": partial(robot.brakes, cell),
         "cameras": partial(cameras.cameras, cell),
         "leader": partial(leader.leader, cell),

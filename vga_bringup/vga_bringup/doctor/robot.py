@@ -6,17 +6,23 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError
 from ipaddress import ip_address
 
-from vga_policy.contract.cell import Cell
+import numpy as np
+from vga_policy.contract.cell import Arm, Cell, limit_problems
 
 from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.robot.libfranka import libfranka_version, protocol_of, remedy
 
 FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
 TIMEOUT = 1.0  # s
 LOOK_IN_DESK = "unlock the joints, release the user stop and activate FCI in Desk: https://{ip}"
+
+# A shipped cell file of each model
+_EXAMPLES = {"fr3": "lab.yaml", "panda": "lab_panda.yaml"}
 
 # libfranka's robot modes in which nothing moves until a person has done something
 _REMEDIES = {
@@ -66,6 +72,36 @@ def arm(cell: Cell | None) -> Iterator[Finding]:
         yield Finding("FCI", State.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
 
 
+def libfranka(cell: Cell | None) -> Iterator[Finding]:
+    """Which libfranka the installed franky has, and whether it speaks to the cell's arm."""
+    subject = "libfranka"
+    try:
+        version = libfranka_version()
+    except PackageNotFoundError:
+        yield Finding(subject, State.ABSENT, "no franky here", "on the robot PC: make setup PURPOSES=robot")
+        return
+    spoken = protocol_of(version)
+    if spoken is None:
+        seen = f"which robots {version} speaks to is unknown" if version else "franky does not tell its version"
+        yield Finding(subject, State.UNKNOWN, seen, "the robot refuses one that does not fit it: docs/panda.md")
+    elif cell is not None and spoken.model != cell.arm.model:
+        seen = f"{version} speaks to {spoken.robot}; arm.model is {cell.arm.model}"
+        yield Finding(subject, State.MISSING, seen, remedy(cell.arm.model))
+    else:
+        yield Finding(subject, State.READY, f"{version}, for {spoken.robot}")
+
+
+def limits(cell: Cell | None) -> Iterator[Finding]:
+    """The limits that follow from the arm's own and the cell's."""
+    if cell is None:
+        return
+    problems = limit_problems(cell)
+    for problem in problems:
+        yield Finding("arm limits", State.MISSING, problem, f"values that fit: {_EXAMPLES[cell.arm.model]}")
+    if not problems:
+        yield Finding("arm limits", State.READY, _limits_in_words(cell.arm))
+
+
 def brakes(cell: Cell | None) -> Iterator[Finding]:
     """Brakes and user stop, from a running driver: reading them from the robot would take the robot from it."""
     if cell is None:
@@ -100,6 +136,21 @@ def _connect(ip: str, port: int) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def _limits_in_words(arm: Arm) -> str:
+    """What a motion may do, joint after joint."""
+    own, limits = arm.own, arm.limits
+    velocity = np.minimum(np.array(limits.velocity) * arm.speed_scale, limits.share * own.velocity)
+    ends = "" if own.offset is None else f", near an end {limits.share:g} of what the arm takes there"
+    return (
+        f"{own.title}; from {_figures(limits.lower)} to {_figures(limits.upper)} rad; "
+        f"{_figures(velocity)} rad/s{ends}; {_figures(limits.acceleration)} rad/s²"
+    )
+
+
+def _figures(values: Iterable[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
 
 
 def _reason(error: OSError) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import franky
 
+from vga_bringup.robot.libfranka import refusal
+
 
 class ArmError(Exception):
     """The arm or the hand stopped obeying. The message is the reason, one line.
@@ -36,7 +38,7 @@ def explain(error: Exception) -> ArmError:
         remedy = "boot a PREEMPT_RT kernel, or set arm.realtime to ignore"
         return ArmError(f"no real-time control ({words}): {remedy}", lost=True)
     if isinstance(error, franky.IncompatibleVersionException):
-        return ArmError(f"the robot's system version does not fit this libfranka ({words})", lost=True)
+        return ArmError(refusal(words), lost=True)
     if "user stop" in words.lower():
         return ArmError(f"user stop pressed ({words})")
     if isinstance(error, franky.ControlException):

@@ -86,7 +86,10 @@ class Policy:
         checkpoint = checkpoints.load(directory)
         if cell is not None:
             if found := differences(cell, checkpoint.cell):
-                raise CheckpointError(f"{directory}: made for another cell: {'; '.join(map(str, found))}")
+                raise CheckpointError(
+                    f"{directory}: made for another cell than '{cell.name}': {'; '.join(map(str, found))}: "
+                    "give a checkpoint that was trained in a cell like this one"
+                )
             checkpoint = Checkpoint(**{**vars(checkpoint), "cell": cell})
         return cls(checkpoint, device=device, threads=threads)
 
