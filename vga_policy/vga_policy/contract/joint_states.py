@@ -14,8 +14,6 @@ from vga_policy.contract.cell import Cell
 # while a robot that measures more than this is not the one that the cell file describes.
 JOINT_MARGIN = 0.2
 CLOSED_MARGIN, OPEN_MARGIN = 0.005, 0.01
-FR3_LOWER = (-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196)
-FR3_UPPER = (2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196)
 
 
 class Disbelief(StrEnum):
@@ -66,10 +64,10 @@ class JointStates:
 def joint_range(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the robot's joints can be, lower [7] and upper [7], rad: its own range, or the cell's where that is wider.
 
-    The cell's limits are no bound: they may be tight, and an arm guided by hand leaves them.
+    The cell's limits alone are no bound: they may be tight, and an arm guided by hand leaves them.
     """
-    limits = cell.arm.limits
-    return np.minimum(FR3_LOWER, limits.lower), np.maximum(FR3_UPPER, limits.upper)
+    own, limits = cell.arm.own, cell.arm.limits
+    return np.minimum(own.lower, limits.lower), np.maximum(own.upper, limits.upper)
 
 
 def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
