@@ -495,7 +495,7 @@ class TestRunningNode:
     def test_while_there_is_a_second_publisher_of_the_joint_states_nothing_moves(self, cell):
         task = cell.send()
         cell.wait_for_chunks(task, 1)
-        why = "/joint_states is published by /bench/joint_state_publisher and /played_cell: stop one, "
+        why = "/joint_states is published by /bench/joint_state_publisher and /played_cell: stop one ("
         with second_publisher():
             until(
                 lambda: cell.first_beat(lambda beat: beat.reason.startswith(why) and not beat.healthy),
@@ -587,6 +587,7 @@ class TestRunningNode:
         assert cell.status_of("inference").message == "task 'pick up the red cube': live"
         ages = {f"{name}_age_s" for name in (*VIEWS, "joint_states")}
         counts = {f"joint_states_{kind}" for kind in ("missing_joint", "not_finite", "out_of_range")}
+        until(lambda: cell.status_of("inputs"), "the inputs are good, and what another test did to them is past")
         assert cell.figures("inputs").keys() == ages | counts
         cell.cancel(task)
 

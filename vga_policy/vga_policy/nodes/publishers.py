@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
+LEASE = 20.0  # s that DDS, as it comes, keeps a participant in the graph which no longer speaks
+
 
 class SolePublisher:
     """Looks in the ROS graph for a second publisher of a topic.
 
-    problem: names all of them and the remedy, as of the last look; empty when there is at most one. One that crashed
-    stays in the graph until its DDS lease ends, after 20 s.
+    problem: names all of them and the remedy, as of the last look; empty when there is at most one.
     """
 
     def __init__(self, node: Node, topic: str) -> None:
@@ -23,5 +24,5 @@ class SolePublisher:
             for found in self._node.get_publishers_info_by_topic(self._topic)
         }
         names = " and ".join(sorted(endpoints.values()))
-        many = f"{self._topic} is published by {names}: stop one, a message does not tell whose it is"
-        self.problem = many if len(endpoints) > 1 else ""
+        remedy = f"stop one (one that crashed is gone after {LEASE:.0f} s), a message does not tell whose it is"
+        self.problem = f"{self._topic} is published by {names}: {remedy}" if len(endpoints) > 1 else ""
