@@ -37,6 +37,8 @@ DEADLINE = 60.0
 SIM_FILE = Path(__file__).parents[1] / "vga_bringup/config/cells/sim.yaml"
 CELL = load_cell(SIM_FILE)
 VIEWS = [camera.name for camera in CELL.views]
+STANDING = [*CELL.arm.home, 0.02]
+ELSEWHERE = [*CELL.arm.home[:3], 1e300, *CELL.arm.home[4:], 0.02]  # where no arm can be
 CAPTURE_DELAY = 0.02
 SECOND = 1_000_000_000
 
@@ -121,6 +123,7 @@ class PlayedCell:
     """Publishes what the cell would, and keeps everything the policy says.
 
     silent: names of the views, and "joints", "driver" or "clock", that publish nothing for now.
+    measured: positions of each joint state that is published at a time.
     ahead: seconds that this cell's system clock is ahead of the policy's.
     clock_speed: None for the system clock; else /clock is published and runs so much faster, from 1000 s on.
     raw: images are not compressed, and BGR as some drivers have them.
@@ -128,7 +131,7 @@ class PlayedCell:
 
     def __init__(self, clock_speed=None, raw=False):
         self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
-        self.ahead = 0.0
+        self.ahead, self.measured = 0.0, [STANDING]
         self.chunks, self.beats, self.diagnostics, self.feedback = [], [], [], []
         self._sent = []
         self._clock_speed, self._began = clock_speed, time.monotonic()
@@ -187,7 +190,7 @@ class PlayedCell:
 
     def reset(self):
         """Ends every task and plays a cell in order again, with a blank record."""
-        self.ahead = 0.0
+        self.ahead, self.measured = 0.0, [STANDING]
         self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
         for handle in self._sent:
             self.cancel(handle)
@@ -222,9 +225,8 @@ class PlayedCell:
                 publisher.publish(self._image)
 
     def publish_joints(self):
-        if "joints" not in self.silent:
-            state = JointState(name=[*CELL.arm.joint_names, CELL.gripper.joint_name])
-            state.position = [*CELL.arm.home, 0.02]
+        for position in self.measured if "joints" not in self.silent else ():
+            state = JointState(name=[*CELL.arm.joint_names, CELL.gripper.joint_name], position=position)
             state.header.stamp = self.stamp()
             self._joints.publish(state)
 
@@ -282,6 +284,20 @@ class PlayedCell:
         """The values of its newest good diagnostic."""
         status = self.status_of(part)
         return {value.key: value.value for value in status.values} if status else {}
+
+
+@contextmanager
+def second_publisher():
+    """Another participant that offers joint states, without ever publishing one."""
+    context = Context()
+    rclpy.init(context=context, domain_id=DOMAIN)
+    node = Node("joint_state_publisher", namespace="bench", context=context)
+    try:
+        node.create_publisher(JointState, "/joint_states", 10)
+        yield
+    finally:
+        node.destroy_node()
+        context.try_shutdown()
 
 
 class PolicyProcess:
@@ -450,6 +466,57 @@ class TestRunningNode:
         for chunk in cell.chunks:
             assert ns(chunk.inference_start) - ns(chunk.header.stamp) <= CELL.inputs.max_image_age * SECOND
 
+    def test_nonsense_among_the_joint_states_is_named_and_not_believed(self, cell):
+        cell.measured = [ELSEWHERE, STANDING]
+        task = cell.send()
+        cell.wait_for_chunks(task, 5)
+        warned = until(lambda: cell.status_of("inputs", DiagnosticStatus.WARN), "it is on /diagnostics")
+        assert warned.message.endswith("the last: fr3_joint4 at 1e+300 rad, allowed -3.248 to 0.0542")
+        assert int({value.key: value.value for value in warned.values}["joint_states_out_of_range"]) > 0
+        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy all the same")
+        cell.cancel(task)
+        for chunk in cell.chunks_of(task):
+            positions = np.array([point.positions for point in chunk.trajectory.points])
+            assert np.abs(positions - CELL.arm.home).max() < 0.5
+
+    def test_while_only_nonsense_comes_there_are_no_chunks_and_it_is_the_reason(self, cell):
+        task = cell.send()
+        cell.wait_for_chunks(task, 1)
+        cell.measured = [ELSEWHERE]
+        why = "joint_states: the last to arrive is not believed: fr3_joint4 at 1e+300 rad, allowed -3.248 to 0.0542"
+        until(lambda: cell.first_beat(lambda beat: beat.reason == why and not beat.healthy), "the heartbeat says why")
+        until(lambda: any(feedback.waiting_for == why for feedback in cell.feedback), "the feedback says why")
+        until(lambda: cell.trouble("inputs") == why, "it is on /diagnostics")
+        last = cell.chunks[-1].sequence
+        cell.measured = [STANDING]
+        until(lambda: cell.chunks[-1].sequence > last + 2, "chunks flow again")
+        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        cell.cancel(task)
+
+    def test_while_there_is_a_second_publisher_of_the_joint_states_nothing_moves(self, cell):
+        task = cell.send()
+        cell.wait_for_chunks(task, 1)
+        why = "/joint_states is published by /bench/joint_state_publisher and /played_cell: stop one ("
+        with second_publisher():
+            until(
+                lambda: cell.first_beat(lambda beat: beat.reason.startswith(why) and not beat.healthy),
+                lambda: f"the heartbeat says why; it says {cell.beats[-1:]}",
+            )
+            last = cell.chunks[-1].sequence
+            until(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+            until(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
+            cell.cancel(task)
+            status, result = cell.result(cell.send())
+            assert (status, result.chunks) == (GoalStatus.STATUS_ABORTED, 0)
+            assert result.message.startswith(why)
+            cell.beats.clear()
+            until(lambda: len(cell.beats) >= 30, "time passes")
+            assert {beat.healthy for beat in cell.beats} == {False}
+            assert cell.chunks[-1].sequence <= last + 1  # one may have been under way
+        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        again = cell.send(max_steps=5)
+        assert cell.result(again)[1].outcome == RunTask.Result.STEP_LIMIT
+
     def test_a_robot_whose_clock_is_ahead_gets_no_chunks_of_old_images(self, cell):
         task = cell.send()
         cell.wait_for_chunks(task, 1)
@@ -519,7 +586,10 @@ class TestRunningNode:
         until(lambda: "rate_hz" in cell.figures("inference"), "the rate is reported")
         assert {"inference_ms_p50", "inference_ms_p95", "ticks_missed"} <= cell.figures("inference").keys()
         assert cell.status_of("inference").message == "task 'pick up the red cube': live"
-        assert cell.figures("inputs").keys() == {*(f"{view}_age_s" for view in VIEWS), "joint_states_age_s"}
+        ages = {f"{name}_age_s" for name in (*VIEWS, "joint_states")}
+        counts = {f"joint_states_{kind}" for kind in ("missing_joint", "not_finite", "out_of_range")}
+        until(lambda: cell.status_of("inputs"), "the inputs are good, and what another test did to them is past")
+        assert cell.figures("inputs").keys() == ages | counts
         cell.cancel(task)
 
 

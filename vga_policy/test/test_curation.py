@@ -119,6 +119,21 @@ def test_a_still_scene_is_no_frozen_camera(tmp_path):
     assert all(frozen.seconds == 0 for frozen in measure_episode(made).figures.frozen.values())
 
 
+class Lying(MadeEpisode):
+    """For a second the arm is measured where it cannot be."""
+
+    def measured(self, time):
+        return super().measured(time) + (1e300 if 1.0 <= time < 2.0 else 0.0)
+
+
+def test_measurements_that_are_not_believed_are_a_gap(tmp_path):
+    found = measure_episode(Lying(**BASE).write(tmp_path / "lying")).figures
+    arrival = found.arrivals["/joint_states"]
+    assert arrival.longest_gap == pytest.approx(1.01)
+    assert arrival.gap_at == pytest.approx(0.99)
+    assert found.following_error < 0.1
+
+
 def test_rest_at_the_ends_is_left_out_as_a_view(tmp_path):
     made = MadeEpisode(seconds=6.0, rest=2.0, grasp=3.0, amplitude=0.5)
     path = made.write(tmp_path / "rests")

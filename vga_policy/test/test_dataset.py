@@ -303,6 +303,40 @@ def test_an_episode_without_a_needed_topic_is_listed(tmp_path, missing):
         dataset(tmp_path)
 
 
+class Nonsensical(MadeEpisode):
+    """Between these times, s, the third joint is measured where it cannot be, or not at all."""
+
+    nonsense = (0.955, 1.035)
+    value = 1e300
+
+    def measured(self, time):
+        joints = super().measured(time)
+        if self.nonsense[0] < time < self.nonsense[1]:
+            joints[2] = self.value
+        return joints
+
+
+@pytest.mark.parametrize("value", [1e300, np.nan])
+def test_a_measurement_that_is_not_believed_is_interpolated_over(tmp_path, value):
+    made = Nonsensical()
+    made.value = value
+    made.write(tmp_path / "nonsense")
+    data = dataset(tmp_path)
+    for stamp in (*data.samples.stamps.tolist(), START + 1000 * MS):
+        found = data.sample_at(0, stamp)["proprioception"].numpy()
+        time = (stamp - START) / 1e9
+        np.testing.assert_allclose(found[:7], MadeEpisode().measured(time), atol=2e-3)
+
+
+def test_an_episode_without_a_measurement_to_believe_is_listed(tmp_path):
+    made = Nonsensical()
+    made.nonsense = (-1.0, 10.0)
+    made.write(tmp_path / "nonsense")
+    said = r"/joint_states: none is believed; the first: fr3_joint3 at 1e\+300 rad, allowed -3.107 to 3.107"
+    with pytest.raises(DatasetError, match=said):
+        dataset(tmp_path)
+
+
 def test_an_episode_of_another_cell(copies):
     slow = SIM.model_copy(update={"control_rate_hz": 5.0})
     MadeEpisode(cell=slow).write(copies / "slow")

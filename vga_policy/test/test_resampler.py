@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_fixtures import SIM
 from vga_policy.contract.cell import PolicyInputs
+from vga_policy.contract.joint_states import Disbelief, JointStateError, JointStates, proprioception
 from vga_policy.contract.observation import Observation
 from vga_policy.contract.resampler import (
     IMAGES_KEPT,
@@ -19,7 +20,6 @@ from vga_policy.contract.resampler import (
     Fault,
     JpegImage,
     Resampler,
-    proprioception,
 )
 
 MS = 1_000_000
@@ -190,6 +190,20 @@ def test_a_joint_state_that_is_no_eight_numbers_is_refused(sample):
         Resampler(VIEWS, LIMITS).push_joints(0, sample)
 
 
+def test_when_only_nonsense_comes_the_problem_names_it():
+    made = resampler({view: [900, 1060] for view in VIEWS}, [900, 910])
+    made.pass_over_joints("joint 4 at 1e+300 rad")
+    assert isinstance(made.observe(1000 * MS, ""), Observation)  # what was believed is still recent
+    said = ["joint_states: the last to arrive is not believed: joint 4 at 1e+300 rad"]
+    assert [str(problem) for problem in made.problems(1080 * MS)] == said
+    for stamp in (1055, 1070):
+        made.push_joints(stamp * MS, joints_at(stamp * MS))
+    assert made.problems(1080 * MS) == ()
+    made.clear()
+    made.pass_over_joints("joint 4 at 1e+300 rad")
+    assert said[0] in [str(problem) for problem in made.problems(1080 * MS)]  # before any that is believed, too
+
+
 # Properties over arbitrary patterns of stamps, in ms around now = 1000.
 image_stamps = st.lists(st.integers(700, 1030), max_size=IMAGES_KEPT)
 joint_stamps = st.lists(st.integers(700, 1030), max_size=60)
@@ -312,6 +326,67 @@ def test_proprioception_of_a_joint_state():
     assert vector.tolist() == [1, 2, 3, 4, 5, 6, 7, 0.04]
     with pytest.raises(ValueError, match="fr3_joint4"):
         proprioception(SIM, [name for name in names if name != "fr3_joint4"], [0.0] * 8)
+
+
+NAMES = [*SIM.arm.joint_names, SIM.gripper.joint_name]
+
+
+def standing(**changed):
+    """Positions of NAMES: at home with the hand half open, but for those given."""
+    return list((dict(zip(NAMES, [*SIM.arm.home, 0.02], strict=True)) | changed).values())
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "said"),
+    [
+        ({"fr3_joint4": 1e300}, Disbelief.OUT_OF_RANGE, "fr3_joint4 at 1e+300 rad, allowed -3.248 to 0.0542"),
+        ({"fr3_joint4": 0.06}, Disbelief.OUT_OF_RANGE, "fr3_joint4 at 0.06 rad, allowed -3.248 to 0.0542"),
+        ({"fr3_joint6": 0.34}, Disbelief.OUT_OF_RANGE, "fr3_joint6 at 0.34 rad, allowed 0.3409 to 4.72"),
+        ({"fr3_joint2": np.nan}, Disbelief.NOT_FINITE, "fr3_joint2 at nan rad, allowed -1.992 to 1.992"),
+        ({"fr3_joint1": -np.inf}, Disbelief.NOT_FINITE, "fr3_joint1 at -inf rad, allowed -2.95 to 2.95"),
+        ({"fr3_finger_joint1": 5.0}, Disbelief.OUT_OF_RANGE, "(opening) at 10 m, allowed -0.005 to 0.09"),
+        ({"fr3_finger_joint1": -0.003}, Disbelief.OUT_OF_RANGE, "(opening) at -0.006 m, allowed -0.005 to 0.09"),
+    ],
+)
+def test_a_joint_state_that_the_robot_cannot_be_in_is_not_believed(changed, kind, said):
+    with pytest.raises(JointStateError) as caught:
+        JointStates(SIM).believed(NAMES, standing(**changed))
+    assert caught.value.kind is kind
+    assert said in str(caught.value)
+
+
+def test_a_joint_state_without_a_joint_is_not_believed():
+    with pytest.raises(JointStateError, match="joint 'fr3_finger_joint1' is missing") as caught:
+        JointStates(SIM).believed(NAMES[:7], SIM.arm.home)
+    assert caught.value.kind is Disbelief.MISSING
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"fr3_joint4": 0.05, "fr3_joint1": -2.9},  # guided against its stops, well beyond the cell's limits
+        {"fr3_finger_joint1": 0.045},
+        {"fr3_finger_joint1": -0.0025},
+    ],
+)
+def test_a_joint_state_at_the_robots_limits_is_believed(changed):
+    sample = JointStates(SIM).believed(NAMES, standing(**changed))
+    assert sample.tolist() == proprioception(SIM, NAMES, standing(**changed)).tolist()
+
+
+def test_tight_limits_of_a_cell_do_not_narrow_what_is_believed_and_wide_ones_widen_it():
+    home, limits = np.array(SIM.arm.home), SIM.arm.limits
+
+    def cell(lower, upper):
+        changed = limits.model_copy(update={"lower": list(lower), "upper": list(upper)})
+        return SIM.model_copy(update={"arm": SIM.arm.model_copy(update={"limits": changed})})
+
+    tight, wide = JointStates(cell(home - 0.1, home + 0.1)), JointStates(cell([-4.0] * 7, [4.0] * 7))
+    assert tight.believed(NAMES, standing(fr3_joint1=2.9))[0] == 2.9
+    assert wide.believed(NAMES, standing(fr3_joint1=4.1))[0] == 4.1
+    with pytest.raises(JointStateError):
+        tight.believed(NAMES, standing(fr3_joint1=4.1))
 
 
 def test_the_robot_computer_needs_neither_torch_nor_rclpy():

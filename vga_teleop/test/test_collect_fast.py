@@ -13,7 +13,7 @@ from vga_bringup.graph import cell_path
 from vga_policy.cli import main
 from vga_policy.contract.cell import dump_cell, load_cell
 from vga_policy.contract.episode import load_episode
-from vga_policy.contract.resampler import proprioception
+from vga_policy.contract.joint_states import proprioception
 from vga_policy.data.dataset import EpisodeDataset
 from vga_teleop.collect.fast import Collector, Request
 from vga_teleop.recording.recorder import recorded_topics

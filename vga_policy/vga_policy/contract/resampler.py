@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import ArrayLike, NDArray
 
-from vga_policy.contract.cell import Cell, PolicyInputs
+from vga_policy.contract.cell import PolicyInputs
 from vga_policy.contract.observation import PROPRIOCEPTION, Observation
 
 JOINTS = "joint_states"
@@ -61,19 +61,21 @@ class Fault(StrEnum):
     GAP = "{age:.3f} s between the samples around t_obs, limit {limit:.3f} s"
     OUTSIDE = "t_obs lies {age:.3f} s outside the samples"
     DAMAGED = "image cannot be decoded"
+    NOT_BELIEVED = "the last to arrive is not believed: {why}"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why there is no observation: an input and its fault; age and limit in seconds where the fault has them."""
+    """Why there is no observation: an input and its fault; age and limit (s) and why, where the fault has them."""
 
     input: str
     fault: Fault
     age: float = 0.0
     limit: float = 0.0
+    why: str = ""
 
     def __str__(self) -> str:
-        return f"{self.input}: {self.fault.format(age=self.age, limit=self.limit)}"
+        return f"{self.input}: {self.fault.format(age=self.age, limit=self.limit, why=self.why)}"
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class Resampler:
         self._max_joint_age = round(limits.max_joint_age * SECOND)
         self._images: dict[str, _Recent[Image]] = {view: _Recent(images_kept) for view in self.views}
         self._joints: _Recent[NDArray[np.float64]] = _Recent(joints_kept)
+        self._disbelief = ""
         self._lock = Lock()
 
     def push_image(self, view: str, stamp_ns: int, image: Image) -> None:
@@ -140,12 +143,19 @@ class Resampler:
             raise ValueError(f"expected {PROPRIOCEPTION} finite numbers, found {sample.tolist()}")
         with self._lock:
             self._joints.push(stamp_ns, sample)
+            self._disbelief = ""
+
+    def pass_over_joints(self, why: str) -> None:
+        """Leaves out one joint state that is not believed; when nothing else comes, the problem is `why`."""
+        with self._lock:
+            self._disbelief = why
 
     def clear(self) -> None:
         """Forgets all samples (the clock was set back)."""
         with self._lock:
             for _, recent in self._inputs():
                 recent.clear()
+            self._disbelief = ""
 
     def ages(self, now_ns: int) -> dict[str, float | None]:
         """Age of the newest sample of every input, seconds; None where there is none."""
@@ -180,11 +190,8 @@ class Resampler:
 
     def _newest_t_obs(self, now_ns: int) -> int | tuple[Problem, ...]:
         """The newest instant at which every input is known, or why there is none that is recent."""
-        problems = [
-            problem
-            for name, recent in self._inputs()
-            if (problem := _stale(name, recent, now_ns, self._max_joint_age if name == JOINTS else self._max_image_age))
-        ]
+        stale = [_stale(view, recent, now_ns, self._max_image_age) for view, recent in self._images.items()]
+        problems = [problem for problem in (*stale, self._stale_joints(now_ns)) if problem is not None]
         known_until = self._joints.newest(now_ns + CLOCK_TOLERANCE)
         if problems or known_until is None:
             return tuple(problems)
@@ -197,6 +204,10 @@ class Resampler:
                 return (_problem(view, Fault.STALE, age, self._max_image_age),)
             newest.append(stamp)
         return min(newest)
+
+    def _stale_joints(self, now_ns: int) -> Problem | None:
+        problem = _stale(JOINTS, self._joints, now_ns, self._max_joint_age)
+        return Problem(JOINTS, Fault.NOT_BELIEVED, why=self._disbelief) if problem and self._disbelief else problem
 
     def _at(self, t_obs: int) -> Selection | tuple[Problem, ...]:
         images, stamps = [], []
@@ -212,19 +223,6 @@ class Resampler:
         if isinstance(proprioception, Problem):
             return (proprioception,)
         return Selection(self.views, t_obs, tuple(images), tuple(stamps), proprioception)
-
-
-def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
-    """The proprioception vector [8] in a JointState's names and positions, in the cell's joint order.
-
-    Its finger joint is half the gripper's opening, as in the URDF. Raises ValueError naming missing joints.
-    """
-    found = dict(zip(names, positions, strict=False))
-    try:
-        joints = [found[name] for name in cell.arm.joint_names]
-        return np.array([*joints, 2.0 * found[cell.gripper.joint_name]])
-    except KeyError as missing:
-        raise ValueError(f"joint {missing} is missing; found {sorted(found)}") from None
 
 
 class _Recent(Generic[Sample]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +86,14 @@ def read_trace(path: Path) -> Trace:
     expected |= {JOINT_STATES: cell.arm.tracking.rate_hz, REFERENCE: cell.arm.tracking.rate_hz}
     if bag.count(LEADER):
         expected[LEADER] = None
+    streams = {topic: _stream(bag, topic, rate) for topic, rate in expected.items()}
+    streams[JOINT_STATES] = replace(streams[JOINT_STATES], stamps=measured.stamps)  # what is not believed is a gap
     faults, holds = _driver_states(bag)
     trace = Trace(
         path=path,
         episode=demonstration.episode,
         cell=cell,
-        streams={topic: _stream(bag, topic, rate) for topic, rate in expected.items()},
+        streams=streams,
         reference=reference,
         measured=measured,
         strips={name: read_strip(bag, topic) for name, topic in images.items()},

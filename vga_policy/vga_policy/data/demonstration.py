@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from vga_policy.bags.reader import Bag, BagError
 from vga_policy.contract.cell import ARM_JOINTS, Cell, ContractError, parse_cell
 from vga_policy.contract.episode import FILE, load_episode
+from vga_policy.contract.joint_states import JointStateError, JointStates, proprioception
 from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.contract.resampler import SECOND, JpegImage, Problem, Resampler, Selection, proprioception
+from vga_policy.contract.resampler import SECOND, JpegImage, Problem, Resampler, Selection
 from vga_policy.data.actions import Track, chunks
 from vga_policy.data.episodes import DatasetError
 
@@ -109,7 +110,11 @@ class Demonstration:
     def _push(self, resampler: Resampler, topic: str, index: int) -> None:
         stamp = int(self.bag.stamps(topic)[index])
         if topic == JOINT_STATES:
-            resampler.push_joints(stamp, self.measured.values[index])
+            values, disbelieved = self._joint_states
+            if index in disbelieved:
+                resampler.pass_over_joints(disbelieved[index])
+            else:
+                resampler.push_joints(stamp, values[index])
         else:
             image = StoredImage(self.bag.file, *self.bag.payload(topic, index, "data"))
             resampler.push_image(self._images[topic], stamp, image)
@@ -118,13 +123,24 @@ class Demonstration:
 
     @cached_property
     def measured(self) -> Track:
-        """Measured joints (rad) and opening (m): [N, 8]."""
-        return self._joint_states(JOINT_STATES)
+        """Measured joints (rad) and opening (m): [N, 8]. As live, what is not believed is passed over."""
+        values, disbelieved = self._joint_states
+        if len(disbelieved) == len(values):
+            raise BagError(f"{self.bag.file}: {JOINT_STATES}: none is believed; the first: {disbelieved[0]}")
+        kept = np.delete(np.arange(len(values)), list(disbelieved))
+        return Track(self.bag.ordered_stamps(JOINT_STATES)[kept], values[kept])
 
     @cached_property
     def leader(self) -> Track:
         """Where the leader arm stood: joints (rad) and opening (m), [N, 8]."""
-        return self._joint_states(LEADER)
+        self.bag.require(LEADER, JOINT_STATE)
+        values = np.empty((self.bag.count(LEADER), PROPRIOCEPTION))
+        for index, message in enumerate(self.bag.messages(LEADER)):
+            try:
+                values[index] = proprioception(self.cell, message.name, message.position)
+            except JointStateError as error:
+                raise BagError(f"{self.bag.file}: {LEADER}: message {index}: {error}") from None
+        return self._track(LEADER, self.bag.ordered_stamps(LEADER), values)
 
     @cached_property
     def reference(self) -> Track:
@@ -171,15 +187,18 @@ class Demonstration:
         following = np.minimum(np.searchsorted(stamps, t_obs, side="right"), len(stamps) - 1)
         return self.measured.interpolated(stamps)[following, :ARM_JOINTS].astype(np.float32)
 
-    def _joint_states(self, topic: str) -> Track:
-        self.bag.require(topic, JOINT_STATE)
-        values = np.empty((self.bag.count(topic), PROPRIOCEPTION))
-        for index, message in enumerate(self.bag.messages(topic)):
+    @cached_property
+    def _joint_states(self) -> tuple[NDArray[np.float64], dict[int, str]]:
+        """Every joint state, [N, 8], and by the index of those that are not believed the reason why."""
+        self.bag.require(JOINT_STATES, JOINT_STATE)
+        believe, disbelieved = JointStates(self.cell).believed, {}
+        values = np.zeros((self.bag.count(JOINT_STATES), PROPRIOCEPTION))
+        for index, message in enumerate(self.bag.messages(JOINT_STATES)):
             try:
-                values[index] = proprioception(self.cell, message.name, message.position)
-            except ValueError as error:
-                raise BagError(f"{self.bag.file}: {topic}: message {index}: {error}") from None
-        return self._track(topic, self.bag.ordered_stamps(topic), values)
+                values[index] = believe(message.name, message.position)
+            except JointStateError as error:
+                disbelieved[index] = str(error)
+        return values, disbelieved
 
     def _columns(self, names: Sequence[str], index: int) -> list[int]:
         try:

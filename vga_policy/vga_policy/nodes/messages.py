@@ -79,13 +79,16 @@ def chunk_message(
     return message
 
 
-def diagnostic(name: str, hardware_id: str, problem: str, fine: str, values: Mapping[str, object]) -> DiagnosticStatus:
-    """One status line: ERROR with the problem, or OK with what is fine."""
+def diagnostic(
+    name: str, hardware_id: str, problem: str, fine: str, values: Mapping[str, object], warning: str = ""
+) -> DiagnosticStatus:
+    """One status line: ERROR with the problem, else WARN with the warning, or OK with what is fine."""
+    level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
     return DiagnosticStatus(
         name=name,
         hardware_id=hardware_id,
-        level=DiagnosticStatus.ERROR if problem else DiagnosticStatus.OK,
-        message=problem or fine,
+        level=level,
+        message=problem or warning or fine,
         values=[
             KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
             for key, value in values.items()

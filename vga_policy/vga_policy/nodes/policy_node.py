@@ -7,7 +7,8 @@ model computes on; `device`, torch's name of where it does, `auto` for a GPU if 
 comparison with training's.
 
 Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: without the last part), /joint_states and
-/franka_driver/state.
+/franka_driver/state. Joint states that the robot cannot be in are passed over; while more than one node publishes
+them, the policy is unhealthy and takes no task.
 Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.
 Offers the action /policy/run_task. Neither the control cycle nor the heartbeat waits for DDS: the outbox's thread
 publishes everything.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,14 +41,16 @@ from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk as ActionChunkMsg
 from vga_msgs.msg import DriverState, PolicyHeartbeat
 from vga_policy.contract.cell import Cell, ContractError, load_cell
+from vga_policy.contract.joint_states import Disbelief, JointStateError, JointStates
 from vga_policy.contract.observation import Observation
-from vga_policy.contract.resampler import JpegImage, Problem, Resampler, proprioception
+from vga_policy.contract.resampler import JpegImage, Problem, Resampler
 from vga_policy.model.language import EncoderError
 from vga_policy.nodes.clocks import ClockWatch, every
 from vga_policy.nodes.lifetime import start_ros
 from vga_policy.nodes.long_action import LongActionServer
 from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
 from vga_policy.nodes.outbox import Outbox
+from vga_policy.nodes.publishers import SolePublisher
 from vga_policy.runtime.cadence import Cadence
 from vga_policy.runtime.checkpoint import CheckpointError
 from vga_policy.runtime.dump import dump_inputs
@@ -61,6 +65,8 @@ STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itse
 REHEARSAL_PERIOD = 1.0  # s between acts without a task: the first chunk comes as fast as any, and faults show early
 DRIVER_GRACE = 0.5  # s a new task waits for the driver: its state may arrive after the goal it precedes
 DRIVER_SILENCE = 1.0  # s without a driver state after which the driver counts as gone
+LOOK_PERIOD = 1.0  # s between two looks who publishes the joint states
+DISBELIEF_SHOWN = 5.0  # s a joint state that is not believed stays in the words on /diagnostics
 SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
 FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
 SETUP_ERRORS = (ContractError, CheckpointError, EncoderError, PolicyError, ParameterException)
@@ -93,6 +99,10 @@ class PolicyNode(Node):
         self._policy = self._load_policy()
         self._dump = self.declare_parameter("dump", "", ParameterDescriptor(read_only=True)).value
         self._resampler = Resampler([camera.name for camera in self._cell.views], self._cell.inputs)
+        self._joint_states = JointStates(self._cell)
+        self._disbelieved: Counter[Disbelief] = Counter()
+        self._disbelief, self._disbelief_at = "", 0.0
+        self._arm = SolePublisher(self, "/joint_states")
         self._clocks = ClockWatch()
         self._cadence = Cadence()
         self._outbox = Outbox()
@@ -117,6 +127,7 @@ class PolicyNode(Node):
         self.create_timer(self._cell.dt, self._on_tick)
         every(self, REHEARSAL_PERIOD, self._rehearse)
         every(self, 1.0 / HEARTBEAT_RATE, self._beat)
+        every(self, LOOK_PERIOD, self._arm.look)
         every(self, 1.0, self._diagnose)
         # A replay that starts over sets the clock back: samples of its first round are from the future then.
         backwards = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
@@ -177,10 +188,14 @@ class PolicyNode(Node):
     def _on_joints(self, message: JointState) -> None:
         self._clocks.take(message.header.stamp)
         try:
-            sample = proprioception(self._cell, message.name, message.position)
+            sample = self._joint_states.believed(message.name, message.position)
+        except JointStateError as error:
+            self._disbelieved[error.kind] += 1
+            self._disbelief, self._disbelief_at = str(error), time.monotonic()
+            self._resampler.pass_over_joints(self._disbelief)
+            self._outbox.post(self._log_disbelief, self._disbelief)
+        else:
             self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
-        except ValueError as error:
-            self._outbox.post(self._log_ignored, error)
 
     def _on_driver(self, message: DriverState) -> None:
         self._driver = message
@@ -203,7 +218,7 @@ class PolicyNode(Node):
             self._give_feedback(run)
         elif run.task.advance(self._now()):
             self._end(Outcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
-        elif problem := self._clocks.problem():
+        elif problem := self._sender_problem():
             run.task.waiting_for = problem
             self._give_feedback(run)
         else:
@@ -278,11 +293,14 @@ class PolicyNode(Node):
         task = Task(bytes(goal.goal_id.uuid), request.instruction, request.max_steps, self._cell.dt, self._now())
         self._run = Run(task, goal)
         self._cadence.clear()
-        if request.instruction.strip():
+        self._arm.look()
+        if not request.instruction.strip():
+            self._end(Outcome.ABORTED, "the instruction is empty")
+        elif self._arm.problem:
+            self._end(Outcome.ABORTED, self._arm.problem)
+        else:
             self._encoder.tick()
             self._follow_driver()
-        else:
-            self._end(Outcome.ABORTED, "the instruction is empty")
 
     def _follow_driver(self) -> None:
         """Starts a waiting task when driver and policy are ready; ends a task when the driver is not, or no longer."""
@@ -340,21 +358,25 @@ class PolicyNode(Node):
 
     def _beat(self) -> None:
         now = self.get_clock().now()
-        problems, clocks = self._resampler.problems(now.nanoseconds), self._clocks.problem()
+        problems, sender = self._resampler.problems(now.nanoseconds), self._sender_problem()
         inference = self._inference_problem()
         run = self._run
         live = run is not None and run.task.phase is Phase.LIVE
         beat = PolicyHeartbeat(
             goal_id=uuid_message(run.task.goal_id if run is not None and live else b""),
-            healthy=not (clocks or problems or inference),
-            reason="; ".join(filter(None, [clocks, _in_words(problems), inference])),
+            healthy=not (sender or problems or inference),
+            reason="; ".join(filter(None, [sender, _in_words(problems), inference])),
         )
         beat.header.stamp = now.to_msg()
         self._outbox.post(self._heartbeat.publish, beat)
-        state = (live, bool(clocks), bool(inference), [(problem.input, problem.fault) for problem in problems])
+        state = (live, bool(sender), bool(inference), [(problem.input, problem.fault) for problem in problems])
         if state != self._reported:
             self._reported = state
             self._diagnose()
+
+    def _sender_problem(self) -> str:
+        """What is wrong with who sends the joint states, whatever they say: its clock, or that there are several."""
+        return "; ".join(filter(None, [self._clocks.problem(), self._arm.problem]))
 
     def _inference_problem(self) -> str:
         if (busy := self._worker.busy_for()) > STUCK_AFTER:
@@ -365,11 +387,14 @@ class PolicyNode(Node):
         now = self.get_clock().now()
         run = self._run
         problems = self._resampler.problems(now.nanoseconds)
-        inputs = "; ".join(filter(None, [self._clocks.problem(), _in_words(problems)]))
+        inputs = "; ".join(filter(None, [self._sender_problem(), _in_words(problems)]))
+        recent = time.monotonic() - self._disbelief_at < DISBELIEF_SHOWN
+        disbelief = f"joint states not believed, the last: {self._disbelief}" if self._disbelief and recent else ""
         ages = {
             f"{name}_age_s": "none" if age is None else age
             for name, age in self._resampler.ages(now.nanoseconds).items()
         }
+        counts = {f"joint_states_{kind}": self._disbelieved[kind] for kind in Disbelief}
         activity = "idle" if run is None else f"task '{run.task.instruction}': {run.task.phase.name.lower()}"
         report = {
             **self._cadence.report(),
@@ -382,7 +407,9 @@ class PolicyNode(Node):
         name = self.get_fully_qualified_name()
         message = DiagnosticArray(
             status=[
-                diagnostic(f"{name}: inputs", self._cell.name, inputs, "complete and recent", ages),
+                diagnostic(
+                    f"{name}: inputs", self._cell.name, inputs, "complete and recent", {**ages, **counts}, disbelief
+                ),
                 diagnostic(f"{name}: inference", self._cell.name, self._inference_problem(), activity, report),
             ]
         )
@@ -397,8 +424,8 @@ class PolicyNode(Node):
     def _log_rejected(self, reason: str) -> None:
         self.get_logger().warning(f"task rejected: {reason}")
 
-    def _log_ignored(self, error: Exception) -> None:
-        self.get_logger().warning(f"joint state ignored: {error}", throttle_duration_sec=5.0)
+    def _log_disbelief(self, why: str) -> None:
+        self.get_logger().warning(f"joint state not believed: {why}", throttle_duration_sec=5.0)
 
     def _log_failure(self, error: Exception) -> None:
         self.get_logger().error(f"the policy failed: {error}", throttle_duration_sec=1.0)
