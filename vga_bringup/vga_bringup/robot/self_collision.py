@@ -45,26 +45,30 @@ class Capsules(NamedTuple):
 # fmt: off
 LINK_PARTS = (
     Part("base", 0, (
-        Capsule((-0.017, -0.034, 0.033), (0.0, 0.0, 0.098), 0.074),
-        Capsule((-0.077, 0.0, 0.042), (-0.018, 0.006, 0.038), 0.099))),
+        Capsule((-0.013, -0.003, 0.057), (-0.019, 0.003, 0.056), 0.110),
+        Capsule((-0.082, 0.019, 0.027), (-0.084, -0.020, 0.029), 0.077))),
     Part("shoulder", 1, (Capsule((0.0, 0.0, -0.140), (0.0, -0.053, -0.001), 0.078),)),
     Part("upper arm", 2, (Capsule((0.0, 0.001, 0.053), (0.0, -0.142, 0.001), 0.078),)),
-    Part("elbow", 3, (Capsule((0.082, 0.042, -0.002), (0.0, 0.0, -0.081), 0.071),)),
+    Part("elbow", 3, (Capsule((0.0, 0.0, -0.081), (0.082, 0.042, -0.003), 0.071),)),
     Part("upper forearm", 4, (Capsule((-0.001, 0.001, 0.042), (-0.082, 0.082, 0.0), 0.071),)),
     Part("forearm", 5, (Capsule((0.0, 0.006, -0.211), (0.001, 0.064, -0.013), 0.077),)),
     Part("wrist", 6, (
-        Capsule((0.035, 0.017, 0.004), (0.079, 0.032, -0.002), 0.056),
-        Capsule((0.0, 0.0, 0.007), (0.089, -0.020, -0.002), 0.056))),
+        Capsule((0.0, 0.0, 0.007), (0.079, 0.033, -0.002), 0.056),
+        Capsule((0.002, 0.0, 0.007), (0.089, -0.020, -0.002), 0.056))),
     Part("flange", 7, (Capsule((-0.005, -0.005, 0.072), (0.033, 0.033, 0.079), 0.050),)),
 )
 HAND = Part("hand", LINKS.index("hand"), (  # however wide its fingers are open
-    Capsule((0.0, -0.072, 0.022), (0.0, 0.059, 0.031), 0.051),
-    Capsule((0.0, -0.058, 0.098), (0.0, 0.058, 0.098), 0.017),
-    Capsule((0.0, -0.058, 0.072), (0.0, 0.058, 0.072), 0.019)))
+    Capsule((0.0, -0.071, 0.022), (0.0, 0.059, 0.032), 0.051),
+    Capsule((0.0, -0.049, 0.096), (0.0, 0.048, 0.096), 0.022),
+    Capsule((0.0, -0.057, 0.068), (0.0, 0.057, 0.068), 0.019)))
 # fmt: on
 
-APART = 3  # links nearer than that along the arm touch, or are kept apart by the joints' ranges
-HAND_MEETS = range(5)  # links; the joints' ranges keep it off the forearm (5), however near it comes
+# Parts with fewer joints between them touch, or the joints' ranges keep them apart, however near they come: the forearm
+# 22 mm from the flange, 34 mm from the hand. These only reach into its hull, which fills its hollow.
+APART = 3
+LAST_LINK = 7
+# What is mounted on the hand may well meet forearm and wrist, but its mount brings it near to them.
+MOUNTED_APART, MOUNTED_CLEARANCE = 1, 0.0  # m
 SIDE_BY_SIDE = 4  # at most, of capsules in a flat box
 ROUNDING = 1.1  # a box's capsules are thicker than its cross-section asks for, so as to reach less far beyond its ends
 LEEWAY = 1e-3  # m that parts which begin too near each other may come nearer, for rounding
@@ -74,13 +78,13 @@ HALVINGS = 12  # of a line, in looking for its point nearest to a box: to 0.1 mm
 class SelfCollision:
     """Where a cell's arm is too near itself, by capsules.
 
-    clearance: m, that every pair keeps. pairs: names of the P monitored ones, as "shoulder and forearm".
+    pairs: names of the P monitored pairs, as "shoulder and forearm". clearance: m, that each of them keeps [P].
     parts: name of the part of each of the C capsules.
     """
 
     def __init__(self, cell: Cell) -> None:
-        parts = (*LINK_PARTS, HAND, *_mounted(cell))
-        self.clearance = cell.arm.self_collision.clearance
+        mounted = _mounted(cell)
+        parts = (*LINK_PARTS, HAND, *mounted)
         self.parts = [part.name for part in parts for _ in part.capsules]
         self._frames = np.array([part.frame for part in parts for _ in part.capsules])
         self._start, self._end = (
@@ -88,9 +92,13 @@ class SelfCollision:
         )
         self._radius = np.array([capsule.radius for part in parts for capsule in part.capsules])
         # Of every pair of parts all capsules with all, one pair after the other.
+        boxes = range(len(parts) - len(mounted), len(parts))
         numbers = np.split(np.arange(len(self.parts)), np.cumsum([len(part.capsules) for part in parts])[:-1])
-        pairs = [both for both in combinations(range(len(parts)), 2) if _may_meet(*(parts[i].frame for i in both))]
+        between = {(a, b): _joints_between(parts[a], parts[b]) for a, b in combinations(range(len(parts)), 2)}
+        pairs = [(a, b) for (a, b), joints in between.items() if joints >= (MOUNTED_APART if b in boxes else APART)]
         self.pairs = [f"{parts[a].name} and {parts[b].name}" for a, b in pairs]
+        clearance = cell.arm.self_collision.clearance
+        self.clearance = np.array([clearance if between[pair] >= APART else MOUNTED_CLEARANCE for pair in pairs])
         meetings = [np.stack(np.meshgrid(numbers[a], numbers[b]), axis=-1).reshape(-1, 2) for a, b in pairs]
         self._begins = np.cumsum([0, *map(len, meetings)])[:-1]
         self._first, self._second = np.concatenate(meetings).T
@@ -129,9 +137,9 @@ class SelfCollision:
         return np.asarray(distances < allowed)
 
     def describe(self, distances: Array) -> str:
-        """The nearest pair of one posture's `distances` [P] (m), in words."""
-        pair = int(distances.argmin())
-        return f"{self.pairs[pair]} {distances[pair]:.3f} m apart, clearance {self.clearance:g} m"
+        """The pair that is nearest for its clearance, of one posture's `distances` [P] (m), in words."""
+        pair = int((distances - self.clearance).argmin())
+        return f"{self.pairs[pair]} {distances[pair]:.3f} m apart, clearance {self.clearance[pair]:g} m"
 
     def touch_box(self, capsules: Capsules, low: Array, high: Array) -> NDArray[np.bool_]:
         """Which capsules reach into the box from `low` to `high` [3] (m): [..., C]. The base never: it stands there."""
@@ -145,14 +153,14 @@ def problems(cell: Cell) -> list[str]:
     distances, mounted = check.distances(home), {part.name for part in _mounted(cell)}
     found = []
     for pair in np.flatnonzero(check.too_near(distances)):
-        names, distance = check.pairs[pair], distances[pair]
-        own = mounted.isdisjoint(names.split(" and "))
-        key = "clearance" if own else "mounted"
-        remedy = "move arm.home" if own else "correct the box in the hand's frame, move arm.home"
-        lower = f" or lower arm.self_collision.clearance to {np.floor(distance * 1e3) / 1e3:g}" if distance > 0 else ""
+        names, distance, clearance = check.pairs[pair], distances[pair], check.clearance[pair]
+        boxes = not mounted.isdisjoint(names.split(" and "))
+        key, remedy = ("mounted", "correct the box (in the hand's frame) or") if boxes else ("clearance", "")
+        if 0 < distance < clearance:
+            remedy += f" lower arm.self_collision.clearance below {distance:.3f} or"
         found.append(
-            f"arm.self_collision.{key}: {names} are {distance:.3f} m apart at arm.home, "
-            f"nearer than the clearance of {check.clearance:g} m: {remedy}{lower}"
+            f"arm.self_collision.{key}: at arm.home {names} are {distance:.3f} m apart, "
+            f"nearer than {clearance:g} m: {remedy.strip()} move arm.home"
         )
     for number, box in enumerate(cell.keep_out):
         touching = check.touch_box(home, np.array(box.min), np.array(box.max))
@@ -213,9 +221,9 @@ def capsules_touch_box(capsules: Capsules, low: Array, high: Array) -> NDArray[n
     return np.asarray(touching)
 
 
-def _may_meet(frame: int, other: int) -> bool:
-    """Whether to monitor parts in these frames, the first not after the other."""
-    return frame in HAND_MEETS and frame != other if other == HAND.frame else other - frame >= APART
+def _joints_between(part: Part, other: Part) -> int:
+    """How many joints are between two parts, the first not after the other; the hand is rigid with the last link."""
+    return min(other.frame, LAST_LINK) - min(part.frame, LAST_LINK)
 
 
 def _mounted(cell: Cell) -> list[Part]:

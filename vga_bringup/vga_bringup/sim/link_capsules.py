@@ -17,7 +17,11 @@ from vga_bringup.sim.meshes import ASSETS
 
 Array = NDArray[np.float64]
 
-COUNTS = {"link0": 2, "link6": 2, "fingers": 2}  # capsules of a link that one would fit badly; one for each of the others
+COUNTS = {
+    "link0": 2,
+    "link6": 2,
+    "fingers": 2,
+}  # capsules of a link that one would fit badly; one for each of the others
 COARSE, FINE = 0.016, 0.004  # m between the points that stand for a hull, while fitting and in the end
 STARTS, STEPS = 10, 1500  # of the search
 WORST = 0.25  # weight of the worst excess beside the mean one
@@ -61,13 +65,10 @@ def collision_model(extra: str = "") -> mujoco.MjModel:
 def link_hulls() -> dict[str, Hull]:
     """Hulls of "link0" … "link7", "hand" and "fingers", these in the hand's frame, however wide they are open."""
     model = collision_model()
-    hulls = {
-        name: _hull(model, _geom(model, name if name == "hand" else f"fr3_{name}")) for name in LINKS
-    }
-    finger = _hull(model, _geom(model, "left_finger")).corners
-    finger = finger + model.body("left_finger").pos
-    opened = np.concatenate((finger, finger + (0.0, model.joint("finger_joint1").range[1], 0.0)))
-    both = np.concatenate((opened, opened * (-1.0, -1.0, 1.0)))
+    hulls = {name: _hull(model, _geom(model, name if name == "hand" else f"fr3_{name}")) for name in LINKS}
+    finger = _hull(model, _geom(model, "left_finger")).corners + model.body("left_finger").pos
+    opened = finger + np.array((0.0, model.joint("finger_joint1").range[1], 0.0))
+    both = np.concatenate([side * corners for corners in (finger, opened) for side in ((1, 1, 1), (-1, -1, 1))])
     swept = " ".join(f"{value:.9g}" for value in both.ravel())
     model = collision_model(f'<mesh name="swept" vertex="{swept}"/>')
     return {**hulls, "fingers": _hull_of_mesh(model, model.mesh("swept").id)}
@@ -179,6 +180,10 @@ def _directions(count: int) -> Array:
 DIRECTIONS = _directions(256)
 
 
+def _text(point: Array) -> str:
+    return str(tuple((point.round(3) + 0.0).tolist()))  # no -0.0
+
+
 def main() -> None:
     """Prints the table."""
     for name, hull in link_hulls().items():
@@ -186,7 +191,7 @@ def main() -> None:
         excess = sticking_out(capsules, (hull.corners @ DIRECTIONS.T).max(axis=0))
         print(f"# {name}: sticks out {excess.mean() * 1e3:.0f} mm in the mean, {excess.max() * 1e3:.0f} mm at most")
         for start, end, radius in zip(capsules[:, :3], capsules[:, 3:6], capsules[:, 6], strict=True):
-            print(f"    Capsule({tuple(start.round(3).tolist())}, {tuple(end.round(3).tolist())}, {radius:.3f}),")
+            print(f"    Capsule({_text(start)}, {_text(end)}, {radius:.3f}),")
 
 
 if __name__ == "__main__":
