@@ -136,10 +136,12 @@ class SelfCollision:
         allowed = self.clearance if since is None else np.minimum(self.clearance, since - LEEWAY)
         return np.asarray(distances < allowed)
 
-    def describe(self, distances: Array) -> str:
-        """The pair that is nearest for its clearance, of one posture's `distances` [P] (m), in words."""
-        pair = int((distances - self.clearance).argmin())
-        return f"{self.pairs[pair]} {distances[pair]:.3f} m apart, clearance {self.clearance[pair]:g} m"
+    def describe(self, distances: Array, pair: int | None = None) -> str:
+        """One pair in words, by one posture's `distances` [P] (m): the nearest for its clearance, or the one given."""
+        pair = int((distances - self.clearance).argmin()) if pair is None else pair
+        distance = distances[pair]
+        where = f"are {distance:.3f} m apart" if distance > 0 else f"overlap by {-distance:.3f} m"
+        return f"{self.pairs[pair]} {where}, clearance {self.clearance[pair]:g} m"
 
     def touch_box(self, capsules: Capsules, low: Array, high: Array) -> NDArray[np.bool_]:
         """Which capsules reach into the box from `low` to `high` [3] (m): [..., C]. The base never: it stands there."""
@@ -153,15 +155,12 @@ def problems(cell: Cell) -> list[str]:
     distances, mounted = check.distances(home), {part.name for part in _mounted(cell)}
     found = []
     for pair in np.flatnonzero(check.too_near(distances)):
-        names, distance, clearance = check.pairs[pair], distances[pair], check.clearance[pair]
-        boxes = not mounted.isdisjoint(names.split(" and "))
-        key, remedy = ("mounted", "correct the box (in the hand's frame) or") if boxes else ("clearance", "")
-        if 0 < distance < clearance:
-            remedy += f" lower arm.self_collision.clearance below {distance:.3f} or"
-        found.append(
-            f"arm.self_collision.{key}: at arm.home {names} are {distance:.3f} m apart, "
-            f"nearer than {clearance:g} m: {remedy.strip()} move arm.home"
-        )
+        boxes = not mounted.isdisjoint(check.pairs[pair].split(" and "))
+        key, remedy = ("mounted", "correct the box (in the hand's frame) or ") if boxes else ("clearance", "")
+        if 0 < distances[pair] < check.clearance[pair]:
+            remedy += f"lower arm.self_collision.clearance below {distances[pair]:.3f} or "
+        what = check.describe(distances, int(pair))
+        found.append(f"arm.self_collision.{key}: at arm.home {what}: {remedy}move arm.home")
     for number, box in enumerate(cell.keep_out):
         touching = check.touch_box(home, np.array(box.min), np.array(box.max))
         if touching.any():
