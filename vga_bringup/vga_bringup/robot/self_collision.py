@@ -71,7 +71,7 @@ LAST_LINK = 7
 MOUNTED_APART, MOUNTED_CLEARANCE = 1, 0.0  # m
 SIDE_BY_SIDE = 4  # at most, of capsules in a flat box
 ROUNDING = 1.1  # a box's capsules are thicker than its cross-section asks for, so as to reach less far beyond its ends
-LEEWAY = 1e-3  # m that parts which begin too near each other may come nearer, for rounding
+LEEWAY = 1e-6  # m that parts which begin too near each other may come nearer: no more than rounding does
 HALVINGS = 12  # of a line, in looking for its point nearest to a box: to 0.1 mm
 
 
@@ -79,7 +79,7 @@ class SelfCollision:
     """Where a cell's arm is too near itself, by capsules.
 
     pairs: names of the P monitored pairs, as "shoulder and forearm". clearance: m, that each of them keeps [P].
-    parts: name of the part of each of the C capsules.
+    of_mounted: whether a mounted box is one of the two [P]. parts: name of the part of each of the C capsules.
     """
 
     def __init__(self, cell: Cell) -> None:
@@ -97,6 +97,7 @@ class SelfCollision:
         between = {(a, b): _joints_between(parts[a], parts[b]) for a, b in combinations(range(len(parts)), 2)}
         pairs = [(a, b) for (a, b), joints in between.items() if joints >= (MOUNTED_APART if b in boxes else APART)]
         self.pairs = [f"{parts[a].name} and {parts[b].name}" for a, b in pairs]
+        self.of_mounted = np.array([b in boxes for _, b in pairs])
         clearance = cell.arm.self_collision.clearance
         self.clearance = np.array([clearance if between[pair] >= APART else MOUNTED_CLEARANCE for pair in pairs])
         meetings = [np.stack(np.meshgrid(numbers[a], numbers[b]), axis=-1).reshape(-1, 2) for a, b in pairs]
@@ -152,11 +153,12 @@ def problems(cell: Cell) -> list[str]:
     """Why the arm may not even be at home: key, which parts, how near, what to do. Empty when it may."""
     arm, check = cell.arm, SelfCollision(cell)
     home = check.place(Kinematics(arm).links(np.array(arm.home)))
-    distances, mounted = check.distances(home), {part.name for part in _mounted(cell)}
+    distances = check.distances(home)
     found = []
     for pair in np.flatnonzero(check.too_near(distances)):
-        boxes = not mounted.isdisjoint(check.pairs[pair].split(" and "))
-        key, remedy = ("mounted", "correct the box (in the hand's frame) or ") if boxes else ("clearance", "")
+        key, remedy = "clearance", ""
+        if check.of_mounted[pair]:
+            key, remedy = "mounted", "correct the box (in the hand's frame) or "
         if 0 < distances[pair] < check.clearance[pair]:
             remedy += f"lower arm.self_collision.clearance below {distances[pair]:.3f} or "
         what = check.describe(distances, int(pair))
