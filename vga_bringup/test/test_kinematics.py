@@ -6,7 +6,7 @@ import franky_sim
 import numpy as np
 import pinocchio
 import pytest
-from vga_bringup.robot.kinematics import SEGMENTS, Kinematics, rotation, segments_touch_box
+from vga_bringup.robot.kinematics import LINKS, SEGMENTS, Kinematics, rotation, segments_touch_box
 from vga_policy.contract.cell import load_cell
 
 ARM = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").arm
@@ -37,6 +37,17 @@ def test_tcp_is_where_the_description_says(described, postures):
         expected = described(q, "hand_tcp")
         np.testing.assert_allclose(position, expected.translation, atol=MICROMETRE)
         np.testing.assert_allclose(turn, expected.rotation, atol=MICROMETRE)
+
+
+def test_links_are_where_the_description_says(described, postures):
+    links = Kinematics(ARM).links(postures.reshape(20, 10, 7))
+    assert links.rotation.shape == (20, 10, len(LINKS), 3, 3)
+    positions, rotations = links.position.reshape(200, -1, 3), links.rotation.reshape(200, -1, 3, 3)
+    for q, position, turn in zip(postures, positions, rotations, strict=True):
+        for i, frame in enumerate(LINKS):
+            expected = described(q, frame)
+            np.testing.assert_allclose(position[i], expected.translation, atol=MICROMETRE)
+            np.testing.assert_allclose(turn[i], expected.rotation, atol=MICROMETRE)
 
 
 def test_skeleton_joins_the_links(described, postures):

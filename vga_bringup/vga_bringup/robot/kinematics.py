@@ -20,7 +20,11 @@ HAND_ANGLE = -np.pi / 4  # the hand is mounted turned about that axis; its finge
 HAND_BODY = 0.04  # m, from the flange to the middle of the hand's body
 HAND_HALF_WIDTH = 0.1  # m
 
+# The frames of the arm's parts, in the order of Kinematics.links.
+LINKS = (*(f"link{i}" for i in range(8)), "hand")
+
 # The moving parts of the arm as line segments, in the order of Kinematics.skeleton. The tool ends at the TCP.
+ORIGINS = (1, 3, 4, 5, 7, 8)  # of LINKS: where the segments before the tool begin; links 2 and 6 begin where 1 and 5 do
 SEGMENTS = ("upper arm", "elbow", "forearm", "wrist", "flange", "tool", "hand", "fingers")
 
 
@@ -39,40 +43,44 @@ class Kinematics:
         self._offsets = [
             np.array((a, -d * np.sin(alpha), d * np.cos(alpha))) for a, alpha, d in zip(A, ALPHA, D, strict=True)
         ]
+        self._mounting = rotation(yaw=HAND_ANGLE)
         self._end_effector = Pose(rotation(*arm.end_effector_rpy), np.array(arm.end_effector_xyz))
+
+    def links(self, q: Array) -> Pose:
+        """The frames of LINKS: rotations [..., L, 3, 3] and positions [..., L, 3]. What else is asked for follows."""
+        rotations = np.empty((*q.shape[:-1], len(LINKS), 3, 3))
+        positions = np.empty((*q.shape[:-1], len(LINKS), 3))
+        rotations[..., 0, :, :], positions[..., 0, :] = np.eye(3), 0.0
+        for i, (twist, offset) in enumerate(zip(self._twists, self._offsets, strict=True)):
+            turn = rotations[..., i, :, :]
+            rotations[..., i + 1, :, :] = turn @ (twist @ _about_z(q[..., i]))
+            positions[..., i + 1, :] = positions[..., i, :] + turn @ offset
+        rotations[..., -1, :, :] = rotations[..., -2, :, :] @ self._mounting
+        positions[..., -1, :] = positions[..., -2, :] + FLANGE * rotations[..., -2, :, 2]
+        return Pose(rotations, positions)
 
     def tcp(self, q: Array) -> Pose:
         """The tool centre point: midway between the fingertips, displaced by the cell's end_effector_xyz and _rpy."""
-        hand, _ = self._chain(q)
-        return self._tcp(hand)
+        return self.tcp_of(self.links(q))
+
+    def tcp_of(self, links: Pose) -> Pose:
+        """The tool centre point of an arm whose links are there."""
+        hand, offset = links.rotation[..., -1, :, :], self._end_effector.position + np.array((0.0, 0.0, FINGERTIPS))
+        return Pose(hand @ self._end_effector.rotation, links.position[..., -1, :] + hand @ offset)
 
     def skeleton(self, q: Array, opening: float) -> tuple[Array, Array]:
-        """The ends of the arm's SEGMENTS, each [..., S, 3] (m), with the gripper open by `opening` (m).
+        """The ends of the arm's SEGMENTS, each [..., S, 3] (m), with the gripper open by `opening` (m)."""
+        return self.skeleton_of(self.links(q), opening)
 
-        They have no thickness: a box to keep out of must be larger than the obstacle by the radius of the links.
-        """
-        hand, joints = self._chain(q)
-        chain = np.stack([*joints, hand.position, self._tcp(hand).position], axis=-2)
-        along, across = hand.rotation[..., 2], hand.rotation[..., 1]
-        body, tips = hand.position + HAND_BODY * along, hand.position + FINGERTIPS * along
+    def skeleton_of(self, links: Pose, opening: float) -> tuple[Array, Array]:
+        """The ends of the SEGMENTS of an arm whose links are there. They have no thickness."""
+        chain = np.concatenate((links.position[..., ORIGINS, :], self.tcp_of(links).position[..., None, :]), axis=-2)
+        hand, flange = links.rotation[..., -1, :, :], links.position[..., -1, :]
+        along, across = hand[..., 2], hand[..., 1]
+        body, tips = flange + HAND_BODY * along, flange + FINGERTIPS * along
         left = np.stack((body + HAND_HALF_WIDTH * across, tips + opening / 2 * across), axis=-2)
         right = np.stack((body - HAND_HALF_WIDTH * across, tips - opening / 2 * across), axis=-2)
         return np.concatenate((chain[..., :-1, :], left), axis=-2), np.concatenate((chain[..., 1:, :], right), axis=-2)
-
-    def _chain(self, q: Array) -> tuple[Pose, list[Array]]:
-        """Pose of the hand (its origin is the flange's), and the distinct joint origins before it."""
-        pose = Pose(np.broadcast_to(np.eye(3), (*q.shape[:-1], 3, 3)), np.zeros((*q.shape[:-1], 3)))
-        origins = []
-        for i, (twist, offset) in enumerate(zip(self._twists, self._offsets, strict=True)):
-            pose = Pose(pose.rotation @ (twist @ _about_z(q[..., i])), pose.position + pose.rotation @ offset)
-            if offset.any():
-                origins.append(pose.position)
-        flange = pose.position + FLANGE * pose.rotation[..., 2]
-        return Pose(pose.rotation @ rotation(yaw=HAND_ANGLE), flange), origins
-
-    def _tcp(self, hand: Pose) -> Pose:
-        offset = self._end_effector.position + np.array((0.0, 0.0, FINGERTIPS))
-        return Pose(hand.rotation @ self._end_effector.rotation, hand.position + hand.rotation @ offset)
 
 
 def segments_touch_box(start: Array, end: Array, low: Array, high: Array) -> NDArray[np.bool_]:

@@ -133,7 +133,7 @@ class SelfCollision(Section):
     """How near the arm's links may come to each other.
 
     clearance: m between what is not neighbours on the arm. mounted: what the flange carries besides the hand, such as
-        the wrist camera: boxes in the flange's frame (z along the last joint's axis, away from the arm).
+        the wrist camera: boxes in the hand's frame (origin on the flange, z away from the arm, fingers open along y).
     """
 
     clearance: Annotated[float, Field(ge=0, le=0.2)] = 0.05
