@@ -6,7 +6,7 @@ import franky_sim
 import numpy as np
 import pinocchio
 import pytest
-from vga_bringup.robot.kinematics import LINKS, SEGMENTS, Kinematics, rotation, segments_touch_box
+from vga_bringup.robot.kinematics import LINKS, Kinematics, rotation
 from vga_policy.contract.cell import load_cell
 
 ARM = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").arm
@@ -50,35 +50,8 @@ def test_links_are_where_the_description_says(described, postures):
             np.testing.assert_allclose(turn[i], expected.rotation, atol=MICROMETRE)
 
 
-def test_skeleton_joins_the_links(described, postures):
-    starts, ends = Kinematics(ARM).skeleton(postures, 0.06)
-    assert starts.shape == ends.shape == (200, len(SEGMENTS), 3)
-    for q, start, end in zip(postures, starts, ends, strict=True):
-        for i, frame in enumerate(("link3", "link4", "link5", "link7", "link8", "hand_tcp")):
-            np.testing.assert_allclose(end[i], described(q, frame).translation, atol=MICROMETRE)
-        np.testing.assert_allclose(start[0], described(q, "link2").translation, atol=MICROMETRE)
-        left, right = (described(q, f"{side}finger", finger=0.03).translation for side in ("left", "right"))
-        np.testing.assert_allclose(start[-1] - end[-1], left - right, atol=MICROMETRE)
-
-
 def test_end_effector_of_the_cell_moves_the_tcp(postures):
     longer = ARM.model_copy(update={"end_effector_xyz": [0.01, 0.0, 0.05], "end_effector_rpy": [0.1, 0.2, 0.3]})
     plain, moved = Kinematics(ARM).tcp(postures), Kinematics(longer).tcp(postures)
     np.testing.assert_allclose(moved.position, plain.position + plain.rotation @ (0.01, 0.0, 0.05), atol=MICROMETRE)
     np.testing.assert_allclose(moved.rotation, plain.rotation @ rotation(0.1, 0.2, 0.3), atol=MICROMETRE)
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "touches"),
-    [
-        ((-1, 0.5, 0.5), (2, 0.5, 0.5), True),  # through
-        ((0.4, 0.4, 0.4), (0.6, 0.6, 0.6), True),  # inside
-        ((-1, 0.5, 0.5), (-0.1, 0.5, 0.5), False),  # in front
-        ((0.5, 0.5, 1.1), (0.5, 0.5, 2), False),  # above, parallel to an axis
-        ((-0.5, 0.6, 0.5), (0.6, 1.7, 0.5), False),  # past a corner
-    ],
-)
-def test_segments_touch_box(start, end, touches):
-    box = np.zeros(3), np.ones(3)
-    assert segments_touch_box(np.array(start, float), np.array(end, float), *box) == touches
-    assert segments_touch_box(np.array(end, float), np.array(start, float), *box) == touches

@@ -25,8 +25,9 @@ from vga_msgs import msg
 REASONS = (
     "mode", "goal", "sequence", "joint_names", "length", "dt", "nonfinite", "stamp_future", "stamp_stale",
     "joint_limit", "gripper_limit", "velocity_limit", "acceleration_limit", "jump", "workspace", "keep_out",
+    "self_collision",
 )  # fmt: skip
-LIMITS = ("velocity", "acceleration", "position", "workspace", "keep_out")  # of robot.following
+LIMITS = ("velocity", "acceleration", "position", "workspace", "keep_out", "self_collision")  # of robot.following
 SLOW = 0.95  # share of the tracking rate below which the loop is reported as slow
 
 

@@ -20,7 +20,7 @@ from vga_policy.contract.cell import Cell
 
 from vga_bringup.robot.executor import Reference
 from vga_bringup.robot.limits import Limits
-from vga_bringup.robot.space import CLOSE, Space
+from vga_bringup.robot.space import CLOSE, RESERVE, Space
 
 Vector = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Limiting:
     """What kept the reference from the leader, since the start.
 
     periods: control periods planned. limited: those in which a limit was in the way, by its name: "velocity",
-        "acceleration", "position", "workspace", "keep_out". lag: largest joint distance to the leader now, rad.
+        "acceleration", "position", "workspace", "keep_out", "self_collision". lag: largest joint distance to the leader now, rad.
     """
 
     periods: int
@@ -80,7 +80,7 @@ class Following:
         self._velocity = np.minimum(limits.velocity, STOP_WITHIN * self._acceleration)
         self._max_width = cell.gripper.max_width
         self._period = 1.0 / arm.tracking.rate_hz
-        self._space = Space(cell)
+        self._space = Space(cell, RESERVE)
 
         self._leader_q = np.full(len(self._names), np.nan)  # as read
         self._leader_width = math.nan
@@ -172,6 +172,7 @@ class Following:
             "position": (bounded != aside).any() or self._beyond,
             "acceleration": (reached != bounded).any(),
             "keep_out": "keep_out" in obstacles,
+            "self_collision": "self_collision" in obstacles,
         }
         self._limited.update(name for name, limited in limits.items() if limited)
         self._periods += 1
@@ -208,14 +209,18 @@ class Following:
         """
         after = ahead + self._period / 2 * tried
         poses = np.concatenate((after[None], after + self._braking(tried)))
-        if self._space.outside(poses[:, 0]).max() <= TOLERANCE and not self._space.intrusion(poses[:, 0]).any():
+        first = self._space.look(poses[:, 0])
+        too_near = self._space.parts.too_near
+        if first.outside.max() <= TOLERANCE and not first.touching.any() and not too_near(first.distances).any():
             return 0, set()
         # An arm that is in the wrong place already may go where it is no worse.
+        here, there = self._space.look(q), self._space.look(poses)
         bounds = {
-            "workspace": self._space.outside(poses).max(axis=0) > max(float(self._space.outside(q)), TOLERANCE),
-            "keep_out": self._space.intrusion(poses).max(axis=0) > self._space.intrusion(q),
+            "workspace": there.outside.max(axis=0) > max(float(here.outside), TOLERANCE),
+            "keep_out": there.intrusion.max(axis=0) > here.intrusion,
+            "self_collision": too_near(there.distances, since=here.distances).any(axis=(0, -1)),
         }
-        forbidden = bounds["workspace"] | bounds["keep_out"]
+        forbidden = np.any(list(bounds.values()), axis=0)
         share = len(tried) - 1 if forbidden.all() else int(forbidden.argmin())
         return share, {name for name, found in bounds.items() if found[0]}
 

@@ -17,15 +17,9 @@ D = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
 FLANGE = 0.107  # m, from joint 7's origin along its axis
 FINGERTIPS = 0.1034  # m, from the flange along the same axis
 HAND_ANGLE = -np.pi / 4  # the hand is mounted turned about that axis; its fingers move along its y
-HAND_BODY = 0.04  # m, from the flange to the middle of the hand's body
-HAND_HALF_WIDTH = 0.1  # m
 
 # The frames of the arm's parts, in the order of Kinematics.links.
 LINKS = (*(f"link{i}" for i in range(8)), "hand")
-
-# The moving parts of the arm as line segments, in the order of Kinematics.skeleton. The tool ends at the TCP.
-ORIGINS = (1, 3, 4, 5, 7, 8)  # of LINKS: where the segments before the tool begin; links 2 and 6 begin where 1 and 5 do
-SEGMENTS = ("upper arm", "elbow", "forearm", "wrist", "flange", "tool", "hand", "fingers")
 
 
 class Pose(NamedTuple):
@@ -67,31 +61,6 @@ class Kinematics:
         """The tool centre point of an arm whose links are there."""
         hand, offset = links.rotation[..., -1, :, :], self._end_effector.position + np.array((0.0, 0.0, FINGERTIPS))
         return Pose(hand @ self._end_effector.rotation, links.position[..., -1, :] + hand @ offset)
-
-    def skeleton(self, q: Array, opening: float) -> tuple[Array, Array]:
-        """The ends of the arm's SEGMENTS, each [..., S, 3] (m), with the gripper open by `opening` (m)."""
-        return self.skeleton_of(self.links(q), opening)
-
-    def skeleton_of(self, links: Pose, opening: float) -> tuple[Array, Array]:
-        """The ends of the SEGMENTS of an arm whose links are there. They have no thickness."""
-        chain = np.concatenate((links.position[..., ORIGINS, :], self.tcp_of(links).position[..., None, :]), axis=-2)
-        hand, flange = links.rotation[..., -1, :, :], links.position[..., -1, :]
-        along, across = hand[..., 2], hand[..., 1]
-        body, tips = flange + HAND_BODY * along, flange + FINGERTIPS * along
-        left = np.stack((body + HAND_HALF_WIDTH * across, tips + opening / 2 * across), axis=-2)
-        right = np.stack((body - HAND_HALF_WIDTH * across, tips - opening / 2 * across), axis=-2)
-        return np.concatenate((chain[..., :-1, :], left), axis=-2), np.concatenate((chain[..., 1:, :], right), axis=-2)
-
-
-def segments_touch_box(start: Array, end: Array, low: Array, high: Array) -> NDArray[np.bool_]:
-    """Which line segments (ends [..., 3]) have a point in the axis-aligned box from `low` to `high` [3]: [...]."""
-    direction = end - start
-    direction = np.where(np.abs(direction) < 1e-12, 1e-12, direction)
-    # The share of the way at which each axis enters and leaves the box (the slab method).
-    to_low, to_high = (low - start) / direction, (high - start) / direction
-    enters = np.minimum(to_low, to_high).max(axis=-1).clip(min=0.0)
-    leaves = np.maximum(to_low, to_high).min(axis=-1).clip(max=1.0)
-    return enters <= leaves
 
 
 def rotation(roll: float = 0.0, pitch: float = 0.0, yaw: float = 0.0) -> Array:

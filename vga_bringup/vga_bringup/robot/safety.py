@@ -18,8 +18,8 @@ from vga_policy.contract.cell import Cell
 from vga_policy.contract.observation import ActionChunk
 
 from vga_bringup.robot.executor import Executor, Proposal
-from vga_bringup.robot.kinematics import SEGMENTS, Kinematics, segments_touch_box
 from vga_bringup.robot.limits import Limits
+from vga_bringup.robot.space import Space
 from vga_bringup.robot.strategy import ChunkRefusedError
 
 Array = NDArray[np.float64]
@@ -28,7 +28,6 @@ TIME_TOLERANCE = 1e-3  # s, of a step's time_from_start
 WIDTH_TOLERANCE = 1e-6  # m; 0.08 as float32 is not 0.08
 SAMPLING = 0.01  # s, between the instants at which a motion is checked
 WAY_SAMPLING = 0.02  # rad, between the postures at which a way is checked
-TOOL = SEGMENTS.index("tool")  # it ends at the tool centre point
 # A cubic through steps whose second differences respect the limit accelerates up to three times as much in the worst
 # case, and hardly more than the second differences when they are smooth.
 ACCELERATION_MARGIN = 2.0
@@ -92,9 +91,7 @@ class SafetyFilter:
         self._horizon = cell.action.horizon
         self._dt = cell.dt
         self._execution = cell.execution
-        self._workspace = np.array(cell.workspace.min), np.array(cell.workspace.max)
-        self._keep_out = [(box.name or "unnamed", np.array(box.min), np.array(box.max)) for box in cell.keep_out]
-        self.kinematics = Kinematics(cell.arm)
+        self.space = Space(cell)
 
     def admit(self, executor: Executor, request: ChunkRequest, context: Context) -> Verdict:
         """Checks a chunk and, if nothing is wrong with it, hands it to the executor. Never raises on bad input."""
@@ -139,12 +136,17 @@ class SafetyFilter:
         The way back may begin where the arm must not be: what it begins in, it may leave, but not enter again.
         """
         way = np.linspace(q, goal, 2 + int(np.max(np.abs(goal - q)) / WAY_SAMPLING))
-        starts, ends = self.kinematics.skeleton(way, self._max_width)
-        places = [("leaves the workspace", self._outside(ends))]
-        for name, low, high in self._keep_out:
-            touching = np.asarray(segments_touch_box(starts, ends, low, high).any(axis=-1))
-            places.append((f"enters the box '{name}'", touching))
-        return next((what for what, there in places if (there[1:] & ~there[:-1]).any()), "")
+        parts, place = self.space.parts, self.space.look(way)
+        if _entered(place.outside > 0):
+            return "leaves the workspace"
+        for box, (name, _, _) in enumerate(self.space.boxes):
+            if _entered(place.touching[:, box].any(axis=-1)):
+                return f"enters the box '{name}'"
+        too_near = parts.too_near(place.distances, since=place.distances[0])
+        if too_near.any():
+            row, pair = divmod(int(too_near.argmax()), too_near.shape[1])
+            return f"brings the arm too near itself: {parts.describe(place.distances[row], pair)}"
+        return ""
 
     def _check_origin(self, request: ChunkRequest, context: Context) -> None:
         if context.mode != "POLICY":
@@ -262,19 +264,21 @@ class SafetyFilter:
             raise ChunkRefusedError(reason, f"{self._names[joint]} {describe(row, joint)}")
 
     def _check_space(self, q: Array, when: Callable[[int], str]) -> None:
-        starts, ends = self.kinematics.skeleton(q, self._max_width)
-        outside = self._outside(ends)
-        if outside.any():
-            k, (low, high) = int(outside.argmax()), self._workspace
-            where = f"{np.round(ends[k, TOOL], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
+        place, parts = self.space.look(q), self.space.parts
+        if (place.outside > 0).any():
+            k, low, high = int((place.outside > 0).argmax()), self.space.low, self.space.high
+            where = f"{np.round(place.tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
             raise ChunkRefusedError("workspace", f"the tool centre point would be at {where}")
-        for name, low, high in self._keep_out:
-            touching = segments_touch_box(starts, ends, low, high)
-            if touching.any():
-                k, segment = divmod(int(touching.argmax()), touching.shape[1])
-                raise ChunkRefusedError("keep_out", f"the {SEGMENTS[segment]} would enter the box '{name}' {when(k)}")
+        if place.touching.any():
+            k, box, capsule = np.unravel_index(int(place.touching.argmax()), place.touching.shape)
+            what = f"the {parts.parts[capsule]} would enter the box '{self.space.boxes[box][0]}'"
+            raise ChunkRefusedError("keep_out", f"{what} {when(int(k))}")
+        too_near = parts.too_near(place.distances)
+        if too_near.any():
+            k, pair = divmod(int(too_near.argmax()), too_near.shape[1])
+            raise ChunkRefusedError("self_collision", f"{when(k)} {parts.describe(place.distances[k], pair)}")
 
-    def _outside(self, ends: Array) -> NDArray[np.bool_]:
-        """Where the tool centre point is outside the workspace, for the skeleton's `ends` [N, S, 3]: [N]."""
-        (low, high), tcp = self._workspace, ends[:, TOOL]
-        return np.asarray(((tcp < low) | (tcp > high)).any(axis=-1))
+
+def _entered(inside: NDArray[np.bool_]) -> bool:
+    """Whether what `inside` [N] tells of, posture by posture, begins on the way."""
+    return bool((inside[1:] & ~inside[:-1]).any())
