@@ -102,10 +102,30 @@ def test_simulated_cell_needs_no_hardware():
     ],
 )
 def test_brakes_are_read_from_a_running_driver(lab, monkeypatch, mode, state, remedy):
-    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": mode}
+    hand = {"obeys": True, "connected": True, "message": "ready"}
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": mode, "hand": hand}
     monkeypatch.setattr(robot, "driver_state", lambda: seen)
-    (finding,) = robot.brakes(lab)
-    assert (finding.state, finding.remedy) == (state, remedy)
+    brakes, hand = robot.driven(lab)
+    assert (brakes.state, brakes.remedy) == (state, remedy)
+    assert (hand.subject, hand.state, hand.seen) == ("hand", State.READY, "ready")
+
+
+@pytest.mark.parametrize(
+    ("hand", "state", "remedy"),
+    [
+        ({"obeys": False, "connected": True, "message": "not homed"}, State.MISSING, "/franka_driver/gripper_homing"),
+        ({"obeys": False, "connected": False, "message": "nobody answers"}, State.MISSING, "plug the hand in"),
+        ({"obeys": True, "connected": True, "message": "grasp lost"}, State.READY, ""),
+        (None, State.UNKNOWN, "try again"),
+    ],
+)
+def test_the_hand_is_read_from_a_running_driver(lab, monkeypatch, hand, state, remedy):
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": "idle", "hand": hand}
+    monkeypatch.setattr(robot, "driver_state", lambda: seen)
+    _, finding = robot.driven(lab)
+    assert finding.state == state
+    assert finding.seen == (hand["message"] if hand else "the driver sent no diagnostics meanwhile")
+    assert remedy in finding.remedy
 
 
 def test_driver_state_comes_from_the_graph(lab, monkeypatch):
@@ -115,18 +135,21 @@ def test_driver_state_comes_from_the_graph(lab, monkeypatch):
     try:
         assert driver.stdout.readline() == "published\n"
         deadline = time.monotonic() + 30  # discovery can take longer than one look on a busy machine
-        while (state := robot.driver_state()) is None:
+        while (state := robot.driver_state()) is None or state["hand"] is None:
             assert time.monotonic() < deadline, "the driver's state was never seen"
     finally:
         driver.kill()
         driver.wait()
-    (finding,) = robot.brakes(lab)  # nobody publishes any more
+    (finding,) = robot.driven(lab)  # nobody publishes any more
     assert finding.state == State.UNKNOWN
-    assert state == {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped"}
+    hand = {"obeys": False, "connected": True, "message": "not homed"}
+    said = {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped", "hand": hand}
+    assert state == said
 
 
 FAKE_DRIVER = """
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from vga_msgs.msg import DriverState
 rclpy.init()
@@ -134,6 +157,11 @@ node = rclpy.create_node("driver")
 latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 publisher = node.create_publisher(DriverState, "/franka_driver/state", latched)
 publisher.publish(DriverState(hold_reason="user stop", connected=True, robot_mode="user stopped"))
+control = DiagnosticStatus(name="/franka_driver: control", level=DiagnosticStatus.OK)
+hand = DiagnosticStatus(name="/franka_driver: gripper", level=DiagnosticStatus.ERROR, message="not homed")
+hand.values = [KeyValue(key="connected", value="True")]
+diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+node.create_timer(0.2, lambda: diagnostics.publish(DiagnosticArray(status=[control, hand])))
 print("published", flush=True)
 rclpy.spin(node)
 """

@@ -79,7 +79,7 @@ def _probes(cell: Cell | None) -> dict[str, Probe]:
 
     return {
         "robot": partial(robot.arm, cell),
-        "brakes, user stop": partial(robot.brakes, cell),
+        "brakes, user stop": partial(robot.driven, cell),
         "cameras": partial(cameras.cameras, cell),
         "leader": partial(leader.leader, cell),
         "real-time": partial(machine.realtime, cell),

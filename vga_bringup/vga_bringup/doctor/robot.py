@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from ipaddress import ip_address
+from typing import Any
 
 from vga_policy.contract.cell import Cell
 
@@ -16,6 +17,8 @@ from vga_bringup.doctor.finding import Finding, State
 FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
 TIMEOUT = 1.0  # s
+HOME_THE_HAND = "empty the hand, then call the action /franka_driver/gripper_homing"
+CONNECT_THE_HAND = "plug the hand in, set it as end effector in Desk, activate FCI; end other programs that use it"
 LOOK_IN_DESK = "unlock the joints, release the user stop and activate FCI in Desk: https://{ip}"
 
 # libfranka's robot modes in which nothing moves until a person has done something
@@ -66,25 +69,41 @@ def arm(cell: Cell | None) -> Iterator[Finding]:
         yield Finding("FCI", State.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
 
 
-def brakes(cell: Cell | None) -> Iterator[Finding]:
-    """Brakes and user stop, from a running driver: reading them from the robot would take the robot from it."""
+def driven(cell: Cell | None) -> Iterator[Finding]:
+    """Brakes, user stop and hand, from a running driver: reading them from the robot would take the robot from it."""
     if cell is None:
         return
-    subject = "brakes, user stop"
     state = driver_state()
+    yield _brakes(cell, state)
+    if state is not None:
+        yield _hand(state["hand"])
+
+
+def _brakes(cell: Cell, state: dict[str, Any] | None) -> Finding:
+    subject = "brakes, user stop"
     if state is None or not state["connected"]:
         seen = "only a connected driver can tell" if state is None else "the driver is not connected to the robot"
         remedy = "it runs with: vga sim" if is_simulated(cell) else f"look in Desk: https://{cell.arm.ip}"
-        yield Finding(subject, State.UNKNOWN, seen, remedy)
-        return
+        return Finding(subject, State.UNKNOWN, seen, remedy)
     mode = state["robot_mode"]
     seen = f"robot mode {mode}; driver in {state['mode']}" + (f" ({state['reason']})" if state["reason"] else "")
     remedy = _REMEDIES.get(mode, "")
-    yield Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
+    return Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
 
 
-def driver_state() -> dict[str, str] | None:
-    """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends."""
+def _hand(hand: dict[str, Any] | None) -> Finding:
+    if hand is None:
+        return Finding("hand", State.UNKNOWN, "the driver sent no diagnostics meanwhile", "try again")
+    if hand["obeys"]:
+        return Finding("hand", State.READY, hand["message"])
+    return Finding("hand", State.MISSING, hand["message"], HOME_THE_HAND if hand["connected"] else CONNECT_THE_HAND)
+
+
+def driver_state() -> dict[str, Any] | None:
+    """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends.
+
+    `hand`: what it says of the hand, None where that did not come.
+    """
     command = [sys.executable, "-m", "vga_bringup.doctor.driver_state"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=4.3)
