@@ -84,6 +84,7 @@ class FrankaDriverNode(Node):
         every(self, 1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/open_hand", self._on_open_hand)
         self._errands: list[_Errand] = []
         self._homing, self._recovery, self._gripper_homing = (
             LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
@@ -167,6 +168,11 @@ class FrankaDriverNode(Node):
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.driver.stop()
         response.success, response.message = True, "HOLD: decelerating"
+        return response
+
+    def _on_open_hand(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        obstacle = self.driver.open_hand()
+        response.success, response.message = not obstacle, obstacle or "opening"
         return response
 
     def _begin_homing(self, goal: ServerGoalHandle) -> None:
