@@ -5,9 +5,11 @@ import time
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from driving import Log, Policy, cell_at, driving, wait_for
 from faulty_robot import FaultyHand, FaultyRobot, ports
 from simulated_arm import own_address
+from vga_bringup.nodes.driver_messages import diagnostics
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.modes import Mode, ModeRefusedError
 from vga_bringup.robot.teleoperation import LeaderSample
@@ -225,6 +227,57 @@ def test_the_way_home_keeps_out_of_boxes_and_in_the_workspace(cell):
         elsewhere = cell.model_copy(update={"workspace": Box(min=[-1.0, -1.0, 0.0], max=[0.1, 1.0, 1.0])})
         with driving(elsewhere, **factories) as (driver, _):
             assert "at the cell's arm.home, outside" in driver.home().message
+
+
+def test_going_home_keeps_the_grip_and_opening_is_asked_for(cell):
+    hand = FaultyHand(width=0.03, object_width=0.03)
+    hand.is_grasped = True
+    robot = FaultyRobot(np.add(cell.arm.home, 0.01))
+    with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
+        wait_for(lambda: driver.gripper_state.is_grasped, what="the hand")
+        for goal in ((), np.add(cell.arm.home, 0.02).tolist()):
+            job = driver.home(1.0, goal)
+            assert job.wait(5.0)
+            assert job.success, job.message
+        assert (hand.calls, driver.gripper_state.is_grasped) == ([], True)
+        assert driver.open_hand() == ""
+        wait_for(lambda: hand.width > 0.079)
+        assert hand.calls == [("move", 0.08)]
+        driver.set_mode(Mode.POLICY)
+        assert driver.open_hand() == "the driver is in POLICY: set HOLD first"
+
+
+def judged(driver):
+    """Level and message of the hand's diagnostics."""
+    _, hand, _ = diagnostics(driver.figures(), "driver", 100.0, 0)
+    return hand.level, hand.message
+
+
+def test_diagnostics_name_what_is_wrong_with_the_hand(cell):
+    hand, robot = FaultyHand(max_width=0.0), FaultyRobot(cell.arm.home)
+    with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
+        wait_for(lambda: driver.gripper_state.connected, what="the hand")
+        level, message = judged(driver)
+        assert level == DiagnosticStatus.ERROR
+        assert message.startswith("not homed since it was switched on: empty the hand and run the action")
+        job = driver.gripper_homing()
+        assert job.wait(3.0)
+        wait_for(lambda: judged(driver) == (DiagnosticStatus.OK, "ready"))
+        hand.obstacles = (0.0, 0.05)
+        hand.width = 0.02
+        driver.open_hand()
+        wait_for(lambda: judged(driver)[0] == DiagnosticStatus.ERROR)
+        assert "fingers stopped at 0.050 m instead of 0.080 m" in judged(driver)[1]
+
+
+def test_diagnostics_tell_of_a_lost_grasp_and_nothing_stops_for_it(rig, cell):
+    driver, _, _ = rig
+    wait_for(lambda: driver.gripper_state.connected, what="the hand")
+    driver._gripper.command(0.0)
+    wait_for(lambda: judged(driver)[0] == DiagnosticStatus.WARN)
+    assert judged(driver)[1].startswith("closed on nothing")
+    driver.set_mode(Mode.POLICY)
+    assert driver.state.mode is Mode.POLICY
 
 
 def test_a_leader_with_a_fast_clock_is_told_from_none(rig, cell):

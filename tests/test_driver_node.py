@@ -222,6 +222,27 @@ def test_recover_and_gripper_homing(home, outsider):
     assert success, message
 
 
+def test_the_hand_keeps_its_opening_on_the_way_home_and_opens_on_request(home, outsider):
+    def close(policy, _):
+        chunk = policy.chunk(10_000 + len(outsider.verdicts))
+        chunk.gripper_width = [0.0] * len(chunk.gripper_width)
+        outsider.publish(chunk)
+
+    assert outsider.set_mode(POLICY).success
+    RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE, also=close)
+    wait_for(lambda: outsider.grippers[-1].width < 0.002, what="a closed hand")
+    assert "set HOLD first" in outsider.open_hand().message
+    outsider.go_home()
+    start = np.add(CELL.arm.home, 0.05).tolist()
+    success, message = outsider.result(outsider.send("home", speed_scale=1.0, position=start))
+    assert success, message
+    assert outsider.grippers[-1].width < 0.002
+    wait_for(lambda: "closed on nothing" in outsider.judgements["/franka_driver: gripper"])
+    assert outsider.open_hand().success
+    wait_for(lambda: outsider.grippers[-1].width > 0.078)
+    wait_for(lambda: outsider.judgements["/franka_driver: gripper"] == "ready")
+
+
 def test_a_killed_driver_stops_the_arm_and_comes_back_into_hold(home, driver, outsider):
     policy = start_moving(outsider)
     driver.signal(signal.SIGKILL)

@@ -96,6 +96,7 @@ class Outsider:
         self._heartbeat = node.create_publisher(msg.PolicyHeartbeat, "/policy/heartbeat", 10)
         self._set_mode = node.create_client(srv.SetMode, "/franka_driver/set_mode")
         self._stop = node.create_client(Trigger, "/franka_driver/stop")
+        self._open_hand = node.create_client(Trigger, "/franka_driver/open_hand")
         self._actions = {name: ActionClient(node, kind, f"/franka_driver/{name}") for name, kind in ACTIONS.items()}
         self.policies = []
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -142,6 +143,9 @@ class Outsider:
 
     def stop(self):
         return self._call(self._stop, Trigger.Request())
+
+    def open_hand(self):
+        return self._call(self._open_hand, Trigger.Request())
 
     def send(self, name, **goal):
         """Sends an action goal; returns its handle once accepted."""

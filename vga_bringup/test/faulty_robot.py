@@ -230,11 +230,16 @@ def ports(host):
 
 
 class FaultyHand:
-    """franky.Gripper as far as the driver uses it. `speed` m/s; a command blocks until the fingers arrive."""
+    """franky.Gripper as far as the driver uses it. `speed` m/s; a command blocks until the fingers arrive.
 
-    def __init__(self, width=0.04, object_width=0.0, speed=0.2):
+    max_width: 0 before homing, as the real hand says it. obstacles: openings beyond which nothing moves the fingers.
+    """
+
+    def __init__(self, width=0.04, object_width=0.0, speed=0.2, max_width=0.08):
         self.width = width
-        self.max_width = 0.08
+        self.max_width = max_width
+        self.obstacles = (0.0, 0.08)
+        self.fails = False  # commands are answered with false
         self.is_grasped = False
         self.object_width = object_width
         self.speed = speed
@@ -256,21 +261,29 @@ class FaultyHand:
 
     def grasp(self, width, speed, force, epsilon_inner, epsilon_outer):
         self.calls.append(("grasp", force))
-        self.is_grasped = self._drive(max(width, self.object_width))
+        self.is_grasped = self._drive(max(width, self.object_width)) and not self.fails
         return self.is_grasped
 
     def homing(self):
         self.calls.append(("homing",))
-        return self._drive(self.max_width)
+        if not self._drive(0.08):
+            return False
+        self.max_width = 0.08
+        return True
 
     def stop(self):
         self.calls.append(("stop",))
         self._stopping.set()
         return True
 
+    def lose_object(self):
+        """What it holds slips out: the fingers close."""
+        self.object_width = self.width = 0.0
+
     def _drive(self, width):
         self._stopping.clear()
         self.is_grasped = False
+        wanted, width = width, float(np.clip(width, *self.obstacles))
         while abs(width - self.width) > 1e-6 or self.deaf:
             if self._stopping.wait(0.01):
                 raise franky.CommandException("libfranka gripper: command aborted")
@@ -279,4 +292,4 @@ class FaultyHand:
             if not self.deaf:
                 step = self.speed * 0.01
                 self.width += float(np.clip(width - self.width, -step, step))
-        return True
+        return width == wanted

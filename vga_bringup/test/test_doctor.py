@@ -103,10 +103,30 @@ def test_simulated_cell_needs_no_hardware():
     ],
 )
 def test_brakes_are_read_from_a_running_driver(lab, monkeypatch, mode, state, remedy):
-    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": mode}
+    hand = {"obeys": True, "connected": True, "message": "ready"}
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": mode, "hand": hand, "settings": ""}
     monkeypatch.setattr(robot, "driver_state", lambda: seen)
-    (finding,) = robot.brakes(lab)
-    assert (finding.state, finding.remedy) == (state, remedy)
+    brakes, hand = robot.driven(lab)
+    assert (brakes.state, brakes.remedy) == (state, remedy)
+    assert (hand.subject, hand.state, hand.seen) == ("hand", State.READY, "ready")
+
+
+@pytest.mark.parametrize(
+    ("hand", "state", "remedy"),
+    [
+        ({"obeys": False, "connected": True, "message": "not homed"}, State.MISSING, "/franka_driver/gripper_homing"),
+        ({"obeys": False, "connected": False, "message": "nobody answers"}, State.MISSING, "plug the hand in"),
+        ({"obeys": True, "connected": True, "message": "grasp lost"}, State.READY, ""),
+        (None, State.UNKNOWN, "try again"),
+    ],
+)
+def test_the_hand_is_read_from_a_running_driver(lab, monkeypatch, hand, state, remedy):
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": "idle", "hand": hand, "settings": ""}
+    monkeypatch.setattr(robot, "driver_state", lambda: seen)
+    _, finding = robot.driven(lab)
+    assert finding.state == state
+    assert finding.seen == (hand["message"] if hand else "the driver sent no diagnostics meanwhile")
+    assert remedy in finding.remedy
 
 
 def test_driver_state_comes_from_the_graph(lab, monkeypatch):
@@ -116,14 +136,33 @@ def test_driver_state_comes_from_the_graph(lab, monkeypatch):
     try:
         assert driver.stdout.readline() == "published\n"
         deadline = time.monotonic() + 30  # discovery can take longer than one look on a busy machine
-        while (state := robot.driver_state()) is None:
+        while (state := robot.driver_state()) is None or state["hand"] is None:
             assert time.monotonic() < deadline, "the driver's state was never seen"
     finally:
         driver.kill()
         driver.wait()
-    (finding,) = robot.brakes(lab)  # nobody publishes any more
+    (finding,) = robot.driven(lab)  # nobody publishes any more
     assert finding.state == State.UNKNOWN
-    assert state == {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped"}
+    hand = {"obeys": False, "connected": True, "message": "not homed"}
+    said = {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped", "hand": hand}
+    assert state == {**said, "settings": "franky.jerk is 7500 (cell: 4500)"}
+
+
+def test_settings_that_the_robot_did_not_take_are_a_finding(lab, monkeypatch):
+    hand = {"obeys": True, "connected": True, "message": "ready"}
+    seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": "idle", "hand": hand}
+    monkeypatch.setattr(robot, "driver_state", lambda: {**seen, "settings": "franky.jerk is 7500 (cell: 4500)"})
+    *_, finding = robot.driven(lab)
+    assert (finding.state, finding.seen) == (State.MISSING, "franky.jerk is 7500 (cell: 4500)")
+    assert "restart the driver" in finding.remedy
+
+
+def test_a_home_at_which_the_arm_is_too_near_itself_is_a_finding(lab):
+    folded = lab.arm.model_copy(update={"home": [0.0, -1.7, 0.0, -2.9, 0.0, 0.7, 0.8]})
+    *_, finding = robot.limits(lab.model_copy(update={"arm": folded}))
+    assert (finding.subject, finding.state) == ("self-collision", State.MISSING)
+    assert "arm.self_collision.clearance: at arm.home" in finding.seen
+    assert "move arm.home" in finding.remedy
 
 
 def test_libfranka_is_said_with_the_robots_it_speaks_to(lab, monkeypatch):
@@ -155,10 +194,12 @@ def libfranka_of_a_gpu_pc():
     [
         ("lab", "Franka Research 3; from -2.69 -1.73 -2.85 -2.99 -2.75 0.6 -2.96 to "
             "2.69 1.73 2.85 -0.21 2.75 4.46 2.96 rad; 1.05 1.05 1.05 1.05 1.25 1.25 1.25 rad/s, "
-            "near an end 0.9 of what the arm takes there; 10 7.5 10 10 10 10 10 rad/s²"),
+            "near an end 0.9 of what the arm takes there; 10 7.5 10 10 10 10 10 rad/s²; "
+            "franky plans with 9.5 7.125 9.5 9.5 9.5 9.5 9.5 rad/s² and 4500 3375 4500 4500 4500 4500 4500 rad/s³"),
         ("lab_panda", "Franka Emika Robot (Panda); from -2.84 -1.71 -2.84 -3.02 -2.84 0.04 -2.84 to "
             "2.84 1.71 2.84 -0.12 2.84 3.7 2.84 rad; 0.975 0.975 0.975 0.975 1.15 1.15 1.15 rad/s; "
-            "10 7.5 10 10 10 10 10 rad/s²"),
+            "10 7.5 10 10 10 10 10 rad/s²; "
+            "franky plans with 9.5 7.125 9.5 9.5 9.5 9.5 9.5 rad/s² and 4500 3375 4500 4500 4500 4500 4500 rad/s³"),
     ],
 )  # fmt: skip
 def test_limits_that_follow_are_said(name, expected):
@@ -168,6 +209,7 @@ def test_limits_that_follow_are_said(name, expected):
 
 FAKE_DRIVER = """
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from vga_msgs.msg import DriverState
 rclpy.init()
@@ -175,6 +217,13 @@ node = rclpy.create_node("driver")
 latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 publisher = node.create_publisher(DriverState, "/franka_driver/state", latched)
 publisher.publish(DriverState(hold_reason="user stop", connected=True, robot_mode="user stopped"))
+control = DiagnosticStatus(name="/franka_driver: control", level=DiagnosticStatus.OK)
+settings = {"setting_franky.jerk": "7500 (cell: 4500)", "setting_realtime": "ignore"}
+control.values = [KeyValue(key=key, value=value) for key, value in settings.items()]
+hand = DiagnosticStatus(name="/franka_driver: gripper", level=DiagnosticStatus.ERROR, message="not homed")
+hand.values = [KeyValue(key="connected", value="True")]
+diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+node.create_timer(0.2, lambda: diagnostics.publish(DiagnosticArray(status=[control, hand])))
 print("published", flush=True)
 rclpy.spin(node)
 """

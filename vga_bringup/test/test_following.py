@@ -15,7 +15,7 @@ from vga_bringup.robot.following import (
     Following,
 )
 from vga_bringup.robot.kinematics import Kinematics
-from vga_bringup.robot.space import Space
+from vga_bringup.robot.space import RESERVE, Space
 from vga_policy.contract.cell import Box, load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
@@ -97,7 +97,9 @@ def test_the_reference_is_continuous_and_in_bounds(hand_moves, seed):
     position = Kinematics(TIGHT.arm).tcp(q).position
     assert (position >= TIGHT.workspace.min).all()
     assert (position <= TIGHT.workspace.max).all()
-    assert (Space(TIGHT).intrusion(q) < 2).all()
+    place = Space(TIGHT).look(q)
+    assert not place.touching.any()
+    assert not Space(TIGHT).parts.too_near(place.distances).any()
 
 
 @settings(max_examples=10)
@@ -105,7 +107,7 @@ def test_the_reference_is_continuous_and_in_bounds(hand_moves, seed):
 def test_it_arrives_where_the_leader_rests(offset, seconds):
     hand = Hand(CELL)
     goal = np.clip(HOME + np.array(offset), LOWER, UPPER)
-    goal = Space(CELL).nearest(goal)
+    goal = Space(CELL, RESERVE).nearest(goal)
     hand.move(goal, seconds)
     hand.rest(4.0)
     _, q, dq, _ = hand.trace

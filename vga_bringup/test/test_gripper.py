@@ -1,7 +1,9 @@
 """The hand: what to command, and that commands never block, are superseded cleanly and the latest wins."""
 
+import contextlib
 import time
 
+import franky
 import pytest
 from faulty_robot import FaultyHand, ports
 from simulated_arm import own_address
@@ -34,14 +36,21 @@ def hand():
     return FaultyHand()
 
 
-@pytest.fixture
-def gripper(hand):
+@contextlib.contextmanager
+def serving(hand):
+    """A gripper with this hand, connected."""
     with ports(ADDRESS):
         gripper = Gripper(ADDRESS, CONFIG, lambda _: hand)
         gripper.start()
         wait_for(lambda: gripper.state.connected)
         yield gripper
         gripper.close()
+
+
+@pytest.fixture
+def gripper(hand):
+    with serving(hand) as gripper:
+        yield gripper
 
 
 def test_small_changes_are_not_commanded():
@@ -122,6 +131,146 @@ def test_homing_can_be_cancelled(gripper, hand):
     job.cancel()
     assert job.wait(3.0)
     assert (job.success, job.message) == (False, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("max_width", "words"),
+    [
+        (0.0, "not homed since it was switched on: empty the hand and run the action /franka_driver/gripper_homing"),
+        (0.05, "opens to 0.050 m, the cell's gripper.max_width is 0.080 m: empty the hand and run the action"),
+    ],
+)
+def test_a_hand_that_is_not_homed_says_so_and_obeys_once_it_is(max_width, words):
+    with serving(FaultyHand(max_width=max_width)) as gripper:
+        assert gripper.state.problem.startswith(words)
+        gripper.command(0.07)  # a command that works does not home it
+        wait_for(lambda: gripper.state.width > 0.069 and not gripper.state.moving)
+        assert gripper.state.problem.startswith(words)
+        job = gripper.home()
+        assert job.wait(3.0)
+        assert (job.success, job.message) == (True, "opens to 0.080 m")
+        wait_for(lambda: gripper.state.problem == "")
+
+
+def test_a_hand_that_nearly_opens_as_far_as_the_cell_says_is_homed():
+    with serving(FaultyHand(max_width=0.0785)) as gripper:
+        assert gripper.state.problem == ""
+
+
+def test_fingers_that_something_stops_are_a_problem_until_a_command_works(gripper, hand):
+    hand.obstacles = (0.0, 0.05)
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.problem)
+    assert gripper.state.problem.startswith(
+        "fingers stopped at 0.050 m instead of 0.070 m: something is in the way, or"
+    )
+    assert "gripper_homing" in gripper.state.problem
+    gripper.command(0.04)
+    wait_for(lambda: gripper.state.problem == "")
+    assert gripper.state.width == pytest.approx(0.04, abs=1e-3)
+
+
+def test_a_refused_command_is_a_problem_until_one_works(gripper, hand, monkeypatch):
+    def refuse(*_):
+        raise franky.CommandException("libfranka gripper: Command failed!")
+
+    monkeypatch.setattr(hand, "move", refuse)
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.problem == "command refused by the robot (libfranka gripper: Command failed!)")
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.problem == "")
+
+
+def test_a_command_that_is_overtaken_is_no_fault_and_mends_none(gripper, hand):
+    hand.obstacles = (0.0, 0.05)
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.problem)
+    hand.speed = 0.02
+    gripper.command(0.0)
+    wait_for(lambda: ("grasp", CONFIG.force) in hand.calls)
+    hand.deaf = True
+    gripper.command(0.049)
+    wait_for(lambda: hand.calls[-1] == ("move", 0.049))
+    assert "fingers stopped at 0.050 m" in gripper.state.problem
+    hand.deaf = False
+    wait_for(lambda: gripper.state.problem == "")
+
+
+def test_an_overtaken_command_leaves_no_problem(gripper, hand):
+    problems = []
+    gripper._on_state = lambda state: problems.append(state.problem)
+    hand.speed = 0.02
+    gripper.command(0.08)
+    wait_for(lambda: ("move", 0.08) in hand.calls)
+    gripper.command(0.0)
+    hand.speed = 0.2
+    wait_for(lambda: hand.calls[-1] == ("grasp", CONFIG.force) and not gripper.state.moving)
+    assert set(problems) == {""}
+
+
+def test_a_homing_that_fails_says_what_to_do(gripper, hand):
+    hand.obstacles = (0.0, 0.05)
+    job = gripper.home()
+    assert job.wait(3.0)
+    assert (job.success, job.message.split(":")[0]) == (False, "homing failed")
+    wait_for(lambda: gripper.state.problem == job.message)
+
+
+def test_a_grasp_that_fails_on_something_is_a_problem_and_on_nothing_it_is_none(gripper, hand):
+    hand.fails, hand.object_width = True, 0.02
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.problem)
+    assert gripper.state.problem.startswith("the grasp failed at 0.020 m")
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.problem == "")
+    hand.object_width = 0.0
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.notice)
+    assert gripper.state.problem == ""
+
+
+def test_closing_on_nothing_is_told_whatever_the_hand_calls_it(gripper, hand):
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.notice)
+    assert hand.is_grasped
+    assert gripper.state.notice == "closed on nothing: the fingers are 0.000 m apart"
+    assert (gripper.state.problem, gripper.state.is_grasped) == ("", False)
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.notice == "")
+
+
+def test_a_lost_object_is_told_until_the_hand_opens(gripper, hand):
+    hand.object_width = 0.03
+    gripper.command(0.0)
+    wait_for(lambda: gripper.state.is_grasped and not gripper.state.moving)
+    assert gripper.state.notice == ""
+    hand.lose_object()
+    wait_for(lambda: gripper.state.notice)
+    assert gripper.state.notice == "grasp lost: the fingers are 0.000 m apart"
+    assert hand.calls == [("grasp", CONFIG.force)]  # nothing moves for that
+    gripper.command(0.07)
+    wait_for(lambda: gripper.state.notice == "")
+
+
+def test_opening_is_tried_again_where_it_has_failed(gripper, hand):
+    hand.obstacles = (0.0, 0.05)
+    assert gripper.open() == ""
+    wait_for(lambda: gripper.state.problem)
+    hand.obstacles = (0.0, 0.08)
+    assert gripper.open() == ""
+    wait_for(lambda: gripper.state.width > 0.079 and not gripper.state.moving)
+    assert hand.calls == [("move", 0.08)] * 2
+    assert gripper.state.problem == ""
+
+
+def test_a_hand_that_homes_or_is_away_is_not_opened(gripper, hand):
+    hand.speed = 0.02
+    job = gripper.home()
+    assert "homing" in gripper.open()
+    hand.lost = True
+    assert job.wait(3.0)
+    wait_for(lambda: not gripper.state.connected)
+    assert "connection lost" in gripper.open()
 
 
 def test_a_hand_that_does_not_answer_blocks_nobody(gripper, hand):

@@ -9,12 +9,13 @@ from faulty_robot import FaultyHand, FaultyRobot, Limit, ports
 from simulated_arm import own_address
 from vga_bringup.robot.executor import Executor
 from vga_bringup.robot.homing import WayHome
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.modes import Mode
 from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter
 from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.fast import FastCell
 from vga_policy.contract.arm_models import FR3, PANDA
-from vga_policy.contract.cell import Box, differences, load_cell
+from vga_policy.contract.cell import Box, SelfCollision, differences, load_cell
 from vga_policy.contract.observation import ActionChunk
 
 CELLS = Path(__file__).parents[1] / "config" / "cells"
@@ -84,7 +85,7 @@ def test_the_filter_goes_by_the_speed_of_its_arm():
 @pytest.mark.parametrize("joint", range(7))
 def test_what_the_filter_takes_the_arm_takes(joint, side):
     """Towards an end of each joint at 0.95 of the cell's speed: every millisecond of it by the arm's own limits."""
-    arm = CELL.arm.model_copy(update={"speed_scale": 1.0})
+    arm = CELL.arm.model_copy(update={"speed_scale": 1.0, "self_collision": SelfCollision(clearance=0.0)})
     roomy = Box(min=[-1.5] * 3, max=[1.5] * 3)
     cell = CELL.model_copy(update={"arm": arm, "workspace": roomy, "keep_out": []})
     end = (LIMITS.lower, LIMITS.upper)[side > 0][joint] - side * 0.01
@@ -114,7 +115,7 @@ def test_what_the_filter_takes_the_arm_takes(joint, side):
 
 def test_homing_keeps_its_limits():
     start = HOME + np.array([1.0, -0.5, 0.8, 0.9, -1.5, 1.8, 1.5])
-    way = WayHome(CELL.arm, start, HOME, 1.0, 0.0)
+    way = WayHome(Limits(CELL), start, HOME, 1.0, 0.0)
     times = np.arange(0.0, way.ends, 1e-3)
     speeds = np.array([way.reference(t)[1] for t in times])
     assert (np.abs(speeds) <= VELOCITY + TOLERANCE).all()
@@ -128,12 +129,14 @@ def test_the_driver_homes_it_and_follows_a_policy():
     execution = CELL.execution.model_copy(update={"heartbeat_timeout": 1.0})
     cell = CELL.model_copy(update={"arm": arm, "execution": execution})
     robot = FaultyRobot(HOME + 0.1)
-    robot.joint_velocity_limit = Limit([2.62] * 4 + [5.26, 4.18, 5.26])  # what franky's builds for a Panda have
+    # What franky's builds for a Panda have.
+    robot.joint_velocity_limit = Limit([2.62] * 4 + [5.26, 4.18, 5.26])
+    robot.joint_acceleration_limit, robot.joint_jerk_limit = Limit([10.0] * 7), Limit([5000.0] * 7)
     with (
         ports(address),
         driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: FaultyHand()) as (driver, log),
     ):
-        assert robot.joint_velocity_limit.get() == pytest.approx(LIMITS.velocity)
+        assert robot.joint_velocity_limit.get() == pytest.approx(1.05 * np.array(LIMITS.velocity))
         job = driver.home()
         assert job.wait(10.0)
         assert job.success, job.message

@@ -14,10 +14,11 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, JointState
+from std_srvs.srv import Trigger
 from vga_policy.contract.cell import load_cell
 
 from vga_msgs.action import Home, Recover
-from vga_msgs.msg import DriverState, RecorderState, RobotReference
+from vga_msgs.msg import DriverState, GripperState, RecorderState, RobotReference
 from vga_msgs.srv import SetMode, StartEpisode, StopEpisode
 
 CELL = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
@@ -62,6 +63,7 @@ class Robot:
         self.state = None
         self.requests = []  # modes and actions asked of the driver
         self.refusal = ""  # of TELEOP
+        self.held = 0.0  # opening around what the hand holds, m; 0: nothing
         self._outlets = {
             f"/cameras/{camera.name}/color/image_raw/compressed": (CompressedImage, qos_profile_sensor_data)
             for camera in load_cell(CELL).cameras
@@ -76,6 +78,8 @@ class Robot:
         }
         self._latched = self.node.create_publisher(DriverState, "/franka_driver/state", LATCHED)
         self.drive(DriverState.HOLD, "just started")
+        self._hand = self.node.create_publisher(GripperState, "/franka_driver/gripper_state", 10)
+        self.node.create_service(Trigger, "/franka_driver/open_hand", self._open)
         self.node.create_subscription(RecorderState, "/recorder/state", self._on_state, LATCHED)
         self.node.create_service(SetMode, "/franka_driver/set_mode", self._set_mode)
         waiting = ReentrantCallbackGroup()
@@ -111,6 +115,12 @@ class Robot:
         response.message, self.refusal = self.refusal, ""
         if response.success:
             self.drive(request.mode, "requested" if request.mode == SetMode.Request.HOLD else "")
+        return response
+
+    def _open(self, _, response):
+        self.requests.append("open")
+        self.held = 0.0
+        response.success = True
         return response
 
     def _home(self, goal):
@@ -155,6 +165,10 @@ class Robot:
         self.state = state
 
     def _publish(self):
+        width, grasped = self.held or 0.08, self.held > 0
+        commanded = 0.0 if grasped else width
+        hand = GripperState(width=width, max_width=0.08, commanded_width=commanded, is_grasped=grasped)
+        self._hand.publish(hand)
         for name in self._outlets.keys() - self.silent:
             message = self._outlets[name][0]()
             if name == LEADER:

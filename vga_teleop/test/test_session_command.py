@@ -145,8 +145,53 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
     assert {(episode.instruction, episode.operator) for episode in episodes} == {("pick it up", "Ada")}
     assert all(Path(directory, episode.id, "metadata.yaml").is_file() for episode in episodes)
     assert not (tmp_path / "elsewhere").exists()
-    assert robot.requests[:6] == [HOLD, "home", TELEOP, HOLD, TELEOP, HOLD]
+    assert robot.requests[:7] == [HOLD, "open", "home", TELEOP, HOLD, TELEOP, HOLD]
     assert robot.requests[-1] == HOLD
+
+
+def test_a_person_is_asked_before_the_hand_lets_go(robot, operator, tmp_path):
+    robot.held = 0.04
+    recorder = launch_recorder(tmp_path, DOMAIN)
+    try:
+        session = operator("--episodes", "1")
+        session.sees("the hand holds something (0.040 m): open it and go home?")
+        assert robot.requests == [HOLD]
+        session.types(" ")
+        session.sees("episode 1: arrange the scene")
+        assert robot.requests == [HOLD, "open", "home"]
+        session.types("q")
+        assert session.process.wait(20) == 130
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=20)
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "asked"),
+    [
+        ([], "the hand holds something (0.040 m) and keeps it, so the arm does not go home", [HOLD, HOLD]),
+        (["--held", "open"], "the hand holds something (0.040 m): opening it", [HOLD, "open", "home", HOLD]),
+    ],
+)
+def test_with_nobody_to_ask_the_hand_keeps_its_grip_unless_told(robot, tmp_path, options, line, asked):
+    robot.held = 0.04
+    recorder = launch_recorder(tmp_path, DOMAIN)
+    try:
+        command = [sys.executable, "-m", "vga_policy", "record", "--task", "pick", "--instruction", "it"]
+        ended = subprocess.run(
+            [*command, "--episodes", "1", *options],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
+            text=True,
+            timeout=60,
+        )
+    finally:
+        recorder.send_signal(signal.SIGINT)
+        recorder.communicate(timeout=20)
+    assert ended.returncode == 130
+    assert line in ended.stdout
+    assert robot.requests == asked
 
 
 def test_what_is_missing_is_named(robot, operator):

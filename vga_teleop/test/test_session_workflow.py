@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from vga_teleop.session.buttons import Button
-from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, Nobody, Person
+from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, Held, Nobody, Person
 from vga_teleop.session.workflow import (
     ALIGN_WITHIN,
     DiscardLast,
@@ -24,7 +24,7 @@ class FakeCell:
 
     refusals: for each request, the refusals that come before it is granted. faults: what an episode meets at which
     of its seconds, as changes of the sight; meanwhile: what happens while it is being ended. problem: what is wrong
-    with an ended one.
+    with an ended one. held_width: of what the hand holds, m.
     """
 
     def __init__(self, draws=False):
@@ -34,6 +34,7 @@ class FakeCell:
         self.faults = []
         self.meanwhile = {}
         self.problem = ""
+        self.held_width = 0.0
         self.draws = draws
         self.sight = Sight(hold_reason="just started", misalignment=0.01)
         self.started = math.inf
@@ -62,6 +63,13 @@ class FakeCell:
     def recover(self):
         self._grant("recover")
         self.change(needs_recovery=False)
+
+    def held(self):
+        return self.held_width
+
+    def open(self):
+        self._grant("open")
+        self.held_width = 0.0
 
     def home(self, position=()):
         self._grant("home", *position)
@@ -131,7 +139,7 @@ def test_one_episode_in_order():
     cell = FakeCell()
     workflow, _ = session(cell, person(cell, (1, Button.GO), (5, Button.SUCCESS)))
     assert cell.log == [
-        ("hold",), ("home",), ("arrange", 0), ("teleop",), ("start", "pick it up"), ("stop", "success", ""),
+        ("hold",), ("open",), ("home",), ("arrange", 0), ("teleop",), ("start", "pick it up"), ("stop", "success", ""),
         ("hold",), ("leave", False),
     ]  # fmt: skip
     (taken,) = workflow.taken
@@ -146,7 +154,7 @@ def test_a_cell_that_draws_scenes_is_followed_to_their_start_and_judges_itself()
     workflow, _ = session(cell, operator)
     cell.faults = [(2, {"trial": Trial(False, True, "it fell")})]
     workflow.run(2)
-    assert requests(cell)[:6] == ["hold", "home", "arrange", "home", "teleop", "start"]
+    assert requests(cell)[:7] == ["hold", "open", "home", "arrange", "home", "teleop", "start"]
     assert [entry for entry in cell.log if entry[0] == "arrange"] == [("arrange", 7), ("arrange", 8)]
     assert ("home", 0.1, 0.2) in cell.log
     assert [taken.verdict for taken in workflow.taken] == [Verdict("success", "held"), Verdict("failure", "it fell")]
@@ -160,6 +168,67 @@ def test_the_start_may_be_drawn_around_home():
     starts = [entry[1:] for entry in cell.log if entry[0] == "home" and len(entry) > 1]
     assert len(set(starts)) == 10
     assert all(abs(a) <= 0.2 and abs(b - 1.0) <= 0.2 for a, b in starts)
+
+
+def holding_person(cell, lines, *presses, held=Held.ASK):
+    cell.held_width = 0.04
+    return Person("pick", Keys(cell, *presses), lines.append, lambda _: None, held=held)
+
+
+def test_a_person_is_asked_before_what_is_held_falls():
+    cell, lines, opened = FakeCell(), [], []
+    granted = cell.open
+    cell.open = lambda: (opened.append(cell.now), granted())
+    presses = (0, Button.GO), (6, Button.GO), (8, Button.GO), (10, Button.SUCCESS)
+    workflow, _ = session(cell, holding_person(cell, lines, *presses))
+    assert lines[0].startswith("the hand holds something (0.040 m): open it and go home? space: open it")
+    assert opened[0] >= 6  # what was pressed before the question is no answer
+    assert requests(cell)[:4] == ["hold", "open", "home", "arrange"]
+    assert len(workflow.taken) == 1
+
+
+def test_a_person_may_keep_what_is_held():
+    cell, lines = FakeCell(), []
+    session(cell, holding_person(cell, lines, (3, Button.QUIT)))
+    assert requests(cell) == ["hold", "leave"]
+    assert cell.held_width == 0.04
+
+
+def test_what_is_still_held_after_an_episode_is_asked_about_too():
+    cell, lines = FakeCell(), []
+    end = cell.stop
+    cell.stop = lambda verdict: (setattr(cell, "held_width", 0.05), end(verdict))[1]
+    keys = Keys(cell, (1, Button.GO), (4, Button.SUCCESS), (8, Button.QUIT))
+    session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
+    assert "the hand holds something (0.050 m)" in lines[-1]
+    assert requests(cell).count("home") == 1
+
+
+def test_unattended_the_grip_is_kept_and_the_session_ends():
+    cell, lines = FakeCell(), []
+    _, said = session(cell, holding_person(cell, lines, held=Held.KEEP))
+    assert requests(cell) == ["hold", "leave"]
+    (line,) = lines
+    assert line.startswith(
+        "the hand holds something (0.040 m) and keeps it, so the arm does not go home: empty the hand"
+    )
+    assert "the session has been ended" in said
+
+
+def test_unattended_the_hand_opens_where_that_was_said():
+    cell, lines = FakeCell(), []
+    session(cell, holding_person(cell, lines, (1, Button.GO), (4, Button.SUCCESS), held=Held.OPEN))
+    assert lines[0] == "the hand holds something (0.040 m): opening it"
+    assert requests(cell)[:3] == ["hold", "open", "home"]
+
+
+def test_nobody_opens_a_simulated_hand_whatever_it_holds():
+    cell = FakeCell(draws=True)
+    cell.held_width = 0.04
+    cell.faults = [(2, {"trial": Trial(True, False, "held")})]
+    workflow, _ = session(cell, Nobody(seed=7))
+    assert requests(cell)[:3] == ["hold", "open", "home"]
+    assert len(workflow.taken) == 1
 
 
 def test_a_success_that_does_not_last_is_none():
@@ -281,7 +350,7 @@ def test_a_user_stop_pressed_while_the_scene_is_arranged_is_recovered_from_with_
     asked.arrange = stop_meanwhile
     workflow, _ = session(cell, asked)
     assert workflow.taken[0].verdict == Verdict("success")
-    assert requests(cell)[3:5] == ["recover", "teleop"]
+    assert requests(cell)[4:6] == ["recover", "teleop"]
 
 
 def test_a_recording_that_ends_by_itself_is_a_failure_with_its_reason():
@@ -293,7 +362,7 @@ def test_a_recording_that_ends_by_itself_is_a_failure_with_its_reason():
 
 @pytest.mark.parametrize(
     ("request_name", "again"),
-    [("home", "home"), ("teleop", "teleop"), ("start", "teleop"), ("stop", "start")],
+    [("open", "open"), ("home", "home"), ("teleop", "teleop"), ("start", "teleop"), ("stop", "start")],
 )
 def test_what_is_refused_is_said_and_asked_again(request_name, again):
     cell = FakeCell()
@@ -384,7 +453,7 @@ def test_quitting_while_the_arm_comes_to_the_leader_records_nothing():
 
 
 def test_the_session_ends_at_any_request():
-    for request in ("hold", "home", "arrange", "teleop", "start"):
+    for request in ("hold", "held", "open", "home", "arrange", "teleop", "start"):
         cell = FakeCell()
 
         def end(*_, request=request):

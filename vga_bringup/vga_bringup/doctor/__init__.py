@@ -82,7 +82,7 @@ def _probes(cell: Cell | None) -> dict[str, Probe]:
         "robot": partial(robot.arm, cell),
         "libfranka": partial(robot.libfranka, cell),
         "arm limits": partial(robot.limits, cell),
-        "brakes, user stop": partial(robot.brakes, cell),
+        "brakes, user stop": partial(robot.driven, cell),
         "cameras": partial(cameras.cameras, cell),
         "leader": partial(leader.leader, cell),
         "real-time": partial(machine.realtime, cell),

@@ -9,16 +9,20 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError
 from ipaddress import ip_address
+from typing import Any
 
-import numpy as np
-from vga_policy.contract.cell import Arm, Cell, limit_problems
+from vga_policy.contract.cell import Cell, limit_problems
 
 from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.robot import self_collision
 from vga_bringup.robot.libfranka import libfranka_version, protocol_of, remedy
+from vga_bringup.robot.limits import Limits
 
 FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
 TIMEOUT = 1.0  # s
+HOME_THE_HAND = "empty the hand, then call the action /franka_driver/gripper_homing"
+CONNECT_THE_HAND = "plug the hand in, set it as end effector in Desk, activate FCI; end other programs that use it"
 LOOK_IN_DESK = "unlock the joints, release the user stop and activate FCI in Desk: https://{ip}"
 
 # A shipped cell file of each model
@@ -92,35 +96,58 @@ def libfranka(cell: Cell | None) -> Iterator[Finding]:
 
 
 def limits(cell: Cell | None) -> Iterator[Finding]:
-    """The limits that follow from the arm's own and the cell's."""
+    """The limits that follow from the arm's own and the cell's, and whether it may be at home within them."""
     if cell is None:
         return
     problems = limit_problems(cell)
     for problem in problems:
         yield Finding("arm limits", State.MISSING, problem, f"values that fit: {_EXAMPLES[cell.arm.model]}")
-    if not problems:
-        yield Finding("arm limits", State.READY, _limits_in_words(cell.arm))
+    if problems:
+        return
+    yield Finding("arm limits", State.READY, _limits_in_words(cell))
+    for problem in self_collision.problems(cell):
+        seen, _, remedy_here = problem.rpartition(": ")
+        yield Finding("self-collision", State.MISSING, seen, remedy_here)
 
 
-def brakes(cell: Cell | None) -> Iterator[Finding]:
-    """Brakes and user stop, from a running driver: reading them from the robot would take the robot from it."""
+def driven(cell: Cell | None) -> Iterator[Finding]:
+    """Brakes, user stop and hand, from a running driver: reading them from the robot would take the robot from it."""
     if cell is None:
         return
-    subject = "brakes, user stop"
     state = driver_state()
+    yield _brakes(cell, state)
+    if state is not None:
+        yield _hand(state["hand"])
+        if state["settings"]:
+            remedy_here = "restart the driver; if it stays, install the pinned franky: make setup PURPOSES=robot"
+            yield Finding("driver's settings", State.MISSING, state["settings"], remedy_here)
+
+
+def _brakes(cell: Cell, state: dict[str, Any] | None) -> Finding:
+    subject = "brakes, user stop"
     if state is None or not state["connected"]:
         seen = "only a connected driver can tell" if state is None else "the driver is not connected to the robot"
         remedy = "it runs with: vga sim" if is_simulated(cell) else f"look in Desk: https://{cell.arm.ip}"
-        yield Finding(subject, State.UNKNOWN, seen, remedy)
-        return
+        return Finding(subject, State.UNKNOWN, seen, remedy)
     mode = state["robot_mode"]
     seen = f"robot mode {mode}; driver in {state['mode']}" + (f" ({state['reason']})" if state["reason"] else "")
     remedy = _REMEDIES.get(mode, "")
-    yield Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
+    return Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
 
 
-def driver_state() -> dict[str, str] | None:
-    """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends."""
+def _hand(hand: dict[str, Any] | None) -> Finding:
+    if hand is None:
+        return Finding("hand", State.UNKNOWN, "the driver sent no diagnostics meanwhile", "try again")
+    if hand["obeys"]:
+        return Finding("hand", State.READY, hand["message"])
+    return Finding("hand", State.MISSING, hand["message"], HOME_THE_HAND if hand["connected"] else CONNECT_THE_HAND)
+
+
+def driver_state() -> dict[str, Any] | None:
+    """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends.
+
+    `hand`: what it says of the hand, None where that did not come. `settings`: those the robot did not take, in words.
+    """
     command = [sys.executable, "-m", "vga_bringup.doctor.driver_state"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=4.3)
@@ -138,14 +165,14 @@ def _connect(ip: str, port: int) -> OSError | None:
     return None
 
 
-def _limits_in_words(arm: Arm) -> str:
+def _limits_in_words(cell: Cell) -> str:
     """What a motion may do, joint after joint."""
-    own, limits = arm.own, arm.limits
-    velocity = np.minimum(np.array(limits.velocity) * arm.speed_scale, limits.share * own.velocity)
-    ends = "" if own.offset is None else f", near an end {limits.share:g} of what the arm takes there"
+    own, limits, share = cell.arm.own, Limits(cell), cell.arm.limits.share
+    ends = "" if own.offset is None else f", near an end {share:g} of what the arm takes there"
     return (
         f"{own.title}; from {_figures(limits.lower)} to {_figures(limits.upper)} rad; "
-        f"{_figures(velocity)} rad/s{ends}; {_figures(limits.acceleration)} rad/s²"
+        f"{_figures(limits.velocity)} rad/s{ends}; {_figures(limits.acceleration)} rad/s²; franky plans with "
+        f"{_figures(limits.tracker_acceleration)} rad/s² and {_figures(limits.tracker_jerk)} rad/s³"
     )
 
 

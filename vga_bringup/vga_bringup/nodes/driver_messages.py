@@ -195,10 +195,12 @@ def diagnostics(figures: Figures, name: str, rate_hz: float, messages_lost: int)
         "is_grasped": gripper.is_grasped,
         "moving": gripper.moving,
     }
-    hand_level = DiagnosticStatus.ERROR if gripper.problem else DiagnosticStatus.OK
+    hand_level = DiagnosticStatus.WARN if gripper.notice else DiagnosticStatus.OK
+    if gripper.problem:
+        hand_level = DiagnosticStatus.ERROR
     return [
         _status(f"{name}: control", level, message, control),
-        _status(f"{name}: gripper", hand_level, gripper.problem or "ready", hand),
+        _status(f"{name}: gripper", hand_level, gripper.problem or gripper.notice or "ready", hand),
         _teleoperation(figures.teleop, name, state.mode is Mode.TELEOP),
     ]
 

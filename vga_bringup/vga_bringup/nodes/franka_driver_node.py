@@ -38,8 +38,10 @@ from vga_bringup.nodes import driver_messages as messages
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.libfranka import build_problem
 from vga_bringup.robot.modes import Mode, ModeRefusedError
 from vga_bringup.robot.reports import DriverState, Tick
+from vga_bringup.robot.self_collision import problems as crowded
 from vga_msgs import action, msg, srv
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -61,6 +63,8 @@ class FrankaDriverNode(Node):
         if not path:
             raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         cell = load_cell(path)
+        if problems := [problem for problem in (build_problem(cell.arm.model), *crowded(cell)) if problem]:
+            raise ContractError("\n".join(f"{path}: {problem}" for problem in problems))
         self._rate_hz = cell.arm.tracking.rate_hz
 
         self._joint_states = self.create_publisher(JointState, "/joint_states", 10)
@@ -84,6 +88,7 @@ class FrankaDriverNode(Node):
         every(self, 1.0, self._diagnose)
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop)
+        self.create_service(Trigger, "~/open_hand", self._on_open_hand)
         self._errands: list[_Errand] = []
         self._homing, self._recovery, self._gripper_homing = (
             LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
@@ -167,6 +172,11 @@ class FrankaDriverNode(Node):
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self.driver.stop()
         response.success, response.message = True, "HOLD: decelerating"
+        return response
+
+    def _on_open_hand(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        obstacle = self.driver.open_hand()
+        response.success, response.message = not obstacle, obstacle or "opening"
         return response
 
     def _begin_homing(self, goal: ServerGoalHandle) -> None:

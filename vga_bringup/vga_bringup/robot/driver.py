@@ -164,7 +164,7 @@ class FrankaDriver:
         return verdict
 
     def home(self, speed: float = 0.0, goal: Sequence[float] = ()) -> Job:
-        """Moves to the cell's home, or to `goal` (rad, [7]), where a trial starts: with an open hand.
+        """Moves to the cell's home, or to `goal` (rad, [7]). The hand keeps its grip: `open_hand` opens it.
 
         speed: share of the cell's speed, 0 for the cell's homing speed.
         """
@@ -188,8 +188,6 @@ class FrankaDriver:
             if problem := self._safety.way_problem(start, np.array(goal or self._cell.arm.home)):
                 away = "guide the arm by hand or lead it away with the leader"
                 return Job.failed(f"not homing: the straight way there {problem}: {away}")
-            if goal:
-                self._gripper.command(self._cell.gripper.max_width)
             elsewhere = np.array(goal) if goal else None
             self._homing = Homing(self._cell, start, elsewhere, speed or self._cell.arm.homing_speed, now)
             return self._homing.job
@@ -204,6 +202,13 @@ class FrankaDriver:
             job = self._recovering = Job("reconnecting")
             threading.Thread(target=self._recover, args=(job,), name="recover", daemon=True).start()
             return job
+
+    def open_hand(self) -> str:
+        """Opens the hand all the way. Returns why not; empty when it has been told to."""
+        with self._lock:
+            if self._modes.mode is not Mode.HOLD:
+                return f"the driver is in {self._modes.mode.name}: set HOLD first"
+        return self._gripper.open()
 
     def gripper_homing(self) -> Job:
         """Homes the hand."""

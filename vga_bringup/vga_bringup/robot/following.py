@@ -46,7 +46,8 @@ class Limiting:
     """What kept the reference from the leader, since the start.
 
     periods: control periods planned. limited: those in which a limit was in the way, by its name: "velocity",
-        "acceleration", "position", "workspace", "keep_out", "self_collision". lag: largest joint distance to the leader now, rad.
+        "acceleration", "position", "workspace", "keep_out", "self_collision". lag: largest joint distance to the leader
+        now, rad.
     """
 
     periods: int

@@ -26,6 +26,8 @@ HAND_PORT = 1338  # fixed by libfranka
 PERIOD = 0.02  # s between two readings; the real hand answers more slowly
 STALLED = 10.0  # s after which a command without an answer is reported
 EMPTY = 0.0025  # m: fingers closed to this hold nothing, whatever libfranka calls it
+HOMED = 0.9  # of the cell's opening: a hand that says it opens less far has not been homed
+HOME_IT = "empty the hand and run the action /franka_driver/gripper_homing"
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,34 @@ def decide(width: float, last: Command | None, config: GripperConfig) -> Command
     return Move(min(width, config.max_width))
 
 
+def homing_needed(max_width: float, config: GripperConfig) -> str:
+    """Why a hand that says it opens to `max_width` (m) has to be homed, and how; empty when it is homed."""
+    if max_width <= EMPTY:
+        return f"not homed since it was switched on: {HOME_IT}"
+    if max_width < HOMED * config.max_width:
+        seen = f"opens to {max_width:.3f} m, the cell's gripper.max_width is {config.max_width:.3f} m"
+        return f"{seen}: {HOME_IT}; where it is homed, correct the cell file"
+    return ""
+
+
+def shortfall(command: Command, width: float) -> str:
+    """What it means that a command was answered with false, the fingers at `width` (m); empty: nothing is wrong."""
+    if isinstance(command, Homing):
+        return f"homing failed: {HOME_IT} again"
+    if isinstance(command, Move):
+        remedy = "something is in the way, or the hand needs homing (action /franka_driver/gripper_homing)"
+        return f"fingers stopped at {width:.3f} m instead of {command.width:.3f} m: {remedy}"
+    if width <= EMPTY:
+        return ""  # closed on nothing, which is no fault
+    return f"the grasp failed at {width:.3f} m, what is there is not held with force: open the hand and close it again"
+
+
 @dataclass(frozen=True)
 class GripperState:
     """Cached state of the hand; widths are total openings in m.
 
     stamp_ns: system clock of the reading. commanded_width: newest command, the measured width before the first.
-    problem: why the hand does not obey, empty when it does.
+    problem: why the hand does not obey, empty when it does. notice: that a grasp holds nothing, which is no fault.
     """
 
     stamp_ns: int = 0
@@ -80,6 +104,7 @@ class GripperState:
     moving: bool = False
     connected: bool = False
     problem: str = "not connected yet"
+    notice: str = ""
 
 
 class _Execution:
@@ -107,7 +132,7 @@ class _Execution:
 
 
 class Gripper:
-    """The hand of one robot. `command` and `home` return at once; `state` is never older than a reading.
+    """The hand of one robot. `command`, `open` and `home` return at once; `state` is never older than a reading.
 
     hand_factory: builds franky's Gripper, or a stand-in, for an address.
     on_state: called with every reading, in the hand's thread.
@@ -129,6 +154,7 @@ class Gripper:
         self._homing: Job | None = None
         self._last: Command | None = None
         self._execution: _Execution | None = None
+        self._held = False  # the last grasp has held something
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gripper", daemon=True)
 
@@ -153,6 +179,16 @@ class Gripper:
         """Asks for a total opening, m. Replaces every earlier command that has not been carried out."""
         with self._lock:
             self._wanted = width
+
+    def open(self) -> str:
+        """Asks for the widest opening, once more where that has failed. Why it cannot be; empty when it can."""
+        with self._lock:
+            if not self._state.connected:
+                return f"gripper: {self._state.problem}"
+            if self._homing is not None:
+                return "gripper: homing, wait for it"
+            self._wanted, self._last = self._config.max_width, None
+            return ""
 
     def home(self) -> Job:
         """Starts homing. The job fails at once when the hand is not connected or homes already."""
@@ -182,17 +218,18 @@ class Gripper:
 
     def _serve(self, hand: Any) -> None:
         """Reads and commands the hand until it is lost or we close."""
-        problem = ""
+        failure = ""  # of the last command that was carried out
         while not self._closing.is_set():
             started = time.monotonic()
-            reading = hand.state
-            running = self._execution
-            if running is not None and running.done:
-                problem = self._finish(running)
+            running, stalled = self._execution, ""
+            ended = running is not None and running.done
+            reading = hand.state  # after that: of fingers that have come to rest
+            if running is not None and ended:
+                failure = self._finish(running, reading, failure)
                 self._execution = None
             elif running is not None and started - running.started > STALLED:
-                problem = f"no answer to {running.command} for {started - running.started:.0f} s"
-            self._publish(reading, problem)
+                stalled = f"no answer to {running.command} for {started - running.started:.0f} s"
+            self._publish(reading, stalled or failure)
             self._advance(hand)
             self._closing.wait(max(0.0, PERIOD - (time.monotonic() - started)))
 
@@ -227,21 +264,23 @@ class Gripper:
             return bool(hand.move(command.width, speed))
         return bool(hand.grasp(0.0, speed, force, epsilon_inner=0.005, epsilon_outer=self._config.max_width))
 
-    def _finish(self, execution: _Execution) -> str:
-        """Takes note of how a command ended; returns the problem it leaves behind."""
+    def _finish(self, execution: _Execution, reading: Any, before: str) -> str:
+        """Takes note of how a command ended; its failure, or that from `before` when it was superseded."""
         error = None if execution.error is None else explain(execution.error)
         if error is not None and error.lost:
             raise error
-        if isinstance(execution.command, Homing):
+        command, failure = execution.command, ""
+        if error is not None:
+            failure = str(error)
+        elif not execution.success:
+            failure = shortfall(command, float(reading.width))
+        if isinstance(command, Homing):
             self._last = None
-            if error is not None or execution.superseded or not execution.success:
-                self._finish_homing(False, "cancelled" if execution.superseded else str(error or "homing failed"))
+            if execution.superseded or failure:
+                self._finish_homing(False, "cancelled" if execution.superseded else failure)
             else:
-                self._finish_homing(True, f"opens to {self.state.max_width:.3f} m")
-        if execution.superseded or error is None:
-            return ""
-        log.warning("gripper: %s", error)
-        return str(error)
+                self._finish_homing(True, f"opens to {float(reading.max_width):.3f} m")
+        return before if execution.superseded else failure
 
     def _finish_homing(self, success: bool, message: str) -> None:
         with self._lock:
@@ -251,21 +290,36 @@ class Gripper:
             job.finish(success, message)
 
     def _publish(self, reading: Any, problem: str) -> None:
-        width = float(reading.width)
+        width, max_width = float(reading.width), float(reading.max_width)
+        is_grasped = bool(reading.is_grasped) and width > EMPTY
         with self._lock:
-            self._state = GripperState(
+            before = self._state
+            state = self._state = GripperState(
                 stamp_ns=time.time_ns(),
                 width=width,
-                max_width=float(reading.max_width),
+                max_width=max_width,
                 commanded_width=width if self._wanted is None else self._wanted,
-                is_grasped=bool(reading.is_grasped) and width > EMPTY,
+                is_grasped=is_grasped,
                 moving=self._execution is not None,
                 connected=True,
-                problem=problem,
+                problem="; ".join(filter(None, (homing_needed(max_width, self._config), problem))),
+                notice=self._grip(width, is_grasped),
             )
-            state = self._state
+        if state.problem and state.problem != before.problem:
+            log.warning("gripper: %s", state.problem)
+        if state.notice and not before.notice:
+            log.info("gripper: %s", state.notice)
         if self._on_state is not None:
             self._on_state(state)
+
+    def _grip(self, width: float, holds: bool) -> str:
+        """That the last grasp holds nothing, in words; empty while it does, and where the hand is not to be closed."""
+        closed = isinstance(self._last, Grasp) and self._execution is None
+        self._held = closed and (self._held or holds)
+        if not closed or width > EMPTY:
+            return ""
+        what = "grasp lost" if self._held else "closed on nothing"
+        return f"{what}: the fingers are {width:.3f} m apart"
 
     def _disconnected(self, problem: str) -> None:
         """Forgets what the lost hand was doing and says why it is gone, once."""

@@ -137,10 +137,10 @@ class SafetyFilter:
         """
         way = np.linspace(q, goal, 2 + int(np.max(np.abs(goal - q)) / WAY_SAMPLING))
         parts, place = self.space.parts, self.space.look(way)
-        if _entered(place.outside > 0):
+        if _entered(place.outside):
             return "leaves the workspace"
         for box, (name, _, _) in enumerate(self.space.boxes):
-            if _entered(place.touching[:, box].any(axis=-1)):
+            if _entered(place.touching[:, box].max(axis=-1)):
                 return f"enters the box '{name}'"
         too_near = parts.too_near(place.distances, since=place.distances[0])
         if too_near.any():
@@ -270,15 +270,16 @@ class SafetyFilter:
             where = f"{np.round(place.tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
             raise ChunkRefusedError("workspace", f"the tool centre point would be at {where}")
         if place.touching.any():
-            k, box, capsule = np.unravel_index(int(place.touching.argmax()), place.touching.shape)
+            k, box, capsule = np.argwhere(place.touching)[0].tolist()
             what = f"the {parts.parts[capsule]} would enter the box '{self.space.boxes[box][0]}'"
-            raise ChunkRefusedError("keep_out", f"{what} {when(int(k))}")
+            raise ChunkRefusedError("keep_out", f"{what} {when(k)}")
         too_near = parts.too_near(place.distances)
         if too_near.any():
             k, pair = divmod(int(too_near.argmax()), too_near.shape[1])
             raise ChunkRefusedError("self_collision", f"{when(k)} {parts.describe(place.distances[k], pair)}")
 
 
-def _entered(inside: NDArray[np.bool_]) -> bool:
-    """Whether what `inside` [N] tells of, posture by posture, begins on the way."""
-    return bool((inside[1:] & ~inside[:-1]).any())
+def _entered(wrong: Array | NDArray[np.bool_]) -> bool:
+    """Whether what `wrong` [N] tells of, posture by posture, if it is not zero, begins on the way."""
+    there = wrong > 0
+    return bool((there[1:] & ~there[:-1]).any())

@@ -9,16 +9,16 @@ from rclpy.action import ActionClient
 from vga_policy.evaluate.environment import Judgement
 
 from vga_bringup.graph import GraphError
+from vga_bringup.hand import Hand
 from vga_bringup.session import Session
 from vga_bringup.trials.conditions import judgement
 from vga_msgs.action import Home
-from vga_msgs.msg import GripperState, TaskState
+from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene, SetMode
 
 SPEED = 0.5  # of the cell's speed: between trials nobody stands beside a simulated arm
 HOMED_WITHIN = 60.0  # s
-OPEN_WITHIN = 5.0  # s
-NEARLY_OPEN = 0.9  # of the hand's opening
+JUDGED_WITHIN = 5.0  # s
 AT_REST_WITHIN = 5.0  # s
 STALE = 2.0  # s without a judgement after which there is none
 
@@ -34,26 +34,26 @@ class Scene:
         self._home = ActionClient(node, Home, "/franka_driver/home")
         self._state: TaskState | None = None
         self._heard = 0.0
-        self._hand: GripperState | None = None
-        self._subscriptions = (
-            node.create_subscription(TaskState, "/sim_cell/task_state", self._on_state, 10),
-            node.create_subscription(GripperState, "/franka_driver/gripper_state", self._on_hand, 10),
-        )
+        self._hand = Hand(session)
+        self._subscription = node.create_subscription(TaskState, "/sim_cell/task_state", self._on_state, 10)
 
     def prepare(self, task: str, seed: int) -> str:
-        """Brings the arm out of the way, arranges the objects, brings the arm to the start; the instruction."""
+        """Opens the hand, brings the arm out of the way, arranges the objects, brings the arm to the start.
+
+        Returns the instruction.
+        """
         hold = self._session.call(self._set_mode, SetMode.Request(mode=SetMode.Request.HOLD))
         if not hold.success:
             raise GraphError(f"the driver refuses HOLD: {hold.message}")
+        self._hand.open()
         self._go([])
         arranged = self._session.call(self._arrange, ArrangeScene.Request(task=task, seed=seed))
         if not arranged.success:
             raise GraphError(f"the simulated cell cannot arrange {task}, seed {seed}: {arranged.message}")
         self._go(list(arranged.arm_start))
         self._state = None
-        if not self._session.spin_until(lambda: self._of(task, seed) and self._open(), OPEN_WITHIN):
-            why = "the hand does not open" if self._of(task, seed) else "/sim_cell/task_state is silent"
-            raise GraphError(f"{task}, seed {seed} cannot begin: {why}")
+        if not self._session.spin_until(lambda: self._of(task, seed), JUDGED_WITHIN):
+            raise GraphError(f"{task}, seed {seed} cannot begin: /sim_cell/task_state is silent")
         return str(arranged.instruction)
 
     def judge(self) -> Judgement:
@@ -87,11 +87,5 @@ class Scene:
         state = self._state
         return state is not None and (state.task, state.seed) == (task, seed) and not (state.success or state.failed)
 
-    def _open(self) -> bool:
-        return self._hand is not None and self._hand.width > NEARLY_OPEN * self._hand.max_width
-
     def _on_state(self, state: Any) -> None:
         self._state, self._heard = state, time.monotonic()
-
-    def _on_hand(self, state: Any) -> None:
-        self._hand = state

@@ -23,7 +23,7 @@ VELOCITY_TOLERANCE = 1e-3  # rad/s, which libfranka leaves below a limit that de
 class ArmModel:
     """Limits of one model of arm; arrays are float64 [7].
 
-    title: in words. libfranka: the versions that speak to it. prefix: of its joints' and links' names in URDF.
+    title: in words. prefix: of its joints' and links' names in URDF.
     lower, upper: joint range, rad. velocity: rad/s, far from the ends of the range.
     offset, deceleration: near an end, at a distance of s rad, sqrt(2 deceleration s) - offset is the most it takes
         (rad/s, rad/s^2); None for an arm whose velocity limit does not depend on the position.
@@ -32,7 +32,6 @@ class ArmModel:
 
     name: ModelName
     title: str
-    libfranka: str
     prefix: str
     lower: Array
     upper: Array
@@ -77,7 +76,6 @@ _TORQUE = _joints(87, 87, 87, 87, 12, 12, 12)
 FR3 = ArmModel(
     name="fr3",
     title="Franka Research 3",
-    libfranka="0.10 or later",
     prefix="fr3",
     lower=_joints(-2.7501, -1.7918, -2.9065, -3.0481, -2.8101, 0.54092, -3.0196),
     upper=_joints(2.7501, 1.7918, 2.9065, -0.1458, 2.8101, 4.5205, 3.0196),
@@ -93,7 +91,6 @@ FR3 = ArmModel(
 PANDA = ArmModel(
     name="panda",
     title="Franka Emika Robot (Panda)",
-    libfranka="0.8 or 0.9",
     prefix="panda",
     lower=_joints(-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
     upper=_joints(2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
 from vga_teleop.session.display import Display
-from vga_teleop.session.operators import Person
+from vga_teleop.session.operators import Held, Person
 from vga_teleop.session.workflow import DISCARDED, SUCCESS, Refused, Taken, Workflow
 
 COMPLETE_WITHIN = 5.0  # s until every node must have been found
@@ -43,6 +44,12 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--spread", type=_spread, default=0.0, help="draw the arm's start this far around home, rad (default: 0)"
     )
+    parser.add_argument(
+        "--held",
+        choices=[held.value for held in Held],
+        help="what the hand still holds when the arm is to go home: ask, keep it and end the session, or open the hand "
+        "(default: ask on a terminal or with --buttons, else keep)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first scene, where the cell draws scenes itself")
     parser.set_defaults(run=_run)
 
@@ -63,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
             cell.wait_until_complete(COMPLETE_WITHIN)
             if args.directory is not None:
                 cell.record_into(args.directory)
-            person = Person(args.instruction, buttons, display.say, display.show, args.spread, args.seed)
+            person = Person(args.instruction, buttons, display.say, display.show, args.spread, args.seed, _held(args))
             workflow = Workflow(cell, person, display.say)
             workflow.run(args.episodes)
     except (GraphError, ButtonError, Refused) as error:
@@ -71,6 +78,13 @@ def _run(args: argparse.Namespace) -> int:
         return 1
     display.say(summary(workflow.taken))
     return 0 if len(workflow.kept) >= args.episodes else 130
+
+
+def _held(args: argparse.Namespace) -> Held:
+    """As told; else there must be somebody to ask."""
+    if args.held:
+        return Held(args.held)
+    return Held.ASK if args.buttons or sys.stdin.isatty() else Held.KEEP
 
 
 @contextmanager

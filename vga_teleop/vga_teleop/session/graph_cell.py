@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from vga_bringup.graph import GraphError
+from vga_bringup.hand import Hand
 from vga_bringup.session import Session
 
 from vga_msgs.action import Home, Recover
@@ -65,6 +66,7 @@ class GraphCell:
         self._set_recorder = node.create_client(SetParameters, "/recorder/set_parameters")
         self._home = ActionClient(node, Home, "/franka_driver/home")
         self._recover = ActionClient(node, Recover, "/franka_driver/recover")
+        self._hand = Hand(session)
         self._followed: list[Any] = []  # subscriptions that tell how far the leader is from the arm
 
     # What there is.
@@ -111,8 +113,18 @@ class GraphCell:
         """Clears a reflex, or rebuilds the connection to the arm."""
         self._act(self._recover, Recover.Goal(), "recover")
 
+    def held(self) -> float:
+        """Opening (m) around what the hand holds; 0: nothing."""
+        with self._refusals():
+            return self._hand.held()
+
+    def open(self) -> None:
+        """Opens the hand all the way: what it holds falls."""
+        with self._refusals():
+            self._hand.open()
+
     def home(self, position: Sequence[float] = ()) -> None:
-        """Moves the arm to these joint angles (rad), or home."""
+        """Moves the arm to these joint angles (rad), or home; the hand keeps still."""
         self._act(self._home, Home.Goal(speed_scale=self._homing_speed, position=list(position)), "home")
 
     def arrange(self, seed: int) -> Scene | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from enum import StrEnum
 
 from vga_teleop.session.buttons import Button, Buttons
 from vga_teleop.session.workflow import (
@@ -25,6 +26,14 @@ PATIENCE = 40.0  # s after which a trial that has not succeeded counts as failed
 RETRIES = 30
 RETRY_EVERY = 1.0  # s
 LABELS = {Button.SUCCESS: SUCCESS, Button.FAILURE: FAILURE, Button.DISCARD: DISCARDED}
+
+
+class Held(StrEnum):
+    """What becomes of a thing that the hand still holds when the arm is to go home."""
+
+    ASK = "ask"  # the person decides
+    KEEP = "keep"  # it stays in the hand; the arm does not go home, the session ends
+    OPEN = "open"  # the hand opens: it falls where it is
 
 
 class TrialWatch:
@@ -49,7 +58,7 @@ class Person:
     """A person. `say` shows a line, `show` what is true at the moment.
 
     spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
-    draws scenes itself.
+    draws scenes itself. held: whether a hand that holds something opens.
     """
 
     def __init__(
@@ -60,6 +69,7 @@ class Person:
         show: Callable[[str], None],
         spread: float = 0.0,
         seed: int = 0,
+        held: Held = Held.ASK,
     ) -> None:
         self._instruction = instruction
         self._buttons = buttons
@@ -67,7 +77,20 @@ class Person:
         self._show = show
         self._spread = spread
         self._seed = seed
+        self._held = held
         self._watch = TrialWatch()
+
+    def let_go(self, cell: Cell, width: float) -> None:
+        """Asks the person, or does as told beforehand."""
+        holds = f"the hand holds something ({width:.3f} m)"
+        if self._held is Held.KEEP:
+            self._say(f"{holds} and keeps it, so the arm does not go home: empty the hand, or give --held open")
+            raise SessionEnded
+        if self._held is Held.OPEN:
+            self._say(f"{holds}: opening it")
+            return
+        question = f"{holds}: open it and go home? space: open it, q: keep it and end the session"
+        self._ask(cell, question, Button.GO)
 
     def arrange(self, cell: Cell, number: int) -> Scene:
         """Waits until the person has arranged the scene, or at least looked at it. The arm waits at its start."""
@@ -122,6 +145,9 @@ class Nobody:
         self._seed = seed
         self._watch = TrialWatch()
         self._retries = 0
+
+    def let_go(self, cell: Cell, width: float) -> None:
+        """What falls is simulated, and the scene is drawn anew."""
 
     def arrange(self, cell: Cell, number: int) -> Scene:
         """Draws the scene."""

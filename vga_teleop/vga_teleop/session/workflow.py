@@ -1,6 +1,6 @@
 """The course of a recording session, without ROS: what is asked of the cell, and of whom, in which order.
 
-    home → the scene is arranged → start pose → the leader is aligned → recording → label → HOLD → the next one
+    open hand → home → the scene is arranged → start pose → the leader is aligned → recording → label → HOLD → again
 
 A driver that falls to HOLD in mid-episode ends the episode as a failure with the driver's reason. Whatever stopped the
 arm, and whatever the cell refused, it moves again only once the operator has seen to it. However the session ends, it
@@ -92,8 +92,14 @@ class Cell(Protocol):
     def recover(self) -> None:
         """Clears a reflex, or rebuilds the connection to the arm."""
 
+    def held(self) -> float:
+        """Opening (m) around what the hand holds; 0: nothing."""
+
+    def open(self) -> None:
+        """Opens the hand all the way: what it holds falls."""
+
     def home(self, position: Sequence[float] = ()) -> None:
-        """Moves the arm to these joint angles (rad), or home. It is in HOLD before and afterwards."""
+        """Moves the arm to these joint angles (rad), or home, in HOLD. The hand keeps still."""
 
     def position(self) -> tuple[float, ...]:
         """Where the arm is asked to be, rad."""
@@ -119,6 +125,12 @@ class Cell(Protocol):
 
 class Operator(Protocol):
     """Who sees to the session: a person with buttons, or a program. Every method may raise SessionEnded."""
+
+    def let_go(self, cell: Cell, width: float) -> None:
+        """Agrees that the hand, which holds something `width` (m) wide, opens before the arm goes home.
+
+        Raises SessionEnded where it is to keep its grip.
+        """
 
     def arrange(self, cell: Cell, number: int) -> Scene:
         """Has the scene of episode `number` (from 0) arranged, the arm being home. May raise Refused, DiscardLast."""
@@ -208,11 +220,18 @@ class Workflow:
         """The arm at the start of an arranged scene."""
         self._recover()
         self._cell.hold()
+        self._empty_the_hand()
         self._cell.home()
         scene = self._operator.arrange(self._cell, len(self.taken))
         if scene.arm_start:
             self._cell.home(scene.arm_start)
         return scene
+
+    def _empty_the_hand(self) -> None:
+        """Opens the hand, as every episode begins, unless the operator wants what it holds kept."""
+        if width := self._cell.held():
+            self._operator.let_go(self._cell, width)
+        self._cell.open()
 
     def _begin(self, scene: Scene) -> Path:
         """The arm at the leader, and an episode running."""
