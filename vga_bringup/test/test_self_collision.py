@@ -222,6 +222,20 @@ def test_base_may_stand_in_a_box_and_the_shoulder_not(check):
     assert {check.parts[part] for part in np.flatnonzero(check.touch_box(home, *post))} == {"shoulder"}
 
 
+def test_longer_tool_is_part_of_the_hand(check):
+    longer = SelfCollision(
+        CELL.model_copy(update={"arm": CELL.arm.model_copy(update={"end_effector_xyz": [0, 0, 0.1]})})
+    )
+    below = KINEMATICS.tcp(HOME).position - (0, 0, 0.07)
+    box = below - 0.01, below + 0.01
+
+    def touches(arm):
+        return arm.touch_box(arm.place(KINEMATICS.links(HOME)), *box).any()
+
+    assert touches(longer)
+    assert not touches(check)
+
+
 def test_between_segments_is_the_shortest_way():
     rng = np.random.default_rng(1)
     a, b, c, d = rng.uniform(-1, 1, (4, 60, 3))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Box, Cell
 
-from vga_bringup.robot.kinematics import LINKS, Kinematics, Pose
+from vga_bringup.robot.kinematics import FINGERTIPS, LINKS, Kinematics, Pose
 
 Array = NDArray[np.float64]
 
@@ -70,11 +70,12 @@ HAND = Part("hand", LINKS.index("hand"), (  # however wide its fingers are open
 # fmt: on
 
 # Parts with fewer joints between them touch, or the joints' ranges keep them apart, however near they come: the forearm
-# 22 mm from the flange, 34 mm from the hand. These only reach into its hull, which fills its hollow.
+# 21 mm from the flange, 33 mm from the hand. These only reach into its hull, which fills its hollow.
 APART = 3
 LAST_LINK = 7
 # What is mounted on the hand may well meet forearm and wrist, but its mount brings it near to them.
 MOUNTED_APART, MOUNTED_CLEARANCE = 1, 0.0  # m
+TOOL_RADIUS = 0.01  # m, of what reaches from between the fingertips to a tool centre point elsewhere
 SIDE_BY_SIDE = 4  # at most, of capsules in a flat box
 ROUNDING = 1.1  # a box's capsules are thicker than its cross-section asks for, so as to reach less far beyond its ends
 LEEWAY = 1e-6  # m that parts which begin too near each other may come nearer: no more than rounding does
@@ -90,7 +91,7 @@ class SelfCollision:
 
     def __init__(self, cell: Cell) -> None:
         mounted = _mounted(cell)
-        parts = (*LINK_PARTS, HAND, *mounted)
+        parts = (*LINK_PARTS, _hand(cell), *mounted)
         self.parts = [part.name for part in parts for _ in part.capsules]
         self._frames = np.array([part.frame for part in parts for _ in part.capsules])
         self._start, self._end = (
@@ -231,6 +232,15 @@ def capsules_touch_box(capsules: Capsules, low: Array, high: Array) -> NDArray[n
 def _joints_between(part: Part, other: Part) -> int:
     """How many joints are between two parts, the first not after the other; the hand is rigid with the last link."""
     return min(other.frame, LAST_LINK) - min(part.frame, LAST_LINK)
+
+
+def _hand(cell: Cell) -> Part:
+    """The hand, with the tool when the cell's tool centre point is not between its fingertips."""
+    x, y, z = cell.arm.end_effector_xyz
+    if not any((x, y, z)):
+        return HAND
+    tool = Capsule((0.0, 0.0, FINGERTIPS), (x, y, FINGERTIPS + z), TOOL_RADIUS)
+    return HAND._replace(capsules=(*HAND.capsules, tool))
 
 
 def _mounted(cell: Cell) -> list[Part]:
