@@ -24,8 +24,15 @@ HAND_HALF_WIDTH = 0.1  # m
 LINKS = (*(f"link{i}" for i in range(8)), "hand")
 
 # The moving parts of the arm as line segments, in the order of Kinematics.skeleton. The tool ends at the TCP.
-ORIGINS = (1, 3, 4, 5, 7, 8)  # of LINKS: where the segments before the tool begin; links 2 and 6 begin where 1 and 5 do
 SEGMENTS = ("upper arm", "elbow", "forearm", "wrist", "flange", "tool", "hand", "fingers")
+ORIGINS = (
+    1,
+    3,
+    4,
+    5,
+    7,
+    8,
+)  # of LINKS: where they join, from the shoulder to the flange; 2 and 6 begin where 1 and 5 do
 
 
 class Pose(NamedTuple):
