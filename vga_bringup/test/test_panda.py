@@ -90,6 +90,8 @@ def test_what_the_filter_takes_the_arm_takes(joint, side):
     cell = CELL.model_copy(update={"arm": arm, "workspace": roomy, "keep_out": []})
     end = (LIMITS.lower, LIMITS.upper)[side > 0][joint] - side * 0.01
     distance, ease, speed, start = 2.0, 0.5, 0.95 * LIMITS.velocity[joint], HOME.copy()
+    if joint != 3:
+        start[3] = -1.0  # stretched out, or the hand comes to the base
     start[joint] = end - side * distance
 
     def way(t):

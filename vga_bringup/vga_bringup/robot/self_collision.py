@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.contract.cell import Box, Cell
 
-from vga_bringup.robot.kinematics import LINKS, Kinematics, Pose
+from vga_bringup.robot.kinematics import FINGERTIPS, LINKS, Kinematics, Pose
 
 Array = NDArray[np.float64]
 
@@ -45,30 +45,37 @@ class Capsules(NamedTuple):
 # fmt: off
 LINK_PARTS = (
     Part("base", 0, (
-        Capsule((-0.013, -0.003, 0.057), (-0.019, 0.003, 0.056), 0.110),
-        Capsule((-0.082, 0.019, 0.027), (-0.084, -0.020, 0.029), 0.077))),
-    Part("shoulder", 1, (Capsule((0.0, 0.0, -0.140), (0.0, -0.053, -0.001), 0.078),)),
-    Part("upper arm", 2, (Capsule((0.0, 0.001, 0.053), (0.0, -0.142, 0.001), 0.078),)),
-    Part("elbow", 3, (Capsule((0.0, 0.0, -0.081), (0.082, 0.042, -0.003), 0.071),)),
-    Part("upper forearm", 4, (Capsule((-0.001, 0.001, 0.042), (-0.082, 0.082, 0.0), 0.071),)),
-    Part("forearm", 5, (Capsule((0.0, 0.006, -0.211), (0.001, 0.064, -0.013), 0.077),)),
+        Capsule((-0.014, 0.008, 0.042), (-0.075, 0.0, 0.035), 0.098),
+        Capsule((-0.003, 0.0, 0.079), (-0.022, -0.024, 0.041), 0.087))),
+    Part("shoulder", 1, (
+        Capsule((-0.001, -0.066, -0.004), (0.0, 0.0, -0.157), 0.067),
+        Capsule((0.0, -0.03, 0.0), (0.0, -0.008, -0.099), 0.063))),
+    Part("upper arm", 2, (
+        Capsule((0.0, 0.0, 0.036), (0.001, -0.158, 0.001), 0.068),
+        Capsule((0.0, 0.0, 0.072), (-0.001, -0.116, 0.027), 0.063))),
+    Part("elbow", 3, (Capsule((0.082, 0.042, -0.002), (0.0, 0.0, -0.081), 0.071),)),
+    Part("upper forearm", 4, (Capsule((0.0, 0.0, 0.042), (-0.082, 0.083, 0.0), 0.071),)),
+    Part("forearm", 5, (
+        Capsule((0.0, 0.002, -0.227), (0.0, 0.057, -0.003), 0.065),
+        Capsule((0.001, 0.031, -0.203), (0.001, 0.078, 0.0), 0.060))),
     Part("wrist", 6, (
-        Capsule((0.0, 0.0, 0.007), (0.079, 0.033, -0.002), 0.056),
-        Capsule((0.002, 0.0, 0.007), (0.089, -0.020, -0.002), 0.056))),
-    Part("flange", 7, (Capsule((-0.005, -0.005, 0.072), (0.033, 0.033, 0.079), 0.050),)),
+        Capsule((0.001, 0.0, 0.005), (0.079, 0.032, -0.002), 0.056),
+        Capsule((0.02, -0.005, 0.006), (0.089, -0.021, -0.002), 0.055))),
+    Part("flange", 7, (Capsule((-0.005, -0.005, 0.073), (0.033, 0.033, 0.079), 0.050),)),
 )
 HAND = Part("hand", LINKS.index("hand"), (  # however wide its fingers are open
-    Capsule((0.0, -0.071, 0.022), (0.0, 0.059, 0.032), 0.051),
-    Capsule((0.0, -0.049, 0.096), (0.0, 0.048, 0.096), 0.022),
-    Capsule((0.0, -0.057, 0.068), (0.0, 0.057, 0.068), 0.019)))
+    Capsule((0.0, -0.072, 0.022), (0.0, 0.059, 0.032), 0.051),
+    Capsule((0.0, 0.045, 0.095), (0.0, -0.045, 0.095), 0.024),
+    Capsule((0.0, 0.056, 0.068), (0.0, -0.055, 0.067), 0.021)))
 # fmt: on
 
 # Parts with fewer joints between them touch, or the joints' ranges keep them apart, however near they come: the forearm
-# 22 mm from the flange, 34 mm from the hand. These only reach into its hull, which fills its hollow.
+# 21 mm from the flange, 33 mm from the hand. These only reach into its hull, which fills its hollow.
 APART = 3
 LAST_LINK = 7
 # What is mounted on the hand may well meet forearm and wrist, but its mount brings it near to them.
 MOUNTED_APART, MOUNTED_CLEARANCE = 1, 0.0  # m
+TOOL_RADIUS = 0.01  # m, of what reaches from between the fingertips to a tool centre point elsewhere
 SIDE_BY_SIDE = 4  # at most, of capsules in a flat box
 ROUNDING = 1.1  # a box's capsules are thicker than its cross-section asks for, so as to reach less far beyond its ends
 LEEWAY = 1e-6  # m that parts which begin too near each other may come nearer: no more than rounding does
@@ -84,7 +91,7 @@ class SelfCollision:
 
     def __init__(self, cell: Cell) -> None:
         mounted = _mounted(cell)
-        parts = (*LINK_PARTS, HAND, *mounted)
+        parts = (*LINK_PARTS, _hand(cell), *mounted)
         self.parts = [part.name for part in parts for _ in part.capsules]
         self._frames = np.array([part.frame for part in parts for _ in part.capsules])
         self._start, self._end = (
@@ -225,6 +232,15 @@ def capsules_touch_box(capsules: Capsules, low: Array, high: Array) -> NDArray[n
 def _joints_between(part: Part, other: Part) -> int:
     """How many joints are between two parts, the first not after the other; the hand is rigid with the last link."""
     return min(other.frame, LAST_LINK) - min(part.frame, LAST_LINK)
+
+
+def _hand(cell: Cell) -> Part:
+    """The hand, with the tool when the cell's tool centre point is not between its fingertips."""
+    x, y, z = cell.arm.end_effector_xyz
+    if not any((x, y, z)):
+        return HAND
+    tool = Capsule((0.0, 0.0, FINGERTIPS), (x, y, FINGERTIPS + z), TOOL_RADIUS)
+    return HAND._replace(capsules=(*HAND.capsules, tool))
 
 
 def _mounted(cell: Cell) -> list[Part]:
