@@ -33,6 +33,8 @@ HARDEST_STEP = 0.6  # of the acceleration limit: the cubic between steps acceler
 FULL_SPEED = 0.95  # of the cell's velocity limit
 MIDDLE_PULL = 0.4  # of random speeds towards home, so that the arm stays about
 
+ARRIVED = 0.02  # rad/s at which a joint that can only brake has come to its end
+
 FLOOR = 0.05  # m: nothing but the base comes nearer to the judging robot's floor
 BASE = 0.15  # m from the axis that belong to the base
 
@@ -114,22 +116,24 @@ class RandomChunks:
 
 
 class TowardEnd:
-    """Chunks that drive one joint towards its end as fast as they are taken, braking as late as possible.
+    """Chunks that drive one joint towards its end as fast as they are accepted, braking as late as possible.
 
     speed, acceleration: shares of the limits.
     """
 
-    def __init__(self, cell: Cell, end: End, speed: float = 0.97, acceleration: float = 0.85) -> None:
+    def __init__(self, cell: Cell, end: End, speed: float = 0.97, acceleration: float = 0.9) -> None:
         self._cell, self._end = cell, end
         self._speed = speed * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
-        self._acceleration = acceleration * HARDEST_STEP * np.array(cell.arm.limits.acceleration)
+        self._acceleration = acceleration * np.array(cell.arm.limits.acceleration)
         self._braking = 0  # of the last steps
 
     def tries(self, q: Vector, dq: Vector, lag: float) -> Iterator[Vector]:
-        """See ChunkSource."""
+        """See ChunkSource; none once it rests before the end and cannot go on."""
+        horizon = self._cell.action.horizon
+        if self._braking == horizon and abs(dq[self._end.joint]) < ARRIVED:
+            return
         wanted = np.clip(2.0 * (self._end.start - q), -self._speed, self._speed)
         wanted[self._end.joint] = self._end.side * self._speed[self._end.joint]
-        horizon = self._cell.action.horizon
         for braking in range(max(0, self._braking - 1), horizon + 1):
             self._braking = braking
             brake_after = (horizon - braking) * self._cell.dt - lag

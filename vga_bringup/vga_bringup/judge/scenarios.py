@@ -74,7 +74,7 @@ def abrupt_stops(bench: Bench) -> None:
         for _ in bench.times(5):
             bench.home()
             fast = sine(bench.home_posture, 1.3 * AMPLITUDE, 0.9)
-            bench.follow(fast, bench.rng.uniform(1.0, 2.0), ending)  # type: ignore[arg-type]
+            bench.follow(fast, bench.rng.uniform(1.0, 2.0), ending)
     for _ in bench.times(4):
         bench.home()
         bench.home(np.array(ELSEWHERE[0]), stop_after=bench.rng.uniform(0.3, 0.9))
