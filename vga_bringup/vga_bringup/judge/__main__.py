@@ -28,6 +28,7 @@ CELLS = Path(__file__).parents[2] / "config" / "cells"
 ADDRESS = "127.0.0.9"  # not that of the simulated cell: both may run
 SEED = 1
 ATTEMPTS = 3  # at a scenario that loses too many cycles
+MINUTES, QUICK_MINUTES = 38.0, 3.7  # in which a run ends, repeats included
 QUICK = 0.4  # of the scenarios' full length
 ENFORCED = ("home", "fast_sine", "random", "ends", "stops", "teleop")
 SOME = ("home", "fast_sine", "random", "teleop", "hold_up")
@@ -71,12 +72,10 @@ def chosen(arguments: argparse.Namespace) -> list[Session]:
 
 
 def judged(sessions: Sequence[Session], conditions: Conditions, until: float) -> list[Outcome]:
-    """Every session; scenarios that lost too many cycles again, while there is time (s, monotonic)."""
+    """Every session; scenarios that lost too many cycles again, as far as that ends before `until` (s, monotonic)."""
     outcomes: list[Outcome] = []
     for attempt in range(1, ATTEMPTS + 1):
         for session in sessions:
-            if attempt > 1 and time.monotonic() > until:
-                return outcomes
             for outcome in run(session, conditions, attempt):
                 judgement = outcome.judgement
                 log.info(
@@ -85,19 +84,18 @@ def judged(sessions: Sequence[Session], conditions: Conditions, until: float) ->
                     dict(judgement.errors_clean) or "none", dict(judgement.errors_lossy) or "none", outcome.seconds,
                 )  # fmt: skip
                 outcomes.append(outcome)
-        sessions = _again(sessions, outcomes)
-        if not sessions:
-            break
+        sessions = _again(sessions, outcomes, until - time.monotonic())
     return outcomes
 
 
-def _again(sessions: Sequence[Session], outcomes: Sequence[Outcome]) -> list[Session]:
-    lossy = {(o.session.name, o.scenario) for o in kept(outcomes) if o.judgement.lost_share > MAX_LOST}
-    repeats = [
-        session.only([scenario for scenario in session.scenarios if (session.name, scenario) in lossy])
-        for session in sessions
-    ]
-    return [session for session in repeats if session.scenarios]
+def _again(sessions: Sequence[Session], outcomes: Sequence[Outcome], seconds: float) -> list[Session]:
+    """What lost too many cycles, as much of it as fits into so many seconds."""
+    lossy: dict[str, list[str]] = {}
+    for outcome in kept(outcomes):
+        seconds -= outcome.seconds if outcome.judgement.lost_share > MAX_LOST else 0.0
+        if outcome.judgement.lost_share > MAX_LOST and seconds > 0:
+            lossy.setdefault(outcome.session.name, []).append(outcome.scenario)
+    return [session.only(lossy[session.name]) for session in sessions if session.name in lossy]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cells, find_interpreter(), options.address, model, factory, options.seed,
             QUICK if options.quick else 1.0, folder,
         )  # fmt: skip
-        outcomes = judged(sessions, conditions, began + 60 * options.minutes)
+        minutes = (QUICK_MINUTES if options.quick else MINUTES) if options.minutes is None else options.minutes
+        outcomes = judged(sessions, conditions, began + 60 * minutes)
     except JudgeError as error:
         print(f"judge: {error}", file=sys.stderr)
         return 2
@@ -159,7 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--enforce", action="store_true", help="only with a robot that stops for errors")
     parser.add_argument("--seed", type=int, default=SEED, help="of everything random (default: %(default)s)")
     parser.add_argument("--control", choices=("franky-limits",), help="with franky's own limits: errors are expected")
-    parser.add_argument("--minutes", type=float, default=30.0, help="after which nothing is repeated (%(default)s)")
+    parser.add_argument("--minutes", type=float, help="in which to repeat what lost too many cycles (38, quick: 3.7)")
     parser.add_argument("--address", default=ADDRESS, help="loopback address of the judging robot (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/judge"), help="for the results (%(default)s)")
     return parser

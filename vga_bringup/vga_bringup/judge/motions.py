@@ -45,6 +45,7 @@ def judged_cell(cell: Cell, address: str, tracking: str, speed: float) -> Cell:
         **cell.arm.model_dump(),
         "ip": address,
         "realtime": "ignore",
+        "payload": {},  # franka-sim takes note of none
         "speed_scale": speed,
         "tracking": {**cell.arm.tracking.model_dump(), "mode": tracking},
     }

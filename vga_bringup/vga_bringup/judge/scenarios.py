@@ -71,7 +71,7 @@ def to_the_ends(bench: Bench) -> None:
 def abrupt_stops(bench: Bench) -> None:
     """Heartbeats that end, stops and homing that is cancelled, at speed and at random instants."""
     for ending in ("silence", "stop"):
-        for _ in bench.times(5):
+        for _ in bench.times(4):
             bench.home()
             fast = sine(bench.home_posture, 1.3 * AMPLITUDE, 0.9)
             bench.follow(fast, bench.rng.uniform(1.0, 2.0), ending)
