@@ -52,7 +52,7 @@ bench: .complete ## Latency of the model, cost of safety and recording, speed of
 	vga bench loader
 
 judge: .complete ## The driver on an independent FR3 that counts what the real one would stop for: out/judge/report.json; 40 minutes
-	@env/judge.sh && $(RUN) python -m vga_bringup.judge $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@env/judge.sh && $(RUN) env OMP_NUM_THREADS=1 python -m vga_bringup.judge $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 env: .ready ## Prints this environment: eval "$(make -s env)"
 	@env/exports.sh

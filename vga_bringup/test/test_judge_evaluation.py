@@ -154,8 +154,8 @@ def test_torques_are_measured_against_range_and_rate():
 # --- The report ---
 
 
-def outcome(lost=(), objections=(), attempt=1, enforce=False, scenario="home"):
-    rows = rows_of(ramp(1000, 1.0))
+def outcome(lost=(), objections=(), attempt=1, enforce=False, scenario="home", commands=1000):
+    rows = rows_of(ramp(commands, 1.0))
     rows[list(lost), COLUMNS.index("fresh")] = 0
     session = Session("lab", "velocity", 1.0, (scenario,), enforce)
     found = judged(record_of(rows, objections, stops=[DT * item["row"] for item in objections]))
@@ -179,6 +179,11 @@ def test_a_scenario_that_loses_too_much_each_time_is_a_problem():
     found = reported(outcome(range(100, 150)), outcome(range(100, 140), attempt=2))
     assert not found["passed"]
     assert "4.0% of the cycles lost" in found["problems"][0]
+
+
+def test_a_scenario_in_which_next_to_nothing_moved_is_a_problem():
+    (problem,) = reported(outcome(commands=100))["problems"]
+    assert problem == "velocity-lab-1 home: 100 commands, verdicts {}: it did not take place"
 
 
 def test_errors_fail_a_run_and_are_what_the_control_needs():

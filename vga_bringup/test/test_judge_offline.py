@@ -6,6 +6,7 @@ from simulated_arm import CELL
 from vga_bringup.judge.motions import RandomChunks, TowardEnd, ends, judged_cell, sine
 from vga_bringup.judge.offline import DT, Planner, planner, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
+from vga_bringup.robot.safety import SafetyFilter
 from vga_policy.contract.arm_models import FR3
 from vga_policy.contract.cell import load_cell
 
@@ -78,6 +79,16 @@ def test_one_seed_makes_one_motion():
     assert first.accepted == 10
     np.testing.assert_array_equal(first.q, again.q)
     assert first.q.shape != other.q.shape or np.abs(first.q - other.q).max() > 0.01
+
+
+def test_the_ways_to_the_ends_are_free():
+    cell = cell_at(1.0)
+    safety = SafetyFilter(cell)
+    for end in ends(cell):
+        for q in (end.start, end.posture):
+            assert safety.pose_problem(q.tolist()) == "", end.name
+        assert safety.way_problem(np.array(cell.arm.home), end.start) == "", end.name
+        assert safety.way_problem(end.start, end.posture) == "", end.name
 
 
 def test_chunks_to_an_end_come_to_an_end():

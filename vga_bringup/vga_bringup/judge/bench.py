@@ -29,6 +29,7 @@ Ending = Literal["hold", "stop", "silence"]
 CONNECT_TIMEOUT = 20.0  # s
 REST_TIMEOUT = 5.0  # s for the arm to come to rest and be let go
 JOB_TIMEOUT = 30.0  # s for homing and recovery
+HOMING_ATTEMPTS = 5
 BEAT = 0.05  # s between the policy's heartbeats
 POLL = 0.005  # s
 LAG = (0.02, 0.11)  # s from a chunk's observation to its arrival
@@ -43,11 +44,19 @@ class NoHand:
 
 @dataclass
 class Notes:
-    """What a scenario did. verdicts: on its chunks, by reason, "" for accepted. holds: reasons of faults it met."""
+    """What a scenario did. verdicts: on its chunks, by reason, "" for accepted. faults: that the robot stopped for.
+
+    remarks: why the driver held otherwise, and what it refused.
+    """
 
     verdicts: Counter[str] = field(default_factory=Counter)
-    holds: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+    def remark(self, text: str) -> None:
+        """Each once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
 
 class Watcher:
@@ -72,8 +81,10 @@ class Watcher:
 
     def on_state(self, state: DriverState) -> None:
         """See Listener."""
-        if state.needs_recovery and self.notes.holds[-1:] != [state.hold_reason]:
-            self.notes.holds.append(state.hold_reason)
+        if state.needs_recovery and self.notes.faults[-1:] != [state.hold_reason]:
+            self.notes.faults.append(state.hold_reason)
+        elif state.hold_reason and not state.needs_recovery:
+            self.notes.remark(state.hold_reason)
 
 
 class Bench:
@@ -137,12 +148,23 @@ class Bench:
             job = self._driver.recover()
             job.wait(JOB_TIMEOUT)
             if not job.success:
-                self._remark(f"not recovered: {job.message}")
+                self._watcher.notes.remark(f"not recovered: {job.message}")
                 return False
         return self._wait(self._rests, REST_TIMEOUT)
 
     def home(self, posture: Vector | None = None, speed: float = 1.0, stop_after: float | None = None) -> bool:
-        """Goes home or to `posture`; whether it arrived. stop_after: s after which it is stopped on the way."""
+        """Goes home or to `posture`; whether it arrived. stop_after: s after which it is stopped on the way.
+
+        A robot that stops by itself on the way is recovered and sent again, some times.
+        """
+        for _ in range(HOMING_ATTEMPTS):
+            if self._home(posture, speed, stop_after):
+                return True
+            if stop_after is not None or not self.faulty:
+                return False
+        return False
+
+    def _home(self, posture: Vector | None, speed: float, stop_after: float | None) -> bool:
         self.ready()
         job = self._driver.home(speed, [] if posture is None else posture.tolist())
         if stop_after is not None:
@@ -150,7 +172,7 @@ class Bench:
             self._driver.stop()
         job.wait(JOB_TIMEOUT)
         if not job.success and stop_after is None:
-            self._remark(job.message)
+            self._watcher.notes.remark(job.message)
         self._wait(self._rests, REST_TIMEOUT)
         return job.success
 
@@ -180,7 +202,7 @@ class Bench:
         try:
             self._driver.set_mode(Mode.POLICY)
         except ModeRefusedError as error:
-            self._remark(str(error))
+            self._watcher.notes.remark(str(error))
             yield None
             return
         self._goals += 1
@@ -288,7 +310,7 @@ class Bench:
         try:
             self._driver.set_mode(Mode.TELEOP)
         except ModeRefusedError as error:
-            self._remark(str(error))
+            self._watcher.notes.remark(str(error))
             return False
         return True
 
@@ -303,9 +325,6 @@ class Bench:
     def _rests(self) -> bool:
         state = self._driver.state
         return state.needs_recovery or (state.at_rest and state.robot_mode == "idle")
-
-    def _remark(self, text: str) -> None:
-        self._watcher.notes.remarks.append(text)
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
         end = time.monotonic() + seconds

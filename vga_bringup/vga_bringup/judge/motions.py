@@ -25,6 +25,7 @@ APPROACH = 1.3  # rad before the end at which it begins
 SHORT_OF_END = 1e-3  # rad by which a posture at an end is inside the limits
 
 AMPLITUDE = np.array([0.3, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3])  # rad, peak to peak, of a sine around home
+FAST, FAST_AMPLITUDE, FAST_SHARE = 0.9, 1.3, 0.85  # Hz; times AMPLITUDE at most; share of the cell's speed at most
 ELSEWHERE = ((0.6, -0.4, 0.4, -1.8, 0.5, 2.0, 0.2), (-0.6, -1.0, -0.4, -2.4, -0.8, 1.2, 1.5))  # far from home, clear
 
 FINE = 0.01  # s, at which a chunk is integrated
@@ -86,6 +87,12 @@ def ends(cell: Cell) -> list[End]:
             start[joint] = np.clip(posture[joint] - side * APPROACH, lower[joint] + 0.1, upper[joint] - 0.1)
             found.append(End(joint, side, start, posture))
     return found
+
+
+def fast_sine(cell: Cell) -> Curve:
+    """A sine around home that uses most of the cell's speed."""
+    allowed = FAST_SHARE * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale / (np.pi * FAST)
+    return sine(np.array(cell.arm.home), np.minimum(allowed, FAST_AMPLITUDE * AMPLITUDE), FAST)
 
 
 def sine(middle: Vector, amplitude: Vector, frequency: float) -> Curve:

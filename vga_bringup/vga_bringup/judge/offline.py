@@ -24,6 +24,7 @@ from vga_bringup.judge.streams import DT, Stream, all_streams
 
 Vector = NDArray[np.float64]
 Reference = Callable[[float], tuple[Vector, Vector]]
+Clip = Callable[[Vector, Vector], Vector]
 
 CUTOFF = 100.0  # Hz, of libfranka's low-pass filter
 PASSED = DT / (DT + 1 / (2 * np.pi * CUTOFF))  # of a new value in a cycle
@@ -88,12 +89,20 @@ def planner(cell: Cell) -> Planner:
 
 
 def tracked(
-    reference: Reference, seconds: float, q0: Vector, limits: Planner, gain: float = 4.0, period: float = 0.01
+    reference: Reference,
+    seconds: float,
+    q0: Vector,
+    limits: Planner,
+    gain: float = 4.0,
+    period: float = 0.01,
+    clip: Clip | None = None,
 ) -> tuple[Vector, Vector]:
     """What the arm is commanded in velocity mode: q, dq [N, 7] every millisecond, from rest at `q0` (rad).
 
     reference: position and velocity at a time (s from the beginning). gain: 1/s. period: s between commands.
+    clip: what the tracker bounds a velocity [7] to where the arm is [7]; by default to `limits`.
     """
+    clip = clip or (lambda _, velocity: np.clip(velocity, -limits.velocity, limits.velocity))
     generator = ruckig.Ruckig(7, DT)
     state, answer = ruckig.InputParameter(7), ruckig.OutputParameter(7)
     state.control_interface = ruckig.ControlInterface.Velocity
@@ -106,8 +115,7 @@ def tracked(
     for cycle in range(cycles):
         if cycle % every == 0:  # a command is in force until the next one
             q_ref, dq_ref = reference(cycle * DT + period)
-            wanted = dq_ref + gain * (q_ref - position)
-            state.target_velocity = np.clip(wanted, -limits.velocity, limits.velocity).tolist()
+            state.target_velocity = clip(position, dq_ref + gain * (q_ref - position)).tolist()
         generator.update(state, answer)
         velocity = velocity + PASSED * (np.array(answer.new_velocity) - velocity)
         answer.pass_to_input(state)

@@ -55,7 +55,7 @@ def _panel(axes: Axes, outcomes: Sequence[Outcome], model: ArmModel, joint: int,
     for limit in model.velocity_limits(postures):
         axes.plot(postures[:, joint], limit[:, joint], color=LIMIT, lw=1.6)
     worst = list(report["worst_ratio"].get("velocity_commanded", {}).values())
-    share = f": at most {worst[joint]:.2f} of the limit" if worst else ""
+    share = f": at most {worst[joint]:.3g} of the limit" if worst else ""
     axes.set_title(f"J{joint + 1}{share}", fontsize=10.5, color=INK, loc="left")
     axes.grid(color=GRID, lw=0.8)
     axes.set_axisbelow(True)
@@ -72,7 +72,8 @@ def _scale(counts: np.ndarray) -> LogNorm:
 def _figures(axes: Axes, report: dict[str, Any]) -> None:
     axes.set_axis_off()
     rows = [
-        ("commands", f"{report['commands']}, {report['clean_commands']} clean"),
+        ("commands", f"{report['commands']}"),
+        ("of those clean", f"{report['clean_commands']}"),
         ("lost cycles", f"{report['lost_cycles']} ({report['lost_share']:.1%})"),
         ("random chunks", f"{report['random_chunks_accepted']}"),
         ("stops, enforced", f"{report['enforced']['stops']}"),
@@ -81,5 +82,5 @@ def _figures(axes: Axes, report: dict[str, Any]) -> None:
     for i, (label, value) in enumerate(rows):
         y = 1.0 - i * 0.075
         axes.text(0.0, y, label, fontsize=10.5, color=PALE, va="center")
-        bad = i >= 4 and value != "0"
-        axes.text(0.62, y, value, fontsize=10.5, color=BAD if bad else INK, va="center", weight="bold")
+        bad = i >= 5 and value != "0"
+        axes.text(0.68, y, value, fontsize=10.5, color=BAD if bad else INK, va="center", weight="bold")

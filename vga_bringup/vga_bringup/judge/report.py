@@ -10,6 +10,8 @@ from vga_bringup.judge.evaluation import ARTEFACTS, EVENTS, KNOWN, Judgement, Wo
 from vga_bringup.judge.session import Outcome
 
 MAX_LOST = 0.03  # of a scenario's cycles
+MAX_RATIO = 0.95  # of the limit on velocity that may be commanded
+MIN_COMMANDS = 500  # of a scenario that took place
 ENOUGH = 300_000  # clean commands of a full run
 CHUNKS = 1000  # random ones that a full run accepts
 CONTROL_FINDS = 100  # errors at least, with franky's own limits
@@ -29,7 +31,7 @@ def report(
     enforced = [outcome for outcome in best if outcome.session.enforce]
     total, stopped = _sum(counted), _sum(enforced)
     accepted = sum(outcome.notes.verdicts[""] for outcome in best if outcome.scenario == "random")
-    problems = list(_losses(best))
+    problems = _losses(best) + _idle(best)
     if control:
         found = total.errors_clean["acceleration"] + total.errors_clean["jerk"]
         if found <= CONTROL_FINDS:
@@ -69,7 +71,7 @@ def report(
             "stops": stopped.stops,
             "errors_clean": dict(stopped.errors_clean),
             "errors_lossy": dict(stopped.errors_lossy),
-            "faults": [hold for outcome in enforced for hold in outcome.notes.holds],
+            "faults": [hold for outcome in enforced for hold in outcome.notes.faults],
         },
         "random_chunks_accepted": accepted,
         "scenarios": [_scenario(outcome, any(outcome is one for one in best)) for outcome in outcomes],
@@ -104,10 +106,25 @@ def _losses(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
+def _idle(outcomes: Sequence[Outcome]) -> list[str]:
+    """Scenarios that say nothing, because next to nothing moved."""
+    return [
+        f"{outcome.session.name} {outcome.scenario}: {outcome.judgement.commands} commands, "
+        f"verdicts {dict(outcome.notes.verdicts)}: it did not take place"
+        for outcome in outcomes
+        if outcome.judgement.commands < MIN_COMMANDS or (outcome.notes.verdicts and not outcome.notes.verdicts[""])
+    ]
+
+
 def _errors(total: Judgement, stopped: Judgement) -> list[str]:
     problems = [f"{count} clean commands: {kind}" for kind, count in total.errors_clean.items()]
     if not sum(total.errors_clean.values()):  # else they say the same
         problems += [f"{n} clean commands beyond the limit of {limit}" for limit, n in total.beyond.items() if n]
+    for worst in total.worst.get("velocity_commanded", ()):
+        if worst.ratio > MAX_RATIO:
+            problems.append(
+                f"{worst.where}: {worst.value:.3f} rad/s at {worst.q:.3f} rad, {worst.ratio:.2f} of the limit"
+            )
     problems += [f"enforced: {count} clean commands: {kind}" for kind, count in stopped.errors_clean.items()]
     return problems
 
@@ -143,6 +160,6 @@ def _scenario(outcome: Outcome, counts: bool) -> dict[str, Any]:
         "artefacts": dict(judgement.artefacts),
         "stops": judgement.stops,
         "verdicts": {reason or "accepted": count for reason, count in notes.verdicts.items()},
-        "faults": notes.holds,
+        "faults": notes.faults,
         "remarks": notes.remarks,
     }

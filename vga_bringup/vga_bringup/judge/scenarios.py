@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 import numpy as np
 
-from vga_bringup.judge.bench import Bench
-from vga_bringup.judge.motions import AMPLITUDE, ELSEWHERE, RandomChunks, TowardEnd, ends, leader, sine
+from vga_bringup.judge.bench import Bench, Ending
+from vga_bringup.judge.motions import AMPLITUDE, ELSEWHERE, RandomChunks, TowardEnd, ends, fast_sine, leader, sine
 
 Scenario = Callable[[Bench], None]
 SCENARIOS: dict[str, Scenario] = {}
 
 CHUNKS = 125  # accepted random ones in a scenario of full length
 PERIOD = 0.1  # s between chunks, about
+PATIENCE = 4  # times as long as it would take if every chunk were accepted
 
 
 def scenario(name: str) -> Callable[[Scenario], Scenario]:
@@ -34,17 +36,17 @@ def home(bench: Bench) -> None:
 
 
 @scenario("slow_sine")
-def slow_sine(bench: Bench) -> None:
+def slow_and_narrow_sine(bench: Bench) -> None:
     """A policy that commands a slow sine."""
     bench.home()
     bench.follow(sine(bench.home_posture, AMPLITUDE, 0.5), bench.seconds(8.0))
 
 
 @scenario("fast_sine")
-def fast_sine(bench: Bench) -> None:
+def fast_and_wide_sine(bench: Bench) -> None:
     """A policy that commands a fast and wide sine."""
     bench.home()
-    bench.follow(sine(bench.home_posture, 1.3 * AMPLITUDE, 0.9), bench.seconds(8.0))
+    bench.follow(fast_sine(bench.cell), bench.seconds(8.0))
 
 
 @scenario("random")
@@ -52,11 +54,10 @@ def random_chunks(bench: Bench) -> None:
     """Random receding chunks, as bold as they are accepted."""
     wanted = len(bench.times(CHUNKS))
     accepted, source = 0, RandomChunks(bench.cell, bench.rng)
-    for _ in range(40):  # a robot that stops by itself is recovered and goes on
+    end = monotonic() + PATIENCE * PERIOD * wanted
+    while accepted < wanted and monotonic() < end:  # a robot that stops by itself is recovered and goes on
         bench.home()
-        accepted += bench.recede(source, 2.5 * PERIOD * wanted, wanted - accepted)
-        if accepted >= wanted:
-            break
+        accepted += bench.recede(source, end - monotonic(), wanted - accepted)
 
 
 @scenario("ends")
@@ -70,11 +71,11 @@ def to_the_ends(bench: Bench) -> None:
 @scenario("stops")
 def abrupt_stops(bench: Bench) -> None:
     """Heartbeats that end, stops and homing that is cancelled, at speed and at random instants."""
-    for ending in ("silence", "stop"):
+    endings: tuple[Ending, ...] = ("silence", "stop")
+    for ending in endings:
         for _ in bench.times(4):
             bench.home()
-            fast = sine(bench.home_posture, 1.3 * AMPLITUDE, 0.9)
-            bench.follow(fast, bench.rng.uniform(1.0, 2.0), ending)
+            bench.follow(fast_sine(bench.cell), bench.rng.uniform(1.0, 2.0), ending)
     for _ in bench.times(4):
         bench.home()
         bench.home(np.array(ELSEWHERE[0]), stop_after=bench.rng.uniform(0.3, 0.9))
