@@ -40,7 +40,10 @@ def plan(quick: bool) -> list[Session]:
     """The sessions of a run: full, or quick, which is one cell in velocity mode."""
     everything = tuple(SCENARIOS)
     if quick:
-        return [Session("lab", "velocity", 1.0, everything)]
+        return [
+            Session("lab", "velocity", 1.0, everything),
+            Session("lab", "velocity", 0.5, ("home", "random"), enforce=True),
+        ]
     return [
         *(Session(cell, "velocity", speed, everything) for cell in ("lab", "sim") for speed in (0.5, 1.0)),
         Session("lab", "impedance", 1.0, everything),
@@ -48,7 +51,7 @@ def plan(quick: bool) -> list[Session]:
         Session("sim", "impedance", 1.0, SOME),
         Session("sim", "impedance", 0.5, SOME),
         Session("lab", "velocity", 0.5, ENFORCED, enforce=True),
-        Session("lab", "impedance", 0.5, ENFORCED, enforce=True),
+        Session("lab", "impedance", 0.5, (*ENFORCED, "hold_up"), enforce=True),
     ]
 
 
@@ -84,11 +87,11 @@ def judged(sessions: Sequence[Session], conditions: Conditions, until: float) ->
                     dict(judgement.errors_clean) or "none", dict(judgement.errors_lossy) or "none", outcome.seconds,
                 )  # fmt: skip
                 outcomes.append(outcome)
-        sessions = _again(sessions, outcomes, until - time.monotonic())
+        sessions = again(sessions, outcomes, until - time.monotonic())
     return outcomes
 
 
-def _again(sessions: Sequence[Session], outcomes: Sequence[Outcome], seconds: float) -> list[Session]:
+def again(sessions: Sequence[Session], outcomes: Sequence[Outcome], seconds: float) -> list[Session]:
     """What lost too many cycles, as much of it as fits into so many seconds."""
     lossy: dict[str, list[str]] = {}
     for outcome in kept(outcomes):
