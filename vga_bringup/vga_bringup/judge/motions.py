@@ -32,7 +32,8 @@ FINE = 0.01  # s, at which a chunk is integrated
 SCALES = (1.0, 0.7, 0.5, 0.3, 0.15, 0.05)  # of a random chunk's boldness, tried until one is taken
 HARDEST_STEP = 0.6  # of the acceleration limit: the cubic between steps accelerates more than they do
 FULL_SPEED = 0.95  # of the cell's velocity limit
-MIDDLE_PULL = 0.4  # of random speeds towards home, so that the arm stays about
+MIDDLE_PULL = 0.4  # of random speeds towards the middle, so that the arm stays about
+ASIDE, ASIDE_SHARE = 0.7, 0.3  # of the largest jump, by which that share of random chunks begins beside the motion
 
 ARRIVED = 0.02  # rad/s at which a joint that can only brake has come to its end
 
@@ -108,31 +109,40 @@ class ChunkSource(Protocol):
 
 
 class RandomChunks:
-    """Random receding chunks: each heads for random joint speeds, the boldest first. boldness: 1 for all there is."""
+    """Random receding chunks: each heads for random joint speeds, the boldest first; some begin beside the motion.
 
-    def __init__(self, cell: Cell, rng: np.random.Generator, boldness: float = 1.0) -> None:
-        self._cell, self._rng, self._boldness = cell, rng, boldness
+    middle: where they stay about, rad; home by default.
+    """
+
+    def __init__(self, cell: Cell, rng: np.random.Generator, middle: Vector | None = None) -> None:
+        self._cell, self._rng = cell, rng
+        self._middle = np.array(cell.arm.home) if middle is None else middle
         self._speed = FULL_SPEED * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
         self._acceleration = HARDEST_STEP * np.array(cell.arm.limits.acceleration)
 
     def tries(self, q: Vector, dq: Vector, lag: float) -> Iterator[Vector]:
         """See ChunkSource."""
-        pull = MIDDLE_PULL * np.clip(2.0 * (np.array(self._cell.arm.home) - q), -1.0, 1.0)
+        pull = MIDDLE_PULL * np.clip(2.0 * (self._middle - q), -1.0, 1.0)
+        aside = self._rng.uniform(-1, 1, 7) * ASIDE * self._cell.execution.max_jump
+        aside *= self._rng.random() < ASIDE_SHARE
         for scale in SCALES:
-            wanted = np.clip(self._rng.uniform(-1, 1, 7) * scale * self._boldness + pull, -1, 1)
-            yield steps(self._cell, q, dq, wanted * self._speed, scale * self._acceleration, lag)
+            wanted = np.clip(self._rng.uniform(-1, 1, 7) * scale + pull, -1, 1)
+            yield steps(self._cell, q, dq, wanted * self._speed, scale * self._acceleration, lag) + scale * aside
 
 
 class TowardEnd:
     """Chunks that drive one joint towards its end as fast as they are accepted, braking as late as possible.
 
-    speed, acceleration: shares of the limits.
+    speed, acceleration, deceleration: shares of the limits.
     """
 
-    def __init__(self, cell: Cell, end: End, speed: float = 0.97, acceleration: float = 0.9) -> None:
+    def __init__(
+        self, cell: Cell, end: End, speed: float = 0.97, acceleration: float = 0.6, deceleration: float = 0.95
+    ) -> None:
         self._cell, self._end = cell, end
         self._speed = speed * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
         self._acceleration = acceleration * np.array(cell.arm.limits.acceleration)
+        self._deceleration = deceleration * np.array(cell.arm.limits.acceleration)
         self._braking = 0  # of the last steps
 
     def tries(self, q: Vector, dq: Vector, lag: float) -> Iterator[Vector]:
@@ -145,24 +155,32 @@ class TowardEnd:
         for braking in range(max(0, self._braking - 1), horizon + 1):
             self._braking = braking
             brake_after = (horizon - braking) * self._cell.dt - lag
-            yield steps(self._cell, q, dq, wanted, self._acceleration, lag, brake_after)
+            yield steps(self._cell, q, dq, wanted, self._acceleration, lag, brake_after, self._deceleration)
         self._braking = 0
 
 
 def steps(
-    cell: Cell, q: Vector, dq: Vector, wanted: Vector, acceleration: Vector, lag: float, brake_after: float = np.inf
+    cell: Cell,
+    q: Vector,
+    dq: Vector,
+    wanted: Vector,
+    acceleration: Vector,
+    lag: float,
+    brake_after: float = np.inf,
+    deceleration: Vector | None = None,
 ) -> Vector:
     """A chunk [H, 7] from `q` moving at `dq` now, observed `lag` s ago, that accelerates to the speeds `wanted`.
 
-    brake_after: s from now on which it comes to rest again.
+    brake_after: s from now on which it comes to rest again, by `deceleration`.
     """
     horizon, dt = cell.action.horizon, cell.dt
     grid = np.arange(0.0, horizon * dt + FINE, FINE)
     path = [np.array(q, dtype=float)]
     velocity = np.array(dq, dtype=float)
     for t in grid[1:]:
-        aim = wanted if t <= brake_after else np.zeros(7)
-        step = np.clip(aim - velocity, -acceleration * FINE, acceleration * FINE)
+        braking = t > brake_after
+        most = FINE * (deceleration if braking and deceleration is not None else acceleration)
+        step = np.clip((0.0 if braking else wanted) - velocity, -most, most)
         path.append(path[-1] + (velocity + step / 2) * FINE)
         velocity = velocity + step
     due = dt * np.arange(1, horizon + 1) - lag

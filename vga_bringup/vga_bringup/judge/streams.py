@@ -66,12 +66,16 @@ def all_streams(cell: Cell, rng: np.random.Generator, amount: float = 1.0) -> It
         source = RandomChunks(cell, rng)
         yield chunks("random chunks, stopped", cell, home, source, rng, stop_after=rng.uniform(0.3, 2.0))
     for end in ends(cell):
-        for stopped in (False, False, False, True, True):
+        for run in times(10):
+            stopped = run >= 6
             far = rng.uniform(0.3, 1.0) * (end.posture - end.start)
-            source_to = TowardEnd(cell, end, rng.uniform(0.6, 0.99), rng.uniform(0.4, 0.95))
+            source_to = TowardEnd(cell, end, *rng.uniform((0.6, 0.3, 0.6), (0.99, 0.95, 1.1)))
             stop_after = rng.uniform(0.3, 1.6) if stopped else None
             name = "chunks to the ends" + (", stopped" if stopped else "")
             yield chunks(name, cell, end.posture - far, source_to, rng, stop_after=stop_after)
+        about = RandomChunks(cell, rng, end.posture)
+        near = end.posture - 0.3 * (end.posture - end.start)
+        yield chunks("random chunks at the ends", cell, near, about, rng, stop_after=rng.uniform(0.5, 2.0))
         yield homing("homing to the ends", cell, end.start, end.posture)
         yield homing("homing, stopped", cell, end.start, end.posture, brake_after=rng.uniform(0.2, 1.2))
         yield teleoperation("leader beyond the ends", cell, end.start, _beyond(end.start, end.posture), 3.0)
