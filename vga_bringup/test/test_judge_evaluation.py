@@ -1,11 +1,14 @@
 """The judge's counts, on records made by hand: 1 kHz velocities of joint 1, one command a cycle."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from vga_bringup.judge.bench import Notes
 from vga_bringup.judge.evaluation import ROUNDING, SECOND_COMMAND, differences, judge
+from vga_bringup.judge.picture import draw
 from vga_bringup.judge.record import CLEAN_AFTER, DT, Record
 from vga_bringup.judge.report import report
 from vga_bringup.judge.server import COLUMNS, EXTRAPOLATED, MODES, RECEIVED, Recorder
@@ -163,7 +166,7 @@ def outcome(lost=(), objections=(), attempt=1, enforce=False, scenario="home", c
 
 
 def reported(*outcomes, control=False):
-    found = report(outcomes, NAMES, {"seed": 1}, full=False, control=control)
+    found = report(outcomes, NAMES, {"seed": 1, "control": control}, full=False, control=control)
     json.dumps(found, allow_nan=False)
     return found
 
@@ -199,6 +202,18 @@ def test_a_robot_that_stops_is_counted_apart():
     assert found["commands"] == 1000
     assert found["enforced"]["stops"] == 1
     assert sum(found["errors_clean"].values()) == 0
+
+
+def test_the_picture_shows_what_was_commanded(tmp_path):
+    found = outcome()
+    speeds = np.linspace(-2.5, 2.5, 500)[:, None] * np.ones(7)
+    pictures = []
+    for name, q in (("still", np.zeros((0, 7))), ("moving", np.tile(MIDDLE, (500, 1)))):
+        shown = replace(found, q=q, speed=speeds[: len(q)])
+        draw([shown], FR3, reported(shown), tmp_path / f"{name}.png")
+        pictures.append(np.array(Image.open(tmp_path / f"{name}.png").convert("RGB"), dtype=int))
+    still, moving = pictures
+    assert (np.abs(still - moving).max(axis=2) > 30).sum() > 7 * 200  # a line in every panel
 
 
 # --- The recorder ---

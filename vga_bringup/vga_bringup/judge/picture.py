@@ -27,10 +27,10 @@ def draw(outcomes: Sequence[Outcome], model: ArmModel, report: dict[str, Any], p
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 4, hspace=0.3, wspace=0.2, left=0.045, right=0.985, top=0.87, bottom=0.06)
     figure.text(0.045, 0.945, "Commanded speed over position", fontsize=18, weight="bold", color=INK, va="center")
-    figure.text(
-        0.045, 0.908, f"rad/s over rad, clean commands; the {model.title}'s limit in orange", fontsize=11, color=PALE
-    )
+    about = f"rad/s over rad, of clean commands (measured in impedance mode); the {model.title}'s limit in orange"
+    figure.text(0.045, 0.908, about, fontsize=11, color=PALE)
     word, colour = ("passed", GOOD) if report["passed"] else ("failed", BAD)
+    word = f"control {word}" if report["control"] else word
     badge = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
     figure.text(0.98, 0.935, word, fontsize=16, weight="bold", color="white", ha="right", va="center", bbox=badge)
     for joint in range(7):

@@ -31,13 +31,13 @@ def report(
     enforced = [outcome for outcome in best if outcome.session.enforce]
     total, stopped = _sum(counted), _sum(enforced)
     accepted = sum(outcome.notes.verdicts[""] for outcome in best if outcome.scenario == "random")
-    problems = _losses(best) + _idle(best)
+    problems = []
     if control:
         found = total.errors_clean["acceleration"] + total.errors_clean["jerk"]
         if found <= CONTROL_FINDS:
             problems.append(f"the control found {found} errors of acceleration and jerk, not over {CONTROL_FINDS}")
     else:
-        problems += _errors(total, stopped)
+        problems = _losses(best) + _idle(best) + _errors(total, stopped)
     if full and not control:
         if total.clean < ENOUGH:
             problems.append(f"{total.clean} clean commands, wanted are {ENOUGH}")
