@@ -221,6 +221,17 @@ def test_impedance_pulls_no_harder_than_the_motors_can(robot, contract, config):
         assert (np.abs(torque) <= 0.8 * own.torque + 1e-9).all()
 
 
+def test_impedance_brakes_an_arm_that_is_faster_than_it_may_be(robot, contract, config):
+    contract = tracked(contract, "impedance")
+    tracking, home = contract.arm.tracking, np.array(config.home)
+    arm = FrankaArm(robot, contract)
+    dq = 3.0 * np.eye(7)[3]  # whipped back towards a reference that is far ahead
+    arm.follow(home + 0.3 * np.eye(7)[3], np.zeros(7), home, dq)
+    target, speed = robot.state.q, robot.state.dq
+    torque = np.array(tracking.stiffness) * (target - home) + np.array(tracking.damping) * (speed - dq)
+    assert torque[3] == pytest.approx(-0.8 * config.own.torque[3])
+
+
 def test_the_way_home_is_smooth_slow_and_can_be_braked(contract, config):
     q = np.add(config.home, [0.8, -0.3, 0.1, 0.5, -0.9, 0.4, 1.0])
     way = WayHome(Limits(contract), q, np.array(config.home), speed=0.15, now=10.0)

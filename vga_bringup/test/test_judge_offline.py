@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from simulated_arm import CELL
 from vga_bringup.judge.motions import RandomChunks, TowardEnd, ends, judged_cell, sine
-from vga_bringup.judge.offline import DT, Planner, planner, tracked, worst
+from vga_bringup.judge.offline import DT, Plan, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
 from vga_bringup.robot.safety import SafetyFilter
-from vga_policy.contract.arm_models import FR3
+from vga_policy.contract.arm_models import FR3, PANDA
 from vga_policy.contract.cell import load_cell
-
-GENTLE = Planner(np.full(7, 2.0), np.full(7, 9.5), np.full(7, 4500.0))
 
 
 def cell_at(speed):
@@ -39,13 +37,14 @@ def test_worst_finds_value_joint_and_instant():
 
 
 def test_tracking_follows_a_sine_closely():
-    home = np.array(cell_at(1.0).arm.home)
+    cell = cell_at(1.0)
+    home = np.array(cell.arm.home)
     curve = sine(home, np.full(7, 0.3), 0.5)
 
     def reference(t):
         return curve(t), (curve(t + 1e-5) - curve(t - 1e-5)) / 2e-5
 
-    q, dq = tracked(reference, 4.0, home, GENTLE)
+    q, dq = tracked(reference, 4.0, home, cell)
     wanted = np.array([curve(t) for t in DT * np.arange(1, len(q) + 1)])
     assert np.abs(q - wanted).max() < 0.01
     np.testing.assert_allclose(np.diff(q, axis=0), DT * dq[1:], atol=1e-12)
@@ -99,20 +98,31 @@ def test_chunks_to_an_end_come_to_an_end():
     assert abs(stream.q[-1, end.joint] - end.posture[end.joint]) < 0.05
 
 
-def test_franky_keeps_to_the_limits_that_it_is_given(streams):
-    """Whatever the reference asks for: with limits below the arm's, no command is beyond those."""
-    _, found = streams
-    for stream in found:
-        q, dq = tracked(stream.at, stream.seconds, stream.q[0], GENTLE)
-        extremes = worst(q, dq, FR3)
-        assert extremes.acceleration.largest < 9.5 + 1e-6, stream.name
-        assert extremes.jerk.largest < 4500 + 1e-3, stream.name
-
-
-def test_what_the_driver_keeps_to_today(streams):
+def test_everything_that_moves_the_arm_keeps_its_limits(streams):
+    """Chunks, their stops, homing and teleoperation, towards all ends: reference and command, every millisecond."""
     cell, found = streams
     for stream in found:
-        extremes = worst(*tracked(stream.at, stream.seconds, stream.q[0], planner(cell)), FR3)
-        assert (extremes.ratio.value[[4, 6]] < 0.95).all(), stream.name
-        if stream.name == "homing":
-            assert extremes.ratio.largest < 0.95, stream.name
+        assert worst(stream.q, stream.dq, FR3).ratio.largest < 0.91, stream.name
+        q, dq = tracked(stream.at, stream.seconds, stream.q[0], cell)
+        extremes = worst(q, dq, FR3)
+        assert extremes.ratio.largest < 0.95, stream.name
+        assert extremes.acceleration.largest < 9.6, stream.name
+        assert extremes.jerk.largest < 4600, stream.name
+        assert np.abs(q - stream.q).max() < 0.05, stream.name
+
+
+def test_a_panda_keeps_its_own_limits():
+    cell = judged_cell(load_cell(CELL.with_name("lab_panda.yaml")), "127.0.0.1", "velocity", 1.0)
+    for stream in all_streams(cell, np.random.default_rng(6), amount=0.1):
+        extremes = worst(*tracked(stream.at, stream.seconds, stream.q[0], cell), PANDA)
+        assert extremes.ratio.largest < 0.95, stream.name
+        assert (extremes.acceleration.value < PANDA.acceleration).all(), stream.name
+        assert (extremes.jerk.value < PANDA.jerk).all(), stream.name
+
+
+def test_with_the_limits_that_franky_comes_with_it_would_not(streams):
+    """The control: else the tests above could not fail."""
+    cell, found = streams
+    plan = Plan(PANDA.acceleration, PANDA.jerk)
+    driven = [tracked(stream.at, stream.seconds, stream.q[0], cell, plan) for stream in found[:8]]
+    assert max(worst(q, dq, FR3).acceleration.largest for q, dq in driven) > 10.0

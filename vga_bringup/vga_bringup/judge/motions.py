@@ -47,7 +47,8 @@ def judged_cell(cell: Cell, address: str, tracking: str, speed: float) -> Cell:
         **cell.arm.model_dump(),
         "ip": address,
         "realtime": "ignore",
-        "payload": {},  # franka-sim takes note of none
+        "payload": {},  # franka-sim takes note of none, and its arm carries no camera
+        "self_collision": {**cell.arm.self_collision.model_dump(), "mounted": []},
         "speed_scale": speed,
         "tracking": {**cell.arm.tracking.model_dump(), "mode": tracking},
     }

@@ -21,10 +21,10 @@ from vga_policy.contract.cell import Cell, load_cell
 from vga_bringup.graph import cell_path
 from vga_bringup.judge.motions import judged_cell
 from vga_bringup.judge.streams import DT, Stream, all_streams
+from vga_bringup.robot.limits import Limits
 
 Vector = NDArray[np.float64]
 Reference = Callable[[float], tuple[Vector, Vector]]
-Clip = Callable[[Vector, Vector], Vector]
 
 CUTOFF = 100.0  # Hz, of libfranka's low-pass filter
 PASSED = DT / (DT + 1 / (2 * np.pi * CUTOFF))  # of a new value in a cycle
@@ -34,10 +34,9 @@ HEAD = f"{'':27s}   s | reference: |dq|  acceleration     jerk    | commanded: |
 
 
 @dataclass(frozen=True, eq=False)
-class Planner:
-    """What franky plans with, each [7]: the highest velocity commanded (rad/s), acceleration and jerk."""
+class Plan:
+    """What franky plans with, each [7]: acceleration (rad/s^2) and jerk (rad/s^3)."""
 
-    velocity: Vector
     acceleration: Vector
     jerk: Vector
 
@@ -82,40 +81,30 @@ class Extremes:
         )
 
 
-def planner(cell: Cell) -> Planner:
-    """franky's limits as the driver leaves them: those on acceleration and jerk are the Panda's."""
-    velocity = np.minimum(np.array(cell.arm.limits.velocity), PANDA.velocity) * cell.arm.speed_scale
-    return Planner(velocity, PANDA.acceleration, PANDA.jerk)
-
-
 def tracked(
-    reference: Reference,
-    seconds: float,
-    q0: Vector,
-    limits: Planner,
-    gain: float = 4.0,
-    period: float = 0.01,
-    clip: Clip | None = None,
+    reference: Reference, seconds: float, q0: Vector, cell: Cell, plan: Plan | None = None
 ) -> tuple[Vector, Vector]:
     """What the arm is commanded in velocity mode: q, dq [N, 7] every millisecond, from rest at `q0` (rad).
 
-    reference: position and velocity at a time (s from the beginning). gain: 1/s. period: s between commands.
-    clip: what the tracker bounds a velocity [7] to where the arm is [7]; by default to `limits`.
+    reference: position and velocity at a time (s from the beginning). plan: what franky plans with instead of what the
+    driver gives it.
     """
-    clip = clip or (lambda _, velocity: np.clip(velocity, -limits.velocity, limits.velocity))
+    limits, gain, every = Limits(cell), cell.arm.tracking.gain, round(1 / cell.arm.tracking.rate_hz / DT)
+    plan = plan or Plan(limits.tracker_acceleration, limits.tracker_jerk)
     generator = ruckig.Ruckig(7, DT)
     state, answer = ruckig.InputParameter(7), ruckig.OutputParameter(7)
     state.control_interface = ruckig.ControlInterface.Velocity
     state.current_position = list(q0)
     state.current_velocity = state.current_acceleration = state.target_acceleration = [0.0] * 7
-    state.max_acceleration, state.max_jerk = list(limits.acceleration), list(limits.jerk)
-    cycles, every = round(seconds / DT), round(period / DT)
+    state.max_acceleration, state.max_jerk = list(plan.acceleration), list(plan.jerk)
+    cycles = round(seconds / DT)
     q, dq = np.zeros((cycles, 7)), np.zeros((cycles, 7))
     position, velocity = np.array(q0, dtype=float), np.zeros(7)
     for cycle in range(cycles):
         if cycle % every == 0:  # a command is in force until the next one
-            q_ref, dq_ref = reference(cycle * DT + period)
-            state.target_velocity = clip(position, dq_ref + gain * (q_ref - position)).tolist()
+            q_ref, dq_ref = reference((cycle + every) * DT)
+            wanted = dq_ref + gain * (q_ref - position)
+            state.target_velocity = limits.commanded(position, velocity, wanted).tolist()
         generator.update(state, answer)
         velocity = velocity + PASSED * (np.array(answer.new_velocity) - velocity)
         answer.pass_to_input(state)
@@ -148,11 +137,11 @@ class _Row:
     lag: float = 0.0
 
 
-def table(streams: Sequence[Stream], cell: Cell) -> str:
+def table(streams: Sequence[Stream], cell: Cell, plan: Plan | None = None) -> str:
     """The extremes of every kind of stream: the reference's, and what franky makes of it."""
     rows: dict[str, _Row] = {}
     for stream in streams:
-        q, dq = tracked(stream.at, stream.seconds, stream.q[0], planner(cell), cell.arm.tracking.gain)
+        q, dq = tracked(stream.at, stream.seconds, stream.q[0], cell, plan)
         mine = _Row(worst(stream.q, stream.dq, cell.arm.own), worst(q, dq, cell.arm.own))
         row = rows.setdefault(stream.name, mine)
         row.reference, row.commanded = (
@@ -183,13 +172,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--speed", action="append", type=float, help=f"speed_scale (default: {SPEEDS})")
     parser.add_argument("--seed", type=int, default=1, help="of everything random (default: %(default)s)")
     parser.add_argument("--amount", type=float, default=1.0, help="share of the random motions (default: %(default)s)")
+    parser.add_argument("--control", choices=("franky-limits",), help="let franky plan with the limits it comes with")
     options = parser.parse_args(arguments)
+    plan = Plan(PANDA.acceleration, PANDA.jerk) if options.control else None
     for speed in options.speed or SPEEDS:
         began = time.monotonic()
         cell = judged_cell(load_cell(cell_path(options.cell)), "127.0.0.1", "velocity", speed)
         streams = list(all_streams(cell, np.random.default_rng(options.seed), options.amount))
         print(f"-- {options.cell}, speed_scale {speed:g}, seed {options.seed}; the arm takes 1.00, 10, 5000")
-        print(table(streams, cell))
+        print(table(streams, cell, plan))
         print(f"   ({time.monotonic() - began:.0f} s)", flush=True)
     return 0
 

@@ -16,6 +16,7 @@ from vga_bringup.judge.motions import ELSEWHERE, ChunkSource, Curve, RandomChunk
 from vga_bringup.robot.executor import Executor
 from vga_bringup.robot.following import Following
 from vga_bringup.robot.homing import WayHome
+from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter
 
 Vector = NDArray[np.float64]
@@ -139,7 +140,7 @@ def homing(
     name: str, cell: Cell, q: Vector, goal: Vector, speed: float = 1.0, brake_after: float | None = None
 ) -> Stream:
     """The way from rest at `q` to `goal`. brake_after: s after which it is stopped."""
-    way = WayHome(cell.arm, q, goal, speed, BEGIN)
+    way = WayHome(Limits(cell), q, goal, speed, BEGIN)
     end = way.ends
     if brake_after is not None:
         way.brake(BEGIN + brake_after)

@@ -27,7 +27,7 @@ Vector = NDArray[np.float64]
 MAX_TORQUE_STEP = 2.5
 
 TORQUE_SHARE = 0.8  # of what the motors give, for spring and damper together; friction and inertia take the rest
-SPRING_SHARE = 0.6  # of that
+SPRING_SHARE = 0.6  # of that, for the spring
 
 
 class Tracker(Protocol):
@@ -66,15 +66,16 @@ class VelocityTracker:
 class ImpedanceTracker:
     """Joint impedance with `stiffness` (Nm/rad) and `damping` (Nm s/rad), both [7].
 
-    Spring and damper are stretched only as far as each joint's motor can pull: together `torque` (Nm, [7]).
+    Spring and damper pull together no harder than `torque` (Nm, [7]), the spring alone with SPRING_SHARE of it at most,
+    and no faster than what may be commanded where the arm is: after a lag, or when let go, it does not whip back.
     """
 
-    def __init__(self, robot: Any, stiffness: Vector, damping: Vector, torque: Vector) -> None:
+    def __init__(self, robot: Any, stiffness: Vector, damping: Vector, torque: Vector, limits: Limits) -> None:
         self._robot = robot
         self._stiffness = stiffness
         self._damping = damping
-        self._stretch = SPRING_SHARE * torque / stiffness
-        self._slip = (1 - SPRING_SHARE) * torque / damping
+        self._torque = torque
+        self._limits = limits
         self._tracker: franky.JointImpedanceTracker | None = None
 
     def follow(self, q_ref: Vector, dq_ref: Vector, q: Vector, dq: Vector) -> None:
@@ -83,9 +84,13 @@ class ImpedanceTracker:
             self._tracker = franky.JointImpedanceTracker(
                 self._robot, stiffness=self._stiffness, damping=self._damping, max_delta_tau=MAX_TORQUE_STEP
             )
-        stretch = np.clip(q_ref - q, -self._stretch, self._stretch)
-        slip = np.clip(dq_ref - dq, -self._slip, self._slip)
-        self._tracker.set_target(q + stretch, dq + slip)
+        spring = SPRING_SHARE * self._torque
+        pull = np.clip(self._stiffness * (q_ref - q), -spring, spring)
+        # The velocity at which the damper would just balance that pull.
+        velocity = self._limits.commanded(q, dq, dq_ref + pull / self._damping)
+        torque = np.clip(self._damping * (velocity - dq), -self._torque, self._torque)
+        slip = np.clip(dq_ref - dq, -self._torque / self._damping, self._torque / self._damping)
+        self._tracker.set_target(q + (torque - self._damping * slip) / self._stiffness, dq + slip)
 
     def release(self) -> None:
         """See Tracker."""
@@ -99,4 +104,4 @@ def build_tracker(robot: Any, config: Tracking, limits: Limits) -> Tracker:
     if config.mode == "velocity":
         return VelocityTracker(robot, config.gain, limits)
     torque = TORQUE_SHARE * limits.torque
-    return ImpedanceTracker(robot, np.array(config.stiffness), np.array(config.damping), torque)
+    return ImpedanceTracker(robot, np.array(config.stiffness), np.array(config.damping), torque, limits)
