@@ -31,7 +31,7 @@ def home(args: argparse.Namespace) -> int:
             if width := hand.held():
                 print(f"the hand holds something ({width:.3f} m) and keeps it; vga home --open opens it", flush=True)
 
-    return _act(Home, "/franka_driver/home", Home.Goal(speed_scale=args.speed), see_to_the_hand)
+    return _act(Home, "/franka_driver/home", Home.Goal(speed_scale=args.speed, position=args.position), see_to_the_hand)
 
 
 def recover(_: argparse.Namespace) -> int:

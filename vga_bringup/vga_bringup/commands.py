@@ -33,6 +33,9 @@ def home(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--speed", type=_share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
     )
+    parser.add_argument(
+        "--position", type=float, nargs=7, default=(), metavar="RAD", help="to these joint angles instead"
+    )
     parser.add_argument("--open", action="store_true", help="open the hand first (default: it keeps what it holds)")
     parser.set_defaults(run=_later("arm", "home"))
 

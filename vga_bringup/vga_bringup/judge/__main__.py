@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from vga_policy.contract.cell import load_cell
 from vga_bringup.judge.control import franky_limits
 from vga_bringup.judge.model import write_model
 from vga_bringup.judge.picture import draw
-from vga_bringup.judge.process import JudgeError, find_interpreter
+from vga_bringup.judge.process import JudgeError, JudgingRobot, find_interpreter
 from vga_bringup.judge.report import MAX_LOST, kept, report
 from vga_bringup.judge.scenarios import SCENARIOS
 from vga_bringup.judge.server import NICENESS
@@ -116,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cells = {session.cell: load_cell(CELLS / f"{session.cell}.yaml") for session in sessions}
     factory = franky_limits if options.control else franky_robot
     try:
+        if options.serve:
+            return serve(options.address, model, folder / "served.npz")
         conditions = Conditions(
             cells, find_interpreter(), options.address, model, factory, options.seed,
             QUICK if options.quick else 1.0, folder,
@@ -140,6 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if result["passed"] else 1
 
 
+def serve(address: str, model: Path, record: Path) -> int:
+    """The judging robot alone, which stops for errors as a real one does, for whoever wants to drive it; until Ctrl-C."""
+    with JudgingRobot(find_interpreter(), address, model, record, enforce=True):
+        print(f"judge: the robot is at {address}; Ctrl-C ends it", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return 0
+
+
 def _summary(result: dict[str, object], out: Path) -> str:
     keys = ("commands", "clean_commands", "lost_cycles", "errors_clean", "errors_lossy", "artefacts", "enforced")
     shown = {key: result[key] for key in keys}
@@ -161,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--enforce", action="store_true", help="only with a robot that stops for errors")
     parser.add_argument("--seed", type=int, default=SEED, help="of everything random (default: %(default)s)")
     parser.add_argument("--control", choices=("franky-limits",), help="with franky's own limits: errors are expected")
+    parser.add_argument("--serve", action="store_true", help="judge nothing: let the robot be driven, until Ctrl-C")
     parser.add_argument("--minutes", type=float, help="in which to repeat what lost too many cycles (38, quick: 3.7)")
     parser.add_argument("--address", default=ADDRESS, help="loopback address of the judging robot (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("out/judge"), help="for the results (%(default)s)")

@@ -77,6 +77,8 @@ class FastCell:
         first_dof = int(self._model.joint("robot0_fr3_joint1").dofadr[0])
         self._q = self._data.qpos[first : first + 7]
         self._dq = self._data.qvel[first_dof : first_dof + 7]
+        joints = [self._model.joint(f"robot0_fr3_joint{k}").id for k in range(1, 8)]
+        self._model.jnt_range[joints] = np.stack((cell.arm.own.lower, cell.arm.own.upper), axis=1)
         self._hand = Hand(self.simulator.robot, cell.gripper)
         self._safety = SafetyFilter(cell)
         self._limits = Limits(cell)
