@@ -11,11 +11,22 @@ import pytest
 from driver_process import DOMAIN, HOLD, POLICY, QUIET_DOMAIN, TELEOP, DriverProcess, Outsider, RosPolicy
 from driving import AMPLITUDE, cell_at, wait_for
 from rosgraph_msgs.msg import Clock
+from simulated_arm import CELL as CELL_FILE
 from simulated_arm import SimulatedArm, own_address
-from vga_policy.contract.cell import dump_cell
+from vga_policy.contract.cell import dump_cell, load_cell
 
 ADDRESS, NOBODY = own_address(50), own_address(51)
 CELL = cell_at(ADDRESS)
+
+
+def with_arm(**changes):
+    """The cell with something changed in its arm."""
+    return CELL.model_copy(update={"arm": CELL.arm.model_copy(update=changes)})
+
+
+TOO_FAST = with_arm(limits=CELL.arm.limits.model_copy(update={"velocity": [3.0, *CELL.arm.limits.velocity[1:]]}))
+TOO_NEAR = with_arm(self_collision=CELL.arm.self_collision.model_copy(update={"clearance": 0.2}))
+PANDA = load_cell(CELL_FILE.with_name("lab_panda.yaml"))
 REST = 0.01  # rad/s
 GOALS = (bytes([n]) * 16 for n in range(1, 255))
 
@@ -313,8 +324,11 @@ def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):
         (["use_sim_time:=true"], CELL, "replayed time must not move a robot"),
         ([], None, "parameter 'cell' is missing"),
         (["cell:=/nowhere.yaml"], None, "/nowhere.yaml: cannot be read"),
+        ([], TOO_FAST, "arm.limits.velocity: 3 of fr3_joint1 is above 2.62"),
+        ([], TOO_NEAR, "arm.self_collision.clearance: at arm.home"),
+        ([], PANDA, "arm.model is panda, but franky has libfranka 0.21.2"),
     ],
-    ids=["simulated time", "no cell", "no such cell"],
+    ids=["simulated time", "no cell", "no such cell", "limits too wide", "too near itself at home", "another arm"],
 )
 def test_what_is_refused_at_start(tmp_path, arguments, cell, words):
     with DriverProcess(QUIET_DOMAIN, tmp_path, cell, *arguments) as process:

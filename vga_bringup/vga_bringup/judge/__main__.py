@@ -146,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(address: str, model: Path, record: Path) -> int:
     """The judging robot alone, stopping for errors as a real one does, to be driven by others; until Ctrl-C."""
-    with JudgingRobot(find_interpreter(), address, model, record, enforce=True):
+    with JudgingRobot(find_interpreter(), address, model, record, enforce=True, whole=True):
         print(f"judge: the robot is at {address}; Ctrl-C ends it", flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()

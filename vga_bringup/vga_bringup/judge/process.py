@@ -23,13 +23,17 @@ class JudgeError(RuntimeError):
 class JudgingRobot:
     """franka-sim at `address`, simulating the MJCF `model`; a context manager.
 
-    enforce: whether it stops for what breaks a limit. record: the file that it leaves. log: what it had to say.
+    enforce: whether it stops for what breaks a limit. whole: with a hand, and stopping for lost commands too.
+    record: the file that it leaves, beside its log.
     """
 
-    def __init__(self, interpreter: Path, address: str, model: Path, record: Path, *, enforce: bool) -> None:
+    def __init__(
+        self, interpreter: Path, address: str, model: Path, record: Path, *, enforce: bool, whole: bool = False
+    ) -> None:
         self.record = record
         self._command = [str(interpreter), server.__file__, "--address", address, "--record", str(record)]
         self._command += ["--enforce"] if enforce else []
+        self._command += ["--whole"] if whole else []
         # This environment's libraries are built for another NumPy. More threads would only get into each other's way.
         self._environment = {name: value for name, value in os.environ.items() if name not in OURS}
         self._environment |= {"FR3_MJCF": str(model), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

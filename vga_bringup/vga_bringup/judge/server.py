@@ -29,7 +29,7 @@ import numpy as np
 SCALARS = ("t", "kind", "id", "fresh", "motion", "mode")
 COLUMNS = (*SCALARS, *(f"{name}{joint}" for name in ("signal", "q", "dq") for joint in range(1, 8)))
 RECEIVED, EXTRAPOLATED = 0, 1
-BLOCK = 50_000  # rows for which memory is taken at once
+BLOCK = 300_000  # rows for which memory is taken at once, before the first: taking more would hold up a cycle
 MODES = ("NONE", "VELOCITY", "TORQUE")  # those that the driver uses; others are recorded as NONE
 READY = "ready"
 NICENESS = -10  # so that what else runs here costs fewer cycles, where the system permits it
@@ -40,7 +40,7 @@ class Recorder:
     """Keeps what passes through franka-sim's checker; `install` puts it there."""
 
     def __init__(self) -> None:
-        self._blocks = [np.zeros((BLOCK, len(COLUMNS)))]
+        self._blocks = [np.full((BLOCK, len(COLUMNS)), 0.0)]  # written to, so that the memory is there
         self._count = 0  # of rows
         self._lock = threading.Lock()
         self._motions: list[list[float]] = []
@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--address", required=True, help="to listen at")
     parser.add_argument("--record", type=Path, required=True, help="file to write at the end")
     parser.add_argument("--enforce", action="store_true", help="stop a motion that breaks a limit, as the arm would")
+    parser.add_argument("--whole", action="store_true", help="with a hand, and stopping for lost commands too")
     arguments = parser.parse_args()
 
     from franka_sim import FrankaSimServer
@@ -171,8 +172,8 @@ def main() -> None:
     recorder = Recorder()
     recorder.install(MotionLimitChecker)
     server = FrankaSimServer(
-        host=arguments.address, enable_gripper=False, enforce_motion_limits=arguments.enforce,
-        enforce_comm_constraints=False,
+        host=arguments.address, enable_gripper=arguments.whole, enforce_motion_limits=arguments.enforce,
+        enforce_comm_constraints=arguments.whole,
     )  # fmt: skip
 
     def end() -> None:

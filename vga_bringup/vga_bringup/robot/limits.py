@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 TRACKER_ACCELERATION = 0.95
 TRACKER_JERK = 0.9
 COMMAND_SHARE = 0.94
-LOOK_AHEAD = 0.015  # s between the reading that a command is made from and its last effect
+LOOK_AHEAD = 0.035  # s between the reading that a command is made from and its last effect, through franky
 CATCH_UP = 1.05  # of the cell's velocity limit, for a command that makes up for a lag
 HOLDS = (0.05, 0.1, 0.15, 0.2, 0.3)  # s a command may be held for; then the arm brakes by itself
 # Of franky's acceleration: what stops, homing and the pursuit of a leader use. With all of it the arm would lag.

@@ -221,7 +221,7 @@ class Execution(Section):
     max_chunk_lead: furthest its t_obs may lie in the future (clock error between hosts).
     max_jump: largest joint distance (rad) between the current reference and the chunk at the moment of the switch.
     blend_time: over which the difference to a new chunk is faded out.
-    stop_acceleration: deceleration (rad/s^2) used to come to rest.
+    stop_acceleration: deceleration (rad/s^2) used to come to rest, as far as the arm follows it without lag.
     ensemble_decay: m in the weights exp(-m i) of temporal_ensemble, i = 0 for the oldest chunk.
     """
 
