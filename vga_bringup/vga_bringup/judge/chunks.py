@@ -11,7 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import mujoco
@@ -137,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = range(options.seed, options.seed + options.demonstrations)
     operator = operator_refusals(load_cell(cell_path("sim")), seeds)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    found = {**asdict(drawn), "operator": operator}
+    found = {**vars(drawn), "operator": operator}
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(f"random chunks: {drawn.accepted} accepted, refused {dict(drawn.refused.most_common())}")
     print(f"accepted ones with a contact of the arm with itself, by MuJoCo: {len(drawn.collided)} {drawn.collided[:5]}")
