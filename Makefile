@@ -37,8 +37,8 @@ test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder vga_*/test && pytest tests)
 
-lint: .complete ## ruff and mypy
-	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy
+lint: .complete ## ruff, mypy, and which module may import which
+	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy && lint-imports --no-logo
 
 format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format

@@ -37,7 +37,7 @@ LD_LIBRARY_PATH=${LD_LIBRARY_PATH%:} # an empty entry would mean the current dir
 
 : "${ROS_AUTOMATIC_DISCOVERY_RANGE:=LOCALHOST}"
 : "${MUJOCO_GL:=egl}"
-: "${FASTRTPS_DEFAULT_PROFILES_FILE:=$root/vga_bringup/config/fastdds.xml}" # images over shared memory
+: "${FASTRTPS_DEFAULT_PROFILES_FILE:=$root/vga_policy/config/fastdds.xml}" # images over shared memory
 export RMW_IMPLEMENTATION=rmw_fastrtps_cpp
 
 for name in VIRTUAL_ENV PATH PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH \

@@ -257,7 +257,7 @@ build_workspace() {
 
 prepare_simulation() {
     eval "$(env/exports.sh)"
-    python -m vga_bringup.sim.meshes
+    python -m vga_bringup.sim.scene.meshes
 }
 
 # --- Run ---
@@ -291,8 +291,8 @@ echo "${purposes[*]}" >"$marks/purposes"
 step workspace "$root $(hash_of "$lock") $(workspace_key)" "ROS workspace (${workspace[*]})" \
     "If nothing there helps: make clean, then make setup." build_workspace
 
-if has sim && [[ -f vga_bringup/vga_bringup/sim/meshes.py ]]; then
-    step simulation "$requirements_key $(hash_of vga_bringup/vga_bringup/sim/meshes.py)" "meshes of the simulated cell" \
+if has sim && [[ -f vga_bringup/vga_bringup/sim/scene/meshes.py ]]; then
+    step simulation "$requirements_key $(hash_of vga_bringup/vga_bringup/sim/scene/meshes.py)" "meshes of the simulated cell" \
         "$retry" prepare_simulation
 fi
 [[ -n $quiet ]] || echo "setup: ready. Next: make demo, make sim, or eval \"\$(make -s env)\" for this shell."

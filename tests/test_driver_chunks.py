@@ -8,7 +8,7 @@ import pytest
 from driver_process import DOMAIN, POLICY, DriverProcess, Outsider, RosPolicy, chunk_message
 from driving import cell_at, wait_for
 from simulated_arm import SimulatedArm, own_address
-from vga_policy.contract.cell import Box
+from vga_policy.cell.schema import Box
 
 ADDRESS = own_address(60)
 # A corridor along the x axis: the sine stays in its middle, a turn of joint 1 leaves it.

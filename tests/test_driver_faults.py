@@ -11,9 +11,9 @@ from faulty_robot import FaultyHand, FaultyRobot, ports
 from simulated_arm import own_address
 from vga_bringup.nodes.driver_messages import diagnostics
 from vga_bringup.robot.driver import FrankaDriver
-from vga_bringup.robot.modes import Mode, ModeRefusedError
-from vga_bringup.robot.teleoperation import LeaderSample
-from vga_policy.contract.cell import Box
+from vga_bringup.robot.motion.teleoperation import LeaderSample
+from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_policy.cell.schema import Box
 
 ADDRESS = own_address(20)
 

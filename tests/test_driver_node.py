@@ -13,7 +13,7 @@ from driving import AMPLITUDE, cell_at, wait_for
 from rosgraph_msgs.msg import Clock
 from simulated_arm import CELL as CELL_FILE
 from simulated_arm import SimulatedArm, own_address
-from vga_policy.contract.cell import dump_cell, load_cell
+from vga_policy.cell.schema import dump_cell, load_cell
 
 ADDRESS, NOBODY = own_address(50), own_address(51)
 CELL = cell_at(ADDRESS)
@@ -299,7 +299,8 @@ def test_a_replay_stops_the_arm_and_keeps_it_in_hold(home, outsider):
         assert outsider.set_mode(HOLD).success
     finally:
         outsider.node.destroy_publisher(clock)
-    wait_for(lambda: not outsider.node.count_publishers("/clock"), 5.0)
+    # The driver hears of the end in its own time.
+    wait_for(lambda: outsider.set_mode(POLICY).success, 10.0, "the driver to know that the replay has ended")
     start_moving(outsider).kill()
 
 

@@ -17,14 +17,15 @@ import pytest
 from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, JointState
-from vga_bringup.graph import GraphError, sim_graph
-from vga_bringup.readiness import Readiness
-from vga_bringup.runner import Runner
-from vga_bringup.session import Session
-from vga_bringup.shared_memory import MEMORY, SETTLING
-from vga_bringup.sim.state import StateReader
-from vga_bringup.task import Task
-from vga_policy.contract.cell import load_cell
+from vga_bringup.graph.runner import Runner
+from vga_bringup.graph.shared_memory import MEMORY, SETTLING
+from vga_bringup.graph.spec import sim_graph
+from vga_bringup.sim.physics.state import StateReader
+from vga_policy.cell.schema import load_cell
+from vga_policy.ros.client.policy import Task
+from vga_policy.ros.client.readiness import Readiness
+from vga_policy.ros.client.session import Session
+from vga_policy.ros.errors import GraphError
 
 from vga_msgs.action import Home, RunTask
 from vga_msgs.msg import ChunkVerdict, DriverState, RobotReference

@@ -15,13 +15,13 @@ import pytest
 from driving import cell_at, driving, wait_for
 from sim_processes import write_cell
 from simulated_arm import own_address
-from vga_bringup.robot.kinematics import Kinematics
-from vga_bringup.robot.modes import Mode
-from vga_bringup.robot.teleoperation import LeaderSample
-from vga_bringup.sim.demonstration import demonstrate
-from vga_bringup.sim.fast import FastCell
+from vga_bringup.robot.bounds.kinematics import Kinematics
+from vga_bringup.robot.motion.teleoperation import LeaderSample
+from vga_bringup.robot.safety.modes import Mode
+from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee
-from vga_bringup.sim.state import find_state
 
 CELL = cell_at(own_address(61))
 NAMES = [*CELL.arm.joint_names, CELL.gripper.joint_name]
@@ -57,7 +57,7 @@ def trajectory(fast):
 def physics(directory):
     """The physics of a simulated cell, alone: the reader of its state."""
     path = write_cell(directory, CELL.arm.ip)
-    command = [sys.executable, "-m", "vga_bringup.sim.physics", "--cell", path, "--parent", str(os.getpid())]
+    command = [sys.executable, "-m", "vga_bringup.sim.physics.process", "--cell", path, "--parent", str(os.getpid())]
     process = subprocess.Popen(command)
     try:
         wait_for(lambda: find_state(CELL.arm.ip, process.pid), 30.0, "the physics")

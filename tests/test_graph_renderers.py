@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
-from vga_bringup.graph import sim_graph
-from vga_bringup.runner import Runner
+from vga_bringup.graph.runner import Runner
+from vga_bringup.graph.spec import sim_graph
 
 EXECUTABLE = f"""#!{sys.executable}
 import json, os, pathlib, sys

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from vga_bringup.graph import GraphError, NodeSpec, cell_path, node_environment
-from vga_bringup.runner import Runner
-from vga_bringup.shared_memory import MEMORY, SETTLING, remove_leftovers
-
-from vga_bringup import runner as runner_module
+from vga_bringup.graph import runner as runner_module
+from vga_bringup.graph.runner import Runner
+from vga_bringup.graph.shared_memory import MEMORY, SETTLING, remove_leftovers
+from vga_bringup.graph.spec import NodeSpec
+from vga_policy.cell.shipped import cell_path
+from vga_policy.ros.environment import node_environment
+from vga_policy.ros.errors import GraphError
 
 DOMAIN = "91"
 

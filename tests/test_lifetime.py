@@ -9,7 +9,7 @@ import pytest
 NODE = """
 import os, time
 import rclpy
-from vga_policy.nodes.lifetime import start_ros
+from vga_policy.ros.lifetime import start_ros
 
 class Rest:
     def __del__(self, write=os.write, sleep=time.sleep):  # runs after Python has handed signals back

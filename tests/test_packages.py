@@ -3,9 +3,11 @@
 import ast
 import re
 import xml.etree.ElementTree as ET
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from vga_bringup.graph.spec import policy_graph, record_graph, sim_graph
 
 ROOT = Path(__file__).parents[1]
 ROS = re.compile(r"\w+_(msgs|srvs|interfaces)|rclpy|cv_bridge|ament_index_python|launch|launch_ros|vga_\w+")
@@ -31,3 +33,27 @@ def test_ros_packages_that_are_imported_are_declared(package):
     used = {name for name in code if ROS.fullmatch(name)} - {package}
     assert used - declared == set()
     assert {name for name in declared if ROS.fullmatch(name or "")} - used == set(), "declared, but used nowhere"
+
+
+def test_packages_whose_nodes_the_graph_starts_are_declared():
+    started = {
+        node.package
+        for graph in (sim_graph(teleop=True, record=True), record_graph(cell="lab"), policy_graph(checkpoint="nano"))
+        for node in graph
+    }
+    tree = ET.parse(ROOT / "vga_bringup" / "package.xml").getroot()
+    declared = {element.text for tag in ("depend", "exec_depend") for element in tree.iter(tag)}
+    assert started - {"vga_bringup"} == {"vga_policy", "vga_teleop"}
+    assert started - {"vga_bringup"} <= declared
+
+
+def test_what_the_graph_starts_is_there():
+    """An executable is a console script of its package: `ros2 run` and the runner find no other."""
+    graph = (*sim_graph(teleop=True, record=True), *record_graph(cell="lab"))
+    scripts = {
+        (package, script)
+        for package in ("vga_policy", "vga_teleop", "vga_bringup")
+        for script, target in re.findall(r'"(\w+) = ([\w.]+):main"', (ROOT / package / "setup.py").read_text())
+        if find_spec(target)
+    }
+    assert {(node.package, node.executable) for node in graph} <= scripts

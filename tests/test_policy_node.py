@@ -25,8 +25,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
+from vga_policy.cell.schema import load_cell
 from vga_policy.checkpoints import locate
-from vga_policy.contract.cell import load_cell
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat
@@ -46,7 +46,7 @@ SECOND = 1_000_000_000
 TROUBLED = """
 import sys, time
 from vga_policy.nodes.policy_node import main
-from vga_policy.runtime.policy import Policy
+from vga_policy.inference.policy import Policy
 
 prepare, steps = Policy.prepare, iter(range(10**9))
 
@@ -66,7 +66,7 @@ sys.exit(main())
 SLOW_ENCODER = """
 import sys, time
 from vga_policy.nodes.policy_node import main
-from vga_policy.runtime.text import HashedNgrams
+from vga_policy.text.encoder import HashedNgrams
 
 encode = HashedNgrams.encode
 

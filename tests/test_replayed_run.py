@@ -28,7 +28,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, JointState
 from std_srvs.srv import SetBool
 from vga_policy.bags.reader import Bag
-from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.dataset.dataset import EpisodeDataset
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat, RecorderState, RobotReference

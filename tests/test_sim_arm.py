@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from franky_sim.franka_gripper_protocol import GripperCommandStatus
 from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
-from vga_bringup.sim.simulator import compile_model
-from vga_bringup.sim.state import StateReader
+from vga_bringup.sim.physics.simulator import compile_model
+from vga_bringup.sim.physics.state import StateReader
 
 ADDRESS = "127.0.0.61"
 TCP = np.array([0.0, 0.0, 0.1034])  # of the tool centre point in the hand's frame, m
@@ -85,7 +85,7 @@ class Cell:
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory):
     path = write_cell(tmp_path_factory.mktemp("cell"), ADDRESS)
-    with Process(sys.executable, "-m", "vga_bringup.sim.physics", "--cell", str(path)) as process:
+    with Process(sys.executable, "-m", "vga_bringup.sim.physics.process", "--cell", str(path)) as process:
         wait_for(lambda: shared_memory(ADDRESS), what="the arm")
         wait_for(lambda: StateReader(ADDRESS).read().sim_time > 0, what="the first step")
         policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)

@@ -14,11 +14,11 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
-from vga_bringup.sim import views
-from vga_bringup.sim.frames import FrameReader
-from vga_bringup.sim.state import StateReader
-from vga_bringup.sim.tasks import arrange
-from vga_policy.contract.cell import load_cell
+from vga_bringup.sim.physics.state import StateReader
+from vga_bringup.sim.rendering.frames import FrameReader
+from vga_bringup.sim.scene import views
+from vga_bringup.sim.scene.tasks import arrange
+from vga_policy.cell.schema import load_cell
 
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene
@@ -180,10 +180,10 @@ def test_a_killed_cell_makes_room_for_the_next_one_and_the_camera_follows(cell_p
 def test_a_cell_whose_physics_dies_ends(cell_path):
     with executable("sim_cell", f"cell:={cell_path}") as cell:
         wait_for(lambda: cell.said("ready:"), what="the cell")
-        (physics,) = processes_of(cell_path, "vga_bringup.sim.physics")
+        (physics,) = processes_of(cell_path, "vga_bringup.sim.physics.process")
         os.kill(physics, signal.SIGKILL)
         assert cell.wait() == 1
-        assert cell.said("sim_cell: vga_bringup.sim.physics ended with exit code -9")
+        assert cell.said("sim_cell: vga_bringup.sim.physics.process ended with exit code -9")
         assert not shared_memory(ADDRESS)
         assert not cell.said("Traceback")
     wait_for(lambda: not processes_of(cell_path), what="the end of all processes")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from vga_bringup.sim.tasks import arrange
+from vga_bringup.sim.scene.tasks import arrange
 from vga_policy.cli import main
 
 ADDRESS = f"127.0.8.{1 + os.getpid() % 250}"
@@ -26,7 +26,8 @@ def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     out = tmp_path / "out"
     options = ("--task", "press_button", "--trials", "1", "--seed", "7", "--max-steps", "12", "--view", "ood", "--json")
-    assert main(["eval", "sim", "--checkpoint", "untrained", "--cell", cell, "--out", str(out), *options]) == 0
+    code = main(["eval", "sim", "--checkpoint", "untrained", "--cell", cell, "--out", str(out), *options])
+    assert code == 0, (out / "nodes.log").read_text()
     report = json.loads(capsys.readouterr().out)
     (trial,) = report["trials"]
     log = (out / "nodes.log").read_text()

@@ -7,12 +7,13 @@ setup(
     package_data={
         "vga_policy.checkpoints": ["*/*"],
         "vga_policy.curation": ["*.j2"],
-        "vga_policy.data.benchmark": ["*.txt"],
+        "vga_policy.bench.loader": ["*.txt"],
         "vga_policy.evaluate.baseline": ["*.md", "*.txt"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_policy"]),
         ("share/vga_policy", ["package.xml"]),
+        ("share/vga_policy/config", ["config/fastdds.xml"]),
     ],
     install_requires=["setuptools"],
     zip_safe=True,
@@ -27,7 +28,7 @@ setup(
             "replay_node = vga_policy.nodes.replay_node:main",
         ],
         "vga.commands": [
-            "model = vga_policy.model.commands:model_command",
+            "model = vga_policy.presets.commands:model_command",
             "geometry = vga_policy.model.commands:geometry_command",
             "curate = vga_policy.curation.commands:curate_command",
             "replay = vga_policy.nodes.commands:replay_command",
@@ -37,9 +38,9 @@ setup(
             "ablate = vga_policy.train.commands:ablate_command",
         ],
         "vga.commands.bench": [
-            "latency = vga_policy.model.commands:latency_command",
-            "overfit = vga_policy.model.commands:overfit_command",
-            "loader = vga_policy.data.benchmark:loader_command",
+            "latency = vga_policy.bench.commands:latency_command",
+            "overfit = vga_policy.bench.commands:overfit_command",
+            "loader = vga_policy.bench.loader:loader_command",
         ],
         "vga.commands.eval": [
             "open-loop = vga_policy.evaluate.commands:open_loop_command",
@@ -48,7 +49,7 @@ setup(
         ],
         "vga.commands.export": [
             "lerobot = vga_policy.lerobot.commands:export_command",
-            "policy = vga_policy.runtime.commands:export_command",
+            "policy = vga_policy.inference.commands:export_command",
         ],
     },
 )

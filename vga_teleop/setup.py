@@ -21,9 +21,7 @@ setup(
         ],
         "vga.commands": [
             "record = vga_teleop.session.commands:record_command",
-            "collect = vga_teleop.collect.commands:collect_command",
             "gello = vga_teleop.gello.commands:gello_command",
         ],
-        "vga.commands.bench": ["record = vga_teleop.recording.benchmark:record_command"],
     },
 )

@@ -1,8 +1,8 @@
 """The robot PC: cameras and Franka driver."""
 
 from launch import LaunchDescription
-from vga_bringup.graph import lab_graph
-from vga_bringup.graph_launch import describe
+from vga_bringup.graph.launch import describe
+from vga_bringup.graph.spec import lab_graph
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,8 +1,8 @@
 """What a recording session needs: cameras, Franka driver, leader and recorder, all simulated if so wished."""
 
 from launch import LaunchDescription
-from vga_bringup.graph import record_graph
-from vga_bringup.graph_launch import describe
+from vga_bringup.graph.launch import describe
+from vga_bringup.graph.spec import record_graph
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -9,8 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from vga_bringup.sim.shared import DIRECTORY, PREFIX
-from vga_policy.contract.cell import dump_cell, load_cell
+from vga_bringup.sim.physics.shared import DIRECTORY, PREFIX
+from vga_policy.cell.schema import dump_cell, load_cell
 
 SIM_CELL = Path(__file__).parents[1] / "config" / "cells" / "sim.yaml"
 

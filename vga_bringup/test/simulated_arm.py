@@ -49,9 +49,9 @@ class SimulatedArm:
 
 
 def main(address):
-    from vga_bringup.sim.server import CellServer
-    from vga_bringup.sim.simulator import CellSimulator
-    from vga_policy.contract.cell import load_cell
+    from vga_bringup.sim.physics.server import CellServer
+    from vga_bringup.sim.physics.simulator import CellSimulator
+    from vga_policy.cell.schema import load_cell
 
     with CellSimulator(load_cell(CELL).arm.home) as simulator:
         server = CellServer(simulator, address)

@@ -147,7 +147,7 @@ def main() -> int:
                     time.sleep(max(0.0, due - time.monotonic()))
 
     threading.Thread(target=work, daemon=True).start()
-    return camera_node.main(sys.argv[1:2] + sys.argv[2:], context=bus.context)
+    return camera_node.main(sys.argv[1:2] + sys.argv[2:], lambda *_: bus.context)
 
 
 if __name__ == "__main__":

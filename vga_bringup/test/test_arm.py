@@ -12,11 +12,11 @@ import pytest
 from faulty_robot import COMMUNICATION, REFLEX, FaultyRobot, ports
 from simulated_arm import CELL, own_address
 from vga_bringup.robot.arm import FrankaArm
+from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import ArmError, explain
-from vga_bringup.robot.homing import WayHome
-from vga_bringup.robot.limits import Limits
-from vga_policy.contract.cell import Cell, load_cell
+from vga_bringup.robot.motion.homing import WayHome
+from vga_policy.cell.schema import Cell, load_cell
 
 ADDRESS = own_address(12)
 

@@ -3,7 +3,7 @@ import pytest
 from software_d415 import CONTROLS, SoftwareD415
 from vga_bringup.camera.controls import apply_controls
 from vga_bringup.camera.discovery import color_sensor
-from vga_policy.contract.cell import Camera
+from vga_policy.cell.schema import Camera
 
 AUTOMATIC = Camera(name="wrist", serial="042", role="wrist")
 LOCKED = AUTOMATIC.model_copy(update={"exposure_us": 8000, "gain": 32, "white_balance_k": 4500})

@@ -13,7 +13,7 @@ from vga_bringup.camera import device as device_module
 from vga_bringup.camera.clock import TimestampDomain, milliseconds_to_ns
 from vga_bringup.camera.device import DeviceLoop
 from vga_bringup.camera.discovery import State
-from vga_policy.contract.cell import Camera, ColorProfile
+from vga_policy.cell.schema import Camera, ColorProfile
 
 DEADLINE_S = 15
 CAMERA = Camera(name="wrist", serial="042", role="wrist", color=ColorProfile(width=64, height=48, fps=30))

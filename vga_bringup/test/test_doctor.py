@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
 from vga_bringup.doctor.finding import Finding, State
-from vga_policy.contract.cell import load_cell
+from vga_policy.cell.schema import load_cell
 
 from vga_policy import cli
 
@@ -382,7 +382,7 @@ def test_fast_dds_profile(tmp_path, monkeypatch):
         if text is not None:
             file.write_text(text)
         assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.MISSING}
-    monkeypatch.setenv(ros.PROFILE, str(CELLS.parent / "fastdds.xml"))
+    monkeypatch.setenv(ros.PROFILE, str(CELLS.parents[2] / "vga_policy" / "config" / "fastdds.xml"))
     assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.READY}
 
 

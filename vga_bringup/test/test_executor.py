@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vga_bringup.robot.executor import Executor
-from vga_bringup.robot.limits import Limits
-from vga_bringup.robot.strategy import ChunkRefusedError
-from vga_bringup.robot.trajectory import BRAKE_STEP
-from vga_policy.contract.cell import ContractError, Strategy, dump_cell, load_cell, parse_cell
-from vga_policy.contract.observation import ActionChunk
+from vga_bringup.robot.bounds.limits import Limits
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.motion.strategy import ChunkRefusedError
+from vga_bringup.robot.motion.trajectory import BRAKE_STEP
+from vga_policy.cell.schema import ContractError, Strategy, dump_cell, load_cell, parse_cell
+from vga_policy.observation.observation import ActionChunk
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
 HOME = np.array(CELL.arm.home)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from vga_bringup.robot.following import (
+from vga_bringup.robot.bounds.kinematics import Kinematics
+from vga_bringup.robot.bounds.space import RESERVE, Space
+from vga_bringup.robot.motion.following import (
     APPROACH_SPEED,
     MAX_MISALIGNMENT,
     SILENT,
@@ -14,9 +16,7 @@ from vga_bringup.robot.following import (
     STOP_WITHIN,
     Following,
 )
-from vga_bringup.robot.kinematics import Kinematics
-from vga_bringup.robot.space import RESERVE, Space
-from vga_policy.contract.cell import Box, load_cell
+from vga_policy.cell.schema import Box, load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
 POST = Box(name="post", min=[0.55, 0.15, 0.0], max=[0.75, 0.35, 0.9])

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from vga_bringup.graph import (
-    cell_path,
+from vga_bringup.graph.spec import (
     from_text,
     lab_graph,
     options,
@@ -17,9 +16,10 @@ from vga_bringup.graph import (
     teleop_graph,
     to_text,
 )
+from vga_policy.cell.schema import ContractError, dump_cell, load_cell
+from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate
 from vga_policy.cli import main
-from vga_policy.contract.cell import ContractError, dump_cell, load_cell
 
 
 def names(graph):
@@ -131,5 +131,5 @@ def test_a_wrong_option_ends_the_command_with_one_line(capsys):
 
 
 def test_the_graph_needs_neither_ros_nor_torch():
-    code = "import sys, vga_bringup.commands; sys.exit(bool({'rclpy', 'torch', 'launch'} & set(sys.modules)))"
+    code = "import sys, vga_bringup.cli.commands; sys.exit(bool({'rclpy', 'torch', 'launch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

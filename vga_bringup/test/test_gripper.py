@@ -8,7 +8,7 @@ import pytest
 from faulty_robot import FaultyHand, ports
 from simulated_arm import own_address
 from vga_bringup.robot.gripper import Grasp, Gripper, Move, decide
-from vga_policy.contract.cell import Gripper as Config
+from vga_policy.cell.schema import Gripper as Config
 
 ADDRESS, NOBODY = own_address(10), own_address(11)
 CONFIG = Config(grasp_below=0.03, release_above=0.045, min_change=0.005)

@@ -9,11 +9,11 @@ from PIL import Image
 from vga_bringup.judge.bench import Notes
 from vga_bringup.judge.evaluation import ROUNDING, SECOND_COMMAND, differences, judge
 from vga_bringup.judge.picture import draw
-from vga_bringup.judge.record import CLEAN_AFTER, DT, Record
 from vga_bringup.judge.report import report
-from vga_bringup.judge.server import COLUMNS, EXTRAPOLATED, MODES, RECEIVED, Recorder
+from vga_bringup.judge.robot.record import CLEAN_AFTER, DT, Record
+from vga_bringup.judge.robot.server import COLUMNS, EXTRAPOLATED, MODES, RECEIVED, Recorder
 from vga_bringup.judge.session import Outcome, Session
-from vga_policy.contract.arm_models import FR3
+from vga_policy.cell.arm_models import FR3
 
 MIDDLE = (FR3.lower + FR3.upper) / 2
 NAMES = [f"joint{i}" for i in range(1, 8)]

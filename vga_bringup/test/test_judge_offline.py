@@ -6,9 +6,9 @@ from simulated_arm import CELL
 from vga_bringup.judge.motions import RandomChunks, TowardEnd, ends, judged_cell, sine
 from vga_bringup.judge.offline import DT, Plan, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
-from vga_bringup.robot.safety import SafetyFilter
-from vga_policy.contract.arm_models import FR3, PANDA
-from vga_policy.contract.cell import load_cell
+from vga_bringup.robot.safety.safety_filter import SafetyFilter
+from vga_policy.cell.arm_models import FR3, PANDA
+from vga_policy.cell.schema import load_cell
 
 
 def cell_at(speed):

@@ -9,11 +9,11 @@ from simulated_arm import CELL
 from vga_bringup.judge.__main__ import again, plan
 from vga_bringup.judge.bench import Notes
 from vga_bringup.judge.evaluation import Judgement
-from vga_bringup.judge.model import write_model
+from vga_bringup.judge.robot.model import write_model
 from vga_bringup.judge.scenarios import CHUNKS, SCENARIOS, scenario
 from vga_bringup.judge.session import Outcome, Session
-from vga_bringup.robot.kinematics import FINGERTIPS, FLANGE, Kinematics
-from vga_policy.contract.cell import load_cell
+from vga_bringup.robot.bounds.kinematics import FINGERTIPS, FLANGE, Kinematics
+from vga_policy.cell.schema import load_cell
 
 
 def test_a_full_run_tries_every_mode_cell_and_speed_with_a_thousand_random_chunks():

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vga_bringup.robot.following import Following
-from vga_bringup.robot.homing import WayHome
-from vga_bringup.robot.limits import Limits
-from vga_policy.contract.cell import Box, SelfCollision, load_cell
+from vga_bringup.robot.bounds.limits import Limits
+from vga_bringup.robot.motion.following import Following
+from vga_bringup.robot.motion.homing import WayHome
+from vga_policy.cell.schema import Box, SelfCollision, load_cell
 
 CELLS = Path(__file__).parents[1] / "config/cells"
 PERIOD = 0.01  # s

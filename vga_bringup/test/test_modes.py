@@ -5,9 +5,9 @@ import re
 
 import pytest
 from simulated_arm import CELL
-from vga_bringup.robot.modes import Mode, ModeRefusedError, Modes
-from vga_bringup.robot.teleoperation import LeaderSample, Teleoperation
-from vga_policy.contract.cell import load_cell
+from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
+from vga_bringup.robot.safety.modes import Mode, ModeRefusedError, Modes
+from vga_policy.cell.schema import load_cell
 
 A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
 

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vga_bringup.robot.kinematics import Pose
-from vga_bringup.robot.modes import Mode
-from vga_bringup.sim.demonstration import demonstrate
-from vga_bringup.sim.fast import FastCell
-from vga_bringup.sim.operator.disturbance import Disturbance
-from vga_bringup.sim.operator.inverse import InverseKinematics, from_rotation_vector, rotation_vector
-from vga_bringup.sim.operator.operator import Operator
-from vga_bringup.sim.operator.style import Style
-from vga_bringup.sim.tasks import READY, TASKS
-from vga_policy.contract.cell import load_cell
+from vga_bringup.robot.bounds.kinematics import Pose
+from vga_bringup.robot.safety.modes import Mode
+from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.expert.disturbance import Disturbance
+from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
+from vga_bringup.sim.expert.scripted_expert import Operator
+from vga_bringup.sim.expert.style import Style
+from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.scene.tasks import READY, TASKS
+from vga_policy.cell.schema import load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim

@@ -7,16 +7,16 @@ import pytest
 from driving import Policy, driving, wait_for
 from faulty_robot import FaultyHand, FaultyRobot, Limit, ports
 from simulated_arm import own_address
-from vga_bringup.robot.executor import Executor
-from vga_bringup.robot.homing import WayHome
-from vga_bringup.robot.limits import Limits
-from vga_bringup.robot.modes import Mode
-from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter
-from vga_bringup.sim.demonstration import demonstrate
-from vga_bringup.sim.fast import FastCell
-from vga_policy.contract.arm_models import FR3, PANDA
-from vga_policy.contract.cell import Box, SelfCollision, differences, load_cell
-from vga_policy.contract.observation import ActionChunk
+from vga_bringup.robot.bounds.limits import Limits
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.motion.homing import WayHome
+from vga_bringup.robot.safety.modes import Mode
+from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter
+from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.in_process import FastCell
+from vga_policy.cell.arm_models import FR3, PANDA
+from vga_policy.cell.schema import Box, SelfCollision, differences, load_cell
+from vga_policy.observation.observation import ActionChunk
 
 CELLS = Path(__file__).parents[1] / "config" / "cells"
 CELL, LAB = load_cell(CELLS / "lab_panda.yaml"), load_cell(CELLS / "lab.yaml")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from policy_fixtures import SIM
-from vga_bringup.sim import scenes
-from vga_bringup.sim.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of, in_front
-from vga_bringup.sim.random_scene import RandomScenes
-from vga_bringup.sim.views import VIEWS
-from vga_policy.model.scene import Scene, world_points
-from vga_policy.train.scenes import SceneDataset, collate_scenes, write_shard
+from vga_bringup.sim.random_scenes import commands
+from vga_bringup.sim.random_scenes.random_scene import RandomScenes
+from vga_bringup.sim.scene.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of, in_front
+from vga_bringup.sim.scene.views import VIEWS
+from vga_policy.dataset.scenes import SceneDataset, collate_scenes, write_shard
+from vga_policy.model.geometry.scene import Scene, world_points
 
 from vga_policy import cli
 
@@ -124,7 +124,7 @@ def test_places_in_front_surround_the_unseen_camera_and_are_clear_of_it():
 
 
 def test_the_command_draws_what_is_missing_and_no_more(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(scenes, "SCENES_A_SHARD", 2)
+    monkeypatch.setattr(commands, "SCENES_A_SHARD", 2)
     command = ["scenes", "--out", str(tmp_path), "--count", "3", "--size", "28", "--jobs", "1", "--seed", "1"]
     assert cli.main(command) == 0
     assert len(SceneDataset(tmp_path)) == 3

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from vga_bringup.robot.kinematics import Pose
-from vga_bringup.sim import views
-from vga_bringup.sim.fast import FastCell
-from vga_bringup.sim.operator.inverse import InverseKinematics
-from vga_policy.contract.cell import load_cell
-from vga_policy.data.geometry import scale_intrinsics
-from vga_policy.model.presets import nano
-from vga_policy.runtime.normalization import Normalization, Range
-from vga_policy.runtime.preprocess import resize_views
-from vga_policy.runtime.text import HashedNgrams
-from vga_policy.train.batch import Preparation
-from vga_policy.train.overfit import learned
+from vga_bringup.robot.bounds.kinematics import Pose
+from vga_bringup.sim.expert.inverse import InverseKinematics
+from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.scene import views
+from vga_policy.bench.overfit import learned
+from vga_policy.cell.schema import load_cell
+from vga_policy.checkpoints.normalization import Normalization, Range
+from vga_policy.dataset.geometry import scale_intrinsics
+from vga_policy.inference.preprocess import resize_views
+from vga_policy.presets.presets import nano
+from vga_policy.text.encoder import HashedNgrams
+from vga_policy.train.input.batch import Preparation
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SIZE = 56  # half of nano's: `vga bench overfit` learns at its own

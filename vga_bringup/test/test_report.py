@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from synthetic_run import CELL, DECISION, LATENCY, Run
-from vga_bringup.report import HEALTHY, make_report, write_report
-from vga_bringup.report_bag import read_recording
+from vga_bringup.demo.bag import read_recording
+from vga_bringup.demo.report import HEALTHY, make_report, write_report
 
 
 def report(run, path, seconds=None):

@@ -6,10 +6,10 @@ import pytest
 import simplejpeg
 from PIL import Image
 from synthetic_run import Run
-from vga_bringup.report import make_report, motion_window
-from vga_bringup.report_bag import read_recording
-from vga_bringup.report_picture import draw_summary
-from vga_bringup.report_video import write_video
+from vga_bringup.demo.bag import read_recording
+from vga_bringup.demo.plot import draw_summary
+from vga_bringup.demo.report import make_report, motion_window
+from vga_bringup.demo.video import write_video
 
 RED = simplejpeg.encode_jpeg(np.full((240, 320, 3), (200, 30, 30), np.uint8))
 SECONDS = 3.0

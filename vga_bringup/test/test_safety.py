@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vga_bringup.robot.executor import Executor
-from vga_bringup.robot.kinematics import Kinematics
-from vga_bringup.robot.limits import Limits
-from vga_bringup.robot.safety import SAMPLING, ChunkRequest, Context, SafetyFilter
-from vga_bringup.robot.space import Space
+from vga_bringup.robot.bounds.kinematics import Kinematics
+from vga_bringup.robot.bounds.limits import Limits
+from vga_bringup.robot.bounds.space import Space
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.safety.safety_filter import SAMPLING, ChunkRequest, Context, SafetyFilter
+from vga_policy.cell.schema import Box, Strategy, load_cell
 from vga_policy.cli import main
-from vga_policy.contract.cell import Box, Strategy, load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").model_copy(
     update={

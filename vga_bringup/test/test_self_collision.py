@@ -5,8 +5,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from vga_bringup.robot.kinematics import LINKS, Kinematics
-from vga_bringup.robot.self_collision import (
+from vga_bringup.robot.bounds.kinematics import LINKS, Kinematics
+from vga_bringup.robot.bounds.self_collision import (
     HAND,
     LINK_PARTS,
     Capsules,
@@ -16,8 +16,8 @@ from vga_bringup.robot.self_collision import (
     capsules_touch_box,
     problems,
 )
-from vga_bringup.sim.link_capsules import DIRECTIONS, collision_model, link_hulls, sticking_out, uncovered
-from vga_policy.contract.cell import Box, Cell, load_cell
+from vga_bringup.sim.scene.link_capsules import DIRECTIONS, collision_model, link_hulls, sticking_out, uncovered
+from vga_policy.cell.schema import Box, Cell, load_cell
 
 CELLS = Path(__file__).parents[1] / "config/cells"
 

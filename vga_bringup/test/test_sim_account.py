@@ -4,7 +4,7 @@ import numpy as np
 import pinocchio
 import pytest
 from franky_sim.mujoco_simulator import FrankaMujocoRobot, MujocoSimulator
-from vga_bringup.sim.account import WIRE, Account, Message
+from vga_bringup.sim.franky_sim_patches.account import WIRE, Account, Message
 
 HOME = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854)
 SETTLED = 1e-5  # float32 on the wire

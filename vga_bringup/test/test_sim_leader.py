@@ -10,14 +10,14 @@ import pytest
 from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupSyncRead, PacketHandler, PortHandler
 from serial import SerialException
 from simulated_arm import CELL
-from vga_bringup.robot.modes import Mode
-from vga_bringup.sim.fast import FastCell
+from vga_bringup.robot.safety.modes import Mode
+from vga_bringup.sim.expert.scripted_expert import Leader
+from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.leader.protocol import Parser, crc, status
-from vga_bringup.sim.operator.operator import Leader
-from vga_bringup.sim.state import PUBLIC_STATE, Snapshot
-from vga_policy.contract.cell import load_cell
+from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
+from vga_policy.cell.schema import load_cell
 
 IDS = [1, 2, 3, 4, 5, 6, 7, 8]
 TORQUE, POSITION = 64, 132

@@ -4,8 +4,8 @@ import xml.etree.ElementTree as ET
 
 import mujoco
 import pytest
-from vga_bringup.sim import meshes
-from vga_bringup.sim.simulator import CellSimulator
+from vga_bringup.sim.physics.simulator import CellSimulator
+from vga_bringup.sim.scene import meshes
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from vga_bringup.sim import objects, views
-from vga_bringup.sim.frames import FrameReader, FrameWriter
-from vga_bringup.sim.objects import DEFAULT_PLACEMENTS, Placement
-from vga_bringup.sim.renderer import CellRenderer
-from vga_bringup.sim.simulator import CellSimulator
-from vga_bringup.sim.state import StateReader, StateWriter
-from vga_policy.contract.cell import Camera, ColorProfile
+from vga_bringup.sim.physics.simulator import CellSimulator
+from vga_bringup.sim.physics.state import StateReader, StateWriter
+from vga_bringup.sim.rendering.frames import FrameReader, FrameWriter
+from vga_bringup.sim.rendering.renderer import CellRenderer
+from vga_bringup.sim.scene import objects, views
+from vga_bringup.sim.scene.objects import DEFAULT_PLACEMENTS, Placement
+from vga_policy.cell.schema import Camera, ColorProfile
 
 ADDRESS = f"test-{os.getpid()}"  # nobody serves an arm here: any name will do
 HOME = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854)

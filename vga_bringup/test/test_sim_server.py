@@ -13,8 +13,9 @@ from franky_sim.franka_robot_protocol import (
     RobotCommand,
     UDPCommand,
 )
-from vga_bringup.sim.server import ROBOT_PORT, CellServer
-from vga_bringup.sim.simulator import CellSimulator
+from vga_bringup.sim.franky_sim_patches.server import ROBOT_PORT
+from vga_bringup.sim.physics.server import CellServer
+from vga_bringup.sim.physics.simulator import CellSimulator
 
 ADDRESS = "127.0.0.62"
 HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)

@@ -7,11 +7,11 @@ import time
 import mujoco
 import numpy as np
 import pytest
-from vga_bringup.sim.frames import SLOTS, FrameReader, FrameWriter
-from vga_bringup.sim.pacing import Pacer
-from vga_bringup.sim.shared import DIRECTORY, Segment, remove_segments, segment_path
-from vga_bringup.sim.state import StateReader, StateWriter
-from vga_policy.contract.cell import Camera, ColorProfile
+from vga_bringup.sim.physics.pacing import Pacer
+from vga_bringup.sim.physics.shared import DIRECTORY, Segment, remove_segments, segment_path
+from vga_bringup.sim.physics.state import StateReader, StateWriter
+from vga_bringup.sim.rendering.frames import SLOTS, FrameReader, FrameWriter
+from vga_policy.cell.schema import Camera, ColorProfile
 
 ADDRESS = f"test-{os.getpid()}"
 CAMERA = Camera(name="eye", serial="1", role="fixed", color=ColorProfile(width=4, height=3, fps=15))

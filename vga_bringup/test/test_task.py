@@ -10,9 +10,10 @@ import pytest
 import rclpy
 from rclpy.action import ActionServer
 from rclpy.executors import SingleThreadedExecutor
-from vga_bringup.task import Task, run
+from vga_bringup.cli.run import run
+from vga_policy.ros.client import session as session_module
+from vga_policy.ros.client.policy import Task
 
-from vga_bringup import session as session_module
 from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
 

@@ -6,12 +6,21 @@ from pathlib import Path
 import mujoco
 import numpy as np
 import pytest
-from vga_bringup.robot.kinematics import Kinematics
-from vga_bringup.sim import views
-from vga_bringup.sim.objects import CUBE, DEFAULT_PLACEMENTS
-from vga_bringup.sim.simulator import CellSimulator
-from vga_bringup.sim.tasks import HELD_FOR, READY, START_RANGE, TASKS, VEGETABLES, Judge, UnknownTaskError, arrange
-from vga_policy.contract.cell import load_cell
+from vga_bringup.robot.bounds.kinematics import Kinematics
+from vga_bringup.sim.physics.simulator import CellSimulator
+from vga_bringup.sim.scene import views
+from vga_bringup.sim.scene.objects import CUBE, DEFAULT_PLACEMENTS
+from vga_bringup.sim.scene.tasks import (
+    HELD_FOR,
+    READY,
+    START_RANGE,
+    TASKS,
+    VEGETABLES,
+    Judge,
+    UnknownTaskError,
+    arrange,
+)
+from vga_policy.cell.schema import load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SEEDS = range(100)

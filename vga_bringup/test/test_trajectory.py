@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from vga_bringup.robot.trajectory import BRAKE_STEP, Curve, brake, fade, rest, spline, stop
+from vga_bringup.robot.motion.trajectory import BRAKE_STEP, Curve, brake, fade, rest, spline, stop
 
 DT = 0.1
 GENTLE = np.full(3, 5.0)  # rad/s^2

@@ -6,11 +6,11 @@ import zlib
 
 import numpy as np
 import torch
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.aggregator import AggregatorConfig
-from vga_policy.model.camera_head import CameraHeadConfig
-from vga_policy.model.depth_head import DepthHeadConfig
-from vga_policy.model.dinov2 import DinoV2Config
+from vga_policy.model.backbone.aggregator import AggregatorConfig
+from vga_policy.model.backbone.dinov2 import DinoV2Config
+from vga_policy.model.heads.action_head import ActionHeadConfig
+from vga_policy.model.heads.camera_head import CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.model.vggt import VGGTConfig
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from vga_policy.contract.cell import load_cell
-from vga_policy.contract.observation import Observation
+from vga_policy.cell.schema import load_cell
+from vga_policy.observation.observation import Observation
 
 SIM_FILE = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 PANDA_FILE = SIM_FILE.with_name("lab_panda.yaml")

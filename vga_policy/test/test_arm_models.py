@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from vga_policy.contract.arm_models import FR3, PANDA
+from vga_policy.cell.arm_models import FR3, PANDA
 
 
 def test_the_fr3_takes_less_speed_towards_the_end_of_a_joint():

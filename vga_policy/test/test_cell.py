@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from vga_policy.contract.cell import (
+from vga_policy.cell.schema import (
     ContractError,
     Strategy,
     differences,

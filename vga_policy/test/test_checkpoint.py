@@ -13,19 +13,19 @@ import torch
 import yaml
 from policy_fixtures import HOME, PANDA_FILE, SIM, observation
 from safetensors.torch import load_file, save_file
+from vga_policy.cell.schema import Cell, load_cell
 from vga_policy.checkpoints import locate, shipped
+from vga_policy.checkpoints.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.cli import main
-from vga_policy.contract.cell import Cell, load_cell
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.aggregator import AggregatorConfig
+from vga_policy.inference.policy import Policy, PolicyError
+from vga_policy.inference.untrained import untrained_checkpoint
+from vga_policy.model.backbone.aggregator import AggregatorConfig
+from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.config import to_plain
-from vga_policy.model.conv_stem import ConvStemConfig
-from vga_policy.model.presets import PRESETS
+from vga_policy.model.heads.action_head import ActionHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.runtime.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
-from vga_policy.runtime.policy import Policy, PolicyError
-from vga_policy.runtime.text import HashedNgrams
-from vga_policy.runtime.untrained import untrained_checkpoint
+from vga_policy.presets.presets import PRESETS
+from vga_policy.text.encoder import HashedNgrams
 
 SMALL = VGAConfig(
     image_size=56,

@@ -8,10 +8,10 @@ import shutil
 import pytest
 from episode_fixtures import CLOSED, MadeEpisode
 from policy_fixtures import SIM
+from vga_policy.cell.schema import dump_cell
 from vga_policy.cli import main
-from vga_policy.contract.cell import dump_cell
 from vga_policy.curation.curate import measure_episode, review
-from vga_policy.curation.decisions import FILE, Verdict, decision, usable
+from vga_policy.episodes.decisions import FILE, Verdict, decision, usable
 
 GOOD = 5
 BASE = {"seconds": 4.0, "grasp": 2.0, "amplitude": 0.5}

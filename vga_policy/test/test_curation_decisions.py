@@ -1,8 +1,8 @@
 """Verdicts beside the data: who wins, what is trained on, and what happens to a damaged file."""
 
 import pytest
-from vga_policy.contract.episode import Episode
-from vga_policy.curation.decisions import FILE, Curation, CurationError, Verdict, decide, decision, usable
+from vga_policy.episodes.decisions import FILE, Curation, CurationError, Verdict, decide, decision, usable
+from vga_policy.episodes.metadata import Episode
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from episode_fixtures import CLOSED, OPEN, START, MadeEpisode, write_episodes
 from policy_fixtures import SIM
 from torch.utils.data import DataLoader, DistributedSampler
 from vga_policy.bags.reader import Bag
-from vga_policy.contract.episode import load_episode
-from vga_policy.curation.decisions import Curation, Verdict, decide
-from vga_policy.data.dataset import EpisodeDataset
-from vga_policy.data.episodes import DatasetError
-from vga_policy.data.statistics import normalization
-from vga_policy.runtime.preprocess import resize_views
+from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.dataset.statistics import normalization
+from vga_policy.episodes.decisions import Curation, Verdict, decide
+from vga_policy.episodes.listing import DatasetError
+from vga_policy.episodes.metadata import load_episode
+from vga_policy.inference.preprocess import resize_views
 
 SIZE = 56
 MS = 1_000_000

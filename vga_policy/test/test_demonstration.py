@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from policy_fixtures import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagWriter
-from vga_policy.contract.cell import dump_cell
-from vga_policy.contract.episode import Episode
-from vga_policy.contract.joint_states import JointStateError, JointStates
-from vga_policy.contract.resampler import JpegImage, Resampler, Selection
-from vga_policy.data.demonstration import JOINT_STATES, REFERENCE, Demonstration, image_topic
+from vga_policy.cell.schema import dump_cell
+from vga_policy.dataset.demonstration import JOINT_STATES, REFERENCE, Demonstration, image_topic
+from vga_policy.episodes.metadata import Episode
+from vga_policy.observation.joint_states import JointStateError, JointStates
+from vga_policy.observation.resampler import JpegImage, Resampler, Selection
 
 START = 1_790_000_000 * 10**9
 MS = 1_000_000

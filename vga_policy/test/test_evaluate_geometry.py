@@ -9,18 +9,18 @@ import pytest
 import torch
 from model_fixtures import seeded_state
 from PIL import Image
+from vga_policy.checkpoints.checkpoint import Checkpoint
+from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.evaluate.geometry import Comparison, Geometry, GeometryError, compare, constant, errors, evenly
 from vga_policy.evaluate.geometry_picture import draw_geometry
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.aggregator import AggregatorConfig
-from vga_policy.model.camera_head import CameraHeadConfig
-from vga_policy.model.conv_stem import ConvStemConfig
-from vga_policy.model.depth_head import DepthHeadConfig
-from vga_policy.model.pose import decode_cameras
+from vga_policy.model.backbone.aggregator import AggregatorConfig
+from vga_policy.model.backbone.conv_stem import ConvStemConfig
+from vga_policy.model.geometry.pose import decode_cameras
+from vga_policy.model.heads.action_head import ActionHeadConfig
+from vga_policy.model.heads.camera_head import CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.runtime.checkpoint import Checkpoint
-from vga_policy.runtime.normalization import Normalization, Range
-from vga_policy.runtime.text import HashedNgrams
+from vga_policy.text.encoder import HashedNgrams
 
 SIZE, VIEWS = 28, ["fixed_1", "wrist"]
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from vga_policy.evaluate import results, table, table_text
+from vga_policy.evaluate import results
 from vga_policy.evaluate.intervals import paired_difference, wilson
 from vga_policy.evaluate.results import Conditions, Evaluation, ResultsError
-from vga_policy.evaluate.table_picture import draw_table
+from vga_policy.evaluate.tables import table
+from vga_policy.evaluate.tables import text as table_text
+from vga_policy.evaluate.tables.plot import draw_table
 from vga_policy.evaluate.trials import Outcome, Trial
 
 

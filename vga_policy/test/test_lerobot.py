@@ -12,12 +12,12 @@ import pytest
 import simplejpeg
 from episode_fixtures import MadeEpisode
 from policy_fixtures import SIM
+from vga_policy.cell.schema import dump_cell
 from vga_policy.cli import main
-from vga_policy.contract.cell import dump_cell
-from vga_policy.contract.episode import load_episode
 from vga_policy.curation.curate import review
-from vga_policy.curation.decisions import Curation, Verdict, decide
-from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.episodes.decisions import Curation, Verdict, decide
+from vga_policy.episodes.metadata import load_episode
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.export import ExportError, export
 from vga_policy.lerobot.importing import ImportingError, import_dataset

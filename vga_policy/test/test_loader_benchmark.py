@@ -4,9 +4,9 @@ import sys
 
 import pytest
 from episode_fixtures import write_episodes
+from vga_policy.bench.loader.measure import measure
 from vga_policy.cli import main
-from vga_policy.data.benchmark.measure import measure
-from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.dataset.dataset import EpisodeDataset
 
 
 def bench(*arguments):

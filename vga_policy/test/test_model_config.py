@@ -4,8 +4,8 @@ import json
 
 import pytest
 from vga_policy.model.config import from_plain, to_plain
-from vga_policy.model.presets import ABLATIONS, PRESETS
 from vga_policy.model.vga import VGAConfig
+from vga_policy.presets.presets import ABLATIONS, PRESETS
 
 
 @pytest.mark.parametrize("ablation", [None, *ABLATIONS])

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import TINY_VGA
-from vga_policy.model.conv_stem import ConvStemConfig
-from vga_policy.model.depth_head import DepthHeadConfig
-from vga_policy.model.lora import make_trainable
-from vga_policy.model.losses import Labels, LossConfig, action_loss, objective
-from vga_policy.model.recipe import Recipe
+from vga_policy.model.backbone.conv_stem import ConvStemConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
+from vga_policy.objective.lora import make_trainable
+from vga_policy.objective.losses import Labels, LossConfig, action_loss, objective
+from vga_policy.objective.recipe import Recipe
 
 SIDE = TINY_VGA.image_size
 SQUARE = 18

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import TINY_VGA, seeded_inputs, seeded_tensor
-from vga_policy.model.losses import (
+from vga_policy.model.geometry.scene import Scene, in_first_camera, normalise, world_points
+from vga_policy.objective.losses import (
     Labels,
     LossConfig,
     action_loss,
@@ -17,7 +18,6 @@ from vga_policy.model.losses import (
     objective,
     trimmed_mean,
 )
-from vga_policy.model.scene import Scene, in_first_camera, normalise, world_points
 
 CONFIG = LossConfig(kept=1.0)
 QUATERNION_TURNED = torch.tensor([1.0] * 3 + [-1.0] * 4 + [1.0] * 2)

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from episode_fixtures import MadeEpisode
 from training_fixtures import TINY
+from vga_policy.bench.overfit import by_heart, constant_guess, control, draw_samples, table
 from vga_policy.cli import main
-from vga_policy.data.episodes import DatasetError
-from vga_policy.model import presets
-from vga_policy.model.presets import Preset
-from vga_policy.model.recipe import Recipe
-from vga_policy.train.overfit import by_heart, constant_guess, control, draw_samples, table
+from vga_policy.episodes.listing import DatasetError
+from vga_policy.objective.recipe import Recipe
+from vga_policy.presets import presets
+from vga_policy.presets.presets import Preset
 
 SMALL = Preset(
     model=replace(TINY, language_width=384),

@@ -6,12 +6,17 @@ import math
 import pytest
 import torch
 from model_fixtures import seeded_state, seeded_tensor
-from vga_policy.model.attention import Block, CrossAttention, Group, SelfAttention
-from vga_policy.model.camera_head import CameraHeadConfig
-from vga_policy.model.depth_head import DepthHeadConfig, FusionBlock, ResidualUnit, add_position
-from vga_policy.model.patches import grid_positions
-from vga_policy.model.pose import decode_cameras, encode_cameras, quaternion_to_rotation, rotation_to_quaternion
-from vga_policy.model.rope import patch_positions, rope_table, rotate
+from vga_policy.model.backbone.attention import Block, CrossAttention, Group, SelfAttention
+from vga_policy.model.backbone.patches import grid_positions
+from vga_policy.model.backbone.rope import patch_positions, rope_table, rotate
+from vga_policy.model.geometry.pose import (
+    decode_cameras,
+    encode_cameras,
+    quaternion_to_rotation,
+    rotation_to_quaternion,
+)
+from vga_policy.model.heads.camera_head import CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig, FusionBlock, ResidualUnit, add_position
 
 
 def seeded(module):

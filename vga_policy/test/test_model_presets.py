@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
-from vga_policy.model.lora import make_trainable, merge_lora, trainable
-from vga_policy.model.presets import ABLATIONS, PRESETS, Preset, paper
-from vga_policy.model.recipe import Recipe
+from vga_policy.objective.lora import make_trainable, merge_lora, trainable
+from vga_policy.objective.recipe import Recipe
+from vga_policy.presets.presets import ABLATIONS, PRESETS, Preset, paper
 
 TINY = Preset(model=TINY_VGA, recipe=Recipe(rank=4))
 

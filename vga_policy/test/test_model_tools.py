@@ -13,17 +13,17 @@ from model_fixtures import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, see
 from safetensors.torch import save_file
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 from vga_policy.cli import main
-from vga_policy.contract.observation import PROPRIOCEPTION
+from vga_policy.inference.compile import for_inference, fuse, trace
 from vga_policy.model import InputError, WeightsError, load_vggt
-from vga_policy.model.commands import ABLATION_NAMES, PRESET_NAMES
-from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
-from vga_policy.model.fast import for_inference, fuse, trace
-from vga_policy.model.initialise import initialise_from_timm, initialise_from_vggt
-from vga_policy.model.language import EncoderError, MiniLM, QwenGTE
-from vga_policy.model.lora import make_trainable
+from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
 from vga_policy.model.picture import draw_geometry, read_images
-from vga_policy.model.presets import ABLATIONS, PRESETS
-from vga_policy.model.recipe import Recipe
+from vga_policy.model.weights.initialize import initialise_from_timm, initialise_from_vggt
+from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
+from vga_policy.objective.lora import make_trainable
+from vga_policy.objective.recipe import Recipe
+from vga_policy.observation.observation import PROPRIOCEPTION
+from vga_policy.presets.presets import ABLATIONS, PRESETS
+from vga_policy.text.pretrained import EncoderError, MiniLM, QwenGTE
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_the_fast_model_acts_the_same_and_leaves_the_original_alone():
 
 
 def test_a_model_in_bfloat16_answers_in_float32(monkeypatch):
-    monkeypatch.setattr("vga_policy.model.fast.inference_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setattr("vga_policy.inference.compile.inference_dtype", lambda device: torch.bfloat16)
     model = TINY_VGA.build().eval()
     model.load_state_dict(seeded_state(model))
     fast = for_inference(model)

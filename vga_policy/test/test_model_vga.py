@@ -6,10 +6,10 @@ import pytest
 import torch
 from model_fixtures import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
 from vga_policy.model import InputError
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.conv_stem import ConvStemConfig
-from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
-from vga_policy.model.pvm import ModulatedLayer, PlainLayer
+from vga_policy.model.backbone.conv_stem import ConvStemConfig
+from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
+from vga_policy.model.heads.action_head import ActionHeadConfig
+from vga_policy.model.heads.pvm import ModulatedLayer, PlainLayer
 
 SPECIALS, PATCHES = 5, 9
 

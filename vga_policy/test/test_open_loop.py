@@ -7,11 +7,11 @@ import pytest
 from episode_fixtures import MadeEpisode, write_episodes
 from policy_fixtures import SIM
 from vga_policy.cli import main
-from vga_policy.contract.observation import ActionChunk
-from vga_policy.data.dataset import EpisodeDataset
+from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.evaluate import open_loop
 from vga_policy.evaluate.open_loop_picture import draw_open_loop
-from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.inference.untrained import untrained_policy
+from vga_policy.observation.observation import ActionChunk
 
 
 class Prophet:

@@ -10,10 +10,10 @@ import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
 from policy_fixtures import SIM
-from vga_policy.contract.cell import PolicyInputs
-from vga_policy.contract.joint_states import Disbelief, JointStateError, JointStates, proprioception
-from vga_policy.contract.observation import Observation
-from vga_policy.contract.resampler import (
+from vga_policy.cell.schema import PolicyInputs
+from vga_policy.observation.joint_states import Disbelief, JointStateError, JointStates, proprioception
+from vga_policy.observation.observation import Observation
+from vga_policy.observation.resampler import (
     IMAGES_KEPT,
     JOINTS,
     JOINTS_KEPT,
@@ -390,5 +390,5 @@ def test_tight_limits_of_a_cell_do_not_narrow_what_is_believed_and_wide_ones_wid
 
 
 def test_the_robot_computer_needs_neither_torch_nor_rclpy():
-    code = "import sys; sys.modules['torch'] = sys.modules['rclpy'] = None; import vga_policy.contract.resampler"
+    code = "import sys; sys.modules['torch'] = sys.modules['rclpy'] = None; import vga_policy.observation.resampler"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_fixtures import HOME, SIM, observation
-from vga_policy.nodes import clocks
-from vga_policy.nodes.clocks import ClockWatch
-from vga_policy.nodes.messages import time_message
-from vga_policy.nodes.outbox import DEPTH, Outbox
-from vga_policy.runtime.cadence import Cadence
-from vga_policy.runtime.normalization import Normalization, Range
-from vga_policy.runtime.policy import ObservationError, Policy, PolicyError
-from vga_policy.runtime.preprocess import resize_views
-from vga_policy.runtime.task import Outcome, Phase, Task
-from vga_policy.runtime.text import HashedNgrams
-from vga_policy.runtime.untrained import untrained_checkpoint, untrained_policy
-from vga_policy.runtime.worker import Worker
+from vga_policy.checkpoints.normalization import Normalization, Range
+from vga_policy.inference.cadence import Cadence
+from vga_policy.inference.policy import ObservationError, Policy, PolicyError
+from vga_policy.inference.preprocess import resize_views
+from vga_policy.inference.task import Outcome, Phase, Task
+from vga_policy.inference.untrained import untrained_checkpoint, untrained_policy
+from vga_policy.inference.worker import Worker
+from vga_policy.ros import clocks
+from vga_policy.ros.clocks import ClockWatch
+from vga_policy.ros.messages import time_message
+from vga_policy.ros.publish_queue import DEPTH, Outbox
+from vga_policy.text.encoder import HashedNgrams
 
 DEADLINE = 10.0
 

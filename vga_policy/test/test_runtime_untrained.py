@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from policy_fixtures import HOME, SIM, observation
-from vga_policy.runtime.checkpoint import save
-from vga_policy.runtime.policy import Policy
-from vga_policy.runtime.untrained import untrained_checkpoint
+from vga_policy.checkpoints.checkpoint import save
+from vga_policy.inference.policy import Policy
+from vga_policy.inference.untrained import untrained_checkpoint
 
 TICK = 5  # samples of the reference a control step
 SAMPLE = SIM.dt / TICK

@@ -7,10 +7,10 @@ import torch
 from episode_fixtures import write_episodes
 from torch.utils.data import default_collate
 from training_fixtures import SIZE
-from vga_policy.data.dataset import EpisodeDataset
-from vga_policy.train import files
-from vga_policy.train.cache import cached
-from vga_policy.train.source import Decoded
+from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.train.input.cache import cached
+from vga_policy.train.input.loader import Decoded
+from vga_policy.train.runs import files
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,19 @@ from accelerate import Accelerator
 from episode_fixtures import write_episodes
 from safetensors.torch import load_file
 from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
+from vga_policy.checkpoints.checkpoint import load
+from vga_policy.dataset.scenes import RenderedScene, SceneDataset, write_shard
+from vga_policy.episodes.listing import DatasetError
 from vga_policy.model.config import from_plain
-from vga_policy.model.pose import encode_cameras
-from vga_policy.runtime.checkpoint import load
-from vga_policy.train import ablation, pretraining, trainer
-from vga_policy.train.ablation_files import finished
+from vga_policy.model.geometry.metrics import relative_depth_error, rotation_error, translation_error
+from vga_policy.model.geometry.pose import encode_cameras
+from vga_policy.train import policy as trainer
+from vga_policy.train import pretraining
+from vga_policy.train.ablation import study as ablation
+from vga_policy.train.ablation.files import finished
 from vga_policy.train.config import GeometryConfig
-from vga_policy.train.errors import relative_depth_error, rotation_error, translation_error
-from vga_policy.train.failure import InterruptedRunError, TrainingError
-from vga_policy.train.run import BEST, Run
-from vga_policy.train.scenes import RenderedScene, SceneDataset, write_shard
+from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
+from vga_policy.train.runs.run import BEST, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -120,7 +123,7 @@ def test_scenes_of_another_size_or_none_are_refused(scenes, tmp_path):
         pretraining.pretrain(config, tmp_path / "run")
     with pytest.raises(TrainingError, match="pretrain paper-dinov2"):
         pretraining.pretrain(replace(config, preset="paper"), tmp_path / "run")
-    with pytest.raises(TrainingError, match="make some: `vga scenes`"):
+    with pytest.raises(DatasetError, match="make some: `vga scenes`"):
         SceneDataset(tmp_path)
     with pytest.raises(TrainingError, match="3 views, 4 are asked for"):
         pretraining.pretrain(replace(config, views=4), tmp_path / "run2")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from vga_policy.train.optimiser import Muon, OptimiserConfig, orthogonal
+from vga_policy.train.engine.optimizer import Muon, OptimiserConfig, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 24, 3, 3), (64, 16, 1, 1), (48, 96)])

@@ -11,15 +11,15 @@ from episode_fixtures import write_episodes
 from policy_fixtures import SIM
 from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
-from vga_policy.model.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
-from vga_policy.model.language import QwenGTE
-from vga_policy.model.presets import PRESETS
-from vga_policy.runtime.checkpoint import TEXT_ENCODERS
-from vga_policy.train import trainer
+from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS
+from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
+from vga_policy.presets.presets import PRESETS
+from vga_policy.text.pretrained import QwenGTE
+from vga_policy.train import policy as trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
-from vga_policy.train.failure import TrainingError
-from vga_policy.train.held_out import held_out
-from vga_policy.train.run import BEST, Run
+from vga_policy.train.input.split import held_out
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.run import BEST, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

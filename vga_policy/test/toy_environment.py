@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from vga_policy.contract.observation import ActionChunk, Observation
 from vga_policy.evaluate.environment import EnvironmentFault, Judgement
+from vga_policy.observation.observation import ActionChunk, Observation
 
 DT = 0.1
 

@@ -12,21 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.aggregator import AggregatorConfig
-from vga_policy.model.camera_head import CameraHeadConfig
-from vga_policy.model.conv_stem import ConvStemConfig
-from vga_policy.model.depth_head import DepthHeadConfig
-from vga_policy.model.losses import LossConfig
-from vga_policy.model.presets import PRESETS, Preset
-from vga_policy.model.recipe import Recipe
+from vga_policy.model.backbone.aggregator import AggregatorConfig
+from vga_policy.model.backbone.conv_stem import ConvStemConfig
+from vga_policy.model.heads.action_head import ActionHeadConfig
+from vga_policy.model.heads.camera_head import CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.train import trainer
+from vga_policy.objective.losses import LossConfig
+from vga_policy.objective.recipe import Recipe
+from vga_policy.presets.presets import PRESETS, Preset
+from vga_policy.train import policy as trainer
 from vga_policy.train.config import PolicyConfig
-from vga_policy.train.failure import TrainingError
-from vga_policy.train.loop import LoopConfig
-from vga_policy.train.optimiser import OptimiserConfig
-from vga_policy.train.run import CONFIG, Run
+from vga_policy.train.engine.loop import LoopConfig
+from vga_policy.train.engine.optimizer import OptimiserConfig
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.run import CONFIG, Run
 
 SIZE = 28
 TINY = VGAConfig(

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
-from vga_policy.contract.cell import ContractError
+from vga_policy.cell.schema import ContractError
 
 GROUP = "vga.commands"
 FAMILIES = {

@@ -8,7 +8,7 @@ from mcap.reader import make_reader
 from recorded_robot import Robot, launch_recorder, wait
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
-from vga_policy.contract.episode import load_episode
+from vga_policy.episodes.metadata import load_episode
 
 from vga_msgs.msg import DriverState
 

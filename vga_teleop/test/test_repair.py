@@ -12,8 +12,8 @@ from rosbags.highlevel import AnyReader
 from vga_policy.bags import repair as repair_module
 from vga_policy.bags.repair import repair_directory, repair_episode
 from vga_policy.bags.writer import bag_file
-from vga_policy.contract.cell import parse_cell
-from vga_policy.contract.episode import load_episode
+from vga_policy.cell.schema import parse_cell
+from vga_policy.episodes.metadata import load_episode
 
 KILLS = 20
 LOST_AT_MOST = 0.5e9  # ns

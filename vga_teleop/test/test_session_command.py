@@ -14,8 +14,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from recorded_robot import LATCHED, LEADER, Robot, launch_recorder, wait
 from std_srvs.srv import Trigger
-from vga_bringup.session import Session
-from vga_policy.contract.episode import load_episode
+from vga_policy.episodes.metadata import load_episode
+from vga_policy.ros.client.session import Session
 from vga_teleop.session.graph_cell import GraphCell
 from vga_teleop.session.workflow import Refused, Verdict
 

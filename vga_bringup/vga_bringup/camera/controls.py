@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyrealsense2 as rs
-from vga_policy.contract.cell import Camera
+from vga_policy.cell.schema import Camera
 
 
 @dataclass(frozen=True)

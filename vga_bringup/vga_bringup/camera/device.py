@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyrealsense2 as rs
-from vga_policy.contract.cell import Camera
+from vga_policy.cell.schema import Camera
 
 from vga_bringup.camera.clock import CaptureClock, TimestampDomain
 from vga_bringup.camera.controls import Control, apply_controls

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import pyrealsense2 as rs
-from vga_policy.contract.cell import Camera
+from vga_policy.cell.schema import Camera
 
 # What the Linux back ends of librealsense say, and its software device, when somebody else streams the camera.
 _BUSY = ("busy", "claim", "power state", "is streaming", "already open")

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell, load_cell
+from vga_policy.cell.schema import Cell, load_cell
 
 from vga_bringup.doctor.finding import Finding, State
 
@@ -98,7 +98,7 @@ def _probes(cell: Cell | None) -> dict[str, Probe]:
 def _cell_path(cell: str) -> Path:
     if Path(cell).is_file():
         return Path(cell)
-    from vga_bringup.graph import cell_path  # needs ROS, which may be what is missing
+    from vga_policy.cell.shipped import cell_path
 
     return cell_path(cell)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor import robot
 from vga_bringup.doctor.finding import Finding, State

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor.finding import Finding, State, needed
 

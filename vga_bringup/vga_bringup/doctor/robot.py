@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError
 from ipaddress import ip_address
 from typing import Any
 
-from vga_policy.contract.cell import Cell, limit_problems
+from vga_policy.cell.schema import Cell, limit_problems
 
 from vga_bringup.doctor.finding import Finding, State
-from vga_bringup.robot import self_collision
+from vga_bringup.robot.bounds import self_collision
+from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.libfranka import libfranka_version, protocol_of, remedy
-from vga_bringup.robot.limits import Limits
 
 FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
@@ -148,7 +148,7 @@ def driver_state() -> dict[str, Any] | None:
 
     `hand`: what it says of the hand, None where that did not come. `settings`: those the robot did not take, in words.
     """
-    command = [sys.executable, "-m", "vga_bringup.doctor.driver_state"]
+    command = [sys.executable, "-m", "vga_bringup.nodes.driver_probe"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=4.3)
     except subprocess.TimeoutExpired:

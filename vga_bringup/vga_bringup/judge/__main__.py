@@ -13,18 +13,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vga_policy.contract.cell import load_cell
+from vga_policy.cell.schema import load_cell
 
-from vga_bringup.judge.control import franky_limits
-from vga_bringup.judge.model import write_model
 from vga_bringup.judge.picture import draw
-from vga_bringup.judge.process import JudgeError, JudgingRobot, find_interpreter
 from vga_bringup.judge.report import MAX_LOST, kept, report
+from vga_bringup.judge.robot.control import franky_limits
+from vga_bringup.judge.robot.model import write_model
+from vga_bringup.judge.robot.process import JudgeError, JudgingRobot, find_interpreter
+from vga_bringup.judge.robot.server import NICENESS
 from vga_bringup.judge.scenarios import SCENARIOS
-from vga_bringup.judge.server import NICENESS
 from vga_bringup.judge.session import Conditions, Outcome, Session, run
 from vga_bringup.robot.arm import franky_robot
-from vga_bringup.sim.process import claim_processor
+from vga_bringup.sim.physics.children import claim_processor
 
 CELLS = Path(__file__).parents[2] / "config" / "cells"
 ADDRESS = "127.0.0.9"  # not that of the simulated cell: both may run

@@ -18,16 +18,16 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from vga_policy.contract.cell import Cell, load_cell
+from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.shipped import cell_path
 
-from vga_bringup.graph import cell_path
 from vga_bringup.judge.motions import judged_cell
-from vga_bringup.robot.executor import Executor
-from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdict
-from vga_bringup.sim.demonstration import demonstrate
-from vga_bringup.sim.fast import FastCell
-from vga_bringup.sim.link_capsules import collision_model
-from vga_bringup.sim.tasks import TASKS
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
+from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.scene.link_capsules import collision_model
+from vga_bringup.sim.scene.tasks import TASKS
 
 Vector = NDArray[np.float64]
 

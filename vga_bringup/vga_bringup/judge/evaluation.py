@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.arm_models import ArmModel
+from vga_policy.cell.arm_models import ArmModel
 
-from vga_bringup.judge.record import DT, Array, Mask, Objection, Record
+from vga_bringup.judge.robot.record import DT, Array, Mask, Objection, Record
 
 # Of franka-sim's errors, what they are called in the report. An acceleration_discontinuity may be any of three.
 TYPES = {

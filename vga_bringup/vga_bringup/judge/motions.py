@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Box, Cell
+from vga_policy.cell.schema import Box, Cell
 
 Vector = NDArray[np.float64]
 Curve = Callable[[float], Vector]

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import ruckig
 from numpy.typing import NDArray
-from vga_policy.contract.arm_models import PANDA, ArmModel
-from vga_policy.contract.cell import Cell, load_cell
+from vga_policy.cell.arm_models import PANDA, ArmModel
+from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.shipped import cell_path
 
-from vga_bringup.graph import cell_path
 from vga_bringup.judge.motions import judged_cell
 from vga_bringup.judge.streams import DT, Stream, all_streams
-from vga_bringup.robot.limits import Limits
+from vga_bringup.robot.bounds.limits import Limits
 
 Vector = NDArray[np.float64]
 Reference = Callable[[float], tuple[Vector, Vector]]

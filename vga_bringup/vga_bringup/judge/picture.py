@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from vga_policy.contract.arm_models import ArmModel
+from vga_policy.cell.arm_models import ArmModel
 
+from vga_bringup.demo.plot import BAD, GOOD, GRID, INK, PALE
 from vga_bringup.judge.session import Outcome
-from vga_bringup.report_picture import BAD, GOOD, GRID, INK, PALE
 
 BINS = 220
 HEADROOM = 1.25  # of the speed axis over the limit

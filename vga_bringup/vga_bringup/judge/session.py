@@ -9,13 +9,13 @@ from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.judge.bench import Bench, Notes
 from vga_bringup.judge.evaluation import Judgement, judge
 from vga_bringup.judge.motions import judged_cell
-from vga_bringup.judge.process import JudgingRobot
-from vga_bringup.judge.record import Record
+from vga_bringup.judge.robot.process import JudgingRobot
+from vga_bringup.judge.robot.record import Record
 from vga_bringup.judge.scenarios import SCENARIOS
 from vga_bringup.robot.arm import RobotFactory
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.judge.motions import ELSEWHERE, ChunkSource, Curve, RandomChunks, TowardEnd, ends, leader
-from vga_bringup.robot.executor import Executor
-from vga_bringup.robot.following import Following
-from vga_bringup.robot.homing import WayHome
-from vga_bringup.robot.limits import Limits
-from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter
+from vga_bringup.robot.bounds.limits import Limits
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.motion.following import Following
+from vga_bringup.robot.motion.homing import WayHome
+from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter
 
 Vector = NDArray[np.float64]
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import array
 import sys
 import time
+from collections.abc import Callable
 
 import numpy.typing as npt
 import pyrealsense2 as rs
@@ -30,9 +31,9 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
-from vga_policy.contract.cell import Camera, ContractError, load_cell
-from vga_policy.nodes.clocks import every
-from vga_policy.nodes.lifetime import start_ros
+from vga_policy.cell.schema import Camera, Cell, ContractError, load_cell
+from vga_policy.ros.clocks import every
+from vga_policy.ros.lifetime import start_ros
 
 from vga_bringup.camera.clock import TimestampDomain
 from vga_bringup.camera.device import DeviceLoop, State, Status
@@ -44,16 +45,24 @@ from vga_bringup.camera.statistics import StreamReport
 SLOW = 0.9
 
 
+Devices = Callable[[Cell, Camera], rs.context]
+
+
+def attached(_cell: Cell, _camera: Camera) -> rs.context:
+    """The devices of this computer."""
+    return rs.context()
+
+
 class CameraNode(Node):
     """Publishes what the camera's device loop delivers, from the loop's own thread.
 
-    context: where to look for the camera; by default this computer's devices.
+    devices: where to look for a camera of a cell.
     Raises ContractError when the cell file is wrong or has no such camera.
     """
 
-    def __init__(self, *, context: rs.context | None = None) -> None:
+    def __init__(self, devices: Devices = attached) -> None:
         super().__init__("camera")
-        self._camera = self._load_camera()
+        self._cell, self._camera = self._load_camera()
         self._frame_id = f"{self._camera.name}_color_optical_frame"
         self._image = self.create_publisher(Image, "~/color/image_raw", qos_profile_sensor_data)
         self._compressed = self.create_publisher(
@@ -66,19 +75,20 @@ class CameraNode(Node):
             self._depth_info = self.create_publisher(CameraInfo, f"{depth}/camera_info", qos_profile_sensor_data)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         every(self, 1.0, self._diagnose)
-        self._loop = DeviceLoop(self._camera, self._publish, self._log, context)
+        self._loop = DeviceLoop(self._camera, self._publish, self._log, devices(self._cell, self._camera))
         self._loop.start()
 
     def close(self) -> None:
         """Stops the camera."""
         self._loop.stop()
 
-    def _load_camera(self) -> Camera:
+    def _load_camera(self) -> tuple[Cell, Camera]:
         read_only = ParameterDescriptor(read_only=True)
         cell, camera = (self.declare_parameter(name, "", read_only).value for name in ("cell", "camera"))
         if not cell:
             raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
-        return load_cell(cell).camera(camera)
+        contract = load_cell(cell)
+        return contract, contract.camera(camera)
 
     def _publish(self, frame: Frame) -> None:
         stamp = rclpy.time.Time(nanoseconds=frame.capture_ns).to_msg()
@@ -177,11 +187,11 @@ def _camera_info(header: Header, model: CameraModel) -> CameraInfo:
     )
 
 
-def main(args: list[str] | None = None, context: rs.context | None = None) -> int:
+def main(args: list[str] | None = None, devices: Devices = attached) -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
     stop = start_ros(args)
     try:
-        node = CameraNode(context=context)
+        node = CameraNode(devices)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:

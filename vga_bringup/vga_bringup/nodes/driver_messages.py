@@ -12,13 +12,13 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from unique_identifier_msgs.msg import UUID
-from vga_policy.contract.cell import Cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.gripper import GripperState
-from vga_bringup.robot.modes import GoalId, Mode
+from vga_bringup.robot.motion.teleoperation import LeaderSample, TeleopFigures
 from vga_bringup.robot.reports import DriverState, Figures, Tick
-from vga_bringup.robot.safety import ChunkRequest, Verdict
-from vga_bringup.robot.teleoperation import LeaderSample, TeleopFigures
+from vga_bringup.robot.safety.modes import GoalId, Mode
+from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
 from vga_msgs import msg
 
 # Every reason of vga_msgs/ChunkVerdict, so that diagnostics always show all of them.

@@ -29,19 +29,19 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
-from vga_policy.contract.cell import ContractError, load_cell
-from vga_policy.nodes.clocks import ClockWatch, every
-from vga_policy.nodes.long_action import LongActionServer
-from vga_policy.nodes.outbox import Outbox
+from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.ros.clocks import ClockWatch, every
+from vga_policy.ros.long_action import LongActionServer
+from vga_policy.ros.publish_queue import Outbox
 
 from vga_bringup.nodes import driver_messages as messages
+from vga_bringup.robot.bounds.self_collision import problems as crowded
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.jobs import Job
 from vga_bringup.robot.libfranka import build_problem
-from vga_bringup.robot.modes import Mode, ModeRefusedError
 from vga_bringup.robot.reports import DriverState, Tick
-from vga_bringup.robot.self_collision import problems as crowded
+from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
 from vga_msgs import action, msg, srv
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

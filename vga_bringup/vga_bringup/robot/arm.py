@@ -12,10 +12,10 @@ from typing import Any
 import franky
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Arm, Cell
+from vga_policy.cell.schema import Arm, Cell
 
+from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.faults import ArmError, explain, reflex
-from vga_bringup.robot.limits import Limits
 from vga_bringup.robot.tracking import build_tracker
 
 Vector = NDArray[np.float64]

@@ -18,20 +18,20 @@ from typing import Any
 
 import franky
 import numpy as np
-from vga_policy.contract.cell import Cell
+from vga_policy.cadence import Cadence
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.arm import ROBOT_PORT, ArmState, FrankaArm, RobotFactory, franky_robot
-from vga_bringup.robot.cadence import Cadence
 from vga_bringup.robot.connection import Connector
-from vga_bringup.robot.executor import Executor, Reference
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.gripper import Gripper, GripperState
-from vga_bringup.robot.homing import Homing
 from vga_bringup.robot.jobs import Job
-from vga_bringup.robot.modes import GoalId, Mode, Modes
+from vga_bringup.robot.motion.executor import Executor, Reference
+from vga_bringup.robot.motion.homing import Homing
+from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
 from vga_bringup.robot.reports import DriverState, Figures, Listener, Tick, TrackingError
-from vga_bringup.robot.safety import ChunkRequest, Context, SafetyFilter, Verdict
-from vga_bringup.robot.teleoperation import LeaderSample, Teleoperation
+from vga_bringup.robot.safety.modes import GoalId, Mode, Modes
+from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
 
 log = logging.getLogger(__name__)
 

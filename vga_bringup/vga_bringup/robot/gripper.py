@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import franky
-from vga_policy.contract.cell import Gripper as GripperConfig
+from vga_policy.cell.schema import Gripper as GripperConfig
 
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import explain

@@ -9,7 +9,7 @@ import re
 from importlib import metadata
 from typing import NamedTuple
 
-from vga_policy.contract.arm_models import ModelName, arm_model
+from vga_policy.cell.arm_models import ModelName, arm_model
 
 PACKAGE = "franky-control"
 HOW_TO = "docs/panda.md"

@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.cadence import CadenceReport
 
 from vga_bringup.robot.arm import ArmState, Setting
-from vga_bringup.robot.cadence import CadenceReport
-from vga_bringup.robot.executor import Reference
 from vga_bringup.robot.gripper import GripperState
-from vga_bringup.robot.modes import GoalId, Mode
-from vga_bringup.robot.teleoperation import TeleopFigures
+from vga_bringup.robot.motion.executor import Reference
+from vga_bringup.robot.motion.teleoperation import TeleopFigures
+from vga_bringup.robot.safety.modes import GoalId, Mode
 
 
 @dataclass(frozen=True)

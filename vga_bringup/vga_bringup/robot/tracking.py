@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import franky
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Tracking
+from vga_policy.cell.schema import Tracking
 
-from vga_bringup.robot.limits import Limits
+from vga_bringup.robot.bounds.limits import Limits
 
 Vector = NDArray[np.float64]
 

@@ -9,13 +9,16 @@ from itertools import product
 from pathlib import Path
 
 from rich.console import Console
-from vga_policy.contract.cell import ContractError
-from vga_policy.evaluate import results, table, table_files, table_text
+from vga_policy.cell.schema import ContractError
+from vga_policy.evaluate import results
 from vga_policy.evaluate.results import Evaluation, ResultsError
-from vga_policy.train.ablation_files import Finished, finished
-from vga_policy.train.failure import TrainingError
+from vga_policy.evaluate.tables import files as table_files
+from vga_policy.evaluate.tables import table
+from vga_policy.evaluate.tables import text as table_text
+from vga_policy.ros.errors import GraphError
+from vga_policy.train.ablation.files import Finished, finished
+from vga_policy.train.runs.failure import TrainingError
 
-from vga_bringup.graph import GraphError
 from vga_bringup.trials.conditions import TrialsError
 from vga_bringup.trials.evaluation import conditions_of, in_words, request_for, run_trials, save
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from vga_policy.contract.cell import ContractError, load_cell
+from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
-from vga_policy.model.language import EncoderError
-from vga_policy.runtime.checkpoint import CELL, WEIGHTS, CheckpointError
-from vga_policy.runtime.policy import Policy, PolicyError
-from vga_policy.runtime.untrained import untrained_policy
+from vga_policy.inference.policy import Policy, PolicyError
+from vga_policy.inference.untrained import untrained_policy
+from vga_policy.text.pretrained import EncoderError
 
 from vga_bringup.trials.conditions import Request, TrialsError
-from vga_bringup.trials.fast_environment import FastEnvironment
-from vga_bringup.trials.rehearsed import Rehearsed
+from vga_bringup.trials.in_process_environment import FastEnvironment
+from vga_bringup.trials.oracle import Rehearsed
 
 UNTRAINED, OPERATOR = "untrained", "operator"
 SPECIAL = {

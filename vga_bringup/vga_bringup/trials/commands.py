@@ -7,11 +7,12 @@ import os
 import sys
 from pathlib import Path
 
-from vga_policy.contract.cell import Strategy
+from vga_policy.cell.schema import Strategy
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
+from vga_policy.names import TASK_NAMES
 
-from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, TASK_NAMES, UNSEEN
+from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
 
 MOST_TRIALS = 100_000
 

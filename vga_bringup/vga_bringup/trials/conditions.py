@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell, ContractError, Strategy
+from vga_policy.cell.schema import Cell, ContractError, Strategy
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import MAX_STEPS
 
-TASK_NAMES = ("pick_cube", "press_button", "stack_cube", "grasp_vegetable")  # sim.tasks', without importing MuJoCo
 SEED = 1_000_000  # of the first trial by default: demonstrations count from 0
 LATENCY = 0.13  # s; the median from capture to command that `vga demo` reports on two cores
 

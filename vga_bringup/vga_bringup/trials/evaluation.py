@@ -14,15 +14,17 @@ from tempfile import TemporaryFile
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate
-from vga_policy.contract.cell import Cell, ContractError, load_cell
-from vga_policy.evaluate import table, table_files
 from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
-from vga_policy.evaluate.table_text import percent
+from vga_policy.evaluate.tables import files as table_files
+from vga_policy.evaluate.tables import table
+from vga_policy.evaluate.tables.text import percent
 from vga_policy.evaluate.trials import Trial
-from vga_policy.train.run import BEST
+from vga_policy.ros.errors import GraphError
+from vga_policy.train.runs.run import BEST
 
-from vga_bringup.graph import GraphError, cell_path
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import Request, TrialsError, cell_for
 
@@ -174,10 +176,10 @@ def _make_writable(directory: Path) -> None:
 
 def _trials(request: Request, args: argparse.Namespace) -> Generator[Trial, None, None]:
     if args.fast:
-        from vga_bringup.trials.fast_trials import run_fast
+        from vga_bringup.trials.in_process_trials import run_fast
 
         return run_fast(request, args.jobs)
-    from vga_bringup.trials.graph_trials import run_graph
+    from vga_bringup.trials.ros_trials import run_graph
 
     return run_graph(request)
 

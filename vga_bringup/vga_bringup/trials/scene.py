@@ -7,10 +7,10 @@ from typing import Any
 
 from rclpy.action import ActionClient
 from vga_policy.evaluate.environment import Judgement
+from vga_policy.ros.client.hand import Hand
+from vga_policy.ros.client.session import Session
+from vga_policy.ros.errors import GraphError
 
-from vga_bringup.graph import GraphError
-from vga_bringup.hand import Hand
-from vga_bringup.session import Session
 from vga_bringup.trials.conditions import judgement
 from vga_msgs.action import Home
 from vga_msgs.msg import TaskState

@@ -20,7 +20,7 @@ from mcap.records import Channel, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader
 
 from vga_policy.bags.writer import BagFile, OfferedQos, Topic, bag_file
-from vga_policy.contract.episode import FILE, EpisodeError, load_episode
+from vga_policy.episodes.metadata import FILE, EpisodeError, load_episode
 
 PROBLEM = "the recorder was killed; the bag was repaired"
 

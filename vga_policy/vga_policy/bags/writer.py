@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import yaml
 from mcap.writer import CompressionType, Writer
 
-from vga_policy.contract.files import write_atomically
+from vga_policy.files import write_atomically
 
 CHUNK_SIZE = 256 * 1024
 QUEUE_LENGTH = 4096  # messages; several seconds of a busy cell, tens of MB

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vga_policy.curation.decisions import CurationError, Verdict, decide, decision
+from vga_policy.episodes.decisions import CurationError, Verdict, decide, decision
 
 if TYPE_CHECKING:
     from vga_policy.curation.curate import Review
@@ -43,7 +43,7 @@ def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _curate(arguments: argparse.Namespace) -> int:
-    from vga_policy.data.episodes import DatasetError
+    from vga_policy.episodes.listing import DatasetError
 
     try:
         decided = _decide(arguments)
@@ -59,7 +59,7 @@ def _curate(arguments: argparse.Namespace) -> int:
 def _decide(arguments: argparse.Namespace) -> bool:
     """Stores what the person decided; all of it is checked first. Returns whether there was anything."""
     from vga_policy.curation.curate import episode_name
-    from vga_policy.data.episodes import find_episodes
+    from vga_policy.episodes.listing import find_episodes
 
     directory: Path = arguments.directory
     wanted: dict[Path, Verdict | None] = {}
@@ -98,7 +98,7 @@ def _find(directory: Path, paths: list[Path], names: list[str]) -> list[Path]:
 
 
 def _review(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.cell import load_cell
+    from vga_policy.cell.schema import load_cell
     from vga_policy.curation.curate import review
 
     cell = load_cell(arguments.cell) if arguments.cell else None

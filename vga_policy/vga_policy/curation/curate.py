@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vga_policy.bags.reader import Bag, BagError
-from vga_policy.contract.cell import Cell, ContractError, differences, meaning
-from vga_policy.contract.episode import FILE, Episode, EpisodeError
-from vga_policy.curation.decisions import Curation, CurationError, Verdict, decision
+from vga_policy.cell.schema import Cell, ContractError, differences, meaning
 from vga_policy.curation.figures import Figures, measure
 from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
 from vga_policy.curation.sketch import Sketch, draw_sketch
 from vga_policy.curation.trace import read_trace
-from vga_policy.data.episodes import Skipped, find_episodes
+from vga_policy.episodes.decisions import Curation, CurationError, Verdict, decision
+from vga_policy.episodes.listing import Skipped, find_episodes
+from vga_policy.episodes.metadata import FILE, Episode, EpisodeError
 
 
 @dataclass(frozen=True)

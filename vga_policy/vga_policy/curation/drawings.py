@@ -9,9 +9,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.curation.decisions import Verdict
 from vga_policy.curation.rules import short
 from vga_policy.curation.sketch import Sketch, Span
+from vga_policy.episodes.decisions import Verdict
 
 COLOURS = {Verdict.ACCEPT: "#2f855a", Verdict.REVIEW: "#b7791f", Verdict.REJECT: "#c53030"}
 JOINTS = ("#2f6db5", "#c4510a", "#2f855a", "#8e44ad", "#7b5b3a", "#c2578f", "#4a5568")

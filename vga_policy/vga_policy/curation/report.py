@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
-from vga_policy.contract.files import write_atomically
 from vga_policy.curation.curate import Assessment, Review
-from vga_policy.curation.decisions import Verdict
 from vga_policy.curation.drawings import Point, course, distribution
 from vga_policy.curation.figures import Figures
+from vga_policy.episodes.decisions import Verdict
+from vga_policy.files import write_atomically
 
 COMPARED: dict[str, tuple[str, Callable[[Figures], float]]] = {
     "motion": ("s", lambda f: f.duration),

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vga_policy.contract.cell import Section
-from vga_policy.contract.episode import Episode
-from vga_policy.curation.decisions import Verdict
+from vga_policy.cell.schema import Section
 from vga_policy.curation.figures import Figures
+from vga_policy.episodes.decisions import Verdict
+from vga_policy.episodes.metadata import Episode
 
 
 class Thresholds(Section):

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.bags.reader import SECOND, Bag
-from vga_policy.contract.cell import Cell
-from vga_policy.contract.episode import IMPORTED, Episode
+from vga_policy.cell.schema import Cell
 from vga_policy.curation.pictures import Strip, read_strip
-from vga_policy.data.actions import Track
-from vga_policy.data.demonstration import (
+from vga_policy.dataset.actions import Track
+from vga_policy.dataset.demonstration import (
     COMPRESSED_IMAGE,
     JOINT_STATES,
     LEADER,
@@ -21,6 +20,7 @@ from vga_policy.data.demonstration import (
     Demonstration,
     image_topic,
 )
+from vga_policy.episodes.metadata import IMPORTED, Episode
 
 DRIVER_STATE = "/franka_driver/state"
 HOLD = 0  # vga_msgs/DriverState.HOLD

@@ -65,15 +65,15 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _open_loop(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.cell import ContractError
-    from vga_policy.contract.files import write_atomically
-    from vga_policy.data.dataset import EpisodeDataset
-    from vga_policy.data.episodes import DatasetError
+    from vga_policy.cell.schema import ContractError
+    from vga_policy.checkpoints.checkpoint import CheckpointError
+    from vga_policy.dataset.dataset import EpisodeDataset
+    from vga_policy.episodes.listing import DatasetError
     from vga_policy.evaluate import open_loop
     from vga_policy.evaluate.open_loop_picture import draw_open_loop
-    from vga_policy.model.language import EncoderError
-    from vga_policy.runtime.checkpoint import CheckpointError
-    from vga_policy.runtime.policy import Policy, PolicyError
+    from vga_policy.files import write_atomically
+    from vga_policy.inference.policy import Policy, PolicyError
+    from vga_policy.text.pretrained import EncoderError
 
     try:
         policy = Policy.from_pretrained(arguments.checkpoint, device=arguments.device, threads=arguments.threads)
@@ -102,15 +102,15 @@ def _open_loop(arguments: argparse.Namespace) -> int:
 
 
 def _geometry(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.cell import ContractError
-    from vga_policy.contract.files import write_atomically
-    from vga_policy.data.dataset import EpisodeDataset
-    from vga_policy.data.episodes import DatasetError
+    from vga_policy.cell.schema import ContractError
+    from vga_policy.checkpoints import checkpoint as checkpoints
+    from vga_policy.checkpoints.checkpoint import CheckpointError
+    from vga_policy.dataset.dataset import EpisodeDataset
+    from vga_policy.episodes.listing import DatasetError
     from vga_policy.evaluate import geometry
     from vga_policy.evaluate.geometry_picture import draw_geometry
-    from vga_policy.model.language import EncoderError
-    from vga_policy.runtime import checkpoint as checkpoints
-    from vga_policy.runtime.checkpoint import CheckpointError
+    from vga_policy.files import write_atomically
+    from vga_policy.text.pretrained import EncoderError
 
     try:
         checkpoint = checkpoints.load(arguments.checkpoint)
@@ -147,7 +147,10 @@ def _in_words(figures: dict[str, float] | float, yardstick: dict[str, float] | f
 
 
 def _table(arguments: argparse.Namespace) -> int:
-    from vga_policy.evaluate import results, table, table_files, table_text
+    from vga_policy.evaluate import results
+    from vga_policy.evaluate.tables import files as table_files
+    from vga_policy.evaluate.tables import table
+    from vga_policy.evaluate.tables import text as table_text
 
     try:
         made = table.compare([results.load(path) for path in arguments.results], arguments.reference)

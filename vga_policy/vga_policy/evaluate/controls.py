@@ -9,9 +9,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from vga_policy.contract.observation import ActionChunk, Observation
 from vga_policy.evaluate.environment import Actor, Environment, Judgement
 from vga_policy.evaluate.trials import run_trial
+from vga_policy.observation.observation import ActionChunk, Observation
 
 SHUFFLED = {"shuffled": ("fixed", "wrist"), "shuffled-fixed": ("fixed",), "shuffled-wrist": ("wrist",)}
 """Roles of the cameras whose images are another trial's."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from vga_policy.contract.observation import ActionChunk, Observation
+from vga_policy.observation.observation import ActionChunk, Observation
 
 
 class EnvironmentFault(RuntimeError):  # noqa: N818 - named for what happened
@@ -52,7 +52,7 @@ class Environment(Protocol):
 
 
 class Actor(Protocol):
-    """A policy as trials see it: `vga_policy.runtime.policy.Policy`, a baseline behind a pipe, an oracle."""
+    """A policy as trials see it: `vga_policy.inference.policy.Policy`, a baseline behind a pipe, an oracle."""
 
     def act(self, observation: Observation) -> ActionChunk:
         """The chunk for one observation."""

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from vga_policy.model.pose import decode_cameras, encode_cameras
-from vga_policy.model.scene import Scene, in_first_camera
+from vga_policy.checkpoints.checkpoint import Checkpoint
+from vga_policy.model.geometry.pose import decode_cameras, encode_cameras
+from vga_policy.model.geometry.scene import Scene, in_first_camera
 from vga_policy.model.vga import VGA
-from vga_policy.runtime.checkpoint import Checkpoint
 
 BATCH = 16
 DELTA_1 = 1.25  # a depth within this factor of the truth counts as right

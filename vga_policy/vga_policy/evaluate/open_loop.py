@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.contract.cell import ARM_JOINTS
-from vga_policy.contract.observation import Observation
-from vga_policy.data.dataset import EpisodeDataset
-from vga_policy.runtime.policy import Policy
+from vga_policy.cell.schema import ARM_JOINTS
+from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.inference.policy import Policy
+from vga_policy.observation.observation import Observation
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vga_policy.contract.cell import ARM_JOINTS, Cell
+from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.evaluate.open_loop import OpenLoop
 
 INK, RECORDED, PREDICTED = "#1f2933", "#9aa5b1", "#d1495b"

@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from vga_policy.contract.files import write_atomically
 from vga_policy.evaluate.intervals import wilson
 from vga_policy.evaluate.trials import Outcome, Trial
+from vga_policy.files import write_atomically
 
 FORMAT = 1
 FILE, TRIALS_FILE = "results.json", "trials.csv"

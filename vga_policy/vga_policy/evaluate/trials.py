@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from vga_policy.contract.observation import Observation
 from vga_policy.evaluate.environment import Actor, Environment, EnvironmentFault
+from vga_policy.observation.observation import Observation
 
 TRIALS = 20
 MAX_STEPS = 1200

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from vga_policy.contract.observation import Observation
+from vga_policy.observation.observation import Observation
 
 HEIGHT = 240  # pixels of every view
 BAR = 44  # pixels of the two lines below the views

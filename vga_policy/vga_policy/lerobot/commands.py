@@ -54,8 +54,8 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.cell import ContractError
-    from vga_policy.data.episodes import DatasetError
+    from vga_policy.cell.schema import ContractError
+    from vga_policy.episodes.listing import DatasetError
     from vga_policy.lerobot.export import ExportError, export
 
     try:
@@ -81,7 +81,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from vga_policy.contract.cell import load_cell
+    from vga_policy.cell.schema import load_cell
     from vga_policy.lerobot.importing import ImportingError, import_dataset
 
     cell = load_cell(arguments.cell)

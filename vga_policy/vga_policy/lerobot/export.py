@@ -12,15 +12,15 @@ import numpy as np
 import simplejpeg
 
 from vga_policy.bags.reader import BagError
-from vga_policy.contract.cell import Cell, ContractError, differences, dump_cell
-from vga_policy.contract.episode import EpisodeError
-from vga_policy.contract.files import whole_directory
-from vga_policy.contract.resampler import SECOND
-from vga_policy.curation.decisions import CurationError, decision
-from vga_policy.data.demonstration import Demonstration, StoredImage, read_span
-from vga_policy.data.episodes import Skipped, find_episodes, why_unusable
+from vga_policy.cell.schema import Cell, ContractError, differences, dump_cell
+from vga_policy.dataset.demonstration import Demonstration, StoredImage, read_span
+from vga_policy.episodes.decisions import CurationError, decision
+from vga_policy.episodes.listing import Skipped, find_episodes, why_unusable
+from vga_policy.episodes.metadata import EpisodeError
+from vga_policy.files import whole_directory
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
 from vga_policy.lerobot.writer import DatasetWriter, Format
+from vga_policy.observation.resampler import SECOND
 
 FAULTS = (BagError, ContractError, CurationError, EpisodeError, FramesError)
 RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes

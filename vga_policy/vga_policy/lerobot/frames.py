@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.contract.resampler import SECOND, Image, Selection
-from vga_policy.data.demonstration import Demonstration
+from vga_policy.dataset.demonstration import Demonstration
+from vga_policy.observation.resampler import SECOND, Image, Selection
 
 
 class FramesError(ValueError):

@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile
-from vga_policy.contract.cell import Camera, Cell, dump_cell
-from vga_policy.contract.episode import IMPORTED, OUTCOMES, Episode
-from vga_policy.contract.files import whole_directory
-from vga_policy.contract.resampler import SECOND
-from vga_policy.data.actions import Track
-from vga_policy.data.demonstration import (
+from vga_policy.cell.schema import Camera, Cell, dump_cell
+from vga_policy.dataset.actions import Track
+from vga_policy.dataset.demonstration import (
     COMPRESSED_IMAGE,
     JOINT_STATE,
     JOINT_STATES,
@@ -28,9 +25,12 @@ from vga_policy.data.demonstration import (
     ROBOT_REFERENCE,
     image_topic,
 )
-from vga_policy.data.episodes import Skipped
+from vga_policy.episodes.listing import Skipped
+from vga_policy.episodes.metadata import IMPORTED, OUTCOMES, Episode
+from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
+from vga_policy.observation.resampler import SECOND
 
 TELEOP = 1  # vga_msgs/RobotReference.TELEOP
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

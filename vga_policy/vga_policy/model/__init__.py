@@ -1,18 +1,14 @@
 """The model: VGGT's backbone and heads, and the policy built on them. No ROS."""
 
-from vga_policy.model.presets import ABLATIONS, PRESETS, Preset
 from vga_policy.model.vga import VGA, Prediction, VGAConfig
 from vga_policy.model.vggt import VGGT, InputError, VGGTConfig
-from vga_policy.model.weights import WeightsError, load_vggt
+from vga_policy.model.weights.convert import WeightsError, load_vggt
 
 __all__ = [
-    "ABLATIONS",
-    "PRESETS",
     "VGA",
     "VGGT",
     "InputError",
     "Prediction",
-    "Preset",
     "VGAConfig",
     "VGGTConfig",
     "WeightsError",

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vga_policy.model.patches import PATCH
-from vga_policy.model.pose import decode_cameras
+from vga_policy.model.backbone.patches import PATCH
+from vga_policy.model.geometry.pose import decode_cameras
 from vga_policy.model.vggt import VGGT, InputError
 
 CAPTION = 44  # pixels of height

@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vga_policy.contract.observation import PROPRIOCEPTION
-from vga_policy.model.action_head import ActionHeadConfig
-from vga_policy.model.aggregator import AggregatorConfig, Features
-from vga_policy.model.attention import Mlp
-from vga_policy.model.camera_head import CameraHeadConfig
-from vga_policy.model.depth_head import DepthHeadConfig
-from vga_policy.model.film import Film
-from vga_policy.model.patches import PATCH
-from vga_policy.model.projectors import Projector
+from vga_policy.model.backbone.aggregator import AggregatorConfig, Features
+from vga_policy.model.backbone.attention import Mlp
+from vga_policy.model.backbone.film import Film
+from vga_policy.model.backbone.patches import PATCH
+from vga_policy.model.backbone.projectors import Projector
+from vga_policy.model.heads.action_head import ActionHeadConfig
+from vga_policy.model.heads.camera_head import CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vggt import InputError, check_images, predict_cameras, predict_depth
+from vga_policy.observation.observation import PROPRIOCEPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Prediction:
     """What the model says at once when it is asked for geometry too.
 
     actions [B, horizon, actions], normalised. cameras: the encoding [B, S, 9] after each refinement
-    (vga_policy.model.pose). depth, confidence [B, S, H, W].
+    (vga_policy.model.geometry.pose). depth, confidence [B, S, H, W].
     """
 
     actions: Tensor

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from vga_policy.model.aggregator import AggregatorConfig, Features
-from vga_policy.model.camera_head import CameraHead, CameraHeadConfig
-from vga_policy.model.depth_head import DepthHead, DepthHeadConfig
-from vga_policy.model.patches import PATCH
+from vga_policy.model.backbone.aggregator import AggregatorConfig, Features
+from vga_policy.model.backbone.patches import PATCH
+from vga_policy.model.heads.camera_head import CameraHead, CameraHeadConfig
+from vga_policy.model.heads.depth_head import DepthHead, DepthHeadConfig
 
 
 class InputError(ValueError):
@@ -46,7 +46,7 @@ class VGGT(nn.Module):
     def geometry(self, images: Tensor) -> dict[str, Tensor]:
         """Cameras and depth of images [B, S, 3, H, W] in [0, 1], H and W multiples of 14.
 
-        Returns pose_enc [B, S, 9] (vga_policy.model.pose; the world is the first view's camera frame),
+        Returns pose_enc [B, S, 9] (vga_policy.model.geometry.pose; the world is the first view's camera frame),
         depth [B, S, H, W, 1] and depth_conf [B, S, H, W]. Raises InputError.
         """
         check_images(images)

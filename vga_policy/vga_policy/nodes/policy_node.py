@@ -40,24 +40,24 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk as ActionChunkMsg
 from vga_msgs.msg import DriverState, PolicyHeartbeat
-from vga_policy.contract.cell import Cell, ContractError, load_cell
-from vga_policy.contract.joint_states import Disbelief, JointStateError, JointStates
-from vga_policy.contract.observation import Observation
-from vga_policy.contract.resampler import JpegImage, Problem, Resampler
-from vga_policy.model.language import EncoderError
-from vga_policy.nodes.clocks import ClockWatch, every
-from vga_policy.nodes.lifetime import start_ros
-from vga_policy.nodes.long_action import LongActionServer
-from vga_policy.nodes.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
-from vga_policy.nodes.outbox import Outbox
-from vga_policy.nodes.publishers import SolePublisher
-from vga_policy.runtime.cadence import Cadence
-from vga_policy.runtime.checkpoint import CheckpointError
-from vga_policy.runtime.dump import dump_inputs
-from vga_policy.runtime.policy import Policy, PolicyError
-from vga_policy.runtime.task import Outcome, Phase, Task
-from vga_policy.runtime.untrained import untrained_policy
-from vga_policy.runtime.worker import Worker
+from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.checkpoints.checkpoint import CheckpointError
+from vga_policy.inference.cadence import Cadence
+from vga_policy.inference.dump import dump_inputs
+from vga_policy.inference.policy import Policy, PolicyError
+from vga_policy.inference.task import Outcome, Phase, Task
+from vga_policy.inference.untrained import untrained_policy
+from vga_policy.inference.worker import Worker
+from vga_policy.observation.joint_states import Disbelief, JointStateError, JointStates
+from vga_policy.observation.observation import Observation
+from vga_policy.observation.resampler import JpegImage, Problem, Resampler
+from vga_policy.ros.clocks import ClockWatch, every
+from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.long_action import LongActionServer
+from vga_policy.ros.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
+from vga_policy.ros.publish_queue import Outbox
+from vga_policy.ros.publishers import SolePublisher
+from vga_policy.text.pretrained import EncoderError
 
 HEARTBEAT_RATE = 20.0  # Hz
 JOINTS_DEPTH = 200  # messages kept while the executor is busy: a lost one would change the interpolation

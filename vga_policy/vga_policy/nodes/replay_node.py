@@ -33,9 +33,9 @@ from std_srvs.srv import SetBool
 
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.reader import BagError, BagTopic
-from vga_policy.data.episodes import DatasetError, find_episodes
-from vga_policy.nodes.clocks import every
-from vga_policy.nodes.lifetime import start_ros
+from vga_policy.episodes.listing import DatasetError, find_episodes
+from vga_policy.ros.clocks import every
+from vga_policy.ros.lifetime import start_ros
 
 PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same

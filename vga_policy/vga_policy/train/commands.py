@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
+
 if TYPE_CHECKING:
-    from vga_policy.train.augmentation import AugmentationConfig
     from vga_policy.train.config import GeometryConfig, PolicyConfig
-    from vga_policy.train.loop import LoopConfig
+    from vga_policy.train.engine.loop import LoopConfig
+    from vga_policy.train.input.augmentation import AugmentationConfig
 
 Subparsers = argparse._SubParsersAction
 
 PRESET = "nano"
-PRESET_NAMES = ("paper", "paper-dinov2", "small", "nano")
-ABLATION_NAMES = ("without-pvm", "without-joint-training", "zeroinit-full", "zeroinit-lora", "full-parameter")
 
 
 def train_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -114,7 +114,7 @@ def _add_loop_options(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def run() -> None:
-        from vga_policy.train import trainer
+        from vga_policy.train import policy as trainer
 
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)
@@ -144,8 +144,8 @@ def _policy(arguments: argparse.Namespace) -> PolicyConfig:
 
 def _ablate(arguments: argparse.Namespace) -> int:
     def run() -> None:
-        from vga_policy.train.ablation import TABLE, ablate, variants
-        from vga_policy.train.failure import TrainingError
+        from vga_policy.train.ablation.study import TABLE, ablate, variants
+        from vga_policy.train.runs.failure import TrainingError
 
         rows = variants(_policy(arguments), arguments.sizes, arguments.ranks)
         if unknown := [name for name in arguments.rows or () if name not in rows]:
@@ -187,7 +187,7 @@ def _report(command: str, run: Callable[[], None]) -> int:
     """Runs a training: 0 at its end, 130 when interrupted; 1 or 2, with a line that says why, when it fails."""
     import logging
 
-    from vga_policy.train.failure import InterruptedRunError, TrainingError
+    from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
@@ -200,7 +200,7 @@ def _report(command: str, run: Callable[[], None]) -> int:
 
 def _refuse_beside_resume(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
     """A run goes on as it began, whatever else is asked for."""
-    from vga_policy.train.failure import TrainingError
+    from vga_policy.train.runs.failure import TrainingError
 
     given = [
         action.option_strings[0]
@@ -215,7 +215,7 @@ def _refuse_beside_resume(parser: argparse.ArgumentParser, arguments: argparse.N
 
 
 def _out(arguments: argparse.Namespace) -> Path:
-    from vga_policy.train.failure import TrainingError
+    from vga_policy.train.runs.failure import TrainingError
 
     if arguments.out is None:
         raise TrainingError("--out RUN is missing: a new directory for the run")
@@ -231,7 +231,7 @@ def _loop(arguments: argparse.Namespace, defaults: LoopConfig) -> LoopConfig:
 
 
 def _augmentation(arguments: argparse.Namespace) -> AugmentationConfig | None:
-    from vga_policy.train.augmentation import AugmentationConfig
+    from vga_policy.train.input.augmentation import AugmentationConfig
 
     if arguments.no_augmentation:
         return None

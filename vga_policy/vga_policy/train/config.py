@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from vga_policy.model.losses import LossConfig
-from vga_policy.model.presets import ABLATIONS, PRESETS, Preset
-from vga_policy.train.augmentation import AugmentationConfig
-from vga_policy.train.failure import TrainingError
-from vga_policy.train.loop import LoopConfig
-from vga_policy.train.optimiser import OptimiserConfig
+from vga_policy.objective.losses import LossConfig
+from vga_policy.presets.presets import ABLATIONS, PRESETS, Preset
+from vga_policy.train.engine.loop import LoopConfig
+from vga_policy.train.engine.optimizer import OptimiserConfig
+from vga_policy.train.input.augmentation import AugmentationConfig
+from vga_policy.train.runs.failure import TrainingError
 
 Strategy = Literal["lora", "full"]
 
@@ -20,7 +20,7 @@ class PolicyConfig:
     """A run of `vga train`.
 
     data: directories of episodes. episodes: at most so many of them train, None for all. ablation: a row of Table 2.
-    init: where weights start (vga_policy.train.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
+    init: where weights start (train.runs.start). encoders: timm's weights of DINOv2 and SigLIP, for a preset with
     both. strategy, rank: None leaves the preset's. text_encoder: None leaves the preset's. targets: joints as offsets
     from where they are, or as angles. views: cameras for slots 0, 1, …; empty leaves the cell's. validation: share of
     the episodes; a directory's name and the seed decide which. starts: how many times as often as the others an

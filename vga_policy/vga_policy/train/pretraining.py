@@ -10,25 +10,26 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from vga_policy.contract.files import whole_directory
+from vga_policy.dataset.scenes import SceneDataset, collate_scenes
+from vga_policy.episodes.listing import DatasetError
+from vga_policy.files import whole_directory
+from vga_policy.model.backbone.dino_siglip import DinoSiglipConfig
 from vga_policy.model.config import from_plain, to_plain
-from vga_policy.model.dino_siglip import DinoSiglipConfig
-from vga_policy.model.initialise import initialise_from_vggt
-from vga_policy.model.lora import NEVER_TRAINED
-from vga_policy.model.presets import PRESETS
-from vga_policy.model.weights import WeightsError
-from vga_policy.train.augmentation import draw
-from vga_policy.train.batch import Batch, Preparation, Samples
-from vga_policy.train.cache import cached
+from vga_policy.model.weights.convert import WeightsError
+from vga_policy.model.weights.initialize import initialise_from_vggt
+from vga_policy.objective.lora import NEVER_TRAINED
+from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
-from vga_policy.train.failure import TrainingError
-from vga_policy.train.held_out import held_out
-from vga_policy.train.learner import GeometryLearner
-from vga_policy.train.loop import Chance, Lesson, fit
-from vga_policy.train.run import BEST, Progress, Run
-from vga_policy.train.scenes import SceneDataset, collate_scenes
-from vga_policy.train.source import Decoded, Selection, Source
-from vga_policy.train.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
+from vga_policy.train.engine.loop import Chance, Lesson, fit
+from vga_policy.train.input.augmentation import draw
+from vga_policy.train.input.batch import Batch, Preparation, Samples
+from vga_policy.train.input.cache import cached
+from vga_policy.train.input.loader import Decoded, Selection, Source
+from vga_policy.train.input.split import held_out
+from vga_policy.train.objectives import GeometryLearner
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.run import BEST, Progress, Run
+from vga_policy.train.runs.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
 
 
 def pretrain(config: GeometryConfig, out: Path) -> Progress:
@@ -69,7 +70,10 @@ def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
 
 
 def _open(config: GeometryConfig) -> _Scenes:
-    dataset = SceneDataset(Path(config.scenes))
+    try:
+        dataset = SceneDataset(Path(config.scenes))
+    except DatasetError as error:
+        raise TrainingError(str(error)) from None
     views, _, size, _ = dataset[0]["images"].shape
     if len(dataset) < 2:
         raise TrainingError(f"{config.scenes}: one scene; two are needed at least, one of them to judge by")

@@ -12,7 +12,7 @@ import numpy as np
 import serial
 from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupSyncRead, PacketHandler
 from numpy.typing import NDArray
-from vga_policy.contract.cell import Leader
+from vga_policy.cell.schema import Leader
 
 from vga_teleop.gello.port import PortError, open_port
 

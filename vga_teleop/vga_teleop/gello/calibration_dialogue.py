@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import ARM_JOINTS, Leader
+from vga_policy.cell.schema import ARM_JOINTS, Leader
 
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.calibration import CalibrationError, find_offsets, find_sign, gripper_range

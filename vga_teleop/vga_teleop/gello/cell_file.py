@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vga_policy.contract.cell import Cell, ContractError, load_cell, parse_cell
-from vga_policy.contract.files import write_atomically
+from vga_policy.cell.schema import Cell, ContractError, load_cell, parse_cell
+from vga_policy.files import write_atomically
 
 Value = float | list[float] | list[int]
 

@@ -29,8 +29,8 @@ def gello_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from vga_bringup.graph import cell_path
-    from vga_policy.contract.cell import ContractError, load_cell
+    from vga_policy.cell.schema import ContractError, load_cell
+    from vga_policy.cell.shipped import cell_path
 
     from vga_teleop.gello import calibration_dialogue, inspect
     from vga_teleop.gello.bus import ReadError

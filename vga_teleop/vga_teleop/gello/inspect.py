@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from vga_policy.contract.cell import Cell, Leader
+from vga_policy.cell.schema import Cell, Leader
 
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.joints import Conversion

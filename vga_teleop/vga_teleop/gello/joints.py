@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.contract.cell import ARM_JOINTS, Cell, Leader
+from vga_policy.cell.schema import ARM_JOINTS, Cell, Leader
 
 Vector = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from vga_bringup.robot.cadence import Cadence
-from vga_policy.contract.cell import Cell, Leader
+from vga_policy.cadence import Cadence
+from vga_policy.cell.schema import Cell, Leader
 
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.joints import Conversion, LeaderPose

@@ -21,10 +21,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
-from vga_policy.contract.cell import ContractError, load_cell
-from vga_policy.nodes.clocks import every
-from vga_policy.nodes.lifetime import start_ros
-from vga_policy.nodes.outbox import Outbox
+from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.ros.clocks import every
+from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.publish_queue import Outbox
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
 

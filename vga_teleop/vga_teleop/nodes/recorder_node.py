@@ -22,9 +22,9 @@ from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.contract.cell import ContractError, load_cell
-from vga_policy.nodes.clocks import every
-from vga_policy.nodes.lifetime import start_ros
+from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.ros.clocks import every
+from vga_policy.ros.lifetime import start_ros
 
 from vga_msgs.msg import DriverState, RecorderState, TaskState
 from vga_msgs.srv import StartEpisode, StopEpisode

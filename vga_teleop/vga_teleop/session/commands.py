@@ -55,8 +55,8 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _run(args: argparse.Namespace) -> int:
-    from vga_bringup.graph import GraphError
-    from vga_bringup.session import Session, stop_request
+    from vga_policy.ros.client.session import Session, stop_request
+    from vga_policy.ros.errors import GraphError
 
     from vga_teleop.session.graph_cell import GraphCell
 

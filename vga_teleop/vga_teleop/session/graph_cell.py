@@ -16,9 +16,9 @@ from rclpy.action import ActionClient
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
-from vga_bringup.graph import GraphError
-from vga_bringup.hand import Hand
-from vga_bringup.session import Session
+from vga_policy.ros.client.hand import Hand
+from vga_policy.ros.client.session import Session
+from vga_policy.ros.errors import GraphError
 
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, RecorderState, RobotReference, TaskState

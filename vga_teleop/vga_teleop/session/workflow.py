@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from vga_policy.contract.episode import OUTCOMES
+from vga_policy.episodes.metadata import OUTCOMES
 
 SUCCESS, FAILURE, DISCARDED = OUTCOMES
 ALIGNED = 0.05  # rad between leader and reference, in every joint

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import mujoco
 import numpy as np
-from vga_policy.contract.cell import Cell
-from vga_policy.contract.cell import Leader as LeaderConfig
+from vga_policy.cell.schema import Cell
+from vga_policy.cell.schema import Leader as LeaderConfig
 
+from vga_bringup.sim.expert.scripted_expert import Leader, Operator
+from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.leader.servo import TURN
-from vga_bringup.sim.operator.operator import Leader, Operator
-from vga_bringup.sim.operator.sight import look
-from vga_bringup.sim.operator.style import Style
-from vga_bringup.sim.state import Snapshot
-from vga_bringup.sim.tasks import arrange
+from vga_bringup.sim.physics.state import Snapshot
+from vga_bringup.sim.scene.snapshot import look
+from vga_bringup.sim.scene.tasks import arrange
 
 Trial = tuple[str, int]
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.contract.cell import ARM_JOINTS, Cell
-from vga_policy.contract.observation import ActionChunk, Observation
+from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.evaluate.baseline import wire
+from vga_policy.observation.observation import ActionChunk, Observation
 
 SERVER = Path(__file__).with_name("lerobot_serve.py")
 CONFIG, IMAGES = "config.json", "observation.images."

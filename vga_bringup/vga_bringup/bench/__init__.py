@@ -1,0 +1,1 @@
+"""Measurements of `vga bench` that need the robot's side."""

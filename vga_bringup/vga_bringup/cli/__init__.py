@@ -1,0 +1,1 @@
+"""The commands that vga_bringup adds to `vga`."""

@@ -1,0 +1,53 @@
+"""`vga sim`: the simulated graph, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from threading import Event
+
+from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.shipped import cell_path
+from vga_policy.ros.client.readiness import Readiness
+from vga_policy.ros.client.session import Session, stop_request
+from vga_policy.ros.errors import GraphError
+
+from vga_bringup.graph.runner import Runner
+from vga_bringup.graph.spec import from_text, sim_graph
+
+NEXT_STEP = 'in another shell: vga run "pick up the red cube"; Ctrl-C here stops everything'
+REMIND_EVERY = 10.0  # s
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the graph; 0 after Ctrl-C, 1 when it cannot run or every node has ended."""
+    try:
+        graph = from_text(sim_graph, vars(args))
+        cell = load_cell(cell_path(args.cell))
+        os.environ.update(graph[0].environment)
+        with stop_request() as stop, Runner(graph, sys.stdout) as runner:
+            _wait_until_ready(runner, cell, stop)
+            while runner.running and not stop.wait(0.2):
+                runner.ended()
+            return 0 if runner.running else 1
+    except GraphError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _wait_until_ready(runner: Runner, cell: Cell, stop: Event) -> None:
+    """Says when a task can be run and, until then, what is missing."""
+    started = reminded = time.monotonic()
+    with Session("vga_sim") as session:
+        readiness = Readiness(session.node, cell)
+        while missing := readiness.missing():
+            if stop.is_set() or not runner.running:
+                return
+            if time.monotonic() - reminded > REMIND_EVERY:
+                reminded = time.monotonic()
+                runner.say(f"waiting for: {', '.join(missing)}")
+            runner.ended()
+            session.spin_until(lambda: stop.is_set() or not readiness.missing(), timeout=0.5)
+    runner.say(f"ready after {time.monotonic() - started:.0f} s. {NEXT_STEP}")

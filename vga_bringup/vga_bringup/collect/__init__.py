@@ -1,0 +1,1 @@
+"""`vga collect`: demonstrations by the scripted expert."""

@@ -1,0 +1,125 @@
+"""`vga collect`: demonstrations by the scripted operator. What it runs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def collect_command(subparsers: argparse._SubParsersAction) -> None:
+    """`vga collect --task T --episodes N --out DIR`."""
+    parser = subparsers.add_parser(
+        "collect", help="record demonstrations of a task, done by the scripted operator in the simulated cell"
+    )
+    parser.add_argument("--task", required=True, help="pick_cube, press_button, stack_cube or grasp_vegetable")
+    parser.add_argument("--episodes", type=_positive, required=True, help="how many")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
+    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the first episode; the others count on from it")
+    fast = parser.add_argument_group("without ROS and faster than real time")
+    fast.add_argument("--fast", action="store_true", help="same scene, operator and schema in plain processes")
+    fast.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: %(default)s)")
+    fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
+    fast.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
+    fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
+    fast.add_argument(
+        "--images-for", type=_seconds, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
+        "in which it is decided what the instruction means",
+    )  # fmt: skip
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return run_fast(arguments) if arguments.fast else run_live(arguments)
+
+
+def run_live(arguments: argparse.Namespace) -> int:
+    """Collects through the ROS graph, in real time; exit status 0 when every episode was recorded."""
+    from vga_policy.ros.errors import GraphError
+    from vga_teleop.session.commands import summary
+    from vga_teleop.session.workflow import Refused
+
+    from vga_bringup.collect.live import collect_live
+    from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
+
+    if arguments.perturb or arguments.random_cameras or arguments.images_for:
+        print("vga collect: --perturb, --random-cameras and --images-for need --fast", file=sys.stderr)
+        return 2
+    try:
+        arrange(arguments.task, arguments.seed)
+        taken = collect_live(
+            arguments.task, arguments.episodes, arguments.out.absolute(), arguments.seed, arguments.cell, _say
+        )
+    except (UnknownTaskError, GraphError, Refused, OSError) as error:
+        print(f"vga collect: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UnknownTaskError) else 1
+    print(summary(taken))
+    return 0 if len(taken) == arguments.episodes else 130
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def run_fast(arguments: argparse.Namespace) -> int:
+    """Collects without ROS; exit status 0 when every episode succeeded or failed in an orderly way."""
+    from rich.progress import track
+    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.shipped import cell_path
+
+    from vga_bringup.collect.in_process import CollectError, Request, collect
+    from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
+
+    request = Request(
+        cell=load_cell(cell_path(arguments.cell)),
+        task=arguments.task,
+        episodes=arguments.episodes,
+        directory=arguments.out,
+        seed=arguments.seed,
+        depth=not arguments.no_depth,
+        perturb=arguments.perturb,
+        random_cameras=arguments.random_cameras,
+        images_for=arguments.images_for,
+    )
+    began = time.monotonic()
+    collected = []
+    try:
+        arrange(request.task, request.seed)
+        for episode in track(collect(request, arguments.jobs), "collecting", total=request.episodes):
+            collected.append(episode)
+    except (UnknownTaskError, CollectError) as error:
+        print(f"vga collect: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if collected:
+            elapsed, simulated = time.monotonic() - began, sum(episode.seconds for episode in collected)
+            failures = sorted(episode.path.name for episode in collected if episode.outcome != "success")
+            print(f"{len(collected)} episodes in {request.directory}, {len(collected) - len(failures)} successful")
+            print(f"{simulated:.1f} s of demonstration in {elapsed:.1f} s: {simulated / elapsed:.2f} x real time")
+            if failures:
+                print(f"failed: {', '.join(failures)}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number

@@ -1,0 +1,223 @@
+"""The bag of a demonstration in a FastCell: the topics, types and quality of service of one recorded over ROS.
+
+In addition it holds ground truth that a real cell has not: depth as image_transport's compressedDepth, and the pose of
+each camera's optical frame in the arm's base frame, both with the stamps of the images they belong to.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from vga_policy.bags import cdr
+from vga_policy.bags.writer import BagFile, OfferedQos
+from vga_policy.cell.schema import Camera, Cell, dump_cell
+
+from vga_bringup.robot.reports import Tick
+from vga_bringup.robot.safety.modes import Mode
+from vga_bringup.sim.expert.scripted_expert import Leader
+from vga_bringup.sim.in_process import Picture
+from vga_bringup.sim.scene import views
+
+CAMERA_DELAY = 40_000_000  # ns from an image's stamp to its arrival, as a D415's
+DELAY = 1_000_000  # ns, of everything else
+SENSOR = OfferedQos(reliability="best_effort", depth=5)
+LATCHED = OfferedQos(durability="transient_local", depth=1)
+PNG_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+DEPTH_HEADER = struct.pack("<iff", 0, 0.0, 0.0)  # compressed_depth_image_transport's ConfigHeader, unused for 16UC1
+
+TOPICS = {
+    "/joint_states": ("sensor_msgs/msg/JointState", OfferedQos()),
+    "/gello/joint_states": ("sensor_msgs/msg/JointState", OfferedQos()),
+    "/franka_driver/reference": ("vga_msgs/msg/RobotReference", OfferedQos()),
+    "/franka_driver/gripper_state": ("vga_msgs/msg/GripperState", OfferedQos()),
+    "/franka_driver/state": ("vga_msgs/msg/DriverState", LATCHED),
+    "/diagnostics": ("diagnostic_msgs/msg/DiagnosticArray", OfferedQos()),
+}
+CAMERA_TOPICS = {
+    "color/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+    "color/camera_info": "sensor_msgs/msg/CameraInfo",
+}
+GROUND_TRUTH = {
+    "aligned_depth_to_color/image_raw/compressedDepth": "sensor_msgs/msg/CompressedImage",
+    "pose": "geometry_msgs/msg/PoseStamped",
+}
+
+
+class FastBag:
+    """Writes one bag into `file`. Times are ns of the simulated clock, which begins at `started_ns` of the epoch.
+
+    depth: write the ground truth as well.
+    """
+
+    def __init__(self, file: Path, cell: Cell, started_ns: int, *, depth: bool) -> None:
+        self._file = file
+        self._cell = cell
+        self._started_ns = started_ns
+        self._bag = BagFile(file, {"cell": dump_cell(cell)})
+        self._types: dict[str, str] = {}
+        self._under_way: list[tuple[int, int, str, bytes, int]] = []  # by arrival
+        self._count = 0
+        self._info = {camera.name: _camera_info(camera) for camera in cell.cameras}
+        for name, (kind, qos) in TOPICS.items():
+            self._add(name, kind, qos)
+        for camera in cell.cameras:
+            for name, kind in {**CAMERA_TOPICS, **(GROUND_TRUTH if depth else {})}.items():
+                self._add(f"/cameras/{camera.name}/{name}", kind, SENSOR)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages written, by topic."""
+        return self._bag.counts
+
+    def tick(self, tick: Tick) -> None:
+        """The messages of one control tick."""
+        names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
+        measured = {
+            "name": names,
+            "position": np.append(tick.arm.q, tick.gripper.width / 2),
+            "velocity": np.append(tick.arm.dq, 0.0),
+            "effort": np.append(tick.arm.torque, 0.0),
+        }
+        reference = {
+            "joint_names": names[:-1],
+            "position": tick.reference.q,
+            "velocity": tick.reference.dq,
+            "gripper_width": float(tick.reference.gripper_width),
+            "mode": int(tick.mode),
+            "step": -1,
+        }
+        self._write("/joint_states", tick.read_ns, self._cell.arm.base_frame, measured)
+        self._write("/franka_driver/reference", tick.reference_ns, self._cell.arm.base_frame, reference)
+
+    def gripper(self, tick: Tick) -> None:
+        """A reading of the hand."""
+        hand = tick.gripper
+        fields = {
+            "width": hand.width,
+            "max_width": hand.max_width,
+            "commanded_width": hand.commanded_width,
+            "is_grasped": hand.is_grasped,
+            "moving": hand.moving,
+        }
+        self._write("/franka_driver/gripper_state", tick.read_ns, "", fields)
+
+    def state(self, tick: Tick) -> None:
+        """The driver's state."""
+        fields = {
+            "mode": int(tick.mode),
+            "hold_reason": "" if tick.mode is not Mode.HOLD else "demonstration over",
+            "connected": True,
+            "at_rest": not tick.reference.moving,
+            "robot_mode": tick.arm.mode,
+            "tracking": self._cell.arm.tracking.mode,
+            "control_command_success_rate": tick.arm.success_rate,
+        }
+        self._write("/franka_driver/state", tick.read_ns, "", fields)
+
+    def leader(self, now_ns: int, leader: Leader) -> None:
+        """A reading of the leader."""
+        names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
+        fields = {"name": names, "position": np.append(leader.q, leader.width / 2)}
+        self._write("/gello/joint_states", now_ns, "", fields)
+
+    def diagnostics(self, now_ns: int) -> None:
+        """Says that the clock is a simulated one."""
+        status = {
+            "name": "collect --fast: clock",
+            "message": "simulated time",
+            "hardware_id": "simulation",
+            "values": [{"key": "sim_time", "value": f"{now_ns / 1e9:.3f}"}],
+        }
+        self._write("/diagnostics", now_ns, "", {"status": [status]})
+
+    def picture(self, now_ns: int, camera: Camera, picture: Picture) -> None:
+        """An image with its camera's parameters, and the ground truth if there is any."""
+        prefix, frame = f"/cameras/{camera.name}", f"{camera.name}_color_optical_frame"
+        jpeg = simplejpeg.encode_jpeg(picture.color, camera.jpeg_quality, "RGB", "420")
+        image = {"format": "rgb8; jpeg compressed bgr8", "data": jpeg}
+        self._write(f"{prefix}/color/image_raw/compressed", now_ns, frame, image, CAMERA_DELAY)
+        self._write(f"{prefix}/color/camera_info", now_ns, frame, self._info[camera.name], CAMERA_DELAY)
+        if picture.depth is not None:
+            data = DEPTH_HEADER + cv2.imencode(".png", picture.depth, PNG_FAST)[1].tobytes()
+            depth = {"format": "16UC1; compressedDepth png", "data": data}
+            self._write(
+                f"{prefix}/aligned_depth_to_color/image_raw/compressedDepth", now_ns, frame, depth, CAMERA_DELAY
+            )
+            pose = {"pose": _pose(picture.pose)}
+            self._write(f"{prefix}/pose", now_ns, self._cell.arm.base_frame, pose, CAMERA_DELAY)
+
+    def close(self) -> None:
+        """Completes the bag."""
+        self._deliver(2**63)
+        self._bag.close()
+
+    def describe(self, file: Path) -> None:
+        """Writes the metadata.yaml beside the bag, which lies at `file` by now."""
+        self._bag.describe(file)
+
+    def abandon(self) -> None:
+        """Gives the bag up after an error."""
+        self._bag.abandon()
+
+    def _add(self, name: str, kind: str, qos: OfferedQos) -> None:
+        self._types[name] = kind
+        self._bag.add_topic(cdr.topic(name, kind, qos))
+
+    def _write(self, topic: str, now_ns: int, frame: str, fields: dict[str, Any], delay: int = DELAY) -> None:
+        """Sends a message stamped now; it is written when it arrives, after whatever arrived earlier."""
+        stamp = self._started_ns + now_ns
+        codec = cdr.codec(self._types[topic])
+        message = codec.new(header={"stamp": stamp, "frame_id": frame}, **fields)
+        self._count += 1
+        heapq.heappush(self._under_way, (stamp + delay, self._count, topic, codec.encode(message), stamp))
+        self._deliver(stamp)
+
+    def _deliver(self, until: int) -> None:
+        while self._under_way and self._under_way[0][0] <= until:
+            arrival, _, topic, data, stamp = heapq.heappop(self._under_way)
+            self._bag.write(topic, data, arrival, stamp)
+
+
+def _camera_info(camera: Camera) -> dict[str, Any]:
+    width, height = camera.color.width, camera.color.height
+    matrix = views.intrinsics(width, height)
+    return {
+        "width": width,
+        "height": height,
+        "distortion_model": "plumb_bob",
+        "d": np.zeros(5),
+        "k": matrix.ravel(),
+        "r": np.eye(3).ravel(),
+        "p": np.hstack((matrix, np.zeros((3, 1)))).ravel(),
+    }
+
+
+def _pose(pose: NDArray[np.float64]) -> dict[str, Any]:
+    """A pose [4, 4] as the fields of a geometry_msgs/Pose."""
+    x, y, z = pose[:3, 3].tolist()
+    quaternion = _quaternion(pose[:3, :3])
+    return {
+        "position": {"x": x, "y": y, "z": z},
+        "orientation": dict(zip("xyzw", quaternion.tolist(), strict=True)),
+    }
+
+
+def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit quaternion [4] (x, y, z, w) of a rotation [3, 3]: the eigenvector of Bar-Itzhack's matrix."""
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
+    matrix = np.array(
+        (
+            (xx - yy - zz, 0.0, 0.0, 0.0),
+            (xy + yx, yy - xx - zz, 0.0, 0.0),
+            (xz + zx, yz + zy, zz - xx - yy, 0.0),
+            (zy - yz, xz - zx, yx - xy, xx + yy + zz),
+        )
+    )
+    return np.linalg.eigh(matrix)[1][:, -1]

@@ -1,0 +1,1 @@
+"""`vga demo`: one recorded task and the report made of its recording."""

@@ -1,0 +1,212 @@
+"""The node graph as data: which nodes each configuration runs, and with what.
+
+Two renderers read it: :mod:`vga_bringup.graph.launch` for `ros2 launch`, :mod:`vga_bringup.graph.runner` for machines
+without the launch package.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.shipped import cell_path
+from vga_policy.checkpoints import locate, shipped
+from vga_policy.ros.environment import node_environment
+
+Value = str | bool | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process of the graph: a ROS node, what it is called and what it is given."""
+
+    package: str
+    executable: str
+    name: str
+    namespace: str = "/"
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+Graph = tuple[NodeSpec, ...]
+
+OPTIONS = {
+    "cell": "cell file, or the name of one that vga_bringup ships; empty: the shipped one",
+    "checkpoint": "directory of the policy's checkpoint, or the name of one that vga_policy ships, or untrained",
+    "policy": "false: leave the policy out, for teleoperation",
+    "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
+    "teleop": "true: run the leader's node too",
+    "simulated": "true: the simulated cell and leader instead of the real ones",
+    "record": "true: run the episode recorder too",
+    "episodes": "directory that episodes are recorded into",
+    "device": "where the policy computes: cpu, cuda, or auto: a GPU where there is one",
+    "use_sim_time": "true: the policy goes by /clock, for a replay",
+}
+UNTRAINED = "untrained"
+
+
+def sim_graph(
+    *,
+    cell: str = "sim",
+    checkpoint: str = "nano",
+    views: tuple[str, ...] = (),
+    policy: bool = True,
+    teleop: bool = False,
+    record: bool = False,
+    episodes: str = "episodes",
+    device: str = "auto",
+) -> Graph:
+    """Everything on one machine, against the simulated cell."""
+    path, contract = _load(cell)
+    environment = node_environment()
+    return (
+        NodeSpec("vga_bringup", "sim_cell", "sim_cell", parameters={"cell": path}, environment=environment),
+        *_cameras("sim_camera", path, contract, environment),
+        _driver(path, environment),
+        *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
+        *_leader(teleop, path, contract, environment, simulated=True),
+        *_recorder(record, path, episodes, environment),
+    )
+
+
+def lab_graph(
+    *,
+    cell: str = "lab",
+    teleop: bool = False,
+    record: bool = False,
+    episodes: str = "episodes",
+) -> Graph:
+    """The robot PC: cameras and arm."""
+    path, contract = _load(cell)
+    environment = node_environment()
+    return (
+        *_cameras("camera_node", path, contract, environment),
+        _driver(path, environment),
+        *_leader(teleop, path, contract, environment, simulated=False),
+        *_recorder(record, path, episodes, environment),
+    )
+
+
+def teleop_graph(
+    *,
+    simulated: bool = False,
+    cell: str = "",
+    record: bool = False,
+    episodes: str = "episodes",
+) -> Graph:
+    """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
+    if simulated:
+        return sim_graph(cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes)
+    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes)
+
+
+def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes") -> Graph:
+    """What a recording session needs: teleoperation and the recorder."""
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes)
+
+
+def policy_graph(
+    *,
+    cell: str = "lab",
+    checkpoint: str = "",
+    views: tuple[str, ...] = (),
+    device: str = "auto",
+    use_sim_time: bool = False,
+) -> Graph:
+    """The GPU PC: the policy. A real arm gets none by default."""
+    path, contract = _load(cell)
+    node = _policy(path, contract, checkpoint, views, device, node_environment())
+    return (replace(node, parameters={**node.parameters, "use_sim_time": use_sim_time}),)
+
+
+def options(graph: Callable[..., Graph]) -> dict[str, Any]:
+    """Names and defaults of a graph's options."""
+    return {name: parameter.default for name, parameter in inspect.signature(graph).parameters.items()}
+
+
+def from_text(graph: Callable[..., Graph], values: Mapping[str, str]) -> Graph:
+    """Builds a graph from options given as text, as on a command line. Raises ContractError."""
+    return graph(**{name: _parse(name, values[name], default) for name, default in options(graph).items()})
+
+
+def to_text(value: Value) -> str:
+    """The text that :func:`from_text` reads back to `value`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def _load(cell: str) -> tuple[str, Cell]:
+    path = cell_path(cell)
+    return str(path), load_cell(path)
+
+
+def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, str]) -> Graph:
+    return tuple(
+        NodeSpec(
+            "vga_bringup",
+            executable,
+            camera.name,
+            namespace="/cameras",
+            parameters={"cell": path, "camera": camera.name},
+            environment=environment,
+        )
+        for camera in cell.cameras
+    )
+
+
+def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
+    return NodeSpec(
+        "vga_bringup", "franka_driver_node", "franka_driver", parameters={"cell": path}, environment=environment
+    )
+
+
+def _policy(
+    path: str, cell: Cell, checkpoint: str, views: tuple[str, ...], device: str, environment: Mapping[str, str]
+) -> NodeSpec:
+    views = views or tuple(camera.name for camera in cell.views)
+    cell.with_views(list(views))  # refuses cameras the cell does not have
+    if not checkpoint:
+        names = ", ".join(map(repr, [*shipped(), UNTRAINED]))
+        raise ContractError(f"checkpoint: give the directory of a trained policy, or one of {names}")
+    parameters: dict[str, Value] = {
+        "cell": path,
+        "checkpoint": "" if checkpoint == UNTRAINED else str(locate(checkpoint).absolute()),
+        "views": views,
+        "device": device,
+    }
+    return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)
+
+
+def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool) -> Graph:
+    if not teleop:
+        return ()
+    if cell.leader is None:
+        raise ContractError(f"{path}: leader: teleop needs this section, and the cell has none")
+    names = (("vga_bringup", "sim_leader", "sim_leader"),) if simulated else ()
+    return tuple(
+        NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
+        for package, executable, name in (*names, ("vga_teleop", "gello_node", "gello"))
+    )
+
+
+def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:
+    if not record:
+        return ()
+    parameters: dict[str, Value] = {"cell": path, "directory": str(Path(episodes).absolute())}
+    return (NodeSpec("vga_teleop", "recorder_node", "recorder", parameters=parameters, environment=environment),)
+
+
+def _parse(name: str, text: str, default: Value) -> Value:
+    if isinstance(default, bool):
+        if text.lower() not in ("true", "false"):
+            raise ContractError(f"{name} {text!r}: use true or false")
+        return text.lower() == "true"
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text

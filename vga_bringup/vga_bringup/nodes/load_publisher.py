@@ -1,0 +1,107 @@
+"""Publishes what a busy cell publishes, with images made beforehand: the load of `vga bench record`.
+
+    python -m vga_bringup.nodes.load_publisher CELL_FILE STAMPS_FILE
+
+Ends at SIGINT or SIGTERM, and then writes every header stamp that it published, by topic, to STAMPS_FILE (.npz).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import simplejpeg
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from vga_policy.bags import cdr
+from vga_policy.cell.schema import Camera, Cell, load_cell
+from vga_policy.ros.lifetime import start_ros
+
+JOINT_STATES_HZ = 1000.0
+COMMANDS_HZ = 100.0
+IMAGES = 8  # different ones a camera
+STAMP_AT = 4  # a CDR message's header stamp follows its 4 bytes of encapsulation
+
+
+class Outlet:
+    """Publishes the same messages again and again, each time with a new stamp."""
+
+    def __init__(self, node: Node, topic: str, messages: Sequence[Any], rate_hz: float, qos: QoSProfile | int) -> None:
+        package, _, name = messages[0].__msgtype__.partition("/msg/")
+        self.topic = topic
+        self.stamps: list[int] = []
+        self.period = 1.0 / rate_hz
+        self.due = time.monotonic()
+        self._raw = [bytearray(cdr.encode(message)) for message in messages]
+        self._publisher = node.create_publisher(getattr(import_module(f"{package}.msg"), name), topic, qos)
+
+    def publish(self) -> None:
+        """Publishes the next message, stamped now."""
+        data = self._raw[len(self.stamps) % len(self._raw)]
+        stamp = time.time_ns()
+        struct.pack_into("<iI", data, STAMP_AT, *divmod(stamp, cdr.SECOND))
+        self._publisher.publish(bytes(data))
+        self.stamps.append(stamp)
+        self.due += self.period
+
+
+def outlets(node: Node, cell: Cell) -> list[Outlet]:
+    """What the cell's nodes publish, with the quality of service that they offer."""
+    joints = [*cell.arm.joint_names, cell.gripper.joint_name]
+    state = cdr.new("sensor_msgs/msg/JointState", name=joints, position=[0.1] * 8, velocity=[0.1] * 8, effort=[0.1] * 8)
+    reference = cdr.new("vga_msgs/msg/RobotReference", joint_names=cell.arm.joint_names)
+    gripper = cdr.new("vga_msgs/msg/GripperState")
+    found = [
+        Outlet(node, "/joint_states", [state], JOINT_STATES_HZ, 10),
+        Outlet(node, "/gello/joint_states", [state], COMMANDS_HZ, 10),
+        Outlet(node, "/franka_driver/reference", [reference], COMMANDS_HZ, 10),
+        Outlet(node, "/franka_driver/gripper_state", [gripper], 30.0, 10),
+    ]
+    for camera in cell.cameras:
+        prefix, fps, color = f"/cameras/{camera.name}/color", float(camera.color.fps), camera.color
+        jpegs = [jpeg(camera, number) for number in range(IMAGES)]
+        images = [cdr.new("sensor_msgs/msg/CompressedImage", format="jpeg", data=data) for data in jpegs]
+        info = cdr.new("sensor_msgs/msg/CameraInfo", width=color.width, height=color.height, d=[0.0] * 5)
+        found.append(Outlet(node, f"{prefix}/image_raw/compressed", images, fps, qos_profile_sensor_data))
+        found.append(Outlet(node, f"{prefix}/camera_info", [info], fps, qos_profile_sensor_data))
+    return found
+
+
+def jpeg(camera: Camera, number: int) -> bytes:
+    """An image about as hard to compress as one of a table with objects on it."""
+    rng = np.random.default_rng(number)
+    height, width = camera.color.height, camera.color.width
+    coarse: NDArray[Any] = rng.integers(40, 216, (height // 16, width // 16, 3)).repeat(16, 0).repeat(16, 1)
+    image = np.clip(coarse + rng.normal(0, 4, (*coarse.shape[:2], 1)), 0, 255).astype(np.uint8)
+    return bytes(simplejpeg.encode_jpeg(image, quality=camera.jpeg_quality, colorsubsampling="420"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Publishes until a signal comes."""
+    cell_file, stamps_file = sys.argv[1:] if arguments is None else arguments
+    stop = start_ros([])
+    node = rclpy.create_node("busy_cell")
+    found = outlets(node, load_cell(cell_file))
+    while not stop:
+        now = time.monotonic()
+        for outlet in found:
+            if outlet.due <= now:
+                outlet.publish()
+        time.sleep(max(0.0, min(outlet.due for outlet in found) - time.monotonic()))
+    stamps: dict[str, Any] = {outlet.topic: np.array(outlet.stamps) for outlet in found}
+    np.savez(Path(stamps_file), **stamps)
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The simulated cell as a ROS 2 node: an FR3 behind libfranka's protocol, and the pictures its cameras take.
+
+Parameters: `cell`, path of the cell file; `capture_delay`, seconds from the instant an image shows to its delivery by
+the camera (default 0.04, as a D415's). The arm answers at the cell file's `arm.ip`, a loopback address.
+
+Service ~/arrange (vga_msgs/ArrangeScene) places the objects for one trial of a task; ~/task_state (vga_msgs/TaskState,
+10 Hz) tells how that trial stands. Physics and drawing run in child processes. This one watches over them and publishes
+/diagnostics at 1 Hz, with the `real_time_factor`: simulated seconds per second, over the last one.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Header
+from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.ros.clocks import every
+from vga_policy.ros.lifetime import start_ros
+
+from vga_bringup.sim.physics.children import Children
+from vga_bringup.sim.physics.shared import remove_segments
+from vga_bringup.sim.physics.state import Snapshot, StateReader, find_state
+from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
+from vga_bringup.sim.rendering.frames import FrameReader
+from vga_bringup.sim.scene import meshes
+from vga_bringup.sim.scene.tasks import UnknownTaskError
+from vga_bringup.sim.scene.views import VIEWS
+from vga_msgs.msg import TaskState
+from vga_msgs.srv import ArrangeScene
+
+PHYSICS = "vga_bringup.sim.physics.process"
+RENDERER = "vga_bringup.sim.rendering.renderer"
+CAPTURE_DELAY = 0.04  # s
+SLOW = 0.95  # real-time factor below which the cell is reported as slow
+
+# Mesa's software renderer then draws in the thread that asks: less work in all, and one processor left alone.
+RENDERER_ENVIRONMENT = {"LP_NUM_THREADS": "0"}
+
+
+class CellFailed(Exception):  # noqa: N818 - named for what happened
+    """A part of the simulated cell ended by itself. The message says which."""
+
+
+class SimCell(Node):
+    """Starts the parts of the simulated cell and reports how they do.
+
+    Raises ContractError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
+    when a part ends by itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("sim_cell")
+        path = ParameterDescriptor(read_only=True)
+        seconds = [FloatingPointRange(from_value=0.0, to_value=1.0)]
+        delay = ParameterDescriptor(read_only=True, floating_point_range=seconds)
+        self._path = str(self.declare_parameter("cell", "", path).value)
+        self._capture_delay = float(self.declare_parameter("capture_delay", CAPTURE_DELAY, delay).value or 0.0)
+        self._cell = _load(self._path)
+        meshes.light_meshes()
+        self._children = Children()
+        self._physics, self._renderer = self._start()
+        self._state: StateReader | None = None
+        self._frames: list[FrameReader] = []
+        self._last: Snapshot | None = None
+        self._referee: Referee | None = None
+        self._task_state = self.create_publisher(TaskState, "~/task_state", 10)
+        self.create_service(ArrangeScene, "~/arrange", self._arrange)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        every(self, 1.0, self._diagnose)
+        every(self, 0.1, self._watch)
+        every(self, 0.1, self._judge)
+
+    def close(self) -> None:
+        """Ends the parts of the cell, and removes what they could not."""
+        remove_segments(self._cell.arm.ip, self._children.stop())
+
+    def _start(self) -> tuple[int, int]:
+        """Starts the parts of the cell; process ids of physics and renderer."""
+        physics = self._children.start(PHYSICS, "--cell", self._path)
+        arguments = ("--cell", self._path, "--physics", str(physics), "--capture-delay", f"{self._capture_delay:g}")
+        return physics, self._children.start(RENDERER, *arguments, environment=RENDERER_ENVIRONMENT)
+
+    def _watch(self) -> None:
+        if failure := self._children.ended():
+            raise CellFailed(failure)
+        if self._state is None:
+            self._state = find_state(self._cell.arm.ip, self._physics)
+            if self._state is not None:
+                self._referee = cell_referee(self._cell, self._state)
+        elif not self._frames:
+            self._frames = self._find_frames()
+            if self._frames:
+                names = ", ".join(camera.name for camera in self._cell.cameras)
+                self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
+
+    def _arrange(self, request: ArrangeScene.Request, response: ArrangeScene.Response) -> ArrangeScene.Response:
+        if self._referee is None:
+            response.message = "the simulated cell is starting: try again"
+            return response
+        try:
+            arrangement = self._referee.arrange(request.task, request.seed)
+        except (UnknownTaskError, ArrangeError) as error:
+            response.message = str(error)
+            return response
+        response.success, response.message = True, "arranged"
+        response.instruction, response.arm_start = arrangement.instruction, list(arrangement.arm_start)
+        self.get_logger().info(f"arranged {request.task}, seed {request.seed}: {arrangement.instruction}")
+        return response
+
+    def _judge(self) -> None:
+        """Publishes how the trial stands."""
+        state = TaskState(header=Header(stamp=self.get_clock().now().to_msg()))
+        if self._referee is not None:
+            state.success, state.failed, state.detail = self._referee.judge()
+            if (arrangement := self._referee.arrangement) is not None:
+                state.task, state.seed = arrangement.task, arrangement.seed
+                state.instruction = arrangement.instruction
+        self._task_state.publish(state)
+
+    def _find_frames(self) -> list[FrameReader]:
+        """The rings of all cameras; none before every one has a frame."""
+        try:
+            frames = [FrameReader(self._cell.arm.ip, camera) for camera in self._cell.cameras]
+        except (FileNotFoundError, ValueError):  # not there yet, or left over with another profile
+            return []
+        return frames if all(ring.writer == self._renderer and ring.written for ring in frames) else []
+
+    def _diagnose(self) -> None:
+        level, message, values = DiagnosticStatus.WARN, "starting", {}
+        if self._state is not None:
+            now = self._state.read()
+            if self._last is not None and now.wall_time > self._last.wall_time:
+                factor = (now.sim_time - self._last.sim_time) / (now.wall_time - self._last.wall_time)
+                level, message = DiagnosticStatus.OK, "in step with real time"
+                if factor < SLOW:
+                    level, message = DiagnosticStatus.WARN, "slower than real time: this computer has too much to do"
+                values["real_time_factor"] = f"{factor:.4f}"
+            values["sim_time"] = f"{now.sim_time:.3f}"
+            values["wall_time"] = f"{now.wall_time:.6f}"
+            self._last = now
+        values["frames_rendered"] = str(sum(ring.written for ring in self._frames))
+        values["frames_late"] = str(sum(ring.late for ring in self._frames))
+        values["capture_delay_ms"] = f"{1e3 * self._capture_delay:g}"
+        status = DiagnosticStatus(
+            level=level,
+            name="sim_cell: real_time_factor",
+            message=message,
+            hardware_id=self._cell.arm.ip,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+        header = Header(stamp=self.get_clock().now().to_msg())
+        self._diagnostics.publish(DiagnosticArray(header=header, status=[status]))
+
+
+def _load(path: str) -> Cell:
+    if not path:
+        raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+    cell = load_cell(path)
+    for camera in cell.cameras:
+        if camera.name not in VIEWS:
+            raise ContractError(f"{path}: camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
+    return cell
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs the cell until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, 1 when a part failed."""
+    stop = start_ros(args)
+    try:
+        node = SimCell()
+    except (ContractError, ParameterException) as error:
+        print(f"sim_cell: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        return 2
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop:
+            executor.spin_once(timeout_sec=0.1)
+    except CellFailed as failure:
+        print(f"sim_cell: {failure}", file=sys.stderr)
+        return 1
+    finally:
+        node.close()
+        executor.shutdown()
+        node.destroy_node()
+        rclpy.shutdown()
+    return 0

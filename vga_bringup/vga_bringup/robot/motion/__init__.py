@@ -1,0 +1,1 @@
+"""Motion: what the arm is asked for at every instant."""

@@ -1,1 +1,0 @@
-"""The scripted operator: demonstrates the tasks by moving a leader arm, as a person would."""

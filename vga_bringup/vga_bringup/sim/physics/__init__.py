@@ -1,0 +1,1 @@
+"""The simulated arm, hand and objects, in their own process."""

@@ -1,0 +1,1 @@
+"""`vga scenes`: rendered random scenes, from which a backbone learns geometry."""

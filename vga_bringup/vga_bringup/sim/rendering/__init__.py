@@ -1,0 +1,1 @@
+"""Pictures of the simulated cell, and the librealsense devices that deliver them."""

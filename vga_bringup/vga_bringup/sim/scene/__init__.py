@@ -1,0 +1,1 @@
+"""What stands on the simulated table: objects, tasks and the views of it."""

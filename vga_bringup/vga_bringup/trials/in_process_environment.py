@@ -1,0 +1,77 @@
+"""The simulated cell in this process as an environment: time is simulated, and the policy's is a stated constant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from vga_policy.cell.schema import Camera, Cell
+from vga_policy.evaluate.environment import EnvironmentFault, Judgement
+from vga_policy.observation.observation import ActionChunk, Observation
+
+from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.scene.tasks import Arrangement, UnknownTaskError
+from vga_bringup.trials.conditions import LATENCY, judgement
+
+
+class FastEnvironment:
+    """One FastCell; close it in the thread that made it.
+
+    latency: s from an observation to the arrival of its chunk at the driver: the image's way, the policy, the chunk's.
+    """
+
+    def __init__(self, cell: Cell, latency: float = LATENCY) -> None:
+        self._cell = cell
+        self._latency = latency
+        self._fast = FastCell(cell)
+        self._observed = 0.0
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """The scene of the trial."""
+        return self._fast.arrangement
+
+    def close(self) -> None:
+        """Frees what drawing took."""
+        self._fast.close()
+
+    def reset(self, task: str, seed: int) -> str:
+        """Sets the scene; the arm is at rest at the trial's start, the hand open. Raises EnvironmentFault."""
+        try:
+            return self._fast.reset(task, seed).instruction
+        except UnknownTaskError as error:
+            raise EnvironmentFault(str(error)) from None
+
+    def observe(self) -> Observation:
+        """All views now, as the JPEG images that the policy node gets."""
+        self._observed = self._fast.now
+        observation = self._fast.observe()
+        views = zip(self._cell.views, observation.images, strict=True)
+        return replace(observation, images=tuple(_through_jpeg(camera, image) for camera, image in views))
+
+    def execute(self, chunk: ActionChunk) -> None:
+        """Sends the chunk on its way."""
+        self._fast.offer(chunk, self._observed, self._latency)
+
+    def advance(self) -> None:
+        """One control step. Raises EnvironmentFault when the driver has stopped the arm."""
+        self._fast.step(self._cell.dt)
+        if self._fast.problem:
+            raise EnvironmentFault(self._fast.problem)
+
+    def judge(self) -> Judgement:
+        """How the trial stands."""
+        return judgement(*self._fast.task_state)
+
+    def refused(self) -> Mapping[str, int]:
+        """Chunks that the safety filter refused, by reason."""
+        return self._fast.rejected
+
+
+def _through_jpeg(camera: Camera, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image as the camera node compresses it and the policy node decodes it."""
+    jpeg = simplejpeg.encode_jpeg(image, camera.jpeg_quality, "RGB", "420")
+    return simplejpeg.decode_jpeg(jpeg)

@@ -1,0 +1,193 @@
+"""Checkpoints: a directory of config.json, model.safetensors, normalization.json and cell.yaml.
+
+Only data is read, never code: pickles are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vga_policy.cell.schema import Cell, ContractError, dump_cell, load_cell
+from vga_policy.checkpoints import locate, shipped
+from vga_policy.checkpoints.normalization import Normalization
+from vga_policy.files import whole_directory
+from vga_policy.model.config import from_plain, to_plain
+from vga_policy.model.rhythm import RhythmicVGAConfig
+from vga_policy.model.vga import VGA, VGAConfig
+from vga_policy.text.encoder import HashedNgrams, TextEncoder
+from vga_policy.text.pretrained import MiniLM, QwenGTE
+
+FORMAT = 1
+CONFIG, WEIGHTS, NORMALIZATION, CELL = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+NAMES_SHOWN = 5
+
+
+MODELS: dict[str, type[Any]] = {"vga": VGAConfig, "rhythmic_vga": RhythmicVGAConfig}
+TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams, "minilm": MiniLM, "qwen_gte": QwenGTE}
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. The message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a policy is made of."""
+
+    config: VGAConfig
+    encoder: TextEncoder
+    model: VGA
+    normalization: Normalization
+    cell: Cell
+
+
+def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32) -> None:
+    """Writes a checkpoint. It appears whole or not at all.
+
+    weights: precision of its file; it is loaded as float32 all the same.
+    Raises CheckpointError when something is there already.
+    """
+    directory = Path(directory)
+    if directory.exists():
+        raise CheckpointError(f"{directory}: exists already; checkpoints are never overwritten")
+    config = {
+        "format": FORMAT,
+        "model": _describe(MODELS, checkpoint.config),
+        "text_encoder": _describe(TEXT_ENCODERS, checkpoint.encoder),
+    }
+    with whole_directory(directory) as unfinished:
+        (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
+        (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
+        tensors = {name: tensor.to(weights).contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+        save_file(tensors, unfinished / WEIGHTS)
+
+
+def load(directory: str | Path) -> Checkpoint:
+    """Reads a checkpoint, or the shipped one of that name. Raises CheckpointError naming the file and what is wrong."""
+    directory = locate(directory)
+    _require_files(directory)
+    data = _json(directory / CONFIG)
+    config, encoder = _parse_config(data, directory / CONFIG)
+    try:
+        normalization = Normalization.from_json(_json(directory / NORMALIZATION), config.horizon)
+    except ValueError as error:
+        raise CheckpointError(_prefixed(directory / NORMALIZATION, error)) from None
+    try:
+        cell = load_cell(directory / CELL, stored=True)
+    except ContractError as error:
+        raise CheckpointError(str(error)) from None
+    if cell.action.horizon != config.horizon:
+        raise CheckpointError(
+            f"{directory}: the model's horizon is {config.horizon}, its cell's action.horizon {cell.action.horizon}"
+        )
+    model = _load_model(config, directory)
+    return Checkpoint(config, encoder, model, normalization, cell)
+
+
+def _require_files(directory: Path) -> None:
+    if directory.suffix in PICKLES:
+        raise CheckpointError(_pickle_refusal(directory))
+    if not directory.is_dir():
+        raise CheckpointError(f"{directory}: no such directory, nor a shipped policy ({', '.join(shipped())})")
+    for name in (CONFIG, WEIGHTS, NORMALIZATION, CELL):
+        if not (directory / name).is_file():
+            pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
+            if name == WEIGHTS and pickles:
+                raise CheckpointError(_pickle_refusal(pickles[0]))
+            raise CheckpointError(f"{directory / name}: missing from the checkpoint")
+
+
+def _pickle_refusal(path: Path) -> str:
+    return f"{path}: pickled weights are refused, they can run code when loaded; convert them to {WEIGHTS}"
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path}: not readable as JSON: {error}") from None
+
+
+def _parse_config(data: Any, path: Path) -> tuple[VGAConfig, TextEncoder]:
+    expected = {"format", "model", "text_encoder"}
+    if not isinstance(data, dict) or set(data) != expected:
+        raise CheckpointError(f"{path}: expected the keys {', '.join(sorted(expected))}")
+    if data["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {data['format']!r} is unknown; this version reads {FORMAT}")
+    config = _build("model", MODELS, data["model"], path)
+    encoder = _build("text_encoder", TEXT_ENCODERS, data["text_encoder"], path)
+    if encoder.width != config.language_width:
+        raise CheckpointError(
+            f"{path}: the text encoder gives {encoder.width} numbers, the model takes {config.language_width}"
+        )
+    return config, encoder
+
+
+def _describe(registry: dict[str, type[Any]], part: Any) -> dict[str, Any]:
+    """A registered dataclass as plain data: its name and its fields."""
+    name = next(name for name, kind in registry.items() if type(part) is kind)
+    return {"name": name, **to_plain(part)}
+
+
+def _build(key: str, registry: dict[str, type[Any]], data: Any, path: Path) -> Any:
+    """The part that `data` describes."""
+    if not isinstance(data, dict) or "name" not in data:
+        raise CheckpointError(f"{path}: {key}: expected a mapping with a name (found {data!r})")
+    name, arguments = data["name"], {field: value for field, value in data.items() if field != "name"}
+    if not isinstance(name, str) or name not in registry:
+        raise CheckpointError(f"{path}: {key}: {name!r} is unknown; known: {', '.join(registry)}")
+    try:
+        return from_plain(registry[name], arguments)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {key}: {error}") from None
+
+
+def _load_model(config: VGAConfig, directory: Path) -> VGA:
+    """The model in float32 on the CPU. Nothing is allocated for it before names and shapes are known to fit."""
+    path = directory / WEIGHTS
+    try:
+        with torch.device("meta"):
+            model = config.build()
+    except ValueError as error:
+        raise CheckpointError(f"{directory / CONFIG}: model: {error}") from None
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: damaged or truncated: {error}") from None
+    wanted = model.state_dict()
+    faults = []
+    if missing := sorted(wanted.keys() - tensors.keys()):
+        faults.append(f"missing tensors: {_some(missing)}")
+    if extra := sorted(tensors.keys() - wanted.keys()):
+        faults.append(f"tensors the model does not have: {_some(extra)}")
+    common = sorted(wanted.keys() & tensors.keys())
+    if misshapen := [name for name in common if tensors[name].shape != wanted[name].shape]:
+        faults.append(f"wrong shapes: {_some([_mismatch(name, tensors[name], wanted[name]) for name in misshapen])}")
+    if faults:
+        raise CheckpointError(f"{path}: {'; '.join(faults)}")
+    model.load_state_dict(tensors, assign=True)
+    return model.float()
+
+
+def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:
+    return f"{name} {list(found.shape)} instead of {list(wanted.shape)}"
+
+
+def _some(names: list[str]) -> str:
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _prefixed(path: Path, error: Exception) -> str:
+    message = str(error)
+    return message if message.startswith(str(path)) else f"{path}: {message}"

@@ -1,0 +1,102 @@
+"""Between physical units and the model's [-1, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vga_policy.cell.schema import ARM_JOINTS
+
+
+@dataclass(frozen=True)
+class Range:
+    """The 1st and 99th percentile of some values, mapped to -1 and 1. Both have the values' trailing shape."""
+
+    q01: NDArray[np.float64]
+    q99: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, q01: ArrayLike, q99: ArrayLike) -> Range:
+        """Raises ValueError unless both are finite, of one shape, and q01 nowhere above q99."""
+        low, high = np.asarray(q01, dtype=np.float64), np.asarray(q99, dtype=np.float64)
+        if low.shape != high.shape:
+            raise ValueError(f"q01 has shape {low.shape}, q99 {high.shape}")
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise ValueError("q01 and q99 must be finite")
+        if (low > high).any():
+            raise ValueError("q01 must nowhere be above q99")
+        return cls(low, high)
+
+    def normalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values as [-1, 1], clipped; 0 where the range has no width."""
+        half = self._half
+        return np.clip((values - self._middle) / np.where(half > 0.0, half, np.inf), -1.0, 1.0)
+
+    def denormalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The inverse of `normalize`; values beyond [-1, 1] extrapolate."""
+        return self._middle + self._half * values
+
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        return 0.5 * (self.q99 + self.q01)
+
+    @property
+    def _half(self) -> NDArray[np.float64]:
+        return 0.5 * (self.q99 - self.q01)
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Statistics of the training data that a checkpoint carries.
+
+    action: [8], or [H, 8] when every step of a chunk has its own. proprioception: [8].
+    relative: joint targets are offsets from the proprioception at t_obs; the gripper's are widths in any case.
+    """
+
+    action: Range
+    proprioception: Range
+    relative: bool
+
+    def chunk(self, normalized: NDArray[np.float64], proprioception: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A model's output [H, 8] in rad and m, given the proprioception [8] at t_obs."""
+        chunk = self.action.denormalize(normalized)
+        if self.relative:
+            chunk[:, :ARM_JOINTS] += proprioception[:ARM_JOINTS]
+        return chunk
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that :meth:`from_json` reads back."""
+        return {
+            "targets": "relative" if self.relative else "absolute",
+            "action": {"q01": self.action.q01.tolist(), "q99": self.action.q99.tolist()},
+            "proprioception": {"q01": self.proprioception.q01.tolist(), "q99": self.proprioception.q99.tolist()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, horizon: int) -> Normalization:
+        """Raises ValueError naming the key that is missing or wrong."""
+        if not isinstance(data, dict) or set(data) != {"targets", "action", "proprioception"}:
+            raise ValueError("expected the keys targets, action and proprioception")
+        if data["targets"] not in ("absolute", "relative"):
+            raise ValueError(f"targets: must be absolute or relative (found {data['targets']!r})")
+        width = ARM_JOINTS + 1
+        return cls(
+            action=_range("action", data["action"], [(width,), (horizon, width)]),
+            proprioception=_range("proprioception", data["proprioception"], [(width,)]),
+            relative=data["targets"] == "relative",
+        )
+
+
+def _range(key: str, data: Any, shapes: list[tuple[int, ...]]) -> Range:
+    if not isinstance(data, dict) or set(data) != {"q01", "q99"}:
+        raise ValueError(f"{key}: expected the keys q01 and q99")
+    try:
+        values = Range.of(data["q01"], data["q99"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key}: {error}") from None
+    if values.q01.shape not in shapes:
+        raise ValueError(f"{key}: shape must be {' or '.join(map(str, shapes))} (found {values.q01.shape})")
+    return values

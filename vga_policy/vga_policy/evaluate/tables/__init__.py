@@ -1,0 +1,1 @@
+"""Tables that compare policies, as text, picture and files."""

@@ -1,0 +1,119 @@
+"""A trained model made ready to act: same actions, less work per chunk."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vga_policy.model.backbone.attention import Block, LayerScale
+from vga_policy.model.backbone.patches import PATCH, GridEncoder
+from vga_policy.model.vga import VGA
+from vga_policy.objective.lora import merge_lora
+
+Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A function like `VGA.forward`."""
+
+WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
+
+
+def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
+    """A copy of `model` for predicting actions on `device`: bfloat16 on a GPU, float32 on a CPU.
+
+    Low-rank updates are merged, LayerScale is folded into the layer before it, position embeddings are resized to the
+    model's image size once and for all, and the 3D heads are left out.
+    """
+    heads = (model.camera_head, model.depth_head)
+    model.camera_head = model.depth_head = None
+    try:
+        fast = copy.deepcopy(model)
+    finally:
+        model.camera_head, model.depth_head = heads
+    if any(".lora_" in name for name, _ in fast.named_parameters()):
+        merge_lora(fast)
+    for module in fast.modules():
+        if isinstance(module, Block):
+            module.ls1 = _fold(module.ls1, module.attn.proj)
+            module.ls2 = _fold(module.ls2, module.mlp.fc2)
+        elif isinstance(module, GridEncoder):
+            module.fix_grid(fast.config.image_size // PATCH)
+    # Channels-last convolutions take a quarter off the CPU time of a small model.
+    fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast.to(device, inference_dtype(device)).eval().requires_grad_(False)
+    fast.action_head.norm_out.float()
+    fast.action_head.project_out.float()
+    return fast
+
+
+def inference_dtype(device: torch.device | str) -> torch.dtype:
+    """The precision a device infers in."""
+    return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+
+
+def as_one_call(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` as a policy runs it, for inputs of these shapes on their device: `record` on a GPU, else `trace`."""
+    return record(model, inputs) if inputs[0].is_cuda else trace(model, inputs)
+
+
+@torch.inference_mode()
+def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` on a GPU, for inputs of these shapes: kernels fused, and a whole pass launched as one CUDA graph.
+
+    The recording may be replayed in any thread, which torch.compile's own CUDA graphs may not.
+    """
+    forward = fuse(model, inputs)
+    static = tuple(value.clone() for value in inputs)
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(WARM_UP):
+            forward(*static)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        chunk = forward(*static)
+
+    def replay(images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
+        for place, value in zip(static, (images, language, proprioception), strict=True):
+            place.copy_(value)
+        graph.replay()
+        return chunk.clone()
+
+    return replay
+
+
+@torch.inference_mode()
+def trace(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` on a CPU, for inputs of these shapes, as one call: the same operations, none of them waiting for Python.
+
+    A node that also receives images would else hold up every one of some thousand operations. torch.jit is on its way
+    out; what shall follow it needs a C++ compiler wherever the policy runs.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated, and that shapes become constants, as they should
+        return torch.jit.trace(model, inputs, check_trace=False)
+
+
+def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
+    """`model` compiled for these inputs; `model` itself, with a warning, where this machine cannot compile."""
+    compiled = torch.compile(model, fullgraph=True, dynamic=False)
+    try:
+        compiled(*inputs)
+    except (RuntimeError, ImportError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        logging.getLogger(__name__).warning("the model runs without compilation, slower: %s", reason)
+        return model
+    return compiled
+
+
+def _fold(scale: nn.Module, layer: nn.Linear) -> nn.Module:
+    if not isinstance(scale, LayerScale):
+        return scale
+    with torch.no_grad():
+        layer.weight.mul_(scale.gamma[:, None])
+        layer.bias.mul_(scale.gamma)
+    return nn.Identity()

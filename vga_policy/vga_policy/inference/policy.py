@@ -1,0 +1,167 @@
+"""The policy as everything else sees it: an observation goes in, an action chunk comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vga_policy.cell.schema import ARM_JOINTS, Cell, differences
+from vga_policy.checkpoints import checkpoint as checkpoints
+from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
+from vga_policy.inference.compile import Forward, as_one_call, for_inference
+from vga_policy.inference.preprocess import resize_views
+from vga_policy.observation.observation import PROPRIOCEPTION, ActionChunk, Observation
+
+WARM_UP_ACTS = 3
+INSTRUCTIONS_CACHED = 64
+
+
+class ObservationError(ValueError):
+    """An observation the policy cannot act on. The message says what is wrong with it."""
+
+
+class PolicyError(RuntimeError):
+    """The model produced something that is no action."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A prepared observation.
+
+    images: uint8 [1, V, 3, S, S]. language: float32 [1, E]. normalized: float32 [1, 8], the proprioception in [-1, 1].
+    proprioception: float64 [8], as observed.
+    """
+
+    images: Tensor
+    language: Tensor
+    normalized: Tensor
+    proprioception: NDArray[np.float64]
+
+
+class Policy:
+    """A model ready to act in one cell.
+
+    `act` is `predict(prepare(observation))`; callers that time the two call them one by one.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int = 1) -> None:
+        """device: torch's name of one, or `auto`: a GPU where there is one. threads: cores this process computes with;
+        one leaves the others to the running cell.
+
+        Raises PolicyError when threads or device cannot be used or the weights give no finite output.
+        """
+        if threads < 1:
+            raise PolicyError(f"threads: must be at least 1 (found {threads})")
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+        self.checkpoint = checkpoint
+        self.cell = checkpoint.cell
+        self._embed = lru_cache(maxsize=INSTRUCTIONS_CACHED)(self._encode)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            self._device = torch.device(device)
+            model = for_inference(checkpoint.model, device)
+        except (RuntimeError, AssertionError) as error:
+            raise PolicyError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
+        self._forward: Forward = as_one_call(model, _tensors(self.prepare(self._blank())))
+        self.warm_up()
+
+    @classmethod
+    def from_pretrained(
+        cls, directory: str | Path, cell: Cell | None = None, *, device: str = "cpu", threads: int = 1
+    ) -> Policy:
+        """Loads a checkpoint; with `cell`, for use in that cell.
+
+        Raises CheckpointError when the checkpoint is unusable or made for a cell that means something else, and
+        PolicyError as the constructor does.
+        """
+        checkpoint = checkpoints.load(directory)
+        if cell is not None:
+            if found := differences(cell, checkpoint.cell):
+                raise CheckpointError(
+                    f"{directory}: made for another cell than '{cell.name}': {'; '.join(map(str, found))}: "
+                    "give a checkpoint that was trained in a cell like this one"
+                )
+            checkpoint = Checkpoint(**{**vars(checkpoint), "cell": cell})
+        return cls(checkpoint, device=device, threads=threads)
+
+    def save(self, directory: str | Path) -> None:
+        """Writes the policy as a checkpoint directory. Raises CheckpointError when it exists already."""
+        checkpoints.save(self.checkpoint, directory)
+
+    def act(self, observation: Observation) -> ActionChunk:
+        """The chunk for one observation. Raises ObservationError or PolicyError."""
+        return self.predict(self.prepare(observation))
+
+    def encode(self, instruction: str) -> Tensor:
+        """The instruction's embedding [1, E]. A large encoder takes seconds, for one that is new; the last are kept."""
+        return self._embed(instruction)
+
+    def prepare(self, observation: Observation) -> Inputs:
+        """Checks an observation and turns it into the model's inputs. Raises ObservationError."""
+        self._check(observation)
+        images = resize_views(observation.images, self.checkpoint.config.image_size)
+        normalized = self.checkpoint.normalization.proprioception.normalize(observation.proprioception)
+        return Inputs(
+            images=torch.from_numpy(images)[None].to(self._device),
+            language=self.encode(observation.instruction),
+            normalized=torch.from_numpy(normalized).float()[None].to(self._device),
+            proprioception=observation.proprioception,
+        )
+
+    @torch.inference_mode()
+    def predict(self, inputs: Inputs) -> ActionChunk:
+        """Runs the model. Raises PolicyError when its output is not finite."""
+        normalized = self._forward(*_tensors(inputs))[0].cpu().double().numpy()
+        chunk = self.checkpoint.normalization.chunk(normalized, inputs.proprioception)
+        if not np.isfinite(chunk).all():
+            raise PolicyError("the model's output is not finite: its weights or normalization are damaged")
+        # A width is a saturating command: a regression a hair outside the gripper's range means its end.
+        width = np.clip(chunk[:, ARM_JOINTS], 0.0, self.cell.gripper.max_width)
+        return ActionChunk(joints=chunk[:, :ARM_JOINTS], gripper_width=width)
+
+    def warm_up(self) -> None:
+        """Acts on made-up observations, so that the first real one takes no longer than the others."""
+        for _ in range(WARM_UP_ACTS):
+            self.act(self._blank())
+
+    def _blank(self) -> Observation:
+        side = self.checkpoint.config.image_size
+        views = len(self.cell.views)
+        return Observation(
+            stamp_ns=0,
+            images=(np.zeros((side, side, 3), np.uint8),) * views,
+            image_stamps_ns=(0,) * views,
+            proprioception=np.array([*self.cell.arm.home, 0.0]),
+            instruction="",
+        )
+
+    @torch.inference_mode()
+    def _encode(self, instruction: str) -> Tensor:
+        return torch.tensor(self.checkpoint.encoder.encode(instruction), device=self._device)[None]
+
+    def _check(self, observation: Observation) -> None:
+        views = self.cell.views
+        if len(observation.images) != len(views):
+            raise ObservationError(f"{len(observation.images)} images for {len(views)} view slots")
+        for camera, image in zip(views, observation.images, strict=True):
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+                raise ObservationError(
+                    f"image of {camera.name}: expected uint8 [H, W, 3], found {image.dtype} {list(image.shape)}"
+                )
+        proprioception = observation.proprioception
+        if proprioception.shape != (PROPRIOCEPTION,) or not np.isfinite(proprioception).all():
+            raise ObservationError(f"proprioception: expected {PROPRIOCEPTION} finite numbers, found {proprioception}")
+
+
+def _tensors(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    """What the model takes: images in [0, 1], language, normalised proprioception."""
+    return inputs.images.float() / 255.0, inputs.language, inputs.normalized

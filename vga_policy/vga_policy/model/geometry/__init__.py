@@ -1,0 +1,1 @@
+"""Poses, point maps, and how far predicted geometry is from the truth."""

@@ -1,0 +1,1 @@
+"""From tokens to action chunk, cameras and depth."""

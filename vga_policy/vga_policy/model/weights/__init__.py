@@ -1,0 +1,1 @@
+"""VGGT's published weights and random ones."""

@@ -1,0 +1,1 @@
+"""What every ROS node of the robot shares: topics, clocks, messages, life and death of a process."""

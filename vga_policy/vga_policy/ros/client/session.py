@@ -1,0 +1,112 @@
+"""What command-line tools that talk to the graph share: a short-lived node, and Ctrl-C as an event."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.action import ActionClient
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from vga_policy.ros.environment import REACH, node_environment
+from vga_policy.ros.errors import GraphError
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ANSWER_WITHIN = 5.0  # s
+ELSEWHERE = f"is it running, on this ROS_DOMAIN_ID, and with {REACH}=SUBNET in every shell if there are two PCs?"
+
+
+@contextmanager
+def stop_request() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, `kill` or a closing terminal sets, so that the work at hand can be ended in order."""
+    requested = threading.Event()
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        requested.set()
+
+    former = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    try:
+        yield requested
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+class Session:
+    """A node that sees the graph, served by whoever waits for something. A context manager.
+
+    Signals stay with the caller: a context that Ctrl-C had shut down could cancel nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        for key, value in node_environment().items():
+            os.environ.setdefault(key, value)
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = Node(name, context=self._context)
+        self._executor = _executor(self._context)
+        self._executor.add_node(self.node)
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+    def spin_until(self, done: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Serves the node until `done()`, asked ten times a second or oftener; False when `timeout` (s) came first."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            self._executor.spin_once(timeout_sec=0.1)
+        return True
+
+    def result(self, future: Any, what: str) -> Any:
+        """Result of a future. Raises GraphError naming `what` when there is none within ANSWER_WITHIN."""
+        if not self.spin_until(future.done, ANSWER_WITHIN):
+            raise GraphError(f"{what} does not answer")
+        return future.result()
+
+    def call(self, client: Any, request: Any) -> Any:
+        """Calls a service. Raises GraphError when nobody answers."""
+        if not self.spin_until(client.service_is_ready, ANSWER_WITHIN):
+            raise GraphError(f"nobody offers {client.srv_name}: {ELSEWHERE}")
+        return self.result(client.call_async(request), client.srv_name)
+
+    def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
+        """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
+        and, having cancelled it, when `stop` is set or `timeout` (s) has passed."""
+        if not self.spin_until(client.server_is_ready, ANSWER_WITHIN):
+            raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
+        handle = self.result(client.send_goal_async(goal), name)
+        if not handle.accepted:
+            raise GraphError(f"{name} is refused")
+        future = handle.get_result_async()
+        self.spin_until(lambda: future.done() or stop.is_set(), timeout)
+        if not future.done():
+            self.result(handle.cancel_goal_async(), name)
+            raise GraphError(f"{name}: cancelled" if stop.is_set() else f"{name} takes longer than {timeout:g} s")
+        return future.result().result
+
+
+def _executor(context: rclpy.Context) -> Executor:
+    try:
+        return EventsExecutor(context=context)
+    except io.UnsupportedOperation:  # it wants a file to tell of crashes in, which a notebook's stderr is not
+        return SingleThreadedExecutor(context=context)

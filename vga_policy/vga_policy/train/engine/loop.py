@@ -1,0 +1,320 @@
+"""The training loop, the same for policies and for geometry, on one process or many (Hugging Face accelerate).
+
+A step is a function of the state before it and of (seed, step): a run that was killed and resumed gives the loss curve
+of one that was not. Losses are sums over samples divided by the labels of the whole batch, on however many processes:
+two processes give the update of one.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from vga_policy.train.engine.ema import Average
+from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
+from vga_policy.train.engine.precision import warn_of_emulation
+from vga_policy.train.input.batch import Batch, Samples
+from vga_policy.train.input.loader import Source, read
+from vga_policy.train.input.sampler import Order
+from vga_policy.train.objectives import Terms
+from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
+from vga_policy.train.runs.report import Reporter
+from vga_policy.train.runs.run import BEST, Progress, Run, State
+
+SMOOTHING = 0.98
+FIRST_STEPS = 20
+DIVERGED = 10.0  # times the loss that the run began with
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """batch: samples of a step, over all processes. average: decay of the weights' moving average, 0 for none.
+
+    validate_every, save_every: steps. validation_samples: at most so many, evenly spread; the same each time.
+    precision: bf16 is autocast. workers: processes that decode ahead. threads: of a CPU; None leaves torch's default.
+    """
+
+    steps: int = 20_000
+    batch: int = 32
+    seed: int = 0
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    average: float = 0.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    validate_every: int = 1000
+    save_every: int = 1000
+    validation_samples: int = 1024
+    device: Literal["cpu", "auto"] = "auto"
+    workers: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every", "save_every", "validation_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: must be at least 1 (found {getattr(self, name)})")
+
+    def accelerator(self) -> Accelerator:
+        """The processes and devices that this process was started to be one of."""
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        mixed = "bf16" if self.precision == "bf16" else "no"
+        accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
+        if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
+            warn_of_emulation()
+        if self.batch % accelerator.num_processes:
+            raise TrainingError(
+                f"--batch {self.batch}: cannot be shared evenly by {accelerator.num_processes} processes"
+            )
+        return accelerator
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a step draws from: `rng` for the whole batch, of which this process has the samples in `share`."""
+
+    rng: np.random.Generator
+    batch: int
+    share: slice
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned, from what.
+
+    learner: a module from a Batch to the Terms of its objective, whose `measure` gives figures besides. weights: of
+    the terms in the loss. criterion: the validation figure by which the best checkpoint is chosen, lowest best.
+    prepare: samples to a batch, distorted by chance if there is one. export: writes a checkpoint into a directory.
+    """
+
+    learner: nn.Module
+    weights: Mapping[str, float]
+    criterion: str
+    training: Source
+    validation: Source
+    prepare: Callable[[Samples, Chance | None], Batch]
+    export: Callable[[Path], None]
+
+
+def fit(lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
+    """Trains to the end of `config.steps`, from where `run` is.
+
+    Raises TrainingError when the loss is no number or runs away, and when a state cannot be saved; what was saved
+    before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
+    """
+    return _Fit(lesson, config, run, accelerator).run()
+
+
+class _Fit:
+    def __init__(self, lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
+        self._lesson, self._config, self._run, self._accelerator = lesson, config, run, accelerator
+        self._bare = lesson.learner.to(accelerator.device)
+        self._on_cpu = accelerator.device.type == "cpu"
+        if self._on_cpu:
+            torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
+            self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._progress = Progress()
+        self._average = Average(self._bare, config.average)
+        optimisers = config.optimiser.build(self._bare)
+        if (state := run.state()) is not None:
+            self._restore(state, optimisers)
+        self._learner, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
+        self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
+        size = config.batch // accelerator.num_processes
+        self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
+        self._asked_to_stop = False  # this process
+        self._stop = False  # what all processes have agreed on
+        self._save_due = False
+
+    def run(self) -> Progress:
+        config = self._config
+        order = Order(len(self._lesson.training), config.batch, config.seed)
+        batches = order.batches(self._progress.step, config.steps, self._share)
+        pin = self._accelerator.device.type == "cuda"
+        samples = read(self._lesson.training, batches, workers=config.workers, pin=pin)
+        main = self._accelerator.is_main_process
+        try:
+            if main:
+                self._run.forget_after(self._progress.step)
+            with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
+                while self._progress.step < config.steps:
+                    started = time.perf_counter()
+                    figures = self._gradient(next(samples))
+                    # Only now have the weights shown that they are worth keeping.
+                    if self._save_due or self._stop:
+                        self._save()
+                    if self._stop:
+                        break
+                    self._update(figures["loss"])
+                    reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
+                    self._keep(reporter)
+        except OSError as error:
+            reason = f"{self._run.directory}: cannot be written: {error}"
+            raise TrainingError(self._stopped(reason, "make room, then --resume it")) from None
+        if self._progress.step < config.steps:
+            where = f"step {self._progress.step} of {config.steps}"
+            raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
+        return self._progress
+
+    def _gradient(self, samples: Samples) -> dict[str, float]:
+        """Learns from a batch what the next update is. Returns the figures of the whole batch, all finite."""
+        config, step = self._config, self._progress.step
+        chance = Chance(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
+        batch = self._lesson.prepare(samples, chance)
+        self._learner.train()
+        with self._attention():
+            terms = self._learner(batch)
+        loss, figures = self._reduce(terms)
+        self._refuse_nonsense(loss.item(), figures)
+        share = config.optimiser.share_at(step, config.steps)
+        set_rates(self._optimisers, share)
+        self._bare.zero_grad()
+        self._accelerator.backward(loss)
+        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
+        if not math.isfinite(norm):
+            raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
+        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
+
+    def _update(self, loss: float) -> None:
+        for optimiser in self._optimisers:
+            optimiser.step()
+        progress = self._progress
+        self._average.update(progress.step + 1)
+        smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
+        first = smooth if progress.step < FIRST_STEPS else progress.first
+        self._progress = replace(progress, step=progress.step + 1, smooth=smooth, first=first)
+
+    def _attention(self) -> AbstractContextManager[None]:
+        """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
+        return sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext()
+
+    def _reduce(self, terms: Terms) -> tuple[Tensor, dict[str, float]]:
+        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's figures."""
+        sums = {name: (term.values * term.labels).sum() for name, term in terms.items()}
+        totals, labels = self._over_processes(sums, terms)
+        weights = self._lesson.weights
+        loss = sum(weights[name] * sums[name] / labels[name] for name in terms) * self._accelerator.num_processes
+        figures = {name: float(totals[name] / labels[name]) for name in terms}
+        figures["loss"] = sum(weights[name] * figure for name, figure in figures.items())
+        assert isinstance(loss, Tensor)
+        return loss, figures
+
+    def _over_processes(self, sums: Mapping[str, Tensor], terms: Terms) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Sums of values and of labels (at least 1) over all processes; so is what tells them to stop."""
+        mine = [value.detach().float() for value in sums.values()] + [term.labels.sum() for term in terms.values()]
+        stop = torch.tensor(float(self._asked_to_stop), device=self._accelerator.device)
+        together = self._accelerator.reduce(torch.stack([*mine, stop]), reduction="sum")
+        self._stop = bool(together[-1] > 0)
+        totals, labels = together[:-1].split(len(terms))
+        return dict(zip(terms, totals, strict=True)), dict(zip(terms, labels.clamp(min=1), strict=True))
+
+    def _refuse_nonsense(self, loss: float, figures: Mapping[str, float]) -> None:
+        if not (math.isfinite(loss) and all(map(math.isfinite, figures.values()))):
+            culprits = ", ".join(name for name, figure in figures.items() if not math.isfinite(figure))
+            raise TrainingError(self._stopped(f"the loss is not finite at step {self._progress.step + 1} ({culprits})"))
+        first, smooth = self._progress.first, self._progress.smooth
+        if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
+            raise TrainingError(self._stopped(f"the loss runs away: {smooth:.3g} now, {first:.3g} at first"))
+
+    def _stopped(self, reason: str, advice: str | None = None) -> str:
+        directory = self._run.directory
+        if advice is None:
+            best = f"--init {directory} " if (directory / BEST).exists() else ""
+            advice = f"begin a new run, its options as before but for {best}--lr LOWER --out OTHER"
+        return f"{reason}. What was saved before is intact in {directory}; {advice}"
+
+    def _keep(self, reporter: Reporter) -> None:
+        """Validates and saves where it is time to. All but the last state wait for the next step to show them good."""
+        config, step = self._config, self._progress.step
+        last = step == config.steps
+        if last or step % config.validate_every == 0:
+            figures = self._validate()
+            criterion = figures[self._lesson.criterion]
+            if not math.isfinite(criterion):
+                reason = f"validation's {self._lesson.criterion} is not finite at step {step}"
+                raise TrainingError(self._stopped(reason))
+            reporter.validation(step, figures)
+            if self._progress.best is None or criterion < self._progress.best:
+                self._progress = replace(self._progress, best=criterion, best_step=step)
+                if self._accelerator.is_main_process:
+                    with self._average.applied():
+                        self._run.save_best(step, self._lesson.export)
+        self._save_due = step % config.save_every == 0
+        if last:
+            self._save()
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """Figures of the validation samples, by the averaged weights."""
+        source, config = self._lesson.validation, self._config
+        count = min(len(source), config.validation_samples)
+        chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
+        processes = self._accelerator.num_processes
+        # Where there is not one for each, each takes them all: the means are the same.
+        mine = chosen[self._accelerator.process_index :: processes] if count >= processes else chosen
+        size = config.batch // processes
+        sums: dict[str, Tensor] = {}
+        batches = (mine[start : start + size].tolist() for start in range(0, len(mine), size))
+        self._bare.eval()
+        with self._average.applied():
+            for samples in read(source, batches, workers=0):
+                with self._accelerator.autocast():
+                    terms = self._bare.measure(self._lesson.prepare(samples, None))  # type: ignore[operator]
+                for name, term in terms.items():
+                    new = torch.stack([(term.values * term.labels).sum(), term.labels.sum()])
+                    sums[name] = sums.get(name, torch.zeros_like(new)) + new
+        together = self._accelerator.reduce(torch.stack(list(sums.values())), reduction="sum")
+        return {name: float(row[0] / row[1]) for name, row in zip(sums, together, strict=True) if row[1] > 0}
+
+    def _save(self) -> None:
+        self._save_due = False
+        if self._accelerator.is_main_process:
+            weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
+            memory = moments(self._optimisers, self._bare)
+            self._run.save_state(State(self._progress, weights, self._average.tensors, memory))
+        self._accelerator.wait_for_everyone()
+
+    def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+        self._refuse_other_model(state)
+        self._progress = state.progress
+        with torch.no_grad():
+            for name, parameter in self._bare.named_parameters():
+                parameter.copy_(state.weights[name])
+            for name, tensor in self._average.tensors.items():
+                tensor.copy_(state.average[name])
+        restore_moments(optimisers, self._bare, state.optimiser)
+
+    def _refuse_other_model(self, state: State) -> None:
+        """Another version of the code may build another model of the same configuration."""
+        here = {name: parameter.shape for name, parameter in self._bare.named_parameters()}
+        saved = {name: tensor.shape for name, tensor in state.weights.items()}
+        if differing := sorted(name for name in here.keys() | saved.keys() if here.get(name) != saved.get(name)):
+            raise TrainingError(
+                f"{self._run.directory}: saved by version {self._run.origin()['code']} of this code, where "
+                f"{len(differing)} tensors were others, {differing[0]} the first: "
+                "go on with that version, or train anew"
+            )
+
+    @contextmanager
+    def _stopping(self) -> Iterator[None]:
+        """Inside, SIGINT and SIGTERM end the run before the next update."""
+
+        def stop(*_: Any) -> None:
+            self._asked_to_stop = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,138 @@
+"""From a batch of samples, in physical units, to the model's inputs and what it should predict.
+
+A sample is what vga_policy.data's EpisodeDataset and this package's SceneDataset return; a batch of them the same keys
+with a first axis more, and lists of what is no tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vga_policy.cell.schema import ARM_JOINTS
+from vga_policy.checkpoints.normalization import Normalization, Range
+from vga_policy.model.geometry.pose import encode_cameras
+from vga_policy.model.geometry.scene import Scene, normalise
+from vga_policy.objective.losses import Labels
+from vga_policy.text.encoder import TextEncoder
+from vga_policy.train.input.augmentation import Distortion, distort_images, distort_scene
+
+Samples = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, 8], normalised; labels, normalised.
+
+    keyframe [B, 7]: joints, normalised as proprioception is. Without a cell's statistics (scenes alone) it, language,
+    proprioception and the actions' labels are empty.
+    """
+
+    images: Tensor
+    language: Tensor
+    proprioception: Tensor
+    labels: Labels
+    keyframe: Tensor
+
+
+class Preparation:
+    """Turns samples into batches on a device."""
+
+    def __init__(
+        self,
+        device: torch.device | str,
+        *,
+        normalization: Normalization | None = None,
+        encoder: TextEncoder | None = None,
+        metric: bool = True,
+    ) -> None:
+        """metric: lengths stay metres (vga_policy.model.geometry.scene)."""
+        self._device = torch.device(device)
+        self._normalization = normalization
+        self._encoder = encoder
+        self._metric = metric
+        self._embeddings: dict[str, Tensor] = {}
+
+    def __call__(self, samples: Samples, distortion: Distortion | None = None) -> Batch:
+        """Distorts the views, if asked to, and normalises."""
+        images = samples["images"].to(self._device, non_blocking=True).float() / 255
+        cameras, depth, mask = self._geometry(samples, images.shape[-1], distortion)
+        if distortion is not None:
+            images = distort_images(images, distortion.to(self._device))
+        language, proprioception, actions, action_mask, keyframe = self._control(samples, len(images))
+        known = mask.flatten(2).any(dim=2) if "geometry_mask" not in samples else samples["geometry_mask"]
+        labels = Labels(
+            actions=actions,
+            action_mask=action_mask,
+            cameras=cameras,
+            # Cameras are told from the first view's: without that one's pose none is known.
+            camera_mask=(known & known[:, :1]).to(self._device),
+            depth=depth,
+            depth_mask=mask,
+        )
+        return Batch(images, language, proprioception, labels, keyframe)
+
+    def _geometry(self, samples: Samples, size: int, distortion: Distortion | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Camera encodings, depth and where it is known; nothing is, where the samples carry no ground truth."""
+        if "depth" not in samples:
+            batch, views = samples["images"].shape[:2]
+            nothing = torch.zeros(batch, views, size, size, device=self._device)
+            return torch.zeros(batch, views, 9, device=self._device), nothing, nothing.bool()
+        given = {
+            key: samples[key].to(self._device, non_blocking=True)
+            for key in ("extrinsics", "intrinsics", "depth", "depth_mask")
+        }
+        scene = Scene(given["extrinsics"][..., :3, :], given["intrinsics"], given["depth"], given["depth_mask"])
+        if distortion is not None:
+            scene = distort_scene(scene, distortion.to(self._device))
+        scene, _ = normalise(scene, metric=self._metric)
+        cameras = encode_cameras(scene.extrinsics, scene.intrinsics, (size, size))
+        return cameras, scene.depth, scene.mask
+
+    def _control(self, samples: Samples, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Language, proprioception, actions and where those are known, keyframe; empty without statistics."""
+        if self._normalization is None or self._encoder is None:
+            empty = torch.zeros(count, 0, device=self._device)
+            return empty, empty, empty[..., None], empty.bool(), empty
+        proprioception = samples["proprioception"].to(self._device)
+        observed = self._normalization.proprioception
+        arm = Range(observed.q01[:ARM_JOINTS], observed.q99[:ARM_JOINTS])
+        actions = normalised_actions(samples["actions"].to(self._device), proprioception, self._normalization)
+        language = torch.stack([self.embed(instruction) for instruction in samples["instruction"]])
+        return (
+            language,
+            _normalised(proprioception, observed),
+            actions,
+            samples["action_mask"].to(self._device),
+            _normalised(samples["keyframe"].to(self._device), arm),
+        )
+
+    def embed(self, instruction: str) -> Tensor:
+        """The instruction's embedding; computed once each. Raises EncoderError."""
+        if instruction not in self._embeddings:
+            assert self._encoder is not None
+            self._embeddings[instruction] = torch.tensor(self._encoder.encode(instruction), device=self._device)
+        return self._embeddings[instruction]
+
+
+def normalised_actions(actions: Tensor, proprioception: Tensor, normalization: Normalization) -> Tensor:
+    """Chunks [B, H, 8] in rad and m, observed at proprioception [B, 8], as the model's targets in [-1, 1].
+
+    The inverse of `Normalization.chunk`, but for the clipping.
+    """
+    if normalization.relative:
+        offset = proprioception.clone()
+        offset[:, ARM_JOINTS:] = 0.0
+        actions = actions - offset[:, None]
+    return _normalised(actions, normalization.action)
+
+
+def _normalised(values: Tensor, span: Range) -> Tensor:
+    """`Range.normalize` for tensors."""
+    low, high = (torch.as_tensor(bound, dtype=values.dtype, device=values.device) for bound in (span.q01, span.q99))
+    half = (high - low) / 2
+    return ((values - (high + low) / 2) / torch.where(half > 0, half, torch.inf)).clamp(-1, 1)

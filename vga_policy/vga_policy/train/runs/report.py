@@ -1,0 +1,81 @@
+"""What a run says while it runs: progress with the time left, the loss curve, TensorBoard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vga_policy.train.runs.curves import draw_curves
+from vga_policy.train.runs.run import Run
+
+SHOWN = ("loss", "action", "keyframe", "camera", "depth")
+REDRAW_S = 0.5
+
+
+class Reporter:
+    """Tells of steps and validations. Only the main process's is active."""
+
+    def __init__(self, run: Run, step: int, steps: int, *, active: bool) -> None:
+        self._run = run
+        self._active = active
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("step"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=self._console,
+            disable=not active,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=step, figures="")
+        self._drawn = 0.0
+        self._board: Any = None
+
+    def __enter__(self) -> Self:
+        if self._active:
+            from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
+
+            self._board = SummaryWriter(str(self._run.tensorboard), purge_step=self._bar.tasks[0].completed + 1)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._active:
+            self._bar.stop()
+            self._board.close()
+            try:
+                draw_curves(self._run)
+            except OSError as why:  # a picture is not worth the run, nor the error that ends it
+                self._console.print(f"curves.png could not be written: {why}", highlight=False)
+
+    def step(self, step: int, figures: Mapping[str, float]) -> None:
+        """A step is done."""
+        if not self._active:
+            return
+        self._run.log({"step": step, **figures})
+        for name, figure in figures.items():
+            self._board.add_scalar(f"train/{name}", figure, step)
+        if time.monotonic() - self._drawn > REDRAW_S:
+            self._drawn = time.monotonic()
+            shown = " ".join(f"{name} {figures[name]:.4f}" for name in SHOWN if name in figures)
+            self._bar.update(self._task, completed=step, figures=f"{shown} {1e3 * figures['seconds']:.0f} ms")
+
+    def validation(self, step: int, figures: Mapping[str, float]) -> None:
+        """A validation is done."""
+        if not self._active:
+            return
+        self._run.log({"step": step, "validation": dict(figures)})
+        for name, figure in figures.items():
+            self._board.add_scalar(f"validation/{name}", figure, step)
+        told = ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        self._console.print(f"step {step}: validation {told}", highlight=False)

@@ -1,0 +1,213 @@
+"""A run's directory: everything needed to go on with it, to judge it, and to do it again.
+
+config.json     what decides the result
+origin.json     command line, version of the code, of the data and of the libraries
+log.jsonl       the loss curve: one line a step, one a validation
+curves.png      the same as a picture, when training stops
+tensorboard/    the same for TensorBoard
+last ->         states/STEP: weights, their average and the optimiser's memory
+best ->         checkpoints/STEP: a checkpoint for the policy node, the best by validation
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TextIO
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vga_policy.files import whole_directory, write_atomically
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.files import point
+
+CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
+LAST, BEST = "last", "best"
+BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
+PROGRESS, PARTS = "progress.json", ("weights", "average", "optimiser")  # of a state
+LIBRARIES = ("torch", "accelerate", "peft", "numpy")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is. step: steps done. first: the loss it began with. smooth: the loss of late."""
+
+    step: int = 0
+    first: float | None = None
+    smooth: float | None = None
+    best: float | None = None
+    best_step: int | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a run needs to go on: nothing random has a state, each step draws from a seed of its own."""
+
+    progress: Progress
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Tensor]
+
+
+class Run:
+    """The directory of one run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._log: TextIO | None = None
+
+    @classmethod
+    def create(cls, directory: Path, config: Mapping[str, Any], data: Mapping[str, Any], processes: int) -> Run:
+        """Starts a run. data: what is trained on, with its fingerprint.
+
+        Raises TrainingError when something is there, and when the directory cannot be written.
+        """
+        run = cls(directory)
+        origin: dict[str, Any] = {"command": sys.argv, "code": code_version(), "python": platform.python_version()}
+        origin |= {"libraries": {name: version(name) for name in LIBRARIES}, "processes": processes}
+        origin |= {"data": dict(data)}
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            if found := {path.name for path in directory.iterdir()} - BEGUN:
+                instead = f", or go on with --resume {directory}" if CONFIG in found else ""
+                raise TrainingError(f"{directory}: is not empty; give another --out{instead}")
+            run._write_json(ORIGIN, origin)
+            run._write_json(CONFIG, config)  # last: with it there is a run
+        except OSError as error:
+            reason = f"{directory}: cannot be written: {error}"
+            raise TrainingError(f"{reason}; make room there, or give another --out") from None
+        return run
+
+    @classmethod
+    def open(cls, directory: Path) -> Run:
+        """A run that was started. Raises TrainingError if none was."""
+        if not (directory / CONFIG).is_file():
+            raise TrainingError(f"{directory}: no run was started there; it has no {CONFIG}")
+        return cls(directory)
+
+    def config(self) -> Any:
+        """What `create` was given."""
+        return self._read_json(CONFIG)
+
+    def origin(self) -> dict[str, Any]:
+        """Where the run came from."""
+        return self._read_json(ORIGIN)
+
+    def state(self) -> State | None:
+        """The state last saved, None before the first. Raises TrainingError when it is damaged."""
+        directory = self.directory / LAST
+        if not directory.exists():
+            return None
+        try:
+            progress = Progress(**json.loads((directory / PROGRESS).read_text()))
+            parts = (load_file(directory / f"{part}.safetensors") for part in PARTS)
+            return State(progress, *parts)
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise TrainingError(f"{directory.resolve()}: damaged: {error}") from None
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to the end of its configuration's steps."""
+        last = self._pointed(LAST)
+        return last is not None and int(last) >= self.config()["loop"]["steps"]
+
+    def save_state(self, state: State) -> None:
+        """Saves a state in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
+        target = self.directory / "states" / f"{state.progress.step:07d}"
+        if self._pointed(LAST) == target.name:
+            return
+
+        def write(target: Path) -> None:
+            with whole_directory(target) as directory:
+                for part in PARTS:
+                    tensors = {name: tensor.contiguous() for name, tensor in getattr(state, part).items()}
+                    save_file(tensors, directory / f"{part}.safetensors")
+                (directory / PROGRESS).write_text(json.dumps(asdict(state.progress)) + "\n")
+
+        self._replace(LAST, target, write)
+
+    def save_best(self, step: int, export: Callable[[Path], None]) -> None:
+        """Keeps a checkpoint, which `export` writes as a new directory, as the best. Raises TrainingError."""
+        target = self.directory / "checkpoints" / f"{step:07d}"
+        if self._pointed(BEST) != target.name:  # else a resumed run has come here again
+            self._replace(BEST, target, export)
+
+    @property
+    def tensorboard(self) -> Path:
+        """Where TensorBoard's files are."""
+        return self.directory / "tensorboard"
+
+    def log(self, line: Mapping[str, Any]) -> None:
+        """Adds a line to the curve."""
+        if self._log is None:
+            self._log = (self.directory / LOG).open("a", encoding="utf-8", buffering=1)
+        self._log.write(json.dumps(line) + "\n")
+
+    def curve(self) -> list[dict[str, Any]]:
+        """All lines of the curve; a line cut off by the end of the process is left out."""
+        path = self.directory / LOG
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def forget_after(self, step: int) -> None:
+        """Takes back the lines of steps that a resumed run will do again."""
+        kept = [json.dumps(line) + "\n" for line in self.curve() if line["step"] <= step]
+        write_atomically(self.directory / LOG, "".join(kept))
+
+    def _replace(self, name: str, target: Path, write: Callable[[Path], None]) -> None:
+        """Writes `target`, makes `name` point to it, and removes what it pointed to before."""
+        link = self.directory / name
+        old = link.resolve() if link.is_symlink() else None
+        try:
+            target.parent.mkdir(exist_ok=True)
+            shutil.rmtree(target, ignore_errors=True)  # left by a run that ended before `name` pointed to it
+            write(target)
+            point(link, target)
+        except (OSError, SafetensorError) as error:
+            for rest in target.parent.glob(".*.unfinished"):
+                shutil.rmtree(rest, ignore_errors=True)
+            kept = [f"{name} (step {int(step)})" for name in (LAST, BEST) if (step := self._pointed(name))]
+            raise TrainingError(
+                f"{target}: cannot be saved: {error}. Intact: {' and '.join(kept) or 'nothing, this was the first'}. "
+                f"Make room, then go on with --resume {self.directory}"
+            ) from None
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _pointed(self, name: str) -> str | None:
+        link = self.directory / name
+        return link.resolve().name if link.exists() else None
+
+    def _write_json(self, name: str, data: Any) -> None:
+        write_atomically(self.directory / name, json.dumps(data, indent=2) + "\n")
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            return json.loads((self.directory / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{self.directory / name}: cannot be read: {error}") from None
+
+
+def code_version() -> str:
+    """The commit of this code, `-dirty` if changed; the package's version where there is no repository."""
+    described = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if described.returncode == 0:
+        return described.stdout.strip()
+    try:
+        return version("vga_policy")
+    except PackageNotFoundError:
+        return "unknown"

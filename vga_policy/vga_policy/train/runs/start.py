@@ -1,0 +1,93 @@
+"""Where the weights of a run come from: chance, public weights, pretraining on scenes, or another policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from vga_policy.cell.schema import Cell, differences
+from vga_policy.checkpoints import checkpoint as checkpoints
+from vga_policy.checkpoints import locate
+from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError
+from vga_policy.checkpoints.normalization import Normalization
+from vga_policy.model.config import to_plain
+from vga_policy.model.vga import VGA
+from vga_policy.model.weights.convert import WeightsError, check_fit, read_tensors
+from vga_policy.model.weights.initialize import initialise_from_vggt
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.run import BEST
+
+GEOMETRY = "geometry.json"
+GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
+
+
+def start_from(model: VGA, path: Path, cell: Cell) -> None:
+    """Puts weights into `model`, in place.
+
+    path: a run of `vga train` or `vga pretrain` (its best), a policy's checkpoint or the name of a shipped one, what
+    `save_geometry` wrote, or public weights of VGGT.
+    Raises TrainingError when they do not fit the model, or were made for another cell.
+    """
+    path = _found(path)
+    try:
+        if (path / CELL).is_file():
+            _from_policy(model, path, cell)
+        elif (path / GEOMETRY).is_file():
+            load_geometry(model, path)
+        else:
+            initialise_from_vggt(model, path)
+    except (CheckpointError, WeightsError) as error:
+        raise TrainingError(f"--init: {error}") from None
+
+
+def is_policy(path: Path) -> bool:
+    """Whether at `path`, as for `start_from`, is a policy, which has all of its weights."""
+    return (_found(path) / CELL).is_file()
+
+
+def statistics_of(path: Path) -> Normalization | None:
+    """The statistics of the policy at `path`, as for `start_from`; None where that is no policy.
+
+    A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError.
+    """
+    try:
+        return checkpoints.load(_found(path)).normalization if is_policy(path) else None
+    except CheckpointError as error:
+        raise TrainingError(f"--init: {error}") from None
+
+
+def save_geometry(model: VGA, directory: Path, about: dict[str, Any]) -> None:
+    """Writes what a policy starts from, the backbone and the 3D heads, into an existing directory."""
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
+    save_file(tensors, directory / WEIGHTS)
+    (directory / GEOMETRY).write_text(json.dumps({"model": to_plain(model.config), **about}, indent=2) + "\n")
+
+
+def load_geometry(model: VGA, path: Path) -> None:
+    """Puts what `save_geometry` wrote into `model`, in place. Raises WeightsError when it does not fit."""
+    tensors = {name: value for name, value in read_tensors(path / WEIGHTS).items() if not _headless(model, name)}
+    wanted = {name: value for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
+    check_fit(wanted, tensors, path)
+    model.load_state_dict(tensors, strict=False)
+
+
+def _found(path: Path) -> Path:
+    return path / BEST if (path / BEST).exists() else locate(path)
+
+
+def _from_policy(model: VGA, path: Path, cell: Cell) -> None:
+    checkpoint = checkpoints.load(path)
+    if found := differences(cell, checkpoint.cell):
+        raise TrainingError(f"--init {path}: made for another cell: {'; '.join(map(str, found))}")
+    tensors = {name: value for name, value in checkpoint.model.state_dict().items() if not _headless(model, name)}
+    check_fit(model.state_dict(), tensors, path)
+    model.load_state_dict(tensors)
+
+
+def _headless(model: VGA, name: str) -> bool:
+    """Whether a tensor belongs to a 3D head that the model was built without."""
+    head = name.split(".")[0]
+    return head in ("camera_head", "depth_head") and getattr(model, head) is None
