@@ -1,0 +1,100 @@
+"""Names of the graph: its nodes, topics, services and actions.
+
+Names are relative: the namespace that a node runs in holds one whole robot, so that two robots share one graph.
+`CLOCK` and `DIAGNOSTICS` are absolute, for ROS has one of each for everybody; so are /rosout and /parameter_events.
+Bags and cell files name a topic as it is in the root namespace, whichever robot it is of: :func:`recorded`.
+Their QoS: :mod:`vga_policy.ros.topics`.
+"""
+
+from __future__ import annotations
+
+CLOCK = "/clock"
+DIAGNOSTICS = "/diagnostics"
+GLOBAL = (CLOCK, DIAGNOSTICS, "/parameter_events", "/rosout")
+
+JOINT_STATES = "joint_states"
+
+DRIVER = "franka_driver"
+DRIVER_REFERENCE = f"{DRIVER}/reference"
+DRIVER_STATE = f"{DRIVER}/state"
+DRIVER_CHUNK_VERDICT = f"{DRIVER}/chunk_verdict"
+DRIVER_GRIPPER_STATE = f"{DRIVER}/gripper_state"
+DRIVER_SET_MODE = f"{DRIVER}/set_mode"
+DRIVER_STOP = f"{DRIVER}/stop"
+DRIVER_OPEN_HAND = f"{DRIVER}/open_hand"
+DRIVER_HOME = f"{DRIVER}/home"
+DRIVER_RECOVER = f"{DRIVER}/recover"
+DRIVER_GRIPPER_HOMING = f"{DRIVER}/gripper_homing"
+
+POLICY = "policy"
+POLICY_ACTION_CHUNK = f"{POLICY}/action_chunk"
+POLICY_HEARTBEAT = f"{POLICY}/heartbeat"
+POLICY_RUN_TASK = f"{POLICY}/run_task"
+
+RECORDER = "recorder"
+RECORDER_STATE = f"{RECORDER}/state"
+RECORDER_START = f"{RECORDER}/start"
+RECORDER_STOP = f"{RECORDER}/stop"
+RECORDER_DISCARD = f"{RECORDER}/discard"
+RECORDER_SET_PARAMETERS = f"{RECORDER}/set_parameters"
+
+SIM_CELL = "sim_cell"
+SIM_CELL_TASK_STATE = f"{SIM_CELL}/task_state"
+SIM_CELL_ARRANGE = f"{SIM_CELL}/arrange"
+
+GELLO = "gello"
+GELLO_JOINT_STATES = f"{GELLO}/joint_states"
+
+SIM_LEADER = "sim_leader"
+
+REPLAY = "replay"
+REPLAY_PAUSE = f"{REPLAY}/pause"
+
+CAMERAS = "cameras"  # the namespace of the camera nodes, each called as its camera
+
+
+class CameraTopics:
+    """Topics of one camera, below its node's name `base`.
+
+    image, info: as the color sensor takes them; compressed: the image as JPEG. depth, depth_info: in the color
+    image's pixels; compressed_depth: the depth as PNG. pose: of the camera, recorded in simulation.
+    """
+
+    def __init__(self, base: str) -> None:
+        color, depth = f"{base}/color", f"{base}/aligned_depth_to_color"
+        self.image = f"{color}/image_raw"
+        self.compressed = f"{self.image}/compressed"
+        self.info = f"{color}/camera_info"
+        self.depth = f"{depth}/image_raw"
+        self.compressed_depth = f"{self.depth}/compressedDepth"
+        self.depth_info = f"{depth}/camera_info"
+        self.pose = f"{base}/pose"
+
+
+OWN_CAMERA = CameraTopics("~")  # a camera's topics, as its own node names them
+
+
+def camera(name: str) -> CameraTopics:
+    """Topics of the camera called `name`."""
+    return CameraTopics(f"{CAMERAS}/{name}")
+
+
+def recorded(name: str) -> str:
+    """The name in bags and cell files of a topic of the graph."""
+    return name if name.startswith("/") else f"/{name}"
+
+
+def recorded_camera(name: str) -> CameraTopics:
+    """Topics of the camera called `name`, as in bags."""
+    return CameraTopics(recorded(f"{CAMERAS}/{name}"))
+
+
+def camera_of(topic: str) -> str:
+    """The camera that the recorded `topic` is of; empty for any other topic."""
+    first, _, rest = topic.removeprefix("/").partition("/")
+    return rest.partition("/")[0] if first == CAMERAS else ""
+
+
+def live(topic: str) -> str:
+    """The name in the graph of a topic of a bag or a cell file; `recorded` gives it back."""
+    return topic if topic in GLOBAL else topic.removeprefix("/")
