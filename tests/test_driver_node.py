@@ -13,7 +13,7 @@ from driving import AMPLITUDE, cell_at, wait_for
 from rosgraph_msgs.msg import Clock
 from simulated_arm import CELL as CELL_FILE
 from simulated_arm import SimulatedArm, own_address
-from vga_policy.cell.schema import dump_cell, load_cell
+from vga_policy.cell.loading import dump_cell, load_cell
 
 ADDRESS, NOBODY = own_address(50), own_address(51)
 CELL = cell_at(ADDRESS)

@@ -21,7 +21,7 @@ from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.shared_memory import MEMORY, SETTLING
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.sim.physics.state import StateReader
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.ros.client.policy import Task
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session

@@ -18,7 +18,7 @@ from vga_bringup.sim.physics.state import StateReader
 from vga_bringup.sim.rendering.frames import FrameReader
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.tasks import arrange
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene

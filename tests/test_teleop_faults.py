@@ -13,7 +13,8 @@ from leader_process import LeaderProcess
 from sensor_msgs.msg import JointState
 from simulated_arm import SimulatedArm, own_address
 from vga_bringup.robot.motion.following import APPROACH_SPEED
-from vga_policy.cell.schema import Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Cell
 
 ADDRESS = own_address(80)
 DOMAIN = 50 + os.getpid() % 20

@@ -19,7 +19,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectoryPoint
 from vga_bringup.nodes.driver_messages import stamp_of
-from vga_policy.cell.schema import dump_cell
+from vga_policy.cell.loading import dump_cell
 
 from vga_msgs import action, msg, srv
 

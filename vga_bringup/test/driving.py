@@ -10,7 +10,8 @@ import numpy as np
 from simulated_arm import CELL
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.safety.safety_filter import ChunkRequest
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 
 AMPLITUDE = np.array([0.3, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3])  # rad, peak to peak
 GOALS = (bytes([n]) * 16 for n in range(1, 255))

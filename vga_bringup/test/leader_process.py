@@ -13,7 +13,7 @@ import numpy as np
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.leader.bus import Fault, LeaderBus
 from vga_bringup.sim.leader.person import servo_ticks
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 PERIOD = 0.004  # s
 

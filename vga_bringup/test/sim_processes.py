@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from vga_bringup.sim.physics.shared import DIRECTORY, PREFIX
-from vga_policy.cell.schema import dump_cell, load_cell
+from vga_policy.cell.loading import dump_cell, load_cell
 
 SIM_CELL = Path(__file__).parents[1] / "config" / "cells" / "sim.yaml"
 

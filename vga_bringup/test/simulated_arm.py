@@ -51,7 +51,7 @@ class SimulatedArm:
 def main(address):
     from vga_bringup.sim.physics.server import CellServer
     from vga_bringup.sim.physics.simulator import CellSimulator
-    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.loading import load_cell
 
     with CellSimulator(load_cell(CELL).arm.home) as simulator:
         server = CellServer(simulator, address)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 from unique_identifier_msgs.msg import UUID
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import BagWriter, Topic
-from vga_policy.cell.schema import dump_cell, load_cell
+from vga_policy.cell.loading import dump_cell, load_cell
 
 from vga_msgs.msg import ActionChunk, ChunkVerdict, GripperState, RobotReference
 

@@ -16,7 +16,8 @@ from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.motion.homing import WayHome
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 
 ADDRESS = own_address(12)
 

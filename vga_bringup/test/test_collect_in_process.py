@@ -10,7 +10,7 @@ import yaml
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 from vga_bringup.collect.in_process import Collector, Request
-from vga_policy.cell.schema import dump_cell, load_cell
+from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.cli import main
 from vga_policy.dataset.dataset import EpisodeDataset

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
 from vga_bringup.doctor.finding import Finding, State
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 from vga_policy import cli
 

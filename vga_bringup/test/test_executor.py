@@ -19,7 +19,9 @@ from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.strategy import ChunkRefusedError
 from vga_bringup.robot.motion.trajectory import BRAKE_STEP
-from vga_policy.cell.schema import ContractError, Strategy, dump_cell, load_cell, parse_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
+from vga_policy.cell.schema import Strategy
 from vga_policy.observation.observation import ActionChunk
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
@@ -86,7 +88,7 @@ def seams(path):
 def test_the_shortest_chunk_that_a_cell_allows_is_executed():
     text = dump_cell(CELL)
     assert f"horizon: {HORIZON}" in text
-    with pytest.raises(ContractError, match=r"action\.horizon: .* 2 \(found 1\)"):
+    with pytest.raises(CellError, match=r"action\.horizon: .* 2 \(found 1\)"):
         parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 1"))
     robot = Executor(parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 2")))
     robot.reset(0.0, HOME, 0.08)

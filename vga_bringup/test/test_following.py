@@ -16,7 +16,8 @@ from vga_bringup.robot.motion.following import (
     STOP_WITHIN,
     Following,
 )
-from vga_policy.cell.schema import Box, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Box
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
 POST = Box(name="post", min=[0.55, 0.15, 0.0], max=[0.75, 0.35, 0.9])

@@ -12,7 +12,7 @@ import pytest
 from simulated_arm import CELL as SIM
 from vga_bringup.sim.leader.bus import Fault, LeaderBus
 from vga_bringup.sim.leader.protocol import status
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.port import PortError, holders
 from vga_teleop.gello.reader import LeaderReader

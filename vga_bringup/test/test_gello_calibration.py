@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_arm import CELL as SIM
 from vga_bringup.sim.leader.bus import LeaderBus
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.cli import main
 from vga_teleop.gello.calibration import CalibrationError, find_offsets, find_sign, gripper_range
 from vga_teleop.gello.calibration_dialogue import SAMPLES, run
@@ -144,7 +145,7 @@ def test_a_section_that_cannot_be_edited_is_left_alone_with_the_values_to_set(tm
     start = text.index("  offsets: [")
     path.write_text(text[:start] + "  offsets:\n" + "  - 0.0\n" * 7 + text[text.index("\n", start) + 1 :])
     before = path.read_text()
-    with pytest.raises(ContractError, match=r"set it by hand: offsets: \[1.0, 1.0"):
+    with pytest.raises(CellError, match=r"set it by hand: offsets: \[1.0, 1.0"):
         write_leader(path, {"offsets": [1.0] * 7})
     assert path.read_text() == before
 

@@ -16,7 +16,8 @@ from vga_bringup.graph.spec import (
     teleop_graph,
     to_text,
 )
-from vga_policy.cell.schema import ContractError, dump_cell, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate
 from vga_policy.cli import main
@@ -65,7 +66,7 @@ def test_teleoperation_needs_a_leader(tmp_path):
     cell = load_cell(cell_path("sim")).model_copy(update={"leader": None})
     path = tmp_path / "handless.yaml"
     path.write_text(dump_cell(cell))
-    with pytest.raises(ContractError, match="teleop needs this section"):
+    with pytest.raises(CellError, match="teleop needs this section"):
         teleop_graph(cell=str(path))
 
 
@@ -76,7 +77,7 @@ def test_simulation_runs_the_shipped_policy_unless_told_otherwise():
 
 def test_a_lab_gets_an_untrained_policy_only_when_it_asks_for_it():
     expected = "checkpoint: give the directory of a trained policy, or one of 'nano', 'untrained'"
-    with pytest.raises(ContractError, match=expected):
+    with pytest.raises(CellError, match=expected):
         policy_graph(cell="sim")
     (untrained,) = policy_graph(cell="sim", checkpoint="untrained")
     assert untrained.parameters["checkpoint"] == ""
@@ -121,7 +122,7 @@ def test_options_as_text_mean_the_same():
 )
 def test_wrong_options_are_explained(wrong, message):
     values = {name: to_text(value) for name, value in options(sim_graph).items()}
-    with pytest.raises(ContractError, match=message):
+    with pytest.raises(CellError, match=message):
         from_text(sim_graph, values | wrong)
 
 

@@ -10,7 +10,7 @@ from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.places import clearance_of
 from vga_bringup.sim.scene.tasks import UnknownTaskError
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.observation.observation import ActionChunk
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")

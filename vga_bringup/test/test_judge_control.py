@@ -4,7 +4,7 @@ import franky
 import numpy as np
 from simulated_arm import CELL, SimulatedArm, own_address
 from vga_bringup.judge.robot.control import franky_limits
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 
 def test_limits_told_are_shown_but_not_used():

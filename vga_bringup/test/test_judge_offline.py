@@ -8,7 +8,7 @@ from vga_bringup.judge.offline import DT, Plan, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
 from vga_bringup.robot.safety.safety_filter import SafetyFilter
 from vga_policy.cell.arm_models import FR3, PANDA
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 
 def cell_at(speed):

@@ -13,7 +13,7 @@ from vga_bringup.judge.robot.model import write_model
 from vga_bringup.judge.scenarios import CHUNKS, SCENARIOS, scenario
 from vga_bringup.judge.session import Outcome, Session
 from vga_bringup.robot.bounds.kinematics import FINGERTIPS, FLANGE, Kinematics
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 
 def test_a_full_run_tries_every_mode_cell_and_speed_with_a_thousand_random_chunks():

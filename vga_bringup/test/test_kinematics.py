@@ -7,7 +7,7 @@ import numpy as np
 import pinocchio
 import pytest
 from vga_bringup.robot.bounds.kinematics import LINKS, Kinematics, rotation
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 ARM = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").arm
 MICROMETRE = 1e-6

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.following import Following
 from vga_bringup.robot.motion.homing import WayHome
-from vga_policy.cell.schema import Box, SelfCollision, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Box, SelfCollision
 
 CELLS = Path(__file__).parents[1] / "config/cells"
 PERIOD = 0.01  # s

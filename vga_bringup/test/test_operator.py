@@ -13,7 +13,7 @@ from vga_bringup.sim.expert.scripted_expert import Operator
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import READY, TASKS
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim

@@ -15,7 +15,9 @@ from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, Safety
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.in_process import FastCell
 from vga_policy.cell.arm_models import FR3, PANDA
-from vga_policy.cell.schema import Box, SelfCollision, differences, load_cell
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Box, SelfCollision
 from vga_policy.observation.observation import ActionChunk
 
 CELLS = Path(__file__).parents[1] / "config" / "cells"

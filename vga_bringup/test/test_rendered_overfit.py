@@ -12,7 +12,7 @@ from vga_bringup.sim.expert.inverse import InverseKinematics
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene import views
 from vga_policy.bench.overfit import learned
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.dataset.geometry import scale_intrinsics
 from vga_policy.inference.preprocess import resize_views

@@ -21,7 +21,8 @@ from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.bounds.space import Space
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.safety.safety_filter import SAMPLING, ChunkRequest, Context, SafetyFilter
-from vga_policy.cell.schema import Box, Strategy, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Box, Strategy
 from vga_policy.cli import main
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").model_copy(

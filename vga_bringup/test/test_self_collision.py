@@ -17,7 +17,8 @@ from vga_bringup.robot.bounds.self_collision import (
     problems,
 )
 from vga_bringup.sim.scene.link_capsules import DIRECTIONS, collision_model, link_hulls, sticking_out, uncovered
-from vga_policy.cell.schema import Box, Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Box, Cell
 
 CELLS = Path(__file__).parents[1] / "config/cells"
 

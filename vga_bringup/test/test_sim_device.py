@@ -9,7 +9,7 @@ import sys, threading, time
 import pyrealsense2 as rs
 from vga_bringup.graph.spec import cell_path
 from vga_bringup.sim.rendering.software_d415 import Bus
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 camera, bus, done = load_cell(cell_path("sim")).cameras[0], Bus(), threading.Event()
 

@@ -17,7 +17,7 @@ from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.leader.protocol import Parser, crc, status
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 IDS = [1, 2, 3, 4, 5, 6, 7, 8]
 TORQUE, POSITION = 64, 132

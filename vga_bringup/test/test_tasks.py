@@ -20,7 +20,7 @@ from vga_bringup.sim.scene.tasks import (
     UnknownTaskError,
     arrange,
 )
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SEEDS = range(100)

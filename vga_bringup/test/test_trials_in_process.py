@@ -18,7 +18,9 @@ from vga_bringup.trials.conditions import Request, TrialsError, cell_for, judgem
 from vga_bringup.trials.evaluation import named
 from vga_bringup.trials.in_process_environment import FastEnvironment
 from vga_bringup.trials.in_process_trials import FastTrials
-from vga_policy.cell.schema import ContractError, Strategy, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Strategy
 from vga_policy.cell.shipped import cell_path
 from vga_policy.cli import main
 from vga_policy.evaluate import results
@@ -55,7 +57,7 @@ def test_the_seen_view_is_what_the_checkpoint_was_trained_on():
 
 def test_without_a_second_fixed_camera_there_is_no_unseen_view():
     cameras = [camera for camera in CELL.cameras if camera.name != "fixed_2"]
-    with pytest.raises(ContractError, match="needs a second fixed camera"):
+    with pytest.raises(CellError, match="needs a second fixed camera"):
         cell_for(CELL.model_copy(update={"cameras": cameras}), "ood")
 
 

@@ -15,7 +15,8 @@ import simplejpeg
 from policy_fixtures import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import QUEUE_LENGTH, BagWriter
-from vga_policy.cell.schema import Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
 
 START = 1_790_000_000 * 10**9  # ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.observation.observation import Observation
 
 SIM_FILE = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"

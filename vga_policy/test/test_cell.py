@@ -6,14 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from vga_policy.cell.schema import (
-    ContractError,
-    Strategy,
-    differences,
-    dump_cell,
-    load_cell,
-    parse_cell,
-)
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
+from vga_policy.cell.schema import Strategy
 
 SIM = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 
@@ -24,7 +20,7 @@ def data():
 
 
 def refuse(data):
-    with pytest.raises(ContractError) as caught:
+    with pytest.raises(CellError) as caught:
         parse_cell(yaml.safe_dump(data), "my_cell.yaml")
     lines = str(caught.value).splitlines()
     assert all(line.startswith("my_cell.yaml: ") for line in lines)
@@ -42,9 +38,9 @@ def test_views_follow_the_slots(data):
     cell = parse_cell(yaml.safe_dump(data))
     assert [camera.name for camera in cell.views] == ["fixed_1", "wrist"]
     assert [camera.name for camera in cell.with_views(["fixed_2", "wrist"]).views] == ["fixed_2", "wrist"]
-    with pytest.raises(ContractError, match=r"fixed_1.*wrist.*fixed_2"):
+    with pytest.raises(CellError, match=r"fixed_1.*wrist.*fixed_2"):
         cell.with_views(["fixed_9", "wrist"])
-    with pytest.raises(ContractError, match="one slot"):
+    with pytest.raises(CellError, match="one slot"):
         cell.with_views(["wrist", "wrist"])
 
 
@@ -99,12 +95,12 @@ def test_contradictions_are_refused(data, fault, words):
 
 @pytest.mark.parametrize("text", ["", "just words", "- a\n- list", "a: [1, 2", "a: {b: }}"])
 def test_not_a_cell_at_all(text):
-    with pytest.raises(ContractError, match=r"my\.yaml: "):
+    with pytest.raises(CellError, match=r"my\.yaml: "):
         parse_cell(text, "my.yaml")
 
 
 def test_missing_file():
-    with pytest.raises(ContractError, match=r"nowhere\.yaml: cannot be read: No such file"):
+    with pytest.raises(CellError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load_cell("nowhere.yaml")
 
 
@@ -133,13 +129,13 @@ def test_unseen_view_keeps_the_meaning(data):
     assert not differences(cell, cell.with_views(["fixed_2", "wrist"]))
 
 
-def test_contract_needs_neither_torch_nor_rclpy():
+def test_cell_needs_neither_torch_nor_rclpy():
     code = """
 import importlib, pkgutil, sys
 sys.modules["torch"] = sys.modules["rclpy"] = None
-import vga_policy.contract as contract
-for module in pkgutil.iter_modules(contract.__path__):
-    importlib.import_module(f"vga_policy.contract.{module.name}")
+import vga_policy.cell as cell
+for module in pkgutil.iter_modules(cell.__path__):
+    importlib.import_module(f"vga_policy.cell.{module.name}")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -157,7 +153,7 @@ def test_limits_wider_than_the_arms_own_are_refused_where_an_arm_is_moved(tmp_pa
     data["arm"]["limits"][key][joint] = value
     path = tmp_path / "my_cell.yaml"
     path.write_text(yaml.safe_dump(data))
-    with pytest.raises(ContractError, match=rf"my_cell.yaml: arm.limits.{key}: .*fr3_joint{joint + 1} is .* {bound},"):
+    with pytest.raises(CellError, match=rf"my_cell.yaml: arm.limits.{key}: .*fr3_joint{joint + 1} is .* {bound},"):
         load_cell(path)
     assert getattr(load_cell(path, stored=True).arm.limits, key)[joint] == value
 
@@ -169,7 +165,7 @@ def test_the_model_of_the_arm_is_part_of_the_meaning(tmp_path, data):
     assert [item.key for item in differences(panda, fr3)] == ["arm.model"]
     path = tmp_path / "my_cell.yaml"
     path.write_text(yaml.safe_dump(data))
-    with pytest.raises(ContractError, match=r"fr3_joint1 is a fr3's, arm.model is panda; set arm.model: fr3, or name"):
+    with pytest.raises(CellError, match=r"fr3_joint1 is a fr3's, arm.model is panda; set arm.model: fr3, or name"):
         load_cell(path)
     data["arm"]["model"] = "kuka"
     assert "arm.model" in refuse(data)[0]

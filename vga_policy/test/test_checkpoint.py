@@ -13,7 +13,8 @@ import torch
 import yaml
 from policy_fixtures import HOME, PANDA_FILE, SIM, observation
 from safetensors.torch import load_file, save_file
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.checkpoints.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.cli import main

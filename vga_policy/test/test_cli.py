@@ -20,7 +20,7 @@ def greet(subparsers):
 
 def refuse(subparsers):
     def run(arguments):
-        from vga_policy.cell.schema import load_cell
+        from vga_policy.cell.loading import load_cell
         load_cell("/nowhere/cell.yaml")
     _add(subparsers, "refuse", run)
 

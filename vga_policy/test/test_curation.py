@@ -8,7 +8,7 @@ import shutil
 import pytest
 from episode_fixtures import CLOSED, MadeEpisode
 from policy_fixtures import SIM
-from vga_policy.cell.schema import dump_cell
+from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import measure_episode, review
 from vga_policy.episodes.decisions import FILE, Verdict, decision, usable

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policy_fixtures import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagWriter
-from vga_policy.cell.schema import dump_cell
+from vga_policy.cell.loading import dump_cell
 from vga_policy.dataset.demonstration import JOINT_STATES, REFERENCE, Demonstration, image_topic
 from vga_policy.episodes.metadata import Episode
 from vga_policy.observation.joint_states import JointStateError, JointStates

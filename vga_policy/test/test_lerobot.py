@@ -12,7 +12,7 @@ import pytest
 import simplejpeg
 from episode_fixtures import MadeEpisode
 from policy_fixtures import SIM
-from vga_policy.cell.schema import dump_cell
+from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import review
 from vga_policy.dataset.dataset import EpisodeDataset

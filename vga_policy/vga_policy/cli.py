@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 
-from vga_policy.cell.schema import ContractError
+from vga_policy.cell.errors import CellError
 
 GROUP = "vga.commands"
 FAMILIES = {
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return int(parsed.run(parsed) or 0)
-    except ContractError as error:
+    except CellError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_teleop.recording.recorder import Recorder, recorded_topics, required_topics
 
 CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")

@@ -15,7 +15,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, JointState
 from std_srvs.srv import Trigger
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, GripperState, RecorderState, RobotReference

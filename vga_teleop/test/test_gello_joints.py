@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulated_arm import CELL as SIM
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_teleop.gello.joints import TICKS, TURN, Conversion
 
 CELL = load_cell(SIM)

@@ -8,7 +8,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.schema import load_cell, parse_cell
+from vga_policy.cell.loading import load_cell, parse_cell
 from vga_policy.episodes.metadata import load_episode
 from vga_teleop.recording import recorder as recorder_module
 from vga_teleop.recording.gaps import Gaps

@@ -12,7 +12,7 @@ from rosbags.highlevel import AnyReader
 from vga_policy.bags import repair as repair_module
 from vga_policy.bags.repair import repair_directory, repair_episode
 from vga_policy.bags.writer import bag_file
-from vga_policy.cell.schema import parse_cell
+from vga_policy.cell.loading import parse_cell
 from vga_policy.episodes.metadata import load_episode
 
 KILLS = 20

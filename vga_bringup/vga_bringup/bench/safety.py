@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.cell.schema import Cell, ContractError, Strategy, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell, Strategy
 from vga_policy.cell.shipped import cell_path
 
 from vga_bringup.robot.bounds.kinematics import Kinematics
@@ -101,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
         for strategy in Strategy:
             execution = cell.execution.model_copy(update={"strategy": strategy})
             costs[strategy.value] = measure(cell.model_copy(update={"execution": execution}))
-    except (ContractError, ValueError) as error:
+    except (CellError, ValueError) as error:
         print(f"vga bench safety: {error}", file=sys.stderr)
         return 2
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ import sys
 import time
 from threading import Event
 
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session, stop_request

@@ -67,7 +67,7 @@ def _say(text: str) -> None:
 def run_fast(arguments: argparse.Namespace) -> int:
     """Collects without ROS; exit status 0 when every episode succeeded or failed in an orderly way."""
     from rich.progress import track
-    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.loading import load_cell
     from vga_policy.cell.shipped import cell_path
 
     from vga_bringup.collect.in_process import CollectError, Request, collect

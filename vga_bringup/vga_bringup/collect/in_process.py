@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vga_policy.bags.writer import bag_file
-from vga_policy.cell.schema import Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
 
 from vga_bringup.collect.in_process_bag import FastBag

@@ -17,7 +17,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile, OfferedQos
-from vga_policy.cell.schema import Camera, Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Camera, Cell
 
 from vga_bringup.robot.reports import Tick
 from vga_bringup.robot.safety.modes import Mode

@@ -12,7 +12,8 @@ import numpy as np
 from mcap.reader import make_reader
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
-from vga_policy.cell.schema import Cell, parse_cell
+from vga_policy.cell.loading import parse_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import FILE, Episode, load_episode
 
 STATE_TOPICS = (

@@ -15,7 +15,7 @@ from threading import Event
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.ros.client.policy import Task
 from vga_policy.ros.client.readiness import Readiness

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor.finding import Finding, State
 
@@ -38,7 +39,7 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Probes, prints, and returns the exit status. Raises ContractError for a cell file that cannot be used."""
+    """Probes, prints, and returns the exit status. Raises CellError for a cell file that cannot be used."""
     # Read as if it moved no arm: limits that are too wide are a finding among the others.
     cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell), stored=True)
     findings = examine(_probes(cell))

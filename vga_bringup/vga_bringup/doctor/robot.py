@@ -11,7 +11,8 @@ from importlib.metadata import PackageNotFoundError
 from ipaddress import ip_address
 from typing import Any
 
-from vga_policy.cell.schema import Cell, limit_problems
+from vga_policy.cell.limits import limit_problems
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor.finding import Finding, State
 from vga_bringup.robot.bounds import self_collision

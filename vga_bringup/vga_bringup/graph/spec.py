@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.ros.environment import node_environment
@@ -130,7 +132,7 @@ def options(graph: Callable[..., Graph]) -> dict[str, Any]:
 
 
 def from_text(graph: Callable[..., Graph], values: Mapping[str, str]) -> Graph:
-    """Builds a graph from options given as text, as on a command line. Raises ContractError."""
+    """Builds a graph from options given as text, as on a command line. Raises CellError."""
     return graph(**{name: _parse(name, values[name], default) for name, default in options(graph).items()})
 
 
@@ -173,7 +175,7 @@ def _policy(
     cell.with_views(list(views))  # refuses cameras the cell does not have
     if not checkpoint:
         names = ", ".join(map(repr, [*shipped(), UNTRAINED]))
-        raise ContractError(f"checkpoint: give the directory of a trained policy, or one of {names}")
+        raise CellError(f"checkpoint: give the directory of a trained policy, or one of {names}")
     parameters: dict[str, Value] = {
         "cell": path,
         "checkpoint": "" if checkpoint == UNTRAINED else str(locate(checkpoint).absolute()),
@@ -187,7 +189,7 @@ def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str],
     if not teleop:
         return ()
     if cell.leader is None:
-        raise ContractError(f"{path}: leader: teleop needs this section, and the cell has none")
+        raise CellError(f"{path}: leader: teleop needs this section, and the cell has none")
     names = (("vga_bringup", "sim_leader", "sim_leader"),) if simulated else ()
     return tuple(
         NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
@@ -205,7 +207,7 @@ def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, 
 def _parse(name: str, text: str, default: Value) -> Value:
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
-            raise ContractError(f"{name} {text!r}: use true or false")
+            raise CellError(f"{name} {text!r}: use true or false")
         return text.lower() == "true"
     if isinstance(default, tuple):
         return tuple(part.strip() for part in text.split(",") if part.strip())

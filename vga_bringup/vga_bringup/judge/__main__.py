@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 
 from vga_bringup.judge.picture import draw
 from vga_bringup.judge.report import MAX_LOST, kept, report

@@ -18,7 +18,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 
 from vga_bringup.judge.motions import judged_cell

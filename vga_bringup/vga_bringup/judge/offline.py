@@ -16,7 +16,8 @@ import numpy as np
 import ruckig
 from numpy.typing import NDArray
 from vga_policy.cell.arm_models import PANDA, ArmModel
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 
 from vga_bringup.judge.motions import judged_cell

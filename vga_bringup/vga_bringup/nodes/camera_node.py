@@ -31,7 +31,9 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
-from vga_policy.cell.schema import Camera, Cell, ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Camera, Cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -57,7 +59,7 @@ class CameraNode(Node):
     """Publishes what the camera's device loop delivers, from the loop's own thread.
 
     devices: where to look for a camera of a cell.
-    Raises ContractError when the cell file is wrong or has no such camera.
+    Raises CellError when the cell file is wrong or has no such camera.
     """
 
     def __init__(self, devices: Devices = attached) -> None:
@@ -86,7 +88,7 @@ class CameraNode(Node):
         read_only = ParameterDescriptor(read_only=True)
         cell, camera = (self.declare_parameter(name, "", read_only).value for name in ("cell", "camera"))
         if not cell:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         contract = load_cell(cell)
         return contract, contract.camera(camera)
 
@@ -201,7 +203,7 @@ def main(args: list[str] | None = None, devices: Devices = attached) -> int:
             node.close()
             executor.shutdown()
             node.destroy_node()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"camera_node: {error}", file=sys.stderr)
         return 2
     finally:

@@ -29,7 +29,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.long_action import LongActionServer
 from vga_policy.ros.publish_queue import Outbox
@@ -53,18 +54,18 @@ SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
 class FrankaDriverNode(Node):
-    """Wires one driver to ROS. Raises ContractError when the cell file is wrong or time is not the system's."""
+    """Wires one driver to ROS. Raises CellError when the cell file is wrong or time is not the system's."""
 
     def __init__(self) -> None:
         super().__init__("franka_driver")
         if self.get_parameter("use_sim_time").value:
-            raise ContractError("use_sim_time is set: replayed time must not move a robot; start the driver without it")
+            raise CellError("use_sim_time is set: replayed time must not move a robot; start the driver without it")
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
         if not path:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         cell = load_cell(path)
         if problems := [problem for problem in (build_problem(cell.arm.model), *crowded(cell)) if problem]:
-            raise ContractError("\n".join(f"{path}: {problem}" for problem in problems))
+            raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
         self._rate_hz = cell.arm.tracking.rate_hz
 
         self._joint_states = self.create_publisher(JointState, "/joint_states", 10)
@@ -270,7 +271,7 @@ def main(args: list[str] | None = None) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = FrankaDriverNode()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"franka_driver_node: {error}", file=sys.stderr)
         return 2
     executor = EventsExecutor()

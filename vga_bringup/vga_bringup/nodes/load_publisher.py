@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, qos_profile_sensor_data
 from vga_policy.bags import cdr
-from vga_policy.cell.schema import Camera, Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Camera, Cell
 from vga_policy.ros.lifetime import start_ros
 
 JOINT_STATES_HZ = 1000.0

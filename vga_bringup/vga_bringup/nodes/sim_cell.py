@@ -19,7 +19,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Header
-from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -50,7 +52,7 @@ class CellFailed(Exception):  # noqa: N818 - named for what happened
 class SimCell(Node):
     """Starts the parts of the simulated cell and reports how they do.
 
-    Raises ContractError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
+    Raises CellError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
     when a part ends by itself.
     """
 
@@ -160,11 +162,11 @@ class SimCell(Node):
 
 def _load(path: str) -> Cell:
     if not path:
-        raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+        raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
     cell = load_cell(path)
     for camera in cell.cameras:
         if camera.name not in VIEWS:
-            raise ContractError(f"{path}: camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
+            raise CellError(f"{path}: camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
     return cell
 
 
@@ -173,7 +175,7 @@ def main(args: list[str] | None = None) -> int:
     stop = start_ros(args)
     try:
         node = SimCell()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"sim_cell: {error}", file=sys.stderr)
         rclpy.shutdown()
         return 2

@@ -19,7 +19,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -36,16 +37,16 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SimLeader(Node):
-    """Moves the servos of `bus` as a person would. Raises ContractError when the cell file is wrong."""
+    """Moves the servos of `bus` as a person would. Raises CellError when the cell file is wrong."""
 
     def __init__(self) -> None:
         super().__init__("sim_leader")
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
         if not path:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         self._cell = load_cell(path)
         if self._cell.leader is None:
-            raise ContractError(f"{path}: leader: this cell has none to simulate")
+            raise CellError(f"{path}: leader: this cell has none to simulate")
         self._leader = self._cell.leader
         self._person = Person(self._cell, compile_model([camera.name for camera in self._cell.cameras]))
         self._state: StateReader | None = None
@@ -117,7 +118,7 @@ def main(args: list[str] | None = None) -> int:
         finally:
             executor.shutdown()
             node.destroy_node()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"sim_leader: {error}", file=sys.stderr)
         return 2
     except OSError as error:

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from rich.console import Console
-from vga_policy.cell.schema import ContractError
+from vga_policy.cell.errors import CellError
 from vga_policy.evaluate import results
 from vga_policy.evaluate.results import Evaluation, ResultsError
 from vga_policy.evaluate.tables import files as table_files
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
                 print(f"{one.variant}, seed {one.seed}, {view}, {task}: {in_words(evaluation.of(task))}", flush=True)
             done.append(evaluation)
             table_files.save(table.compare(done), out)
-    except (TrialsError, ContractError, GraphError, OSError, ResultsError, TrainingError) as error:
+    except (TrialsError, CellError, GraphError, OSError, ResultsError, TrainingError) as error:
         print(f"vga eval ablation: {error}", file=sys.stderr)
         return 1
     print(f"\n{table_text.markdown(table.compare(done))}\nresults: {out}")

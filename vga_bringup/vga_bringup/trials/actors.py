@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
@@ -55,7 +56,7 @@ def trained_on(checkpoint: str) -> list[str]:
         return names
     try:
         return [camera.name for camera in load_cell(Path(checkpoint, CELL), stored=True).views]
-    except ContractError as error:
+    except CellError as error:
         raise TrialsError(str(error)) from None
 
 

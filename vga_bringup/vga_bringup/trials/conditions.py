@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vga_policy.cell.schema import Cell, ContractError, Strategy
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.schema import Cell, Strategy
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import MAX_STEPS
 
@@ -63,14 +64,14 @@ def cell_for(cell: Cell, view: str, strategy: str = "", trained_on: Sequence[str
     """The cell with the view's cameras in its slots, and chunks executed by `strategy`, if given.
 
     The seen view is `trained_on`, by default the cell's own slots; in the unseen one, the fixed camera that has no
-    slot takes the fixed camera's place (paper, section 6.3). Raises ContractError.
+    slot takes the fixed camera's place (paper, section 6.3). Raises CellError.
     """
     names = list(trained_on) or [camera.name for camera in cell.views]
     if view == UNSEEN:
         spare = [camera.name for camera in cell.cameras if camera.role == "fixed" and camera.name not in names]
         slots = [slot for slot, name in enumerate(names) if cell.camera(name).role == "fixed"]
         if not spare or not slots:
-            raise ContractError(f"cell '{cell.name}': the unseen view needs a second fixed camera without a slot")
+            raise CellError(f"cell '{cell.name}': the unseen view needs a second fixed camera without a slot")
         names[slots[0]] = spare[0]
     cell = cell.with_views(names)
     if not strategy:

@@ -14,7 +14,9 @@ from tempfile import TemporaryFile
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate
 from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         request = request_for(args)
         conditions = conditions_of(args, request)
         trials, problem = run_trials(request, args, progress)
-    except (TrialsError, ContractError, GraphError) as error:
+    except (TrialsError, CellError, GraphError) as error:
         return _problem(error)
     status = 0 if len(trials) == len(request.seeds()) else 130
     if problem is not None:
@@ -78,7 +80,7 @@ def save(evaluation: Evaluation, directory: Path) -> None:
 
 
 def request_for(args: argparse.Namespace) -> Request:
-    """The trials that the command line asks for. Raises TrialsError, ContractError."""
+    """The trials that the command line asks for. Raises TrialsError, CellError."""
     if args.control and not args.fast:
         raise TrialsError(f"--control {args.control} changes what the policy is given: add --fast")
     if args.checkpoint == OPERATOR and not args.fast:

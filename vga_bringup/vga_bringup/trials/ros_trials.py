@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
-from vga_policy.cell.schema import dump_cell
+from vga_policy.cell.loading import dump_cell
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import Outcome, Trial
 from vga_policy.evaluate.video import TrialVideo

@@ -7,15 +7,12 @@ Units are SI, angles are radians, boxes are in the arm's base frame (REP-103).
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal
 
-import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vga_policy.cell.arm_models import ArmModel, ModelName, arm_model
-from vga_policy.files import parse_yaml
+from vga_policy.cell.errors import CellError
 
 ARM_JOINTS = 7
 
@@ -23,10 +20,6 @@ Joints = Annotated[list[float], Field(min_length=ARM_JOINTS, max_length=ARM_JOIN
 PositiveJoints = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Positive = Annotated[float, Field(gt=0)]
-
-
-class ContractError(ValueError):
-    """A cell file that cannot be used. The message names file, key and allowed values."""
 
 
 class Section(BaseModel):
@@ -296,7 +289,7 @@ class Recording(Section):
 
 
 class Cell(Section):
-    """The whole cell. Load it with :func:`load_cell`."""
+    """The whole cell. Load it with :func:`vga_policy.cell.loading.load_cell`."""
 
     version: Literal[1] = 1
     name: str
@@ -339,142 +332,16 @@ class Cell(Section):
         )
 
     def camera(self, name: str) -> Camera:
-        """The camera called `name`; ContractError naming the cell's cameras if there is none."""
+        """The camera called `name`; CellError naming the cell's cameras if there is none."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
-        raise ContractError(f"no camera '{name}' in cell '{self.name}'; it has {[c.name for c in self.cameras]}")
+        raise CellError(f"no camera '{name}' in cell '{self.name}'; it has {[c.name for c in self.cameras]}")
 
     def with_views(self, names: list[str]) -> Cell:
         """The same cell with these cameras in slots 0, 1, … (an unseen-view evaluation swaps slot 0)."""
         if len(set(names)) != len(names):
-            raise ContractError(f"views {names}: a camera can fill one slot only")
+            raise CellError(f"views {names}: a camera can fill one slot only")
         slots = {self.camera(name).name: slot for slot, name in enumerate(names)}
         cameras = [camera.model_copy(update={"slot": slots.get(camera.name)}) for camera in self.cameras]
         return self.model_copy(update={"cameras": cameras})
-
-
-class Difference(NamedTuple):
-    """One difference in meaning between two contracts."""
-
-    key: str
-    mine: Any
-    other: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.mine!r} here, {self.other!r} there"
-
-
-def meaning(cell: Cell) -> dict[str, Any]:
-    """The part of the contract a checkpoint depends on: not addresses, serial numbers or limits."""
-    return {
-        "arm.model": cell.arm.model,
-        "arm.joint_names": list(cell.arm.joint_names),
-        "gripper.max_width": cell.gripper.max_width,
-        "control_rate_hz": cell.control_rate_hz,
-        "action.horizon": cell.action.horizon,
-        "action.joints": cell.action.joints,
-        "slot roles": [camera.role for camera in cell.views],
-    }
-
-
-def differences(mine: Cell, other: Cell) -> list[Difference]:
-    """Differences in meaning; empty when a checkpoint or bag of `other` can be used in `mine`."""
-    here, there = meaning(mine), meaning(other)
-    return [Difference(key, here[key], there[key]) for key in here if here[key] != there[key]]
-
-
-def parse_cell(text: str, source: str = "cell") -> Cell:
-    """Parses the YAML text of a cell file; `source` names it in errors.
-
-    Raises ContractError naming source, key and allowed values.
-    """
-    try:
-        data = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise ContractError(f"{source}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise ContractError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
-    try:
-        return Cell.model_validate(data)
-    except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise ContractError("\n".join(f"{source}: {line}" for line in lines)) from None
-
-
-def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
-    """Reads a cell file. Raises ContractError when it is missing or wrong.
-
-    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, as
-        they could be once, is read all the same.
-    """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ContractError(f"{path}: cannot be read: {error.strerror}") from None
-    cell = parse_cell(text, str(path))
-    if not stored and (problems := limit_problems(cell)):
-        raise ContractError("\n".join(f"{path}: {problem}" for problem in problems))
-    return cell
-
-
-def limit_problems(cell: Cell) -> list[str]:
-    """Where the cell's limits are wider than those of its arm's model: key, value, what is allowed."""
-    arm, own, limits = cell.arm, cell.arm.own, cell.arm.limits
-    other = next(name for name in get_args(ModelName) if name != arm.model)
-    problems = []
-    if any(name.startswith(other) for name in arm.joint_names):
-        remedy = f"set arm.model: {other}, or name the joints {own.prefix}_joint1 ... {own.prefix}_joint7"
-        problems.append(f"arm.joint_names: {arm.joint_names[0]} is a {other}'s, arm.model is {arm.model}; {remedy}")
-    for key, wider, bounds, where in (
-        ("lower", np.less, own.lower, "below"),
-        ("upper", np.greater, own.upper, "above"),
-        ("velocity", np.greater, own.velocity, "above"),
-        ("acceleration", np.greater, own.acceleration, "above"),
-    ):
-        values = getattr(limits, key)
-        problems += [
-            f"arm.limits.{key}: {values[joint]:g} of {arm.joint_names[joint]} is {where} {bounds[joint]:g}, "
-            f"the limit of the {own.title} itself: a cell may tighten the arm's limits, not widen them"
-            for joint in np.flatnonzero(wider(values, bounds))
-        ]
-    return problems
-
-
-def dump_cell(cell: Cell) -> str:
-    """YAML text of the cell that :func:`parse_cell` reads back to an equal cell."""
-    return yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def _explain(item: Any) -> str:
-    """One validation error as 'key: what is wrong; allowed: …'."""
-    location = [part for part in item["loc"] if not (isinstance(part, str) and "[" in part)]
-    key = ".".join(str(part) for part in location) or "cell"
-    if item["type"] == "extra_forbidden":
-        known = ", ".join(_fields_at(location[:-1]))
-        return f"{key}: unknown key; allowed keys here: {known}"
-    if item["type"] == "missing":
-        return f"{key}: required and missing"
-    message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (found {item['input']!r})" if not isinstance(item["input"], dict) else f"{key}: {message}"
-
-
-def _fields_at(location: list[Any]) -> list[str]:
-    """Names of the keys allowed at a location of the cell file."""
-    model: Any = Cell
-    for part in location:
-        if isinstance(part, int):
-            continue
-        model = _section_of(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _section_of(annotation: Any) -> Any:
-    """The Section inside an annotation such as list[Camera] or Leader | None."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if (found := _section_of(inner)) is not None:
-            return found
-    return None

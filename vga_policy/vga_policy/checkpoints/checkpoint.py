@@ -15,7 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vga_policy.cell.schema import Cell, ContractError, dump_cell, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import dump_cell, load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.files import whole_directory
@@ -84,7 +86,7 @@ def load(directory: str | Path) -> Checkpoint:
         raise CheckpointError(_prefixed(directory / NORMALIZATION, error)) from None
     try:
         cell = load_cell(directory / CELL, stored=True)
-    except ContractError as error:
+    except CellError as error:
         raise CheckpointError(str(error)) from None
     if cell.action.horizon != config.horizon:
         raise CheckpointError(

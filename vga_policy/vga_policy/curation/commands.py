@@ -98,7 +98,7 @@ def _find(directory: Path, paths: list[Path], names: list[str]) -> list[Path]:
 
 
 def _review(arguments: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.loading import load_cell
     from vga_policy.curation.curate import review
 
     cell = load_cell(arguments.cell) if arguments.cell else None

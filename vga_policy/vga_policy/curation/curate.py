@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vga_policy.bags.reader import Bag, BagError
-from vga_policy.cell.schema import Cell, ContractError, differences, meaning
+from vga_policy.cell.compatibility import differences, meaning
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.schema import Cell
 from vga_policy.curation.figures import Figures, measure
 from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
 from vga_policy.curation.sketch import Sketch, draw_sketch
@@ -105,7 +107,7 @@ def measure_episode(path: Path) -> Measured | Skipped:
             with Bag(path) as bag:
                 return Skipped(path, f"{bag.file}: no {FILE} beside it: not a recorded episode")
         trace, stored = read_trace(path), decision(path)
-    except (BagError, ContractError, CurationError, EpisodeError) as error:
+    except (BagError, CellError, CurationError, EpisodeError) as error:
         return Skipped(path, str(error))
     figures = measure(trace)
     return Measured(

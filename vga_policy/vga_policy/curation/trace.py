@@ -70,7 +70,7 @@ class Trace:
 def read_trace(path: Path) -> Trace:
     """Reads the episode in the bag directory `path`.
 
-    Raises EpisodeError, ContractError or BagError when it cannot be judged: damaged, foreign, without a topic that
+    Raises EpisodeError, CellError or BagError when it cannot be judged: damaged, foreign, without a topic that
     training needs, of a wrong type, or with stamps that run backwards.
     """
     demonstration = Demonstration(path)

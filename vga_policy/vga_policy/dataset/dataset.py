@@ -12,7 +12,9 @@ import torch
 from torch.utils.data import Dataset
 
 from vga_policy.bags.reader import BagError
-from vga_policy.cell.schema import Cell, ContractError, differences
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import ActionSource, Demonstration, read_span
 from vga_policy.dataset.geometry import decode_depth, scale_intrinsics
 from vga_policy.dataset.index import Geometry, Samples, geometry_of, index, samples_of
@@ -22,7 +24,7 @@ from vga_policy.episodes.metadata import EpisodeError
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.observation.resampler import JpegImage, Selection
 
-FAULTS = (BagError, ContractError, EpisodeError, CurationError)
+FAULTS = (BagError, CellError, EpisodeError, CurationError)
 LOG = logging.getLogger(__name__)
 
 

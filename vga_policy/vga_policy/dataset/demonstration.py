@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.bags.reader import Bag, BagError
-from vga_policy.cell.schema import ARM_JOINTS, Cell, ContractError, parse_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import parse_cell
+from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.dataset.actions import Track, chunks
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE, load_episode
@@ -50,15 +52,15 @@ class Demonstration:
     def __init__(self, path: Path, views: Sequence[str] | None = None) -> None:
         """`views`: cameras for slots 0, 1, …; by default those of the episode's cell.
 
-        Raises EpisodeError, ContractError or BagError when the episode lacks what an observation needs.
+        Raises EpisodeError, CellError or BagError when the episode lacks what an observation needs.
         """
         self.path = path
         self.episode = load_episode(path)
         try:
             cell = _parse_cell(self.episode.cell)
             self.cell = cell.with_views(list(views)) if views else cell
-        except ContractError as error:
-            raise ContractError(f"{path / FILE}: {error}") from None
+        except CellError as error:
+            raise CellError(f"{path / FILE}: {error}") from None
         self.bag = Bag(path)
         self._images = {image_topic(camera.name): camera.name for camera in self.cell.views}
         for topic in self._images:

@@ -65,7 +65,7 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _open_loop(arguments: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import ContractError
+    from vga_policy.cell.errors import CellError
     from vga_policy.checkpoints.checkpoint import CheckpointError
     from vga_policy.dataset.dataset import EpisodeDataset
     from vga_policy.episodes.listing import DatasetError
@@ -82,7 +82,7 @@ def _open_loop(arguments: argparse.Namespace) -> int:
         dataset = EpisodeDataset(arguments.data, policy.checkpoint.config.image_size, cell=cell, views=views)
         result = open_loop.run(policy, dataset, open_loop.spread(dataset, arguments.samples))
         shown = open_loop.run(policy, dataset, open_loop.longest_episode(dataset))
-    except (CheckpointError, ContractError, DatasetError, EncoderError, PolicyError) as error:
+    except (CheckpointError, CellError, DatasetError, EncoderError, PolicyError) as error:
         print(f"vga eval open-loop: {error}", file=sys.stderr)
         return 1
     for skipped in dataset.skipped:
@@ -102,7 +102,7 @@ def _open_loop(arguments: argparse.Namespace) -> int:
 
 
 def _geometry(arguments: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import ContractError
+    from vga_policy.cell.errors import CellError
     from vga_policy.checkpoints import checkpoint as checkpoints
     from vga_policy.checkpoints.checkpoint import CheckpointError
     from vga_policy.dataset.dataset import EpisodeDataset
@@ -119,7 +119,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
         size = checkpoint.config.image_size
         dataset = EpisodeDataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
         found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), arguments.device)
-    except (CheckpointError, ContractError, DatasetError, EncoderError, geometry.GeometryError) as error:
+    except (CheckpointError, CellError, DatasetError, EncoderError, geometry.GeometryError) as error:
         print(f"vga eval geometry: {error}", file=sys.stderr)
         return 1
     policy = geometry.errors(found.prediction, found.truth, found.mask, views)

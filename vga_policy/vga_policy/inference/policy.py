@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vga_policy.cell.schema import ARM_JOINTS, Cell, differences
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
 from vga_policy.inference.compile import Forward, as_one_call, for_inference

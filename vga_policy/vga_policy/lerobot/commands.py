@@ -54,7 +54,7 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import ContractError
+    from vga_policy.cell.errors import CellError
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.lerobot.export import ExportError, export
 
@@ -68,7 +68,7 @@ def _export(arguments: argparse.Namespace) -> int:
             cameras=arguments.cameras,
             usable_only=not arguments.all,
         )
-    except (ContractError, DatasetError, ExportError, OSError) as error:
+    except (CellError, DatasetError, ExportError, OSError) as error:
         print(f"vga export lerobot: {error}", file=sys.stderr)
         return 1
     for skipped in done.skipped:
@@ -81,7 +81,7 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.loading import load_cell
     from vga_policy.lerobot.importing import ImportingError, import_dataset
 
     cell = load_cell(arguments.cell)

@@ -12,7 +12,10 @@ import numpy as np
 import simplejpeg
 
 from vga_policy.bags.reader import BagError
-from vga_policy.cell.schema import Cell, ContractError, differences, dump_cell
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import Demonstration, StoredImage, read_span
 from vga_policy.episodes.decisions import CurationError, decision
 from vga_policy.episodes.listing import Skipped, find_episodes, why_unusable
@@ -22,7 +25,7 @@ from vga_policy.lerobot.frames import Frames, FramesError, frames_of
 from vga_policy.lerobot.writer import DatasetWriter, Format
 from vga_policy.observation.resampler import SECOND
 
-FAULTS = (BagError, ContractError, CurationError, EpisodeError, FramesError)
+FAULTS = (BagError, CellError, CurationError, EpisodeError, FramesError)
 RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile
-from vga_policy.cell.schema import Camera, Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Camera, Cell
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import (
     COMPRESSED_IMAGE,

@@ -40,7 +40,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk as ActionChunkMsg
 from vga_msgs.msg import DriverState, PolicyHeartbeat
-from vga_policy.cell.schema import Cell, ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints.checkpoint import CheckpointError
 from vga_policy.inference.cadence import Cadence
 from vga_policy.inference.dump import dump_inputs
@@ -69,7 +71,7 @@ LOOK_PERIOD = 1.0  # s between two looks who publishes the joint states
 DISBELIEF_SHOWN = 5.0  # s a joint state that is not believed stays in the words on /diagnostics
 SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
 FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
-SETUP_ERRORS = (ContractError, CheckpointError, EncoderError, PolicyError, ParameterException)
+SETUP_ERRORS = (CellError, CheckpointError, EncoderError, PolicyError, ParameterException)
 MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
 
 BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -147,7 +149,7 @@ class PolicyNode(Node):
         path = self.declare_parameter("cell", "", read_only).value
         self.declare_parameter("views", Parameter.Type.STRING_ARRAY, read_only)
         if not path:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         cell = load_cell(path)
         views = self.get_parameter_or("views", None)
         return cell.with_views(list(views.value)) if views is not None and views.value else cell
@@ -155,7 +157,7 @@ class PolicyNode(Node):
     def _load_transport(self) -> str:
         transport = self.declare_parameter("image_transport", "compressed", ParameterDescriptor(read_only=True)).value
         if transport not in ("compressed", "raw"):
-            raise ContractError(f"parameter 'image_transport' must be compressed or raw (found {transport!r})")
+            raise CellError(f"parameter 'image_transport' must be compressed or raw (found {transport!r})")
         return transport
 
     def _load_policy(self) -> Policy:

@@ -39,7 +39,7 @@ def run(
     """Calibrates the leader with a person's help and writes the result into the cell file at `path`; 0.
 
     pose: joint angles [7] (rad) of the pose the person is asked to hold. signs: if known already.
-    ask: shows a request and returns once the person has done it. Raises PortError, CalibrationError, ContractError;
+    ask: shows a request and returns once the person has done it. Raises PortError, CalibrationError, CellError;
     the file is then as it was.
     """
     with Bus(leader) as bus:

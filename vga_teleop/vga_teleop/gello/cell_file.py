@@ -6,20 +6,22 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from vga_policy.cell.schema import Cell, ContractError, load_cell, parse_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell, parse_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.files import write_atomically
 
 Value = float | list[float] | list[int]
 
 
 def write_leader(path: Path, values: Mapping[str, Value]) -> None:
-    """Sets keys of the section `leader`, keeping every comment. Raises ContractError, the file then unchanged.
+    """Sets keys of the section `leader`, keeping every comment. Raises CellError, the file then unchanged.
 
     The section's keys must stand on lines of their own, as in the cell files that vga_bringup ships.
     """
     cell = load_cell(path)
     if cell.leader is None:
-        raise ContractError(f"{path}: leader: this cell has none; add the section first, with port and baudrate")
+        raise CellError(f"{path}: leader: this cell has none; add the section first, with port and baudrate")
     wanted = cell.model_copy(update={"leader": cell.leader.model_copy(update=dict(values))})
     lines = path.read_text(encoding="utf-8").split("\n")
     for key, value in values.items():
@@ -27,7 +29,7 @@ def write_leader(path: Path, values: Mapping[str, Value]) -> None:
     text = "\n".join(lines)
     if not _means(text, wanted):
         settings = "; ".join(f"{key}: {_yaml(value)}" for key, value in values.items())
-        raise ContractError(f"{path}: leader: not written in a form that can be edited; set it by hand: {settings}")
+        raise CellError(f"{path}: leader: not written in a form that can be edited; set it by hand: {settings}")
     write_atomically(path.resolve(), text)
 
 
@@ -44,7 +46,7 @@ def _set(lines: list[str], key: str, value: Value) -> None:
 def _means(text: str, cell: Cell) -> bool:
     try:
         return parse_cell(text) == cell
-    except ContractError:
+    except CellError:
         return False
 
 

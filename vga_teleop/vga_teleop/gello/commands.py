@@ -29,7 +29,8 @@ def gello_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from vga_policy.cell.schema import ContractError, load_cell
+    from vga_policy.cell.errors import CellError
+    from vga_policy.cell.loading import load_cell
     from vga_policy.cell.shipped import cell_path
 
     from vga_teleop.gello import calibration_dialogue, inspect
@@ -40,7 +41,7 @@ def _run(args: argparse.Namespace) -> int:
     path = cell_path(args.cell)
     cell = load_cell(path)
     if cell.leader is None:
-        raise ContractError(f"{path}: leader: this cell has none; add the section with port and baudrate first")
+        raise CellError(f"{path}: leader: this cell has none; add the section with port and baudrate first")
     try:
         if args.action == "ping":
             return inspect.ping(cell.leader)

@@ -21,7 +21,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.publish_queue import Outbox
@@ -33,16 +34,16 @@ SLOW = 0.95  # share of the rate below which reading is reported as slow
 
 
 class GelloNode(Node):
-    """Publishes what the leader's reader delivers. Raises ContractError when the cell file has no leader to read."""
+    """Publishes what the leader's reader delivers. Raises CellError when the cell file has no leader to read."""
 
     def __init__(self) -> None:
         super().__init__("gello")
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
         if not path:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         cell = load_cell(path)
         if cell.leader is None:
-            raise ContractError(f"{path}: leader: this cell has none; add the section, then `vga gello calibrate`")
+            raise CellError(f"{path}: leader: this cell has none; add the section, then `vga gello calibrate`")
         self._leader = cell.leader
         self._names = [*cell.arm.joint_names, cell.gripper.joint_name]
         self._frame = cell.arm.base_frame
@@ -131,7 +132,7 @@ def main(args: list[str] | None = None) -> int:
             node.close()
             executor.shutdown()
             node.destroy_node()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"gello_node: {error}", file=sys.stderr)
         return 2
     finally:

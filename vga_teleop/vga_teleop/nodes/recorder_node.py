@@ -22,7 +22,8 @@ from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.schema import ContractError, load_cell
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -71,7 +72,7 @@ class RecorderNode(Node):
         super().__init__("recorder")
         path = self.declare_parameter("cell", "").value
         if not path:
-            raise ContractError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
+            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
         cell = load_cell(path)
         directory = Path(self.declare_parameter("directory", "episodes").value)
         self.recorder = Recorder(cell, directory)
@@ -250,7 +251,7 @@ def main() -> int:
             node.close()
             executor.shutdown()
             node.destroy_node()
-    except (ContractError, ParameterException) as error:
+    except (CellError, ParameterException) as error:
         print(f"recorder_node: {error}", file=sys.stderr)
         return 2
     finally:

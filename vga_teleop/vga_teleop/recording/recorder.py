@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vga_policy.bags.writer import BagWriter, Topic
-from vga_policy.cell.schema import Cell, dump_cell
+from vga_policy.cell.loading import dump_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import OUTCOMES, Episode
 
 SILENT_AFTER = 1.0  # s without a message

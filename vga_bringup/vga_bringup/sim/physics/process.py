@@ -9,7 +9,8 @@ import os
 import sys
 import time
 
-from vga_policy.cell.schema import Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 
 from vga_bringup.sim.physics.children import Termination, claim_processor
 from vga_bringup.sim.physics.pacing import Pacer

@@ -88,7 +88,7 @@ _drawing: RandomScenes
 def _open(cell: str, size: int) -> None:
     """Makes a process ready to draw."""
     global _drawing
-    from vga_policy.cell.schema import load_cell
+    from vga_policy.cell.loading import load_cell
     from vga_policy.cell.shipped import cell_path
 
     from vga_bringup.sim.random_scenes.random_scene import RandomScenes

@@ -11,7 +11,8 @@ from contextlib import ExitStack, closing
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
-from vga_policy.cell.schema import Camera, Cell, load_cell
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Camera, Cell
 
 from vga_bringup.sim.physics.children import Termination
 from vga_bringup.sim.physics.pacing import Pacer

@@ -8,7 +8,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from vga_policy.cell.schema import Cell, differences
+from vga_policy.cell.compatibility import differences
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints import locate
 from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError

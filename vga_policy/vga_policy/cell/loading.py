@@ -1,0 +1,87 @@
+"""Cell files read and written; what is wrong with one is said a line a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.limits import limit_problems
+from vga_policy.cell.schema import Cell, Section
+from vga_policy.files import parse_yaml
+
+
+def parse_cell(text: str, source: str = "cell") -> Cell:
+    """Parses the YAML text of a cell file; `source` names it in errors.
+
+    Raises CellError naming source, key and allowed values.
+    """
+    try:
+        data = parse_yaml(text)
+    except yaml.YAMLError as error:
+        raise CellError(f"{source}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise CellError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
+    try:
+        return Cell.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise CellError("\n".join(f"{source}: {line}" for line in lines)) from None
+
+
+def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
+    """Reads a cell file. Raises CellError when it is missing or wrong.
+
+    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, as
+        they could be once, is read all the same.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CellError(f"{path}: cannot be read: {error.strerror}") from None
+    cell = parse_cell(text, str(path))
+    if not stored and (problems := limit_problems(cell)):
+        raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
+    return cell
+
+
+def dump_cell(cell: Cell) -> str:
+    """YAML text of the cell that :func:`parse_cell` reads back to an equal cell."""
+    return yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _explain(item: Any) -> str:
+    """One validation error as 'key: what is wrong; allowed: …'."""
+    location = [part for part in item["loc"] if not (isinstance(part, str) and "[" in part)]
+    key = ".".join(str(part) for part in location) or "cell"
+    if item["type"] == "extra_forbidden":
+        known = ", ".join(_fields_at(location[:-1]))
+        return f"{key}: unknown key; allowed keys here: {known}"
+    if item["type"] == "missing":
+        return f"{key}: required and missing"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{key}: {message} (found {item['input']!r})" if not isinstance(item["input"], dict) else f"{key}: {message}"
+
+
+def _fields_at(location: list[Any]) -> list[str]:
+    """Names of the keys allowed at a location of the cell file."""
+    model: Any = Cell
+    for part in location:
+        if isinstance(part, int):
+            continue
+        model = _section_of(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _section_of(annotation: Any) -> Any:
+    """The Section inside an annotation such as list[Camera] or Leader | None."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if (found := _section_of(inner)) is not None:
+            return found
+    return None
