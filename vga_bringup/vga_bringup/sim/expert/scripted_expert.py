@@ -52,8 +52,8 @@ class Leader(NamedTuple):
 class ScriptedExpert:
     """Demonstrates one arrangement.
 
-    The same snapshots at the same times with the same style give the same motion. `style` and `q`, the joint angles (rad)
-    the leader is at when the demonstration begins, are its only other inputs.
+    The same snapshots at the same times with the same style give the same motion. `style` and `q`, the joint angles
+    (rad) the leader is at when the demonstration begins, are its only other inputs.
     """
 
     def __init__(self, cell: Cell, arrangement: Arrangement, style: Style, q: Array) -> None:
