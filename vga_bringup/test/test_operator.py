@@ -1,4 +1,4 @@
-"""The scripted operator in the simulated cell: it succeeds, it sees what happens, and it tries again."""
+"""The scripted expert in the simulated cell: it succeeds, it sees what happens, and it tries again."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
-from vga_bringup.sim.expert.scripted_expert import Operator
+from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import READY, TASKS
@@ -50,12 +50,12 @@ def test_inverse_kinematics_reaches_the_working_space_within_the_limits():
 
 @pytest.mark.parametrize("seed", [11, 12])
 @pytest.mark.parametrize("task", TASKS)
-def test_the_operator_succeeds_as_fast_as_a_person(cell, task, seed):
+def test_the_expert_succeeds_as_fast_as_a_person(cell, task, seed):
     assert demonstrate(cell, task, seed).success
     assert 2.5 < cell.now < 15.0
 
 
-def test_the_operator_recovers_from_disturbances(cell):
+def test_the_expert_recovers_from_disturbances(cell):
     arrangement = cell.reset("pick_cube", DISTURBED)
     disturbance = Disturbance.of(arrangement, CELL.arm)
     assert disturbance.arm_start
@@ -71,59 +71,59 @@ def test_demonstrations_differ_in_pace_and_path(cell):
     assert np.ptp([style.aim for style in styles], axis=0).min() > 0.01
     paths = []
     for style in styles[:2]:
-        operator, sight = operator_of(cell, "press_button", 3, style), cell.sight()
-        paths.append([operator.act(0.01 * turn, sight).q for turn in range(200)])
+        expert, snapshot = expert_for(cell, "press_button", 3, style), cell.snapshot()
+        paths.append([expert.act(0.01 * turn, snapshot).q for turn in range(200)])
     assert np.abs(np.subtract(*paths)).max() > 0.02
 
 
 def test_a_grasp_that_missed_is_repeated(cell):
-    operator = operator_of(cell, "pick_cube", 2)
+    expert = expert_for(cell, "pick_cube", 2)
     moved = []
 
     def snatch():
         """Takes the cube away just before the fingers close."""
-        if not moved and cell.sight().width < 0.06:
+        if not moved and cell.snapshot().width < 0.06:
             moved.append(cell.now)
             joint = cell.simulator.data.joint(int(cell.simulator.model.body("red_cube").jntadr[0]))
             joint.qpos[:3] += (-0.07, 0.0, 0.0)
 
-    lead(cell, operator, snatch)
+    lead(cell, expert, snatch)
     assert moved
     assert cell.task_state.success
     assert cell.now > moved[0] + 4.0, "that took a second approach"
 
 
 def test_the_hand_follows_an_object_that_moves(cell):
-    operator = operator_of(cell, "pick_cube", 4)
+    expert = expert_for(cell, "pick_cube", 4)
 
     def drift():
         if cell.now < 2.0:
             cell.push("red_cube", (0.03, 0.0, 0.0))
 
-    lead(cell, operator, drift)
+    lead(cell, expert, drift)
     assert cell.task_state.success
 
 
-def test_an_operator_that_is_done_holds_still(cell):
-    operator = operator_of(cell, "press_button", 6)
-    lead(cell, operator)
-    while not operator.done:
-        operator.act(cell.now, cell.sight())
+def test_an_expert_that_is_done_holds_still(cell):
+    expert = expert_for(cell, "press_button", 6)
+    lead(cell, expert)
+    while not expert.done:
+        expert.act(cell.now, cell.snapshot())
         cell.step(0.01)
-    first = operator.act(cell.now, cell.sight())
+    first = expert.act(cell.now, cell.snapshot())
     cell.step(0.5)
-    assert np.abs(operator.act(cell.now, cell.sight()).q - first.q).max() < 0.01
+    assert np.abs(expert.act(cell.now, cell.snapshot()).q - first.q).max() < 0.01
 
 
-def operator_of(cell, task, seed, style=None):
+def expert_for(cell, task, seed, style=None):
     arrangement = cell.reset(task, seed, Mode.TELEOP)
     style = style or Style.draw(np.random.default_rng(seed))
-    return Operator(CELL, arrangement, style, np.array(arrangement.arm_start))
+    return ScriptedExpert(CELL, arrangement, style, np.array(arrangement.arm_start))
 
 
-def lead(cell, operator, meanwhile=lambda: None):
-    """Lets the operator lead until it has succeeded, or for 20 s."""
+def lead(cell, expert, meanwhile=lambda: None):
+    """Lets the expert lead until it has succeeded, or for 20 s."""
     while cell.now < 20.0 and not cell.task_state.success:
-        cell.lead(*operator.act(cell.now, cell.sight()))
+        cell.lead(*expert.act(cell.now, cell.snapshot()))
         meanwhile()
         cell.step(0.01)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from vga_bringup.robot.safety.modes import Mode
-from vga_bringup.sim.expert.scripted_expert import Operator
+from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import TASKS, VEGETABLES
@@ -160,9 +160,9 @@ def test_a_wrong_vegetable_is_a_failure_and_counted_as_grasped():
     arrangement = cell.reset("grasp_vegetable", 3, Mode.TELEOP)
     wrong = next(name for name in VEGETABLES if name != arrangement.target)
     style = Style.draw(np.random.default_rng(0))
-    operator = Operator(CELL, replace(arrangement, target=wrong), style, cell.proprioception[:7])
+    expert = ScriptedExpert(CELL, replace(arrangement, target=wrong), style, cell.proprioception[:7])
     while not cell.task_state.failed and cell.now < 15:
-        cell.lead(*operator.act(cell.now, cell.sight()))
+        cell.lead(*expert.act(cell.now, cell.snapshot()))
         cell.step(0.01)
     found = judgement(*cell.task_state)
     assert (found.success, found.failed, found.grasped) == (False, True, wrong)

@@ -116,7 +116,7 @@ def test_reasons_are_words_with_figures(reviewed):
 def test_a_still_scene_is_no_frozen_camera(tmp_path):
     """Nothing moves, so every camera rightly shows the same."""
     made = MadeEpisode(seconds=1.0, amplitude=0.0, grasp=0.0, frozen=("fixed_1", 0.0)).write(tmp_path / "still")
-    assert all(frozen.seconds == 0 for frozen in measure_episode(made).figures.frozen.values())
+    assert all(frozen.seconds == 0 for frozen in measure_episode(made).metrics.frozen.values())
 
 
 class Lying(MadeEpisode):
@@ -127,7 +127,7 @@ class Lying(MadeEpisode):
 
 
 def test_measurements_that_are_not_believed_are_a_gap(tmp_path):
-    found = measure_episode(Lying(**BASE).write(tmp_path / "lying")).figures
+    found = measure_episode(Lying(**BASE).write(tmp_path / "lying")).metrics
     arrival = found.arrivals["/joint_states"]
     assert arrival.longest_gap == pytest.approx(1.01)
     assert arrival.gap_at == pytest.approx(0.99)
@@ -262,6 +262,6 @@ def test_grippers_count_as_motion(tmp_path):
     """An arm that stands still while its hand closes is at work."""
     made = MadeEpisode(seconds=2.0, amplitude=0.0, grasp=1.0)
     assert made.width(1.0) == CLOSED
-    figures = measure_episode(made.write(tmp_path / "grasp")).figures
-    assert 0 < figures.duration < 1.5
-    assert figures.idle_share < 1
+    metrics = measure_episode(made.write(tmp_path / "grasp")).metrics
+    assert 0 < metrics.duration < 1.5
+    assert metrics.idle_share < 1

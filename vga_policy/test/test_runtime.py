@@ -1,4 +1,4 @@
-"""The runtime's parts: policy, normalization, text, task, worker, outbox, clocks and cadence."""
+"""The runtime's parts: policy, normalization, text, task, worker, publish queue, clocks and cadence."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from vga_policy.inference.worker import Worker
 from vga_policy.ros import clocks
 from vga_policy.ros.clocks import ClockWatch
 from vga_policy.ros.messages import time_message
-from vga_policy.ros.publish_queue import DEPTH, Outbox
+from vga_policy.ros.publish_queue import DEPTH, PublishQueue
 from vga_policy.text.encoder import HashedNgrams
 
 DEADLINE = 10.0
@@ -277,10 +277,10 @@ def test_a_worker_outlives_a_failing_cycle():
     worker.stop()
 
 
-# Outbox
+# Publish queue
 
 
-def test_an_outbox_publishes_in_order_and_keeps_nobody_waiting():
+def test_a_publish_queue_publishes_in_order_and_keeps_nobody_waiting():
     stuck, release, published = threading.Event(), threading.Event(), []
 
     def publish(what):
@@ -288,30 +288,30 @@ def test_an_outbox_publishes_in_order_and_keeps_nobody_waiting():
         release.wait(DEADLINE)
         published.append(what)
 
-    outbox = Outbox()
-    outbox.post(publish, 0)
+    queue = PublishQueue()
+    queue.put(publish, 0)
     assert stuck.wait(DEADLINE)
     for what in range(1, DEPTH + 10):
-        outbox.post(publish, what)  # would hang here until DEADLINE if it waited
+        queue.put(publish, what)  # would hang here until DEADLINE if it waited
     release.set()
     until(lambda: len(published) == 1 + DEPTH)  # those beyond are lost
-    outbox.post(publish, "last")
-    outbox.close()
+    queue.put(publish, "last")
+    queue.close()
     assert published == [*range(1 + DEPTH), "last"]
-    assert outbox.lost == 9
+    assert queue.lost == 9
 
 
-def test_an_outbox_outlives_what_cannot_be_published(capfd):
+def test_a_publish_queue_outlives_what_cannot_be_published(capfd):
     published = []
 
     def fail(what):
         raise ValueError(f"{what} is no message")
 
-    outbox = Outbox()
-    outbox.post(fail, "this")
-    outbox.post(published.append, "that")
-    outbox.close()
-    assert (published, outbox.lost) == (["that"], 1)
+    queue = PublishQueue()
+    queue.put(fail, "this")
+    queue.put(published.append, "that")
+    queue.close()
+    assert (published, queue.lost) == (["that"], 1)
     assert "ValueError: this is no message" in capfd.readouterr().err
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from vga_teleop.session.buttons import Button
-from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, Held, Nobody, Person
+from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, AutomaticOperator, Held, HumanOperator
 from vga_teleop.session.workflow import (
     ALIGN_WITHIN,
     DiscardLast,
@@ -128,7 +128,7 @@ def session(cell, operator, episodes=1):
 
 
 def person(cell, *presses):
-    return Person("pick it up", Keys(cell, *presses), lambda _: None, lambda _: None)
+    return HumanOperator("pick it up", Keys(cell, *presses), lambda _: None, lambda _: None)
 
 
 def requests(cell):
@@ -150,7 +150,7 @@ def test_one_episode_in_order():
 def test_a_cell_that_draws_scenes_is_followed_to_their_start_and_judges_itself():
     cell = FakeCell(draws=True)
     cell.faults = [(2, {"trial": Trial(True, False, "held")})]
-    operator = Nobody(seed=7)
+    operator = AutomaticOperator(seed=7)
     workflow, _ = session(cell, operator)
     cell.faults = [(2, {"trial": Trial(False, True, "it fell")})]
     workflow.run(2)
@@ -164,7 +164,7 @@ def test_a_cell_that_draws_scenes_is_followed_to_their_start_and_judges_itself()
 def test_the_start_may_be_drawn_around_home():
     cell = FakeCell()
     keys = Keys(cell, *[(k, button) for k, button in enumerate([Button.GO, Button.SUCCESS] * 20, 1)])
-    session(cell, Person("pick", keys, lambda _: None, lambda _: None, spread=0.2), episodes=10)
+    session(cell, HumanOperator("pick", keys, lambda _: None, lambda _: None, spread=0.2), episodes=10)
     starts = [entry[1:] for entry in cell.log if entry[0] == "home" and len(entry) > 1]
     assert len(set(starts)) == 10
     assert all(abs(a) <= 0.2 and abs(b - 1.0) <= 0.2 for a, b in starts)
@@ -172,7 +172,7 @@ def test_the_start_may_be_drawn_around_home():
 
 def holding_person(cell, lines, *presses, held=Held.ASK):
     cell.held_width = 0.04
-    return Person("pick", Keys(cell, *presses), lines.append, lambda _: None, held=held)
+    return HumanOperator("pick", Keys(cell, *presses), lines.append, lambda _: None, held=held)
 
 
 def test_a_person_is_asked_before_what_is_held_falls():
@@ -199,7 +199,7 @@ def test_what_is_still_held_after_an_episode_is_asked_about_too():
     end = cell.stop
     cell.stop = lambda verdict: (setattr(cell, "held_width", 0.05), end(verdict))[1]
     keys = Keys(cell, (1, Button.GO), (4, Button.SUCCESS), (8, Button.QUIT))
-    session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
+    session(cell, HumanOperator("pick", keys, lines.append, lambda _: None), episodes=2)
     assert "the hand holds something (0.050 m)" in lines[-1]
     assert requests(cell).count("home") == 1
 
@@ -226,7 +226,7 @@ def test_nobody_opens_a_simulated_hand_whatever_it_holds():
     cell = FakeCell(draws=True)
     cell.held_width = 0.04
     cell.faults = [(2, {"trial": Trial(True, False, "held")})]
-    workflow, _ = session(cell, Nobody(seed=7))
+    workflow, _ = session(cell, AutomaticOperator(seed=7))
     assert requests(cell)[:3] == ["hold", "open", "home"]
     assert len(workflow.taken) == 1
 
@@ -234,14 +234,14 @@ def test_nobody_opens_a_simulated_hand_whatever_it_holds():
 def test_a_success_that_does_not_last_is_none():
     cell = FakeCell(draws=True)
     cell.faults = [(1, {"trial": Trial(True, False, "")}), (1.1, {"trial": Trial(False, False, "slipped")})]
-    workflow, _ = session(cell, Nobody(seed=0))
+    workflow, _ = session(cell, AutomaticOperator(seed=0))
     assert workflow.taken[0].verdict == Verdict("failure", f"not done within {PATIENCE:g} s: slipped")
 
 
 def test_nobody_gives_up_in_the_end():
     cell = FakeCell()
     with pytest.raises(Refused, match="nobody arranges"):
-        session(cell, Nobody(seed=0))
+        session(cell, AutomaticOperator(seed=0))
     assert cell.now >= RETRIES
     assert cell.log[-1] == ("leave", False)
 
@@ -282,7 +282,7 @@ def test_an_arm_that_stopped_in_an_episode_moves_again_only_when_the_person_says
             lambda *a, granted=granted, at=request: (moments.setdefault(at, []).append(cell.now), granted(*a)),
         )
     keys = Keys(cell, (1, Button.GO), (8, Button.GO), (9, Button.GO), (11, Button.SUCCESS))
-    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
+    workflow, _ = session(cell, HumanOperator("pick", keys, lines.append, lambda _: None), episodes=2)
     first, second = workflow.taken
     assert first.verdict == Verdict("failure", "the driver went to HOLD: reflex: joint 4")
     assert second.verdict == Verdict("success")
@@ -303,7 +303,7 @@ def test_a_stop_at_the_end_of_the_recording_keeps_the_arm_from_homing_too(faults
     cell.faults, cell.meanwhile = faults, meanwhile
     lines = []
     keys = Keys(cell, (1, Button.GO), (4, Button.SUCCESS), (9, Button.QUIT))
-    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None), episodes=2)
+    workflow, _ = session(cell, HumanOperator("pick", keys, lines.append, lambda _: None), episodes=2)
     assert len(workflow.taken) == 1
     assert lines[-1].startswith("the driver went to HOLD: stop requested; the arm goes home next")
     assert requests(cell).count("home") == 1
@@ -333,7 +333,7 @@ def test_a_session_that_begins_with_a_stopped_arm_asks_before_it_moves():
     cell.change(needs_recovery=True, hold_reason="user stop")
     lines = []
     keys = Keys(cell, (3, Button.QUIT))
-    session(cell, Person("pick", keys, lines.append, lambda _: None))
+    session(cell, HumanOperator("pick", keys, lines.append, lambda _: None))
     assert requests(cell) == ["leave"]
     assert lines[0].startswith("the driver is in HOLD: user stop")
 
@@ -370,7 +370,7 @@ def test_what_is_refused_is_said_and_asked_again(request_name, again):
     lines = []
     go = [(k, Button.GO) for k in (1, 2, 3)]
     ends = [(5, Button.SUCCESS), (6, Button.GO), (7, Button.GO), (9, Button.SUCCESS)]
-    operator = Person("pick", Keys(cell, *go, *ends), lines.append, lambda _: None)
+    operator = HumanOperator("pick", Keys(cell, *go, *ends), lines.append, lambda _: None)
     workflow, said = session(cell, operator)
     assert any("because" in line for line in [*lines, *said])
     assert len(workflow.taken) == 1
@@ -382,7 +382,7 @@ def test_a_leader_that_stays_away_is_refused_with_its_distance():
     cell = FakeCell()
     cell.change(misalignment=0.3)
     lines = []
-    operator = Person("pick", Keys(cell, (1, Button.GO), (30, Button.QUIT)), lines.append, lambda _: None)
+    operator = HumanOperator("pick", Keys(cell, (1, Button.GO), (30, Button.QUIT)), lines.append, lambda _: None)
     session(cell, operator)
     assert any("the leader is 0.30 rad away" in line for line in lines)
     assert cell.now > ALIGN_WITHIN
@@ -401,7 +401,7 @@ def test_a_driver_that_falls_to_hold_before_the_episode_starts_none():
 
     cell.teleoperate = teleoperate
     keys = Keys(cell, (1, Button.GO), (3, Button.GO), (5, Button.SUCCESS))
-    workflow, _ = session(cell, Person("pick", keys, lines.append, lambda _: None))
+    workflow, _ = session(cell, HumanOperator("pick", keys, lines.append, lambda _: None))
     assert any("the driver went to HOLD: the leader is silent" in line for line in lines)
     assert requests(cell).count("start") == len(workflow.taken) == 1
 
@@ -418,7 +418,7 @@ def test_quitting_leaves_the_arm_at_rest(at):
 def test_a_press_before_the_question_is_no_answer():
     cell = FakeCell()
     keys = Keys(cell, (0, Button.GO), (4, Button.GO), (6, Button.SUCCESS))
-    workflow, _ = session(cell, Person("pick", keys, lambda _: None, lambda _: None))
+    workflow, _ = session(cell, HumanOperator("pick", keys, lambda _: None, lambda _: None))
     assert workflow.taken[0].seconds == pytest.approx(2.0, abs=0.2)
 
 
@@ -438,7 +438,7 @@ def test_a_press_while_the_arm_comes_to_the_leader_is_no_verdict(bounce):
 
     cell.teleoperate, cell.start = approach, start
     keys = Keys(cell, (1, Button.GO), (1.5, bounce), (2.5, bounce), (8, Button.SUCCESS))
-    workflow, _ = session(cell, Person("pick", keys, lambda _: None, lambda _: None))
+    workflow, _ = session(cell, HumanOperator("pick", keys, lambda _: None, lambda _: None))
     (taken,) = workflow.taken
     assert taken.verdict == Verdict("success")
     assert taken.seconds == pytest.approx(5.0, abs=0.2)
@@ -466,7 +466,7 @@ def test_the_session_ends_at_any_request():
 
 def test_discarding_nothing_is_said(monkeypatch):
     cell = FakeCell()
-    operator = Nobody(0)
+    operator = AutomaticOperator(0)
     answers = [DiscardLast, SessionEnded]
     monkeypatch.setattr(operator, "arrange", lambda *_: (_ for _ in ()).throw(answers.pop(0)))
     _, said = session(cell, operator)

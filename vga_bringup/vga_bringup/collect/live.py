@@ -11,7 +11,7 @@ from threading import Event
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
 from vga_teleop.session.graph_cell import GraphCell
-from vga_teleop.session.operators import Nobody
+from vga_teleop.session.operators import AutomaticOperator
 from vga_teleop.session.workflow import Sight, Taken, Workflow
 
 from vga_bringup.graph.runner import Runner, explain
@@ -45,7 +45,7 @@ def collect_live(
         watched.wait_until_complete(COMPLETE_WITHIN)
         session.spin_until(stop.is_set, STEADY)
         say(f"ready after {time.monotonic() - began:.0f} s")
-        workflow = Workflow(watched, Nobody(seed), say)
+        workflow = Workflow(watched, AutomaticOperator(seed), say)
         workflow.run(episodes)
         return workflow.taken
 

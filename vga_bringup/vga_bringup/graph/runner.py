@@ -78,7 +78,7 @@ class Runner:
         codes = {name: process.poll() for name, process in self._processes.items()}
         ended = {name: code for name, code in codes.items() if code is not None}
         for name, code in ended.items():
-            self._bury(name)
+            self._kill(name)
             self.say(f"{name} ended: {explain(code)}; the other nodes keep running")
         return ended
 
@@ -107,9 +107,9 @@ class Runner:
                 self._processes[name].wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 self.say(f"{name} did not stop within {GRACE:g} s: killed")
-            self._bury(name)
+            self._kill(name)
 
-    def _bury(self, name: str) -> None:
+    def _kill(self, name: str) -> None:
         """Ends what is left of a node: itself if need be, and helpers it started, which may tidy up first."""
         process = self._processes.pop(name)
         with suppress(ProcessLookupError):

@@ -1,7 +1,7 @@
 """The Franka arm and hand as a ROS 2 node.
 
 Parameter: `cell`, path of the cell file. All decisions are made in vga_bringup.robot; this file carries them to
-and from ROS. Nothing that moves the arm waits for DDS: the outbox's thread publishes everything.
+and from ROS. Nothing that moves the arm waits for DDS: the publish queue's thread publishes everything.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.long_action import LongActionServer
-from vga_policy.ros.publish_queue import Outbox
+from vga_policy.ros.publish_queue import PublishQueue
 
 from vga_bringup.nodes import driver_messages as messages
 from vga_bringup.robot.bounds.self_collision import problems as crowded
@@ -75,12 +75,12 @@ class FrankaDriverNode(Node):
         self._gripper_state = self.create_publisher(msg.GripperState, "~/gripper_state", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._tick_messages = messages.TickMessages(cell)
-        self._outbox = Outbox()
+        self._queue = PublishQueue()
 
         log = logging.getLogger("vga_bringup")
         log.setLevel(logging.INFO)
-        log.addHandler(_RosLog(self, self._outbox))
-        self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._outbox.post(self._publish_gripper, state))
+        log.addHandler(_RosLog(self, self._queue))
+        self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._queue.put(self._publish_gripper, state))
         self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
         self._policy_clock = ClockWatch()
         self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
@@ -90,7 +90,7 @@ class FrankaDriverNode(Node):
         self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
         self.create_service(Trigger, "~/stop", self._on_stop)
         self.create_service(Trigger, "~/open_hand", self._on_open_hand)
-        self._errands: list[_Errand] = []
+        self._pending: list[_PendingGoal] = []
         self._homing, self._recovery, self._gripper_homing = (
             LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
             for kind, name, begin in (
@@ -103,7 +103,7 @@ class FrankaDriverNode(Node):
     def close(self) -> None:
         """Brings the arm to rest and says so."""
         self.driver.close()
-        self._outbox.close()
+        self._queue.close()
 
     def destroy_node(self) -> None:
         """Takes the node out of the graph, with its memory shared with others."""
@@ -115,13 +115,13 @@ class FrankaDriverNode(Node):
 
     def on_tick(self, tick: Tick) -> None:
         """Has the measured joints published, and the reference they are asked to track."""
-        self._outbox.post(self._publish_tick, tick)
+        self._queue.put(self._publish_tick, tick)
 
     def on_state(self, state: DriverState) -> None:
         """Has the driver's state published."""
-        self._outbox.post(self._publish_state, state)
+        self._queue.put(self._publish_state, state)
 
-    # The outbox's thread.
+    # The publish queue's thread.
 
     def _publish_tick(self, tick: Tick) -> None:
         self._joint_states.publish(self._tick_messages.joint_state(tick))
@@ -139,13 +139,13 @@ class FrankaDriverNode(Node):
         if self.driver.state.mode is not Mode.HOLD and self.count_publishers("/clock"):
             self.driver.stop(REPLAY)
         self.on_state(self.driver.state)
-        for errand in list(self._errands):
-            self._follow(errand)
+        for pending in list(self._pending):
+            self._follow(pending)
 
     def _on_chunk(self, chunk: msg.ActionChunk) -> None:
         clock = messages.Clock()
         verdict = self.driver.submit(messages.chunk_request(chunk, clock))
-        self._outbox.post(self._verdict.publish, messages.chunk_verdict(chunk, verdict, clock))
+        self._queue.put(self._verdict.publish, messages.chunk_verdict(chunk, verdict, clock))
 
     def _on_heartbeat(self, heartbeat: msg.PolicyHeartbeat) -> None:
         goal = bytes(heartbeat.goal_id.uuid)
@@ -182,14 +182,18 @@ class FrankaDriverNode(Node):
 
     def _begin_homing(self, goal: ServerGoalHandle) -> None:
         job = self.driver.home(goal.request.speed_scale, list(goal.request.position))
-        self._errands.append(
-            _Errand(self._homing, goal, job, lambda: action.Home.Feedback(distance=job.remaining), action.Home.Result)
+        self._pending.append(
+            _PendingGoal(
+                self._homing, goal, job, lambda: action.Home.Feedback(distance=job.remaining), action.Home.Result
+            )
         )
 
     def _begin_recovery(self, goal: ServerGoalHandle) -> None:
         job = self.driver.recover()
-        self._errands.append(
-            _Errand(self._recovery, goal, job, lambda: action.Recover.Feedback(phase=job.phase), action.Recover.Result)
+        self._pending.append(
+            _PendingGoal(
+                self._recovery, goal, job, lambda: action.Recover.Feedback(phase=job.phase), action.Recover.Result
+            )
         )
 
     def _begin_gripper_homing(self, goal: ServerGoalHandle) -> None:
@@ -200,27 +204,27 @@ class FrankaDriverNode(Node):
             return action.GripperHoming.Result(**end, max_width=self.driver.gripper_state.max_width)
 
         job = self.driver.gripper_homing()
-        self._errands.append(_Errand(self._gripper_homing, goal, job, feedback, result))
+        self._pending.append(_PendingGoal(self._gripper_homing, goal, job, feedback, result))
 
-    def _follow(self, errand: _Errand) -> None:
+    def _follow(self, pending: _PendingGoal) -> None:
         """Passes a cancel on to the job, and its progress or its end to the goal."""
-        if errand.job.done:
-            self._errands.remove(errand)
-            errand.server.conclude(errand.goal, errand.answer)
+        if pending.job.done:
+            self._pending.remove(pending)
+            pending.server.conclude(pending.goal, pending.answer)
             return
-        if errand.goal.is_cancel_requested:
-            errand.job.cancel()
-        self._outbox.post(errand.goal.publish_feedback, errand.feedback())
+        if pending.goal.is_cancel_requested:
+            pending.job.cancel()
+        self._queue.put(pending.goal.publish_feedback, pending.feedback())
 
     def _diagnose(self) -> None:
         name = self.get_fully_qualified_name()
-        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz, self._outbox.lost)
+        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz, self._queue.lost)
         stamp = messages.Clock().to_stamp()
-        self._outbox.post(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
+        self._queue.put(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
 
 
 @dataclass(eq=False)
-class _Errand:
+class _PendingGoal:
     """A goal of an action, the job that it is about, and what to tell of it meanwhile and in the end."""
 
     server: LongActionServer
@@ -243,13 +247,13 @@ class _Errand:
 class _RosLog(logging.Handler):
     """Carries Python's log records to the node's logger, which publishes them too."""
 
-    def __init__(self, node: Node, outbox: Outbox) -> None:
+    def __init__(self, node: Node, queue: PublishQueue) -> None:
         super().__init__()
         self._logger = node.get_logger()
-        self._outbox = outbox
+        self._queue = queue
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._outbox.post(self._say, record)
+        self._queue.put(self._say, record)
 
     def _say(self, record: logging.LogRecord) -> None:
         # Two lines, because rclpy ties a severity to the line it is logged from.

@@ -32,7 +32,7 @@ IMAGES = 8  # different ones a camera
 STAMP_AT = 4  # a CDR message's header stamp follows its 4 bytes of encapsulation
 
 
-class Outlet:
+class LoadPublisher:
     """Publishes the same messages again and again, each time with a new stamp."""
 
     def __init__(self, node: Node, topic: str, messages: Sequence[Any], rate_hz: float, qos: QoSProfile | int) -> None:
@@ -54,25 +54,25 @@ class Outlet:
         self.due += self.period
 
 
-def outlets(node: Node, cell: Cell) -> list[Outlet]:
+def load_publishers(node: Node, cell: Cell) -> list[LoadPublisher]:
     """What the cell's nodes publish, with the quality of service that they offer."""
     joints = [*cell.arm.joint_names, cell.gripper.joint_name]
     state = cdr.new("sensor_msgs/msg/JointState", name=joints, position=[0.1] * 8, velocity=[0.1] * 8, effort=[0.1] * 8)
     reference = cdr.new("vga_msgs/msg/RobotReference", joint_names=cell.arm.joint_names)
     gripper = cdr.new("vga_msgs/msg/GripperState")
     found = [
-        Outlet(node, "/joint_states", [state], JOINT_STATES_HZ, 10),
-        Outlet(node, "/gello/joint_states", [state], COMMANDS_HZ, 10),
-        Outlet(node, "/franka_driver/reference", [reference], COMMANDS_HZ, 10),
-        Outlet(node, "/franka_driver/gripper_state", [gripper], 30.0, 10),
+        LoadPublisher(node, "/joint_states", [state], JOINT_STATES_HZ, 10),
+        LoadPublisher(node, "/gello/joint_states", [state], COMMANDS_HZ, 10),
+        LoadPublisher(node, "/franka_driver/reference", [reference], COMMANDS_HZ, 10),
+        LoadPublisher(node, "/franka_driver/gripper_state", [gripper], 30.0, 10),
     ]
     for camera in cell.cameras:
         prefix, fps, color = f"/cameras/{camera.name}/color", float(camera.color.fps), camera.color
         jpegs = [jpeg(camera, number) for number in range(IMAGES)]
         images = [cdr.new("sensor_msgs/msg/CompressedImage", format="jpeg", data=data) for data in jpegs]
         info = cdr.new("sensor_msgs/msg/CameraInfo", width=color.width, height=color.height, d=[0.0] * 5)
-        found.append(Outlet(node, f"{prefix}/image_raw/compressed", images, fps, qos_profile_sensor_data))
-        found.append(Outlet(node, f"{prefix}/camera_info", [info], fps, qos_profile_sensor_data))
+        found.append(LoadPublisher(node, f"{prefix}/image_raw/compressed", images, fps, qos_profile_sensor_data))
+        found.append(LoadPublisher(node, f"{prefix}/camera_info", [info], fps, qos_profile_sensor_data))
     return found
 
 
@@ -90,14 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cell_file, stamps_file = sys.argv[1:] if arguments is None else arguments
     stop = start_ros([])
     node = rclpy.create_node("busy_cell")
-    found = outlets(node, load_cell(cell_file))
+    found = load_publishers(node, load_cell(cell_file))
     while not stop:
         now = time.monotonic()
-        for outlet in found:
-            if outlet.due <= now:
-                outlet.publish()
-        time.sleep(max(0.0, min(outlet.due for outlet in found) - time.monotonic()))
-    stamps: dict[str, Any] = {outlet.topic: np.array(outlet.stamps) for outlet in found}
+        for publisher in found:
+            if publisher.due <= now:
+                publisher.publish()
+        time.sleep(max(0.0, min(publisher.due for publisher in found) - time.monotonic()))
+    stamps: dict[str, Any] = {publisher.topic: np.array(publisher.stamps) for publisher in found}
     np.savez(Path(stamps_file), **stamps)
     node.destroy_node()
     rclpy.try_shutdown()

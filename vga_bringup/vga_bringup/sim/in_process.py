@@ -29,7 +29,7 @@ from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
 from vga_bringup.sim.rendering.renderer import CellRenderer
 from vga_bringup.sim.scene import views
-from vga_bringup.sim.scene.snapshot import Sight, look
+from vga_bringup.sim.scene.snapshot import CellSnapshot, snapshot
 from vga_bringup.sim.scene.tasks import Arrangement, Judge, Judgement, arrange
 
 STEP = 0.001  # s of physics
@@ -132,9 +132,9 @@ class FastCell:
         """How the trial stands."""
         return self._judgement
 
-    def sight(self) -> Sight:
-        """What an operator sees now."""
-        return look(self._model, self._data)
+    def snapshot(self) -> CellSnapshot:
+        """What an expert sees now."""
+        return snapshot(self._model, self._data)
 
     def lead(self, q: Vector, width: float) -> None:
         """One sample of the leader, read now: joint angles [7] (rad) and opening (m)."""

@@ -1,1 +1,1 @@
-"""Which episodes to train on: quality figures of each, a proposal with its reasons, and a person's decisions."""
+"""Which episodes to train on: quality metrics of each, a proposal with its reasons, and a person's decisions."""

@@ -135,7 +135,7 @@ def _table(reviewed: Review) -> str:
     for each in reviewed.assessments:
         hand = "*" if each.curation.decided else " "
         reasons = "; ".join(finding.reason for finding in each.findings)
-        seconds = f"{each.measured.figures.seconds:6.1f} s"
+        seconds = f"{each.measured.metrics.seconds:6.1f} s"
         name = reviewed.name(each.measured.path)
         lines.append(f"{each.verdict:6}{hand} {name:{longest}} {seconds}  {reasons}".rstrip())
     counts = ", ".join(f"{verdict} {reviewed.count(verdict)}" for verdict in Verdict)

@@ -13,9 +13,9 @@ from vga_policy.bags.reader import Bag, BagError
 from vga_policy.cell.compatibility import differences, meaning
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell
-from vga_policy.curation.figures import Figures, measure
+from vga_policy.curation.metrics import Metrics, measure
+from vga_policy.curation.outline import Outline, outline_of
 from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
-from vga_policy.curation.sketch import Sketch, draw_sketch
 from vga_policy.curation.trace import read_trace
 from vga_policy.episodes.decisions import Curation, CurationError, Verdict, decision
 from vga_policy.episodes.listing import Skipped, find_episodes
@@ -29,10 +29,10 @@ class Measured:
     path: Path
     episode: Episode
     cell: Cell
-    figures: Figures
+    metrics: Metrics
     faults: list[str]
     holds: list[str]
-    sketch: Sketch
+    outline: Outline
     stored: Curation
 
 
@@ -109,9 +109,9 @@ def measure_episode(path: Path) -> Measured | Skipped:
         trace, stored = read_trace(path), decision(path)
     except (BagError, CellError, CurationError, EpisodeError) as error:
         return Skipped(path, str(error))
-    figures = measure(trace)
+    metrics = measure(trace)
     return Measured(
-        path, trace.episode, trace.cell, figures, trace.faults, trace.holds, draw_sketch(trace, figures), stored
+        path, trace.episode, trace.cell, metrics, trace.faults, trace.holds, outline_of(trace, metrics), stored
     )
 
 
@@ -162,17 +162,17 @@ def _of_one_cell(measured: list[Measured], cell: Cell | None) -> tuple[list[Meas
 
 def _assess(one: Measured, everyone: list[Measured], thresholds: Thresholds, trim: bool) -> Assessment:
     peers = [
-        other.figures
+        other.metrics
         for other in everyone
         if other is not one and other.episode.task == one.episode.task and other.episode.outcome == "success"
     ]
-    findings = judge(Case(one.episode, one.figures, one.faults, one.holds, peers, thresholds))
-    figures, sketch = one.figures, one.sketch
+    findings = judge(Case(one.episode, one.metrics, one.faults, one.holds, peers, thresholds))
+    metrics, outline = one.metrics, one.outline
     curation = replace(
         one.stored,
         proposed=verdict_of(findings),
         reasons=[finding.reason for finding in findings],
-        start_ns=figures.start_ns if trim and figures.start_ns > sketch.start_ns else None,
-        end_ns=figures.end_ns if trim and figures.end_ns < sketch.end_ns else None,
+        start_ns=metrics.start_ns if trim and metrics.start_ns > outline.start_ns else None,
+        end_ns=metrics.end_ns if trim and metrics.end_ns < outline.end_ns else None,
     )
     return Assessment(one, findings, curation)

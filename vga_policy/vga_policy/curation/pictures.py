@@ -17,7 +17,7 @@ THUMBNAIL_WIDTH = 200  # pixels
 
 
 @dataclass(frozen=True)
-class Run:
+class StillSpan:
     """Consecutive frames, two or more, that show the same. Stamps of the first and the last, ns."""
 
     start_ns: int
@@ -28,7 +28,7 @@ class Run:
 class Strip:
     """The frames of one camera. runs: where it stood still. thumbnails: first, middle and last frame, small JPEGs."""
 
-    runs: list[Run]
+    runs: list[StillSpan]
     thumbnails: list[bytes]
 
 
@@ -46,7 +46,7 @@ def read_strip(bag: Bag, topic: str) -> Strip:
             begins.append(index)
             first = picture
     ends = [begin - 1 for begin in begins[1:]] + [len(stamps) - 1]
-    runs = [Run(int(stamps[i]), int(stamps[j])) for i, j in zip(begins, ends, strict=True) if j > i]
+    runs = [StillSpan(int(stamps[i]), int(stamps[j])) for i, j in zip(begins, ends, strict=True) if j > i]
     return Strip(runs, [_thumbnail(bag, topic, index) for index in (0, len(stamps) // 2, len(stamps) - 1)])
 
 

@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from vga_policy.curation.curate import Assessment, Review
-from vga_policy.curation.drawings import Point, course, distribution
-from vga_policy.curation.figures import Figures
+from vga_policy.curation.metrics import Metrics
+from vga_policy.curation.plots import Point, course, distribution
 from vga_policy.episodes.decisions import Verdict
 from vga_policy.files import write_atomically
 
-COMPARED: dict[str, tuple[str, Callable[[Figures], float]]] = {
+COMPARED: dict[str, tuple[str, Callable[[Metrics], float]]] = {
     "motion": ("s", lambda f: f.duration),
     "at rest": ("%", lambda f: 100 * f.idle_share),
     "peak jerk of the command": ("rad/s³", lambda f: f.reference_jerk),
@@ -27,16 +27,16 @@ COMPARED: dict[str, tuple[str, Callable[[Figures], float]]] = {
 }
 
 
-def longest_gap(figures: Figures) -> float:
+def longest_gap(metrics: Metrics) -> float:
     """Longest time without a message on any topic, s."""
-    return max(arrival.longest_gap for arrival in figures.arrivals.values())
+    return max(arrival.longest_gap for arrival in metrics.arrivals.values())
 
 
 def write_report(review: Review, path: Path) -> None:
     """Writes the report, whole or not at all."""
     environment = Environment(loader=PackageLoader("vga_policy.curation", "."), autoescape=True, trim_blocks=True)
     environment.filters["jpeg"] = _data_url
-    environment.globals.update(longest_gap=longest_gap, course=lambda sketch: Markup(course(sketch)))
+    environment.globals.update(longest_gap=longest_gap, course=lambda outline: Markup(course(outline)))
     html = environment.get_template("report.html.j2").render(
         review=review, verdicts=list(Verdict), tasks=_tasks(review), seconds=_seconds_by_verdict(review)
     )
@@ -66,12 +66,12 @@ def _episode(review: Review, assessment: Assessment) -> dict[str, Any]:
         "findings": [{**asdict(finding), "verdict": str(finding.verdict)} for finding in assessment.findings],
         "start_ns": curation.start_ns,
         "end_ns": curation.end_ns,
-        "figures": asdict(measured.figures),
+        "figures": asdict(measured.metrics),
     }
 
 
 def _tasks(review: Review) -> dict[str, dict[str, Markup]]:
-    """Drawings of every compared figure, by task."""
+    """Plots of every compared metric, by task."""
     tasks: dict[str, list[Assessment]] = {}
     for assessment in review.assessments:
         tasks.setdefault(assessment.measured.episode.task, []).append(assessment)
@@ -84,13 +84,13 @@ def _tasks(review: Review) -> dict[str, dict[str, Markup]]:
     }
 
 
-def _point(review: Review, assessment: Assessment, of: Callable[[Figures], float]) -> Point:
-    return Point(review.name(assessment.measured.path), of(assessment.measured.figures), assessment.verdict)
+def _point(review: Review, assessment: Assessment, of: Callable[[Metrics], float]) -> Point:
+    return Point(review.name(assessment.measured.path), of(assessment.measured.metrics), assessment.verdict)
 
 
 def _seconds_by_verdict(review: Review) -> dict[Verdict, float]:
     return {
-        verdict: sum(each.measured.figures.seconds for each in review.assessments if each.verdict is verdict)
+        verdict: sum(each.measured.metrics.seconds for each in review.assessments if each.verdict is verdict)
         for verdict in Verdict
     }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vga_policy.cell.schema import Section
-from vga_policy.curation.figures import Figures
+from vga_policy.curation.metrics import Metrics
 from vga_policy.episodes.decisions import Verdict
 from vga_policy.episodes.metadata import Episode
 
@@ -56,13 +56,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """An episode to judge. faults, holds: see `trace.Trace`. peers: figures of the task's other successes."""
+    """An episode to judge. faults, holds: see `trace.Trace`. peers: metrics of the task's other successes."""
 
     episode: Episode
-    figures: Figures
+    metrics: Metrics
     faults: Sequence[str] = ()
     holds: Sequence[str] = ()
-    peers: Sequence[Figures] = ()
+    peers: Sequence[Metrics] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
 
 
@@ -99,7 +99,7 @@ def interruption(case: Case) -> tuple[Verdict, str] | None:
 
 def messages_lost(case: Case) -> tuple[Verdict, str] | None:
     """Messages that never reached the bag."""
-    share = case.figures.lost_share
+    share = case.metrics.lost_share
     verdict = _above(share, case.thresholds.lost)
     return (verdict, f"{case.episode.messages_lost} messages lost ({share:.2%})") if verdict else None
 
@@ -108,7 +108,7 @@ def rate(case: Case) -> tuple[Verdict, str] | None:
     """Topics slower than the cell says."""
     slow = {
         topic: (arrival.rate_hz, arrival.expected_hz)
-        for topic, arrival in case.figures.arrivals.items()
+        for topic, arrival in case.metrics.arrivals.items()
         if arrival.expected_hz is not None and arrival.rate_hz < case.thresholds.rate[0] * arrival.expected_hz
     }
     if not slow:
@@ -122,7 +122,7 @@ def gaps(case: Case) -> tuple[Verdict, str] | None:
     """Times without any message on a topic."""
     verdicts = []
     words = []
-    for topic, arrival in case.figures.arrivals.items():
+    for topic, arrival in case.metrics.arrivals.items():
         limits = case.thresholds.camera_gap if topic.startswith("/cameras/") else case.thresholds.joint_gap
         if verdict := _above(arrival.longest_gap, limits):
             verdicts.append(verdict)
@@ -134,7 +134,7 @@ def clocks(case: Case) -> tuple[Verdict, str] | None:
     """Stamps that do not fit their arrival: a slow path, or clocks that differ."""
     odd = {
         topic: arrival.latency
-        for topic, arrival in case.figures.arrivals.items()
+        for topic, arrival in case.metrics.arrivals.items()
         if _above(abs(arrival.latency), case.thresholds.latency)
     }
     words = (f"{short(topic)} {latency:+.2f} s" for topic, latency in odd.items())
@@ -143,14 +143,14 @@ def clocks(case: Case) -> tuple[Verdict, str] | None:
 
 def camera_skew(case: Case) -> tuple[Verdict, str] | None:
     """Views that do not show the same moment."""
-    verdict = _above(case.figures.skew, case.thresholds.skew)
-    return (verdict, f"views {case.figures.skew:.2f} s apart") if verdict else None
+    verdict = _above(case.metrics.skew, case.thresholds.skew)
+    return (verdict, f"views {case.metrics.skew:.2f} s apart") if verdict else None
 
 
 def frozen_camera(case: Case) -> tuple[Verdict, str] | None:
     """A camera that repeats its picture while the arm moves."""
     limits = case.thresholds.frozen
-    frozen = {camera: f for camera, f in case.figures.frozen.items() if f.seconds >= limits[0]}
+    frozen = {camera: f for camera, f in case.metrics.frozen.items() if f.seconds >= limits[0]}
     if not frozen:
         return None
     words = (
@@ -162,7 +162,7 @@ def frozen_camera(case: Case) -> tuple[Verdict, str] | None:
 
 def idle(case: Case) -> tuple[Verdict, str] | None:
     """Time in which nothing moves. At the ends it is cut by the view; in the middle it would be learned."""
-    f, limits = case.figures, case.thresholds
+    f, limits = case.metrics, case.thresholds
     if verdict := _above(f.idle_inner_share, limits.idle_inner):
         return verdict, f"idle for {f.idle_inner_share:.0%} of the time between first and last motion"
     verdict = _above(f.idle_share, limits.idle)
@@ -172,14 +172,14 @@ def idle(case: Case) -> tuple[Verdict, str] | None:
 
 def follower(case: Case) -> tuple[Verdict, str] | None:
     """The arm is not where it was told to be: blocked, pushed, or too slow."""
-    error = case.figures.following_error
+    error = case.metrics.following_error
     verdict = _above(error, case.thresholds.following_error)
     return (verdict, f"the arm is more than {error:.2f} rad off its reference in 5 % of the time") if verdict else None
 
 
 def duration(case: Case) -> tuple[Verdict, str] | None:
     """Unusually long or short for its task (the paper's abnormal durations)."""
-    seconds, limits = case.figures.duration, case.thresholds
+    seconds, limits = case.metrics.duration, case.thresholds
     typical, deviations = _compared(seconds, [peer.duration for peer in case.peers], limits)
     if deviations is None or deviations < limits.outlier or not seconds:
         return None
@@ -197,7 +197,7 @@ def jerk(case: Case) -> tuple[Verdict, str] | None:
     words = []
     verdicts = []
     for what, name in (("the command", "reference_jerk"), ("the arm", "measured_jerk")):
-        peak = getattr(case.figures, name)
+        peak = getattr(case.metrics, name)
         if peak < case.thresholds.jerk_floor:
             continue
         typical, deviations = _compared(peak, [getattr(peer, name) for peer in case.peers], case.thresholds)

@@ -10,8 +10,8 @@ Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: withou
 /franka_driver/state. Joint states that the robot cannot be in are passed over; while more than one node publishes
 them, the policy is unhealthy and takes no task.
 Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.
-Offers the action /policy/run_task. Neither the control cycle nor the heartbeat waits for DDS: the outbox's thread
-publishes everything.
+Offers the action /policy/run_task. Neither the control cycle nor the heartbeat waits for DDS: the publish queue's
+thread publishes everything.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.long_action import LongActionServer
 from vga_policy.ros.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
-from vga_policy.ros.publish_queue import Outbox
+from vga_policy.ros.publish_queue import PublishQueue
 from vga_policy.ros.publishers import SolePublisher
 from vga_policy.text.pretrained import EncoderError
 
@@ -89,7 +89,7 @@ class Run:
 class PolicyNode(Node):
     """Wires topics to the resampler, the policy and the running task.
 
-    The control cycle runs in the worker's thread, encoding instructions in the encoder's, publishing in the outbox's,
+    The control cycle runs in the worker's thread, encoding instructions in the encoder's, publishing in the queue's,
     everything else in the executor's.
     """
 
@@ -107,7 +107,7 @@ class PolicyNode(Node):
         self._arm = SolePublisher(self, "/joint_states")
         self._clocks = ClockWatch()
         self._cadence = Cadence()
-        self._outbox = Outbox()
+        self._queue = PublishQueue()
         self._worker = Worker(self._cycle, self._on_failure)
         self._encoder = Worker(self._encode, self._on_failure)
         self._run: Run | None = None
@@ -140,7 +140,7 @@ class PolicyNode(Node):
         self._end(Outcome.ABORTED, "the policy node is shutting down")
         self._worker.stop()
         self._encoder.stop()
-        self._outbox.close()
+        self._queue.close()
 
     # Set-up.
 
@@ -195,7 +195,7 @@ class PolicyNode(Node):
             self._disbelieved[error.kind] += 1
             self._disbelief, self._disbelief_at = str(error), time.monotonic()
             self._resampler.pass_over_joints(self._disbelief)
-            self._outbox.post(self._log_disbelief, self._disbelief)
+            self._queue.put(self._log_disbelief, self._disbelief)
         else:
             self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
 
@@ -264,14 +264,14 @@ class PolicyNode(Node):
                 return
             self._sequence += 1
             message.sequence = self._sequence
-            self._outbox.post(self._chunks.publish, message)
+            self._queue.put(self._chunks.publish, message)
             task.chunks += 1
         task.waiting_for = ""
         self._cadence.record(time.monotonic(), prepare=prepared - started, predict=predicted - prepared)
         self._give_feedback(run)
 
     def _on_failure(self, error: Exception) -> None:
-        self._outbox.post(self._log_failure, error)
+        self._queue.put(self._log_failure, error)
         if (run := self._run) is not None:
             run.task.waiting_for = f"the policy failed: {error}"
             self._give_feedback(run)
@@ -279,7 +279,7 @@ class PolicyNode(Node):
     def _give_feedback(self, run: Run) -> None:
         task = run.task
         feedback = RunTask.Feedback(steps=task.steps, chunk_sequence=self._sequence, waiting_for=task.waiting_for)
-        self._outbox.post(run.goal.publish_feedback, feedback)
+        self._queue.put(run.goal.publish_feedback, feedback)
 
     # The running task.
 
@@ -287,7 +287,7 @@ class PolicyNode(Node):
         if self._run is None:
             return GoalResponse.ACCEPT
         running = self._run.task.instruction
-        self._outbox.post(self._log_rejected, f"'{request.instruction}': '{running}' is running, cancel it first")
+        self._queue.put(self._log_rejected, f"'{request.instruction}': '{running}' is running, cancel it first")
         return GoalResponse.REJECT
 
     def _begin(self, goal: ServerGoalHandle) -> None:
@@ -312,7 +312,7 @@ class PolicyNode(Node):
         if task.phase is Phase.WAITING:
             if not fault and task.encoded:
                 task.start()
-                self._outbox.post(self._log, f"task '{task.instruction}' runs")
+                self._queue.put(self._log, f"task '{task.instruction}' runs")
                 self._beat()
                 return
             task.waiting_for = fault or self._encoder.failure or "the text encoder: this instruction is new to it"
@@ -345,7 +345,7 @@ class PolicyNode(Node):
         task = run.task
         self._tasks.conclude(run.goal, lambda goal: self._answer(goal, task))
         self._beat()
-        self._outbox.post(
+        self._queue.put(
             self._log, f"task '{task.instruction}' ended after {task.steps} steps, {task.chunks} chunks: {message}"
         )
 
@@ -370,7 +370,7 @@ class PolicyNode(Node):
             reason="; ".join(filter(None, [sender, _in_words(problems), inference])),
         )
         beat.header.stamp = now.to_msg()
-        self._outbox.post(self._heartbeat.publish, beat)
+        self._queue.put(self._heartbeat.publish, beat)
         state = (live, bool(sender), bool(inference), [(problem.input, problem.fault) for problem in problems])
         if state != self._reported:
             self._reported = state
@@ -402,7 +402,7 @@ class PolicyNode(Node):
             **self._cadence.report(),
             "chunks": self._sequence,
             "ticks_missed": self._worker.ticks_missed,
-            "messages_lost": self._outbox.lost,
+            "messages_lost": self._queue.lost,
             "waiting_for": "" if run is None else run.task.waiting_for,
             "checkpoint": self.get_parameter("checkpoint").value or "untrained",
         }
@@ -416,9 +416,9 @@ class PolicyNode(Node):
             ]
         )
         message.header.stamp = now.to_msg()
-        self._outbox.post(self._diagnostics.publish, message)
+        self._queue.put(self._diagnostics.publish, message)
 
-    # Logging, in the outbox's thread: it publishes too. rclpy ties severity and throttling to the line.
+    # Logging, in the publish queue's thread: it publishes too. rclpy ties severity and throttling to the line.
 
     def _log(self, text: str) -> None:
         self.get_logger().info(text)

@@ -25,7 +25,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
-from vga_policy.ros.publish_queue import Outbox
+from vga_policy.ros.publish_queue import PublishQueue
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
 
@@ -50,7 +50,7 @@ class GelloNode(Node):
         self._joint_states = self.create_publisher(JointState, "/gello/joint_states", 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._errors = 0
-        self._outbox = Outbox()  # the reader must not wait for DDS
+        self._queue = PublishQueue()  # the reader must not wait for DDS
         self._reader = LeaderReader(cell, cell.leader, self._on_sample, self._on_problem)
         every(self, 1.0, self._diagnose)
         self._reader.start()
@@ -58,7 +58,7 @@ class GelloNode(Node):
     def close(self) -> None:
         """Stops reading."""
         self._reader.close()
-        self._outbox.close()
+        self._queue.close()
 
     @property
     def failed(self) -> bool:
@@ -66,7 +66,7 @@ class GelloNode(Node):
         return self._reader.failed
 
     def _on_sample(self, sample: Sample) -> None:
-        self._outbox.post(self._publish, sample)
+        self._queue.put(self._publish, sample)
 
     def _publish(self, sample: Sample) -> None:
         header = Header(stamp=rclpy.time.Time(nanoseconds=sample.read_ns).to_msg(), frame_id=self._frame)
@@ -92,7 +92,7 @@ class GelloNode(Node):
             "read_ms": f"{1e3 * report.read_time:.2f}",
             "samples": report.samples,
             "reconnects": report.reconnects,
-            "messages_lost": self._outbox.lost,
+            "messages_lost": self._queue.lost,
             **{f"errors_{kind}": report.errors.get(kind, 0) for kind in ("corrupt", "timeout", "refused", "port")},
         }
         status = DiagnosticStatus(
@@ -103,7 +103,7 @@ class GelloNode(Node):
             values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
         header = Header(stamp=self.get_clock().now().to_msg())
-        self._outbox.post(self._diagnostics.publish, DiagnosticArray(header=header, status=[status]))
+        self._queue.put(self._diagnostics.publish, DiagnosticArray(header=header, status=[status]))
 
     def _judge(self, report: LeaderReport) -> tuple[bytes, str]:
         """Diagnostic level of the leader, and one line that says why."""

@@ -52,7 +52,7 @@ class TakenByOwner(CallbackGroup):
         """Nothing to note."""
 
 
-class Tap(NamedTuple):
+class RecordedTopic(NamedTuple):
     """A topic that is being received."""
 
     name: str
@@ -79,7 +79,7 @@ class RecorderNode(Node):
         self._repair()
         self._missing = recorded_topics(cell)
         self._taken_here = TakenByOwner()
-        self._taps: list[Tap] = []
+        self._topics: list[RecordedTopic] = []
         self._scene = TaskState()
         self._state = self.create_publisher(RecorderState, "/recorder/state", LATCHED)
         self.create_service(StartEpisode, "/recorder/start", self._start)
@@ -151,11 +151,13 @@ class RecorderNode(Node):
         subscription = self.create_subscription(
             message_class, name, _unused, qos, callback_group=self._taken_here, raw=True
         )
-        self._taps.append(Tap(name, described.has_header, subscription, Gaps(subscription.get_publisher_count)))
+        self._topics.append(
+            RecordedTopic(name, described.has_header, subscription, Gaps(subscription.get_publisher_count))
+        )
 
     def take(self) -> None:
         """Hands the recorder what has arrived on every topic."""
-        for name, has_header, subscription, gaps in self._taps:
+        for name, has_header, subscription, gaps in self._topics:
             with subscription.handle:
                 while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
                     data, info = taken

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
 from vga_teleop.session.display import Display
-from vga_teleop.session.operators import Held, Person
+from vga_teleop.session.operators import Held, HumanOperator
 from vga_teleop.session.workflow import DISCARDED, SUCCESS, Refused, Taken, Workflow
 
 COMPLETE_WITHIN = 5.0  # s until every node must have been found
@@ -70,8 +70,10 @@ def _run(args: argparse.Namespace) -> int:
             cell.wait_until_complete(COMPLETE_WITHIN)
             if args.directory is not None:
                 cell.record_into(args.directory)
-            person = Person(args.instruction, buttons, display.say, display.show, args.spread, args.seed, _held(args))
-            workflow = Workflow(cell, person, display.say)
+            operator = HumanOperator(
+                args.instruction, buttons, display.say, display.show, args.spread, args.seed, _held(args)
+            )
+            workflow = Workflow(cell, operator, display.say)
             workflow.run(args.episodes)
     except (GraphError, ButtonError, Refused) as error:
         display.say(f"vga record: {error}")

@@ -54,8 +54,8 @@ class TrialWatch:
         return Verdict(SUCCESS if trial.success else FAILURE, trial.detail)
 
 
-class Person:
-    """A person. `say` shows a line, `show` what is true at the moment.
+class HumanOperator:
+    """A person with buttons. `say` shows a line, `show` what is true at the moment.
 
     spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
     draws scenes itself. held: whether a hand that holds something opens.
@@ -138,7 +138,7 @@ class Person:
                     return button
 
 
-class Nobody:
+class AutomaticOperator:
     """Leaves everything to the simulated cell and the scripted operator. seed: of the first scene."""
 
     def __init__(self, seed: int) -> None:

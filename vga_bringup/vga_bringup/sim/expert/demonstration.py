@@ -1,4 +1,4 @@
-"""One demonstration by the scripted operator in a FastCell, from the first look to the end."""
+"""One demonstration by the scripted expert in a FastCell, from the first snapshot to the end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from numpy.random import Generator
 
 from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.disturbance import Disturbance
-from vga_bringup.sim.expert.scripted_expert import Leader, Operator
+from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style, random_for
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene import places, views
 from vga_bringup.sim.scene.tasks import Judgement
 
 LEADER_PERIOD = 0.01  # s between two readings of the leader
-PATIENCE = 40.0  # s after which an operator who has not succeeded gives up
+PATIENCE = 40.0  # s after which an expert who has not succeeded gives up
 EPILOGUE = 0.3  # s recorded after success or failure
 
 CAMERA_STAY = 0.5  # s until the fixed cameras are put elsewhere, where their places are random
@@ -30,9 +30,9 @@ def demonstrate(
     random_cameras: bool = False,
     watch: Callable[[Leader], None] = lambda _: None,
 ) -> Judgement:
-    """Lets the operator do a task in the scene of this seed; its outcome. Equal arguments give equal demonstrations.
+    """Lets the expert do a task in the scene of this seed; its outcome. Equal arguments give equal demonstrations.
 
-    perturb: disturb it (operator.disturbance). random_cameras: put the fixed cameras elsewhere every half a second
+    perturb: disturb it (expert.disturbance). random_cameras: put the fixed cameras elsewhere every half a second
     (`places.in_front`), for a policy that is to know no place by heart. watch: called with every reading of the
     leader, at the cell's time of that reading, before the arm follows it.
     """
@@ -45,14 +45,14 @@ def demonstrate(
             cell.reset(task, seed, Mode.TELEOP, disturbance.arm_start)
     cameras = random_for("cameras", task, seed) if random_cameras else None
     _place_cameras(cell, cameras)
-    operator = Operator(cell.cell, arrangement, style, cell.proprioception[:7])
+    expert = ScriptedExpert(cell.cell, arrangement, style, cell.proprioception[:7])
     ends = PATIENCE
     stay = CAMERA_STAY
     while cell.now < ends:
         if cameras is not None and cell.now >= stay:
             _place_cameras(cell, cameras)
             stay += CAMERA_STAY
-        leader = operator.act(cell.now, cell.sight())
+        leader = expert.act(cell.now, cell.snapshot())
         cell.lead(*leader)
         watch(leader)
         if disturbance is not None:

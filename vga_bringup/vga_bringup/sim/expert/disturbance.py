@@ -1,6 +1,6 @@
 """What disturbs a demonstration, so that recovery is demonstrated as well: odd starts, bad aim, pushes.
 
-The labels of a disturbed demonstration are the operator's answers to the disturbance, never the disturbance itself:
+The labels of a disturbed demonstration are the expert's answers to the disturbance, never the disturbance itself:
 the leader is not pushed.
 """
 
@@ -38,7 +38,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Disturbance:
-    """What happens in one demonstration. clumsy: the operator aims badly. arm_start: joint angles, rad, or None."""
+    """What happens in one demonstration. clumsy: the expert aims badly. arm_start: joint angles, rad, or None."""
 
     arm_start: tuple[float, ...] | None
     clumsy: bool

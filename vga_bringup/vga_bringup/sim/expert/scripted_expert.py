@@ -1,6 +1,6 @@
-"""The scripted operator of the leader arm. It sees the cell and moves its hand; it knows no time but what it is told.
+"""The scripted expert of the leader arm. It sees the cell and moves its hand; it knows no time but what it is told.
 
-What it does is written down as a script for each task: a generator that yields once for every look at the cell.
+What it does is written down as a script for each task: a generator that yields once for every snapshot of the cell.
 It looks where the objects are all the time, with a person's delay, and tries again when a grasp has failed.
 """
 
@@ -16,7 +16,7 @@ from vga_bringup.robot.bounds.kinematics import Array, Pose, rotation
 from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.scene.objects import CUBE
-from vga_bringup.sim.scene.snapshot import CAP_TOP, Seen, Sight
+from vga_bringup.sim.scene.snapshot import CAP_TOP, CellSnapshot, Seen
 from vga_bringup.sim.scene.tasks import READY, VEGETABLES, Arrangement
 
 REACTION = 0.12  # s, time constant with which the eye follows an object
@@ -34,7 +34,7 @@ GRASP_POINTS = {"cucumber": (0.0, 0.0), "carrot": (-0.028, 0.0), "eggplant": (0.
 LOWEST = 0.013  # m; the fingers end 8 mm below the tool centre point
 PRESHAPE = {"cucumber": 0.065, "carrot": 0.065, "eggplant": 0.07}  # m; the neighbours are near
 FINGERTIP = 0.008  # m from the tool centre point to the fingers' ends
-PRESS_DEPTH = 0.0115  # m the operator means to push the cap down
+PRESS_DEPTH = 0.0115  # m the expert means to push the cap down
 ABOVE_STACK = 0.055  # m between the cubes when they are lined up
 DROP = 0.002  # m above contact at which a cube is let go
 
@@ -49,11 +49,11 @@ class Leader(NamedTuple):
     width: float
 
 
-class Operator:
+class ScriptedExpert:
     """Demonstrates one arrangement.
 
-    The same looks at the same times with the same style give the same motion. `style` and `q`, the joint angles (rad)
-    the leader is at when the demonstration begins, are its only other inputs.
+    The same snapshots at the same times with the same style give the same motion. `style` and `q`, the joint angles
+    (rad) the leader is at when the demonstration begins, are its only other inputs.
     """
 
     def __init__(self, cell: Cell, arrangement: Arrangement, style: Style, q: Array) -> None:
@@ -64,30 +64,30 @@ class Operator:
         self._q = np.array(q, dtype=float)
         self._hand = self._inverse.pose(self._q)
         self._width = self._open
-        self._sight: Sight | None = None
+        self._snapshot: CellSnapshot | None = None
         self._eye: dict[str, Seen] = {}
         self._now = 0.0
         self._script = _SCRIPTS[arrangement.task](self)
         self.done = False
 
-    def act(self, now: float, sight: Sight) -> Leader:
+    def act(self, now: float, snapshot: CellSnapshot) -> Leader:
         """The leader's pose at `now` (s, increasing), given what is seen then. Holds still after the script's end."""
-        self._look(now, sight)
+        self._look(now, snapshot)
         if not self.done and next(self._script, self) is self:
             self.done = True
         trembling = Pose(self._hand.rotation, self._hand.position + self._style.trembling(now))
         self._q = self._inverse.solve(self._q, trembling)
         return Leader(self._q.copy(), self._width)
 
-    def _look(self, now: float, sight: Sight) -> None:
-        elapsed = now - self._now if self._sight is not None else np.inf
+    def _look(self, now: float, snapshot: CellSnapshot) -> None:
+        elapsed = now - self._now if self._snapshot is not None else np.inf
         share = 1.0 - float(np.exp(-elapsed / REACTION))
-        for name, seen in sight.objects.items():
+        for name, seen in snapshot.objects.items():
             known = self._eye.get(name, seen)
             turned = (seen.heading - known.heading + np.pi) % (2 * np.pi) - np.pi
             position = known.position + share * (seen.position - known.position)
             self._eye[name] = Seen(position, known.heading + share * turned)
-        self._now, self._sight = now, sight
+        self._now, self._snapshot = now, snapshot
 
     # The scripts.
 
@@ -192,7 +192,7 @@ class Operator:
         return goal
 
     def _above(self, name: str, height: float) -> Goal:
-        """Lined up above an object, as well as the operator aims."""
+        """Lined up above an object, as well as the expert aims."""
         around = self._at(name)
 
         def goal() -> Pose:
@@ -228,12 +228,12 @@ class Operator:
         lowest = -3 * np.pi / 4 if name in VEGETABLES else -np.pi / 4
         return (yaw - lowest) % period + lowest
 
-    # What the operator concludes from what it sees.
+    # What the expert concludes from what it sees.
 
     @property
-    def _seen(self) -> Sight:
-        assert self._sight is not None, "scripts run in act() alone"
-        return self._sight
+    def _seen(self) -> CellSnapshot:
+        assert self._snapshot is not None, "scripts run in act() alone"
+        return self._snapshot
 
     def _holds(self, name: str) -> bool:
         """Whether something is between the fingers and the object is there."""
@@ -248,11 +248,11 @@ class Operator:
         return abs(z - CUBE) < CUBE / 4 and float(np.hypot(x, y)) < CUBE / 2
 
 
-_SCRIPTS: dict[str, Callable[[Operator], Script]] = {
-    "pick_cube": Operator._pick,
-    "press_button": Operator._press,
-    "stack_cube": Operator._stack,
-    "grasp_vegetable": Operator._pick,
+_SCRIPTS: dict[str, Callable[[ScriptedExpert], Script]] = {
+    "pick_cube": ScriptedExpert._pick,
+    "press_button": ScriptedExpert._press,
+    "stack_cube": ScriptedExpert._stack,
+    "grasp_vegetable": ScriptedExpert._pick,
 }
 
 

@@ -9,11 +9,11 @@ import numpy as np
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.schema import Leader as LeaderConfig
 
-from vga_bringup.sim.expert.scripted_expert import Leader, Operator
+from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.leader.servo import TURN
 from vga_bringup.sim.physics.state import Snapshot
-from vga_bringup.sim.scene.snapshot import look
+from vga_bringup.sim.scene.snapshot import snapshot
 from vga_bringup.sim.scene.tasks import arrange
 
 Trial = tuple[str, int]
@@ -32,7 +32,7 @@ class Person:
         self._cell = cell
         self._model, self._data = model, mujoco.MjData(model)
         self.hand = Leader(np.array(cell.arm.home), cell.gripper.max_width)
-        self._operator: Operator | None = None
+        self._expert: ScriptedExpert | None = None
         self._trial: Trial | None = None
 
     def act(self, seen: Snapshot, trial: Trial | None, *, followed: bool, recorded: bool) -> Leader:
@@ -42,20 +42,20 @@ class Person:
         Raises UnknownTaskError.
         """
         seen.load(self._model, self._data)
-        sight = look(self._model, self._data)
+        here = snapshot(self._model, self._data)
         if not (followed and recorded and trial):
-            self._operator = None
+            self._expert = None
             if not followed:
-                self.hand = Leader(sight.q, sight.width)
+                self.hand = Leader(here.q, here.width)
             return self.hand
-        if self._operator is None or trial != self._trial:
-            self._operator, self._trial = self._begin(trial), trial
-        self.hand = self._operator.act(seen.sim_time, sight)
+        if self._expert is None or trial != self._trial:
+            self._expert, self._trial = self._begin(trial), trial
+        self.hand = self._expert.act(seen.sim_time, here)
         return self.hand
 
-    def _begin(self, trial: Trial) -> Operator:
+    def _begin(self, trial: Trial) -> ScriptedExpert:
         task, seed = trial
-        return Operator(self._cell, arrange(task, seed), Style.of(task, seed), self.hand.q)
+        return ScriptedExpert(self._cell, arrange(task, seed), Style.of(task, seed), self.hand.q)
 
 
 def servo_ticks(cell: Cell, leader: LeaderConfig, hand: Leader) -> Sequence[int]:

@@ -1,4 +1,4 @@
-"""What the operator sees of the cell: where things are, and what the gripper has got hold of."""
+"""What the expert sees of the cell: where things are, and what the gripper has got hold of."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Seen(NamedTuple):
     heading: float
 
 
-class Sight(NamedTuple):
-    """One look. objects: by name. q: the arm's joint angles [7], rad. width: opening of the fingers, m.
+class CellSnapshot(NamedTuple):
+    """The cell at one instant. objects: by name. q: the arm's joint angles [7], rad. width: opening of the fingers, m.
 
     pressed: the button has been pressed. cap: height of the button's cap, m.
     """
@@ -34,15 +34,15 @@ class Sight(NamedTuple):
     cap: float
 
 
-def look(model: mujoco.MjModel, data: mujoco.MjData) -> Sight:
-    """Looks at a simulated cell. Valid after `mj_kinematics`."""
+def snapshot(model: mujoco.MjModel, data: mujoco.MjData) -> CellSnapshot:
+    """Of a simulated cell. Valid after `mj_kinematics`."""
     objects = {}
     for name in DEFAULT_PLACEMENTS:
         body = data.body(name)
         objects[name] = Seen(body.xpos.copy(), float(np.arctan2(body.xmat[3], body.xmat[0])))
     arm = model.joint("robot0_fr3_joint1").qposadr[0]
     fingers = [model.joint(f"robot0_finger_joint{finger}").qposadr[0] for finger in (1, 2)]
-    return Sight(
+    return CellSnapshot(
         objects,
         data.qpos[arm : arm + 7].copy(),
         float(data.qpos[fingers].sum()),

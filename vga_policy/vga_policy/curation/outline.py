@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.bags.reader import SECOND
-from vga_policy.curation.figures import Figures, find_gaps
+from vga_policy.curation.metrics import Metrics, find_gaps
 from vga_policy.curation.motion import find_rest
 from vga_policy.curation.trace import Trace
 
@@ -18,7 +18,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Sketch:
+class Outline:
     """An episode in outline. Times in s after `start_ns`.
 
     times: float64 [N]; reference, measured: float64 [N, 8], 7 joints (rad) and width (m). rests: when nothing moved.
@@ -38,7 +38,7 @@ class Sketch:
     thumbnails: dict[str, list[bytes]]
 
 
-def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
+def outline_of(trace: Trace, metrics: Metrics) -> Outline:
     """The outline of an episode."""
     start = trace.start_ns
     stamps = start + np.linspace(0, trace.end_ns - start, SAMPLES).astype(np.int64)
@@ -46,7 +46,7 @@ def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
     def seconds(stamp: int) -> float:
         return (stamp - start) / SECOND
 
-    return Sketch(
+    return Outline(
         start_ns=start,
         end_ns=trace.end_ns,
         times=(stamps - start) / SECOND,
@@ -57,7 +57,7 @@ def draw_sketch(trace: Trace, figures: Figures) -> Sketch:
             topic: [(seconds(a), seconds(b)) for a, b in find_gaps(trace, stream)]
             for topic, stream in trace.streams.items()
         },
-        frozen={name: (f.at, f.at + f.seconds) for name, f in figures.frozen.items() if f.seconds},
-        kept=(seconds(figures.start_ns), seconds(figures.end_ns)),
+        frozen={name: (f.at, f.at + f.seconds) for name, f in metrics.frozen.items() if f.seconds},
+        kept=(seconds(metrics.start_ns), seconds(metrics.end_ns)),
         thumbnails={name: strip.thumbnails for name, strip in trace.strips.items()},
     )

@@ -1,4 +1,4 @@
-"""The report's drawings, as SVG: an episode's course, and how a task's episodes compare."""
+"""The report's plots, as SVG: an episode's course, and how a task's episodes compare."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
+from vga_policy.curation.outline import Outline, Span
 from vga_policy.curation.rules import short
-from vga_policy.curation.sketch import Sketch, Span
 from vga_policy.episodes.decisions import Verdict
 
-COLOURS = {Verdict.ACCEPT: "#2f855a", Verdict.REVIEW: "#b7791f", Verdict.REJECT: "#c53030"}
+COLORS = {Verdict.ACCEPT: "#2f855a", Verdict.REVIEW: "#b7791f", Verdict.REJECT: "#c53030"}
 JOINTS = ("#2f6db5", "#c4510a", "#2f855a", "#8e44ad", "#7b5b3a", "#c2578f", "#4a5568")
 LEFT, RIGHT, WIDTH = 76, 12, 860  # of the course; its labels stand left of LEFT
 CURVES, WIDTH_BAND, LANE = 110, 26, 13  # heights, pixels
@@ -32,22 +32,22 @@ class Point:
     verdict: Verdict
 
 
-def course(sketch: Sketch) -> str:
+def course(outline: Outline) -> str:
     """Joints against time, gripper, and when each topic's messages arrived; rest is grey, what is cut off hatched."""
-    lanes = list(sketch.gaps)
+    lanes = list(outline.gaps)
     bottom = CURVES + WIDTH_BAND + 12 + LANE * len(lanes)
-    seconds = max(float(sketch.times[-1]), 1e-9)
+    seconds = max(float(outline.times[-1]), 1e-9)
 
     def x(time: float) -> float:
         return LEFT + (WIDTH - LEFT - RIGHT) * time / seconds
 
     parts = [f'<svg viewBox="0 0 {WIDTH} {bottom + 20}" role="img" aria-label="course of the episode">']
-    parts += [_box(x, span, 0, bottom, "rest", "at rest") for span in sketch.rests]
-    parts += _curves(x, sketch)
-    parts += _width(x, sketch)
+    parts += [_box(x, span, 0, bottom, "rest", "at rest") for span in outline.rests]
+    parts += _curves(x, outline)
+    parts += _width(x, outline)
     for row, topic in enumerate(lanes):
-        parts += _lane(x, sketch, topic, CURVES + WIDTH_BAND + 12 + LANE * row)
-    for cut in ((0.0, sketch.kept[0]), (sketch.kept[1], seconds)):
+        parts += _lane(x, outline, topic, CURVES + WIDTH_BAND + 12 + LANE * row)
+    for cut in ((0.0, outline.kept[0]), (outline.kept[1], seconds)):
         if cut[1] > cut[0]:
             parts.append(_box(x, cut, 0, bottom, "cut", "not trained on"))
     parts += _time_axis(x, seconds, bottom)
@@ -70,14 +70,14 @@ def distribution(points: Sequence[Point], unit: str) -> str:
     median = float(np.median(values))
     parts.append(f'<line x1="{x(median):.1f}" x2="{x(median):.1f}" y1="4" y2="{floor}" class="median"/>')
     stacked: dict[int, int] = {}
-    for point in sorted(points, key=lambda point: list(COLOURS).index(point.verdict)):
+    for point in sorted(points, key=lambda point: list(COLORS).index(point.verdict)):
         place = round(x(point.value) / (2 * radius))
         level = stacked[place] = stacked.get(place, -1) + 1
         y = floor - radius - min(level * 2 * radius, floor - 2 * radius)
         title = f"{point.identifier}: {_number(point.value)} {unit}, {point.verdict}"
         parts.append(
             f'<a href="#{escape(point.identifier)}"><circle cx="{x(point.value):.1f}" cy="{y:.1f}" r="{radius}" '
-            f'fill="{COLOURS[point.verdict]}"><title>{escape(title)}</title></circle></a>'
+            f'fill="{COLORS[point.verdict]}"><title>{escape(title)}</title></circle></a>'
         )
     parts.append(_text(margin, height - 6, _number(low), "start"))
     parts.append(_text(width - margin, height - 6, f"{_number(high)} {unit}", "end"))
@@ -86,10 +86,10 @@ def distribution(points: Sequence[Point], unit: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _curves(x: Scale, sketch: Sketch) -> list[str]:
+def _curves(x: Scale, outline: Outline) -> list[str]:
     """The joints' way from where they began: what was commanded, and paler what the arm did."""
-    way = sketch.reference[:, :7] - sketch.reference[0, :7]
-    did = sketch.measured[:, :7] - sketch.reference[0, :7]
+    way = outline.reference[:, :7] - outline.reference[0, :7]
+    did = outline.measured[:, :7] - outline.reference[0, :7]
     low, high = float(min(way.min(), did.min())), float(max(way.max(), did.max()))
     span = max(high - low, 0.02)
 
@@ -97,37 +97,37 @@ def _curves(x: Scale, sketch: Sketch) -> list[str]:
         return 6 + (CURVES - 12) * (1 - (angle - low) / span)
 
     lines = [
-        _line(x, y, sketch.times, values[:, joint], f'class="joint {name}" stroke="{colour}"')
+        _line(x, y, outline.times, values[:, joint], f'class="joint {name}" stroke="{color}"')
         for values, name in ((did, "measured"), (way, "commanded"))
-        for joint, colour in enumerate(JOINTS)
+        for joint, color in enumerate(JOINTS)
     ]
     labels = [_text(LEFT - 8, 14, "joints", "end"), _text(LEFT - 8, 28, f"±{max(-low, high):.2f} rad", "end")]
     return [*lines, *labels]
 
 
-def _width(x: Scale, sketch: Sketch) -> list[str]:
+def _width(x: Scale, outline: Outline) -> list[str]:
     """The gripper's opening: commanded as a line, measured as an area."""
-    top, widest = CURVES + 4, max(float(sketch.reference[:, 7].max()), float(sketch.measured[:, 7].max()), 1e-3)
+    top, widest = CURVES + 4, max(float(outline.reference[:, 7].max()), float(outline.measured[:, 7].max()), 1e-3)
 
     def y(width: float) -> float:
         return top + (WIDTH_BAND - 4) * (1 - width / widest)
 
-    area = _points(x, y, sketch.times, sketch.measured[:, 7])
-    base = f"{x(float(sketch.times[-1])):.1f},{y(0):.1f} {x(0):.1f},{y(0):.1f}"
+    area = _points(x, y, outline.times, outline.measured[:, 7])
+    base = f"{x(float(outline.times[-1])):.1f},{y(0):.1f} {x(0):.1f},{y(0):.1f}"
     return [
         f'<polygon points="{area} {base}" class="opening"/>',
-        _line(x, y, sketch.times, sketch.reference[:, 7], 'class="joint commanded" stroke="#4a5568"'),
+        _line(x, y, outline.times, outline.reference[:, 7], 'class="joint commanded" stroke="#4a5568"'),
         _text(LEFT - 8, top + WIDTH_BAND / 2 + 3, "gripper", "end"),
     ]
 
 
-def _lane(x: Scale, sketch: Sketch, topic: str, top: float) -> list[str]:
+def _lane(x: Scale, outline: Outline, topic: str, top: float) -> list[str]:
     """When a topic's messages arrived, where there were none, and where a camera stood still."""
-    seconds = float(sketch.times[-1])
+    seconds = float(outline.times[-1])
     label = LANES.get(topic, short(topic))
     parts = [_text(LEFT - 8, top + 8, label, "end"), _box(x, (0.0, seconds), top + 2, LANE - 5, "present", label)]
-    parts += [_box(x, gap, top + 2, LANE - 5, "gap", f"{label}: no message") for gap in sketch.gaps[topic]]
-    if topic.startswith("/cameras/") and (span := sketch.frozen.get(short(topic))):
+    parts += [_box(x, gap, top + 2, LANE - 5, "gap", f"{label}: no message") for gap in outline.gaps[topic]]
+    if topic.startswith("/cameras/") and (span := outline.frozen.get(short(topic))):
         parts.append(_box(x, span, top + 2, LANE - 5, "frozen", f"{label}: one picture while the arm moves"))
     return parts
 

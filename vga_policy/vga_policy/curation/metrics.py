@@ -1,4 +1,4 @@
-"""The quality of one episode in figures; `rules` judges them."""
+"""The quality of one episode in metrics; `rules` judges them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Figures:
+class Metrics:
     """Quality of one episode. Times in s, angles in rad, jerk in rad/s^3.
 
     seconds: of the whole recording; duration: time in motion. arrivals: by topic. frozen: by camera. skew: between the
@@ -71,15 +71,15 @@ class Figures:
     end_ns: int
 
 
-def measure(trace: Trace) -> Figures:
-    """All figures of one episode."""
+def measure(trace: Trace) -> Metrics:
+    """All metrics of one episode."""
     rest = find_rest(trace.reference, trace.measured)
     gaps = {topic: find_gaps(trace, stream) for topic, stream in trace.streams.items()}
     unknown = np.concatenate([gaps[JOINT_STATES], gaps[REFERENCE]])
     error = following_error(trace.reference, trace.measured, unknown)
     lost = trace.episode.messages_lost
     start, end = rest.first_ns - round(REST_KEPT * SECOND), rest.last_ns + round(REST_KEPT * SECOND)
-    return Figures(
+    return Metrics(
         seconds=_seconds(trace.start_ns, trace.end_ns),
         duration=_seconds(rest.first_ns, rest.last_ns) * (1.0 - rest.inner_share),
         arrivals={topic: _arrival(trace, stream, gaps[topic]) for topic, stream in trace.streams.items()},
