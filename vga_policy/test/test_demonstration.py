@@ -11,8 +11,9 @@ from policy_fixtures import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagWriter
 from vga_policy.cell.loading import dump_cell
-from vga_policy.dataset.demonstration import JOINT_STATES, REFERENCE, Demonstration, image_topic
+from vga_policy.dataset.demonstration import Demonstration
 from vga_policy.episodes.metadata import Episode
+from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.observation.joint_states import JointStateError, JointStates
 from vga_policy.observation.resampler import JpegImage, Resampler, Selection
 

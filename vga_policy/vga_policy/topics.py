@@ -2,7 +2,7 @@
 
 Names are relative: the namespace that a node runs in holds one whole robot, so that two robots share one graph.
 `CLOCK` and `DIAGNOSTICS` are absolute, for ROS has one of each for everybody; so are /rosout and /parameter_events.
-Bags and cell files name a topic as it is in the root namespace, whichever robot it is of: :func:`recorded`.
+Bags and cell files name a topic as it is in the root namespace, whichever robot it is of: :func:`absolute`.
 Their QoS: :mod:`vga_policy.ros.topics`.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 CLOCK = "/clock"
 DIAGNOSTICS = "/diagnostics"
-GLOBAL = (CLOCK, DIAGNOSTICS, "/parameter_events", "/rosout")
+OF_ROS = (CLOCK, "/parameter_events", "/rosout")
+GLOBAL = (*OF_ROS, DIAGNOSTICS)
 
 JOINT_STATES = "joint_states"
 
@@ -79,22 +80,11 @@ def camera(name: str) -> CameraTopics:
     return CameraTopics(f"{CAMERAS}/{name}")
 
 
-def recorded(name: str) -> str:
-    """The name in bags and cell files of a topic of the graph."""
+def absolute(name: str) -> str:
+    """The name in the root namespace: what bags, cell files and remedies say."""
     return name if name.startswith("/") else f"/{name}"
 
 
-def recorded_camera(name: str) -> CameraTopics:
-    """Topics of the camera called `name`, as in bags."""
-    return CameraTopics(recorded(f"{CAMERAS}/{name}"))
-
-
-def camera_of(topic: str) -> str:
-    """The camera that the recorded `topic` is of; empty for any other topic."""
-    first, _, rest = topic.removeprefix("/").partition("/")
-    return rest.partition("/")[0] if first == CAMERAS else ""
-
-
-def live(topic: str) -> str:
-    """The name in the graph of a topic of a bag or a cell file; `recorded` gives it back."""
+def relative(topic: str) -> str:
+    """The name in the graph of a topic of a bag or a cell file; `absolute` gives it back."""
     return topic if topic in GLOBAL else topic.removeprefix("/")

@@ -62,6 +62,7 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
     from vga_policy.bags.reader import Bag
     from vga_policy.cell.shipped import cell_path
     from vga_policy.episodes.metadata import load_episode
+    from vga_policy.ros import topics
     from vga_policy.ros.client.session import Session
     from vga_policy.ros.environment import node_environment
     from vga_policy.ros.errors import GraphError
@@ -83,8 +84,8 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
             _process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", path, str(stamps)])
         )
         session = stack.enter_context(Session("vga_bench_record"))
-        start = session.node.create_client(StartEpisode, "/recorder/start")
-        stop = session.node.create_client(StopEpisode, "/recorder/stop")
+        start = session.node.create_client(StartEpisode, topics.RECORDER_START)
+        stop = session.node.create_client(StopEpisode, topics.RECORDER_STOP)
 
         def pause(duration: float) -> None:
             session.spin_until(lambda: recorder.poll() is not None or publisher.poll() is not None, duration)

@@ -10,6 +10,7 @@ from typing import Any
 
 from rclpy.action import ActionClient
 from std_srvs.srv import Trigger
+from vga_policy.ros import topics
 from vga_policy.ros.client.hand import Hand
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
@@ -31,19 +32,19 @@ def home(args: argparse.Namespace) -> int:
             if width := hand.held():
                 print(f"the hand holds something ({width:.3f} m) and keeps it; vga home --open opens it", flush=True)
 
-    return _act(Home, "/franka_driver/home", Home.Goal(speed_scale=args.speed, position=args.position), see_to_the_hand)
+    return _act(Home, topics.DRIVER_HOME, Home.Goal(speed_scale=args.speed, position=args.position), see_to_the_hand)
 
 
 def recover(_: argparse.Namespace) -> int:
     """Clears a reflex, or rebuilds the connection to the arm, which stays in HOLD."""
-    return _act(Recover, "/franka_driver/recover", Recover.Goal())
+    return _act(Recover, topics.DRIVER_RECOVER, Recover.Goal())
 
 
 def stop(_: argparse.Namespace) -> int:
     """Decelerates the arm to HOLD."""
     with Session("vga_stop") as session:
         try:
-            response = session.call(session.node.create_client(Trigger, "/franka_driver/stop"), Trigger.Request())
+            response = session.call(session.node.create_client(Trigger, topics.DRIVER_STOP), Trigger.Request())
         except GraphError as error:
             return _say(str(error), success=False)
     return _say(response.message, success=response.success)

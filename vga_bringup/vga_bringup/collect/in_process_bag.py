@@ -19,6 +19,7 @@ from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile, OfferedQos
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.episodes import topics
 
 from vga_bringup.robot.reports import Tick
 from vga_bringup.robot.safety.modes import Mode
@@ -34,20 +35,12 @@ PNG_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 DEPTH_HEADER = struct.pack("<iff", 0, 0.0, 0.0)  # compressed_depth_image_transport's ConfigHeader, unused for 16UC1
 
 TOPICS = {
-    "/joint_states": ("sensor_msgs/msg/JointState", OfferedQos()),
-    "/gello/joint_states": ("sensor_msgs/msg/JointState", OfferedQos()),
-    "/franka_driver/reference": ("vga_msgs/msg/RobotReference", OfferedQos()),
-    "/franka_driver/gripper_state": ("vga_msgs/msg/GripperState", OfferedQos()),
-    "/franka_driver/state": ("vga_msgs/msg/DriverState", LATCHED),
-    "/diagnostics": ("diagnostic_msgs/msg/DiagnosticArray", OfferedQos()),
-}
-CAMERA_TOPICS = {
-    "color/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
-    "color/camera_info": "sensor_msgs/msg/CameraInfo",
-}
-GROUND_TRUTH = {
-    "aligned_depth_to_color/image_raw/compressedDepth": "sensor_msgs/msg/CompressedImage",
-    "pose": "geometry_msgs/msg/PoseStamped",
+    topics.JOINT_STATES: ("sensor_msgs/msg/JointState", OfferedQos()),
+    topics.LEADER: ("sensor_msgs/msg/JointState", OfferedQos()),
+    topics.REFERENCE: ("vga_msgs/msg/RobotReference", OfferedQos()),
+    topics.GRIPPER_STATE: ("vga_msgs/msg/GripperState", OfferedQos()),
+    topics.DRIVER_STATE: ("vga_msgs/msg/DriverState", LATCHED),
+    topics.DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", OfferedQos()),
 }
 
 
@@ -69,8 +62,8 @@ class FastBag:
         for name, (kind, qos) in TOPICS.items():
             self._add(name, kind, qos)
         for camera in cell.cameras:
-            for name, kind in {**CAMERA_TOPICS, **(GROUND_TRUTH if depth else {})}.items():
-                self._add(f"/cameras/{camera.name}/{name}", kind, SENSOR)
+            for name, kind in _camera_types(camera, depth=depth).items():
+                self._add(name, kind, SENSOR)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -94,8 +87,8 @@ class FastBag:
             "mode": int(tick.mode),
             "step": -1,
         }
-        self._write("/joint_states", tick.read_ns, self._cell.arm.base_frame, measured)
-        self._write("/franka_driver/reference", tick.reference_ns, self._cell.arm.base_frame, reference)
+        self._write(topics.JOINT_STATES, tick.read_ns, self._cell.arm.base_frame, measured)
+        self._write(topics.REFERENCE, tick.reference_ns, self._cell.arm.base_frame, reference)
 
     def gripper(self, tick: Tick) -> None:
         """A reading of the hand."""
@@ -107,7 +100,7 @@ class FastBag:
             "is_grasped": hand.is_grasped,
             "moving": hand.moving,
         }
-        self._write("/franka_driver/gripper_state", tick.read_ns, "", fields)
+        self._write(topics.GRIPPER_STATE, tick.read_ns, "", fields)
 
     def state(self, tick: Tick) -> None:
         """The driver's state."""
@@ -120,13 +113,13 @@ class FastBag:
             "tracking": self._cell.arm.tracking.mode,
             "control_command_success_rate": tick.arm.success_rate,
         }
-        self._write("/franka_driver/state", tick.read_ns, "", fields)
+        self._write(topics.DRIVER_STATE, tick.read_ns, "", fields)
 
     def leader(self, now_ns: int, leader: Leader) -> None:
         """A reading of the leader."""
         names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
         fields = {"name": names, "position": np.append(leader.q, leader.width / 2)}
-        self._write("/gello/joint_states", now_ns, "", fields)
+        self._write(topics.LEADER, now_ns, "", fields)
 
     def diagnostics(self, now_ns: int) -> None:
         """Says that the clock is a simulated one."""
@@ -136,23 +129,21 @@ class FastBag:
             "hardware_id": "simulation",
             "values": [{"key": "sim_time", "value": f"{now_ns / 1e9:.3f}"}],
         }
-        self._write("/diagnostics", now_ns, "", {"status": [status]})
+        self._write(topics.DIAGNOSTICS, now_ns, "", {"status": [status]})
 
     def picture(self, now_ns: int, camera: Camera, picture: Picture) -> None:
         """An image with its camera's parameters, and the ground truth if there is any."""
-        prefix, frame = f"/cameras/{camera.name}", f"{camera.name}_color_optical_frame"
+        names, frame = topics.camera_topics(camera.name), f"{camera.name}_color_optical_frame"
         jpeg = simplejpeg.encode_jpeg(picture.color, camera.jpeg_quality, "RGB", "420")
         image = {"format": "rgb8; jpeg compressed bgr8", "data": jpeg}
-        self._write(f"{prefix}/color/image_raw/compressed", now_ns, frame, image, CAMERA_DELAY)
-        self._write(f"{prefix}/color/camera_info", now_ns, frame, self._info[camera.name], CAMERA_DELAY)
+        self._write(names.compressed, now_ns, frame, image, CAMERA_DELAY)
+        self._write(names.info, now_ns, frame, self._info[camera.name], CAMERA_DELAY)
         if picture.depth is not None:
             data = DEPTH_HEADER + cv2.imencode(".png", picture.depth, PNG_FAST)[1].tobytes()
             depth = {"format": "16UC1; compressedDepth png", "data": data}
-            self._write(
-                f"{prefix}/aligned_depth_to_color/image_raw/compressedDepth", now_ns, frame, depth, CAMERA_DELAY
-            )
+            self._write(names.compressed_depth, now_ns, frame, depth, CAMERA_DELAY)
             pose = {"pose": _pose(picture.pose)}
-            self._write(f"{prefix}/pose", now_ns, self._cell.arm.base_frame, pose, CAMERA_DELAY)
+            self._write(names.pose, now_ns, self._cell.arm.base_frame, pose, CAMERA_DELAY)
 
     def close(self) -> None:
         """Completes the bag."""
@@ -184,6 +175,13 @@ class FastBag:
         while self._under_way and self._under_way[0][0] <= until:
             arrival, _, topic, data, stamp = heapq.heappop(self._under_way)
             self._bag.write(topic, data, arrival, stamp)
+
+
+def _camera_types(camera: Camera, *, depth: bool) -> dict[str, str]:
+    names = topics.camera_topics(camera.name)
+    seen = {names.compressed: "sensor_msgs/msg/CompressedImage", names.info: "sensor_msgs/msg/CameraInfo"}
+    truth = {names.compressed_depth: "sensor_msgs/msg/CompressedImage", names.pose: "geometry_msgs/msg/PoseStamped"}
+    return seen | truth if depth else seen
 
 
 def _camera_info(camera: Camera) -> dict[str, Any]:

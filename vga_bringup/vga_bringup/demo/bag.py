@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 from vga_policy.cell.loading import parse_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.episodes import topics
 from vga_policy.episodes.metadata import FILE, Episode, load_episode
 
 STATE_TOPICS = (
-    "/joint_states",
-    "/franka_driver/reference",
-    "/franka_driver/chunk_verdict",
-    "/franka_driver/gripper_state",
-    "/policy/action_chunk",
-    "/diagnostics",
+    topics.JOINT_STATES,
+    topics.REFERENCE,
+    topics.CHUNK_VERDICT,
+    topics.GRIPPER_STATE,
+    topics.ACTION_CHUNK,
+    topics.DIAGNOSTICS,
 )
 
 
@@ -118,19 +119,19 @@ def read_recording(path: Path) -> Recording:
     cell = _read_cell(path)
     messages: dict[str, list[tuple[int, Any]]] = {name: [] for name in STATE_TOPICS}
     images: dict[str, list[tuple[int, int]]] = {camera.name: [] for camera in cell.cameras}
-    for received, topic, message in _messages(path, [*STATE_TOPICS, *map(image_topic, images)]):
+    for received, topic, message in _messages(path, [*STATE_TOPICS, *map(topics.image_topic, images)]):
         if topic in messages:
             messages[topic].append((received, message))
         else:
             data = message.data
-            images[topic.split("/")[2]].append((_ns(message.header.stamp), zlib.crc32(data)))
-    references = [message for _, message in messages["/franka_driver/reference"]]
-    widths = [message for _, message in messages["/franka_driver/gripper_state"]]
-    statuses = [(received, status) for received, message in messages["/diagnostics"] for status in message.status]
+            images[topics.camera_of(topic)].append((_ns(message.header.stamp), zlib.crc32(data)))
+    references = [message for _, message in messages[topics.REFERENCE]]
+    widths = [message for _, message in messages[topics.GRIPPER_STATE]]
+    statuses = [(received, status) for received, message in messages[topics.DIAGNOSTICS] for status in message.status]
     return Recording(
         path=path,
         cell=cell,
-        measured=_measured(cell, [message for _, message in messages["/joint_states"]]),
+        measured=_measured(cell, [message for _, message in messages[topics.JOINT_STATES]]),
         reference=Motion(
             _stamps(references),
             _matrix([m.position for m in references]),
@@ -147,9 +148,9 @@ def read_recording(path: Path) -> Recording:
         ),
         chunks=[
             Chunk(_goal(message), message.sequence, _ns(message.header.stamp), received)
-            for received, message in messages["/policy/action_chunk"]
+            for received, message in messages[topics.ACTION_CHUNK]
         ],
-        verdicts=[_verdict(message) for _, message in messages["/franka_driver/chunk_verdict"]],
+        verdicts=[_verdict(message) for _, message in messages[topics.CHUNK_VERDICT]],
         frames={name: Frames(*np.array(rows, dtype=np.int64).reshape(-1, 2).T) for name, rows in images.items()},
         sim_clock=_sim_clock(statuses),
         checkpoint=next((v for _, status in statuses if (v := _values(status).get("checkpoint"))), "unknown"),
@@ -159,18 +160,13 @@ def read_recording(path: Path) -> Recording:
 
 def read_images(path: Path, camera: str) -> Iterator[tuple[int, bytes]]:
     """Capture time (ns) and JPEG of each image of a camera, in order of arrival."""
-    for _, _, message in _messages(path, [image_topic(camera)]):
+    for _, _, message in _messages(path, [topics.image_topic(camera)]):
         yield _ns(message.header.stamp), message.data.tobytes()
 
 
-def image_topic(camera: str) -> str:
-    """The topic a camera's JPEG images are recorded on."""
-    return f"/cameras/{camera}/color/image_raw/compressed"
-
-
-def _messages(path: Path, topics: list[str]) -> Iterator[tuple[int, str, Any]]:
+def _messages(path: Path, wanted: list[str]) -> Iterator[tuple[int, str, Any]]:
     with AnyReader([path]) as reader:
-        connections = [connection for connection in reader.connections if connection.topic in topics]
+        connections = [connection for connection in reader.connections if connection.topic in wanted]
         if not connections:
             return
         for connection, received, raw in reader.messages(connections=connections):

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.ros import topics
 from vga_policy.ros.client.policy import Task
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session, stop_request
@@ -31,7 +32,7 @@ from vga_bringup.graph.spec import sim_graph
 from vga_bringup.trials.scene import Scene
 from vga_msgs.srv import StartEpisode, StopEpisode
 
-CHUNKS = "/policy/action_chunk"
+CHUNKS = topics.POLICY_ACTION_CHUNK
 RESULTS = ("report.json", "summary.png", "demo.mp4")
 READY_WITHIN = 180.0  # s
 STEADY = 2.0  # s that everything must be there before the task starts: start-up is the busiest time
@@ -137,8 +138,8 @@ class Demo:
         return scene
 
     def _record_task(self, session: Session, runner: Runner, scene: Scene | None) -> None:
-        start = session.node.create_client(StartEpisode, "/recorder/start")
-        end = session.node.create_client(StopEpisode, "/recorder/stop")
+        start = session.node.create_client(StartEpisode, topics.RECORDER_START)
+        end = session.node.create_client(StopEpisode, topics.RECORDER_STOP)
         name = self._args.task or "demo"
         request = StartEpisode.Request(task=name, instruction=self._instruction, operator_name="vga demo")
         deadline = time.monotonic() + RECORDING_WITHIN
@@ -149,7 +150,7 @@ class Demo:
             session.spin_until(self._stop.is_set, timeout=0.5)
         self._bag = Path(started.path)
         if not session.spin_until(lambda: session.node.count_subscribers(CHUNKS) >= 2, RECORDING_WITHIN):
-            raise GraphError(f"driver and recorder do not both listen to {CHUNKS}")
+            raise GraphError(f"driver and recorder do not both listen to {session.resolved(CHUNKS)}")
         try:
             self._run_task(session, runner, scene)
             session.spin_until(self._stop.is_set, timeout=REST)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vga_policy.cell.limits import limit_problems
 from vga_policy.cell.schema import Cell
+from vga_policy.topics import DRIVER_GRIPPER_HOMING, DRIVER_RECOVER, absolute
 
 from vga_bringup.doctor.finding import Finding, State
 from vga_bringup.robot.bounds import self_collision
@@ -22,7 +23,7 @@ from vga_bringup.robot.libfranka import libfranka_version, protocol_of, remedy
 FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
 TIMEOUT = 1.0  # s
-HOME_THE_HAND = "empty the hand, then call the action /franka_driver/gripper_homing"
+HOME_THE_HAND = f"empty the hand, then call the action {absolute(DRIVER_GRIPPER_HOMING)}"
 CONNECT_THE_HAND = "plug the hand in, set it as end effector in Desk, activate FCI; end other programs that use it"
 LOOK_IN_DESK = "unlock the joints, release the user stop and activate FCI in Desk: https://{ip}"
 
@@ -33,7 +34,7 @@ _EXAMPLES = {"fr3": "lab.yaml", "panda": "lab_panda.yaml"}
 _REMEDIES = {
     "other": "the brakes are closed: unlock the joints in Desk",
     "user stopped": "release the user stop",
-    "reflex": "clear what the arm touched, then call the action /franka_driver/recover",
+    "reflex": f"clear what the arm touched, then call the action {absolute(DRIVER_RECOVER)}",
     "guiding": "let go of the guiding buttons",
 }
 

@@ -28,12 +28,12 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -66,16 +66,13 @@ class CameraNode(Node):
         super().__init__("camera")
         self._cell, self._camera = self._load_camera()
         self._frame_id = f"{self._camera.name}_color_optical_frame"
-        self._image = self.create_publisher(Image, "~/color/image_raw", qos_profile_sensor_data)
-        self._compressed = self.create_publisher(
-            CompressedImage, "~/color/image_raw/compressed", qos_profile_sensor_data
-        )
-        self._info = self.create_publisher(CameraInfo, "~/color/camera_info", qos_profile_sensor_data)
+        self._image = self.create_publisher(Image, topics.OWN_CAMERA.image, topics.SENSOR_DATA)
+        self._compressed = self.create_publisher(CompressedImage, topics.OWN_CAMERA.compressed, topics.SENSOR_DATA)
+        self._info = self.create_publisher(CameraInfo, topics.OWN_CAMERA.info, topics.SENSOR_DATA)
         if self._camera.depth:
-            depth = "~/aligned_depth_to_color"
-            self._depth = self.create_publisher(Image, f"{depth}/image_raw", qos_profile_sensor_data)
-            self._depth_info = self.create_publisher(CameraInfo, f"{depth}/camera_info", qos_profile_sensor_data)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+            self._depth = self.create_publisher(Image, topics.OWN_CAMERA.depth, topics.SENSOR_DATA)
+            self._depth_info = self.create_publisher(CameraInfo, topics.OWN_CAMERA.depth_info, topics.SENSOR_DATA)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         every(self, 1.0, self._diagnose)
         self._loop = DeviceLoop(self._camera, self._publish, self._log, devices(self._cell, self._camera))
         self._loop.start()

@@ -7,13 +7,13 @@ import time
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from vga_policy.ros import topics
 
 from vga_msgs.msg import DriverState
 
 PATIENCE = 3.0  # s; discovery took up to 2.5 s where two cores were busy
 
-HAND, CONTROL = "/franka_driver: gripper", "/franka_driver: control"  # among the diagnostics
+HAND, CONTROL = (f"{topics.absolute(topics.DRIVER)}: {part}" for part in ("gripper", "control"))  # diagnostics
 SETTING = "setting_"  # begins the keys of what the robot was given
 
 MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
@@ -24,14 +24,13 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node("vga_doctor")
     states: list[DriverState] = []
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    node.create_subscription(DriverState, "/franka_driver/state", states.append, latched)
+    node.create_subscription(DriverState, topics.DRIVER_STATE, states.append, topics.LATCHED)
     seen: dict[str, DiagnosticStatus] = {}
 
     def note(array: DiagnosticArray) -> None:
         seen.update({status.name: status for status in array.status})
 
-    node.create_subscription(DiagnosticArray, "/diagnostics", note, 10)
+    node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, note, 10)
     deadline = time.monotonic() + PATIENCE
     while not (states and HAND in seen and CONTROL in seen) and time.monotonic() < deadline:
         rclpy.spin_once(node, timeout_sec=0.1)

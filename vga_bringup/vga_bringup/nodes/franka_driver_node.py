@@ -24,13 +24,13 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.exceptions import ParameterException
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.long_action import LongActionServer
 from vga_policy.ros.publish_queue import PublishQueue
@@ -45,11 +45,10 @@ from vga_bringup.robot.reports import DriverState, Tick
 from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
 from vga_msgs import action, msg, srv
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
 LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
 SPIN_AT_MOST = 0.1  # s
-REPLAY = "somebody publishes /clock: replayed time must not move a robot; end the replay or simulation"
+REPLAY = f"somebody publishes {topics.CLOCK}: replayed time must not move a robot; end the replay or simulation"
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
@@ -57,7 +56,7 @@ class FrankaDriverNode(Node):
     """Wires one driver to ROS. Raises CellError when the cell file is wrong or time is not the system's."""
 
     def __init__(self) -> None:
-        super().__init__("franka_driver")
+        super().__init__(topics.DRIVER)
         if self.get_parameter("use_sim_time").value:
             raise CellError("use_sim_time is set: replayed time must not move a robot; start the driver without it")
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
@@ -68,12 +67,12 @@ class FrankaDriverNode(Node):
             raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
         self._rate_hz = cell.arm.tracking.rate_hz
 
-        self._joint_states = self.create_publisher(JointState, "/joint_states", 10)
-        self._reference = self.create_publisher(msg.RobotReference, "~/reference", 10)
-        self._state = self.create_publisher(msg.DriverState, "~/state", LATCHED)
-        self._verdict = self.create_publisher(msg.ChunkVerdict, "~/chunk_verdict", CHUNK_DEPTH)
-        self._gripper_state = self.create_publisher(msg.GripperState, "~/gripper_state", 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._joint_states = self.create_publisher(JointState, topics.JOINT_STATES, 10)
+        self._reference = self.create_publisher(msg.RobotReference, topics.DRIVER_REFERENCE, 10)
+        self._state = self.create_publisher(msg.DriverState, topics.DRIVER_STATE, topics.LATCHED)
+        self._verdict = self.create_publisher(msg.ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, CHUNK_DEPTH)
+        self._gripper_state = self.create_publisher(msg.GripperState, topics.DRIVER_GRIPPER_STATE, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._tick_messages = messages.TickMessages(cell)
         self._queue = PublishQueue()
 
@@ -81,22 +80,22 @@ class FrankaDriverNode(Node):
         log.setLevel(logging.INFO)
         log.addHandler(_RosLog(self, self._queue))
         self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._queue.put(self._publish_gripper, state))
-        self.create_subscription(msg.ActionChunk, "/policy/action_chunk", self._on_chunk, CHUNK_DEPTH)
+        self.create_subscription(msg.ActionChunk, topics.POLICY_ACTION_CHUNK, self._on_chunk, CHUNK_DEPTH)
         self._policy_clock = ClockWatch()
-        self.create_subscription(msg.PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10)
-        self.create_subscription(JointState, "/gello/joint_states", self._on_leader, 10)
+        self.create_subscription(msg.PolicyHeartbeat, topics.POLICY_HEARTBEAT, self._on_heartbeat, 10)
+        self.create_subscription(JointState, topics.GELLO_JOINT_STATES, self._on_leader, 10)
         every(self, 0.1, self._on_look)
         every(self, 1.0, self._diagnose)
-        self.create_service(srv.SetMode, "~/set_mode", self._on_set_mode)
-        self.create_service(Trigger, "~/stop", self._on_stop)
-        self.create_service(Trigger, "~/open_hand", self._on_open_hand)
+        self.create_service(srv.SetMode, topics.DRIVER_SET_MODE, self._on_set_mode)
+        self.create_service(Trigger, topics.DRIVER_STOP, self._on_stop)
+        self.create_service(Trigger, topics.DRIVER_OPEN_HAND, self._on_open_hand)
         self._pending: list[_PendingGoal] = []
         self._homing, self._recovery, self._gripper_homing = (
             LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
             for kind, name, begin in (
-                (action.Home, "~/home", self._begin_homing),
-                (action.Recover, "~/recover", self._begin_recovery),
-                (action.GripperHoming, "~/gripper_homing", self._begin_gripper_homing),
+                (action.Home, topics.DRIVER_HOME, self._begin_homing),
+                (action.Recover, topics.DRIVER_RECOVER, self._begin_recovery),
+                (action.GripperHoming, topics.DRIVER_GRIPPER_HOMING, self._begin_gripper_homing),
             )
         )
 
@@ -136,7 +135,7 @@ class FrankaDriverNode(Node):
     # What ROS says.
 
     def _on_look(self) -> None:
-        if self.driver.state.mode is not Mode.HOLD and self.count_publishers("/clock"):
+        if self.driver.state.mode is not Mode.HOLD and self.count_publishers(topics.CLOCK):
             self.driver.stop(REPLAY)
         self.on_state(self.driver.state)
         for pending in list(self._pending):
@@ -159,7 +158,7 @@ class FrankaDriverNode(Node):
     def _on_set_mode(self, request: srv.SetMode.Request, response: srv.SetMode.Response) -> srv.SetMode.Response:
         try:
             mode = Mode(request.mode)
-            if mode is not Mode.HOLD and self.count_publishers("/clock"):
+            if mode is not Mode.HOLD and self.count_publishers(topics.CLOCK):
                 raise ModeRefusedError(REPLAY)
             response.message = self.driver.set_mode(mode)
             response.success = True

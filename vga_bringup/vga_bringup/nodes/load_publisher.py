@@ -20,10 +20,11 @@ import rclpy
 import simplejpeg
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile
 from vga_policy.bags import cdr
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.ros import topics
 from vga_policy.ros.lifetime import start_ros
 
 JOINT_STATES_HZ = 1000.0
@@ -61,18 +62,18 @@ def load_publishers(node: Node, cell: Cell) -> list[LoadPublisher]:
     reference = cdr.new("vga_msgs/msg/RobotReference", joint_names=cell.arm.joint_names)
     gripper = cdr.new("vga_msgs/msg/GripperState")
     found = [
-        LoadPublisher(node, "/joint_states", [state], JOINT_STATES_HZ, 10),
-        LoadPublisher(node, "/gello/joint_states", [state], COMMANDS_HZ, 10),
-        LoadPublisher(node, "/franka_driver/reference", [reference], COMMANDS_HZ, 10),
-        LoadPublisher(node, "/franka_driver/gripper_state", [gripper], 30.0, 10),
+        LoadPublisher(node, topics.JOINT_STATES, [state], JOINT_STATES_HZ, 10),
+        LoadPublisher(node, topics.GELLO_JOINT_STATES, [state], COMMANDS_HZ, 10),
+        LoadPublisher(node, topics.DRIVER_REFERENCE, [reference], COMMANDS_HZ, 10),
+        LoadPublisher(node, topics.DRIVER_GRIPPER_STATE, [gripper], 30.0, 10),
     ]
     for camera in cell.cameras:
-        prefix, fps, color = f"/cameras/{camera.name}/color", float(camera.color.fps), camera.color
+        names, fps, color = topics.camera(camera.name), float(camera.color.fps), camera.color
         jpegs = [jpeg(camera, number) for number in range(IMAGES)]
         images = [cdr.new("sensor_msgs/msg/CompressedImage", format="jpeg", data=data) for data in jpegs]
         info = cdr.new("sensor_msgs/msg/CameraInfo", width=color.width, height=color.height, d=[0.0] * 5)
-        found.append(LoadPublisher(node, f"{prefix}/image_raw/compressed", images, fps, qos_profile_sensor_data))
-        found.append(LoadPublisher(node, f"{prefix}/camera_info", [info], fps, qos_profile_sensor_data))
+        found.append(LoadPublisher(node, names.compressed, images, fps, topics.SENSOR_DATA))
+        found.append(LoadPublisher(node, names.info, [info], fps, topics.SENSOR_DATA))
     return found
 
 
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if publisher.due <= now:
                 publisher.publish()
         time.sleep(max(0.0, min(publisher.due for publisher in found) - time.monotonic()))
-    stamps: dict[str, Any] = {publisher.topic: np.array(publisher.stamps) for publisher in found}
+    stamps: dict[str, Any] = {topics.absolute(publisher.topic): np.array(publisher.stamps) for publisher in found}
     np.savez(Path(stamps_file), **stamps)
     node.destroy_node()
     rclpy.try_shutdown()

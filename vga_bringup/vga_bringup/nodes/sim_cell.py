@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -57,7 +58,7 @@ class SimCell(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("sim_cell")
+        super().__init__(topics.SIM_CELL)
         path = ParameterDescriptor(read_only=True)
         seconds = [FloatingPointRange(from_value=0.0, to_value=1.0)]
         delay = ParameterDescriptor(read_only=True, floating_point_range=seconds)
@@ -71,9 +72,9 @@ class SimCell(Node):
         self._frames: list[FrameReader] = []
         self._last: Snapshot | None = None
         self._referee: Referee | None = None
-        self._task_state = self.create_publisher(TaskState, "~/task_state", 10)
-        self.create_service(ArrangeScene, "~/arrange", self._arrange)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._task_state = self.create_publisher(TaskState, topics.SIM_CELL_TASK_STATE, 10)
+        self.create_service(ArrangeScene, topics.SIM_CELL_ARRANGE, self._arrange)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         every(self, 1.0, self._diagnose)
         every(self, 0.1, self._watch)
         every(self, 0.1, self._judge)

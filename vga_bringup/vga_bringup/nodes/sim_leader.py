@@ -18,9 +18,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -33,14 +33,13 @@ from vga_msgs.msg import DriverState, RecorderState, TaskState
 
 SWITCH_INTERVAL = 0.001  # s the servos' answers may wait for Python's lock
 PERIOD = 0.01  # s between two movements of the hand
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class SimLeader(Node):
     """Moves the servos of `bus` as a person would. Raises CellError when the cell file is wrong."""
 
     def __init__(self) -> None:
-        super().__init__("sim_leader")
+        super().__init__(topics.SIM_LEADER)
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
         if not path:
             raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
@@ -56,9 +55,9 @@ class SimLeader(Node):
         self.bus.turn_to(servo_ticks(self._cell, self._leader, self._person.hand))
         self.add_on_set_parameters_callback(self._on_parameters)
         self.declare_parameter("fault", "")
-        self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
-        self.create_subscription(RecorderState, "/recorder/state", self._on_recorder, LATCHED)
-        self.create_subscription(TaskState, "/sim_cell/task_state", self._on_task, 10)
+        self.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED)
+        self.create_subscription(RecorderState, topics.RECORDER_STATE, self._on_recorder, topics.LATCHED)
+        self.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._on_task, 10)
         every(self, PERIOD, self._move)
 
     def _on_driver(self, state: DriverState) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import franky
 from vga_policy.cell.schema import Gripper as GripperConfig
+from vga_policy.topics import DRIVER_GRIPPER_HOMING, absolute
 
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import explain
@@ -27,7 +28,7 @@ PERIOD = 0.02  # s between two readings; the real hand answers more slowly
 STALLED = 10.0  # s after which a command without an answer is reported
 EMPTY = 0.0025  # m: fingers closed to this hold nothing, whatever libfranka calls it
 HOMED = 0.9  # of the cell's opening: a hand that says it opens less far has not been homed
-HOME_IT = "empty the hand and run the action /franka_driver/gripper_homing"
+HOME_IT = f"empty the hand and run the action {absolute(DRIVER_GRIPPER_HOMING)}"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def shortfall(command: Command, width: float) -> str:
     if isinstance(command, Homing):
         return f"homing failed: {HOME_IT} again"
     if isinstance(command, Move):
-        remedy = "something is in the way, or the hand needs homing (action /franka_driver/gripper_homing)"
+        remedy = f"something is in the way, or the hand needs homing (action {absolute(DRIVER_GRIPPER_HOMING)})"
         return f"fingers stopped at {width:.3f} m instead of {command.width:.3f} m: {remedy}"
     if width <= EMPTY:
         return ""  # closed on nothing, which is no fault

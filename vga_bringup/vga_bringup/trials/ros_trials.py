@@ -12,7 +12,6 @@ from threading import Event
 from typing import Any
 
 import numpy as np
-from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage
 from vga_policy.cell.loading import dump_cell
 from vga_policy.evaluate.environment import Judgement
@@ -21,6 +20,7 @@ from vga_policy.evaluate.video import TrialVideo
 from vga_policy.files import write_atomically
 from vga_policy.observation.observation import PROPRIOCEPTION, Observation
 from vga_policy.observation.resampler import JpegImage
+from vga_policy.ros import topics
 from vga_policy.ros.client.policy import Task
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session, stop_request
@@ -69,12 +69,12 @@ class GraphTrials:
         self._images: dict[str, JpegImage] = {}
         self._refused: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
         self._received: defaultdict[bytes, list[float]] = defaultdict(list)  # s, of every chunk, by the driver's clock
-        session.node.create_subscription(ChunkVerdict, "/franka_driver/chunk_verdict", self._on_verdict, 50)
+        session.node.create_subscription(ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, self._on_verdict, 50)
         if request.videos:
             for camera in request.cell.views:
-                topic = f"/cameras/{camera.name}/color/image_raw/compressed"
+                topic = topics.camera(camera.name).compressed
                 on_image = partial(self._on_image, camera.name)
-                session.node.create_subscription(CompressedImage, topic, on_image, qos_profile_sensor_data)
+                session.node.create_subscription(CompressedImage, topic, on_image, topics.SENSOR_DATA)
 
     def wait_until_ready(self) -> None:
         """Until every node has been there for a while."""

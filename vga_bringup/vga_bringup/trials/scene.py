@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.action import ActionClient
 from vga_policy.evaluate.environment import Judgement
+from vga_policy.ros import topics
 from vga_policy.ros.client.hand import Hand
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
@@ -29,13 +30,13 @@ class Scene:
     def __init__(self, session: Session) -> None:
         self._session = session
         node = session.node
-        self._arrange = node.create_client(ArrangeScene, "/sim_cell/arrange")
-        self._set_mode = node.create_client(SetMode, "/franka_driver/set_mode")
-        self._home = ActionClient(node, Home, "/franka_driver/home")
+        self._arrange = node.create_client(ArrangeScene, topics.SIM_CELL_ARRANGE)
+        self._set_mode = node.create_client(SetMode, topics.DRIVER_SET_MODE)
+        self._home = ActionClient(node, Home, topics.DRIVER_HOME)
         self._state: TaskState | None = None
         self._heard = 0.0
         self._hand = Hand(session)
-        self._subscription = node.create_subscription(TaskState, "/sim_cell/task_state", self._on_state, 10)
+        self._subscription = node.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._on_state, 10)
 
     def prepare(self, task: str, seed: int) -> str:
         """Opens the hand, brings the arm out of the way, arranges the objects, brings the arm to the start.
@@ -53,19 +54,19 @@ class Scene:
         self._go(list(arranged.arm_start))
         self._state = None
         if not self._session.spin_until(lambda: self._of(task, seed), JUDGED_WITHIN):
-            raise GraphError(f"{task}, seed {seed} cannot begin: /sim_cell/task_state is silent")
+            raise GraphError(f"{task}, seed {seed} cannot begin: {self._subscription.topic_name} is silent")
         return str(arranged.instruction)
 
     def judge(self) -> Judgement:
         """How the trial stands. Raises GraphError when the cell has gone silent."""
         if self._state is None or time.monotonic() - self._heard > STALE:
-            raise GraphError("/sim_cell/task_state is silent")
+            raise GraphError(f"{self._subscription.topic_name} is silent")
         return judgement(self._state.success, self._state.failed, self._state.detail)
 
     def _go(self, position: list[float]) -> None:
         """Moves the arm to a position (rad), home for an empty one, once it is at rest."""
         if not self._session.spin_until(self._home.server_is_ready, timeout=5.0):
-            raise GraphError("nobody offers /franka_driver/home: is the driver running?")
+            raise GraphError(f"nobody offers {self._session.resolved(topics.DRIVER_HOME)}: is the driver running?")
         deadline = time.monotonic() + AT_REST_WITHIN
         while not (result := self._homed(position)).success:
             if time.monotonic() > deadline:
@@ -74,7 +75,7 @@ class Scene:
 
     def _homed(self, position: list[float]) -> Any:
         goal = Home.Goal(speed_scale=SPEED, position=position)
-        handle = self._session.result(self._home.send_goal_async(goal), "/franka_driver/home")
+        handle = self._session.result(self._home.send_goal_async(goal), self._session.resolved(topics.DRIVER_HOME))
         if not handle.accepted:
             raise GraphError("the driver refuses to home: its log says why")
         future = handle.get_result_async()

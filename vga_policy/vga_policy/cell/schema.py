@@ -11,10 +11,27 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from vga_policy import topics
 from vga_policy.cell.arm_models import ArmModel, ModelName, arm_model
 from vga_policy.cell.errors import CellError
+from vga_policy.topics import absolute
 
 ARM_JOINTS = 7
+
+RECORDED_TOPICS = [
+    absolute(name)
+    for name in (
+        topics.JOINT_STATES,
+        topics.GELLO_JOINT_STATES,
+        topics.DRIVER_REFERENCE,
+        topics.DRIVER_GRIPPER_STATE,
+        topics.DRIVER_STATE,
+        topics.DRIVER_CHUNK_VERDICT,
+        topics.POLICY_ACTION_CHUNK,
+        topics.POLICY_HEARTBEAT,
+        topics.DIAGNOSTICS,
+    )
+]
 
 Joints = Annotated[list[float], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
 PositiveJoints = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
@@ -275,17 +292,7 @@ class Leader(Section):
 class Recording(Section):
     """What an episode's bag holds. Topics of the cameras are added by themselves."""
 
-    topics: list[str] = [
-        "/joint_states",
-        "/gello/joint_states",
-        "/franka_driver/reference",
-        "/franka_driver/gripper_state",
-        "/franka_driver/state",
-        "/franka_driver/chunk_verdict",
-        "/policy/action_chunk",
-        "/policy/heartbeat",
-        "/diagnostics",
-    ]
+    topics: list[str] = RECORDED_TOPICS
 
 
 class Cell(Section):

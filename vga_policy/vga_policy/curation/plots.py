@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from vga_policy.curation.outline import Outline, Span
 from vga_policy.curation.rules import short
 from vga_policy.episodes.decisions import Verdict
+from vga_policy.episodes.topics import JOINT_STATES, LEADER, REFERENCE, camera_of
 
 COLORS = {Verdict.ACCEPT: "#2f855a", Verdict.REVIEW: "#b7791f", Verdict.REJECT: "#c53030"}
 JOINTS = ("#2f6db5", "#c4510a", "#2f855a", "#8e44ad", "#7b5b3a", "#c2578f", "#4a5568")
 LEFT, RIGHT, WIDTH = 76, 12, 860  # of the course; its labels stand left of LEFT
 CURVES, WIDTH_BAND, LANE = 110, 26, 13  # heights, pixels
 
-LANES = {"/joint_states": "arm", "/franka_driver/reference": "command", "/gello/joint_states": "leader"}
+LANES = {JOINT_STATES: "arm", REFERENCE: "command", LEADER: "leader"}
 
 Scale = Callable[[float], float]
 
@@ -127,7 +128,7 @@ def _lane(x: Scale, outline: Outline, topic: str, top: float) -> list[str]:
     label = LANES.get(topic, short(topic))
     parts = [_text(LEFT - 8, top + 8, label, "end"), _box(x, (0.0, seconds), top + 2, LANE - 5, "present", label)]
     parts += [_box(x, gap, top + 2, LANE - 5, "gap", f"{label}: no message") for gap in outline.gaps[topic]]
-    if topic.startswith("/cameras/") and (span := outline.frozen.get(short(topic))):
+    if camera_of(topic) and (span := outline.frozen.get(short(topic))):
         parts.append(_box(x, span, top + 2, LANE - 5, "frozen", f"{label}: one picture while the arm moves"))
     return parts
 

@@ -15,6 +15,7 @@ from vga_policy.cell.schema import Section
 from vga_policy.curation.metrics import Metrics
 from vga_policy.episodes.decisions import Verdict
 from vga_policy.episodes.metadata import Episode
+from vga_policy.episodes.topics import camera_of
 
 
 class Thresholds(Section):
@@ -123,7 +124,7 @@ def gaps(case: Case) -> tuple[Verdict, str] | None:
     verdicts = []
     words = []
     for topic, arrival in case.metrics.arrivals.items():
-        limits = case.thresholds.camera_gap if topic.startswith("/cameras/") else case.thresholds.joint_gap
+        limits = case.thresholds.camera_gap if camera_of(topic) else case.thresholds.joint_gap
         if verdict := _above(arrival.longest_gap, limits):
             verdicts.append(verdict)
             words.append(f"{short(topic)} for {arrival.longest_gap:.2f} s at {arrival.gap_at:.1f} s")
@@ -233,7 +234,7 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
 
 def short(topic: str) -> str:
     """A camera's name for its images, else the topic."""
-    return topic.split("/")[2] if topic.startswith("/cameras/") else topic
+    return camera_of(topic) or topic
 
 
 def _worst(verdicts: Sequence[Verdict | None]) -> Verdict:

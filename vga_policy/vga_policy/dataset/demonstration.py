@@ -19,11 +19,11 @@ from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.dataset.actions import Track, chunks
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE, load_episode
+from vga_policy.episodes.topics import JOINT_STATES, LEADER, REFERENCE, image_topic
 from vga_policy.observation.joint_states import JointStateError, JointStates, proprioception
 from vga_policy.observation.observation import PROPRIOCEPTION
 from vga_policy.observation.resampler import SECOND, JpegImage, Problem, Resampler, Selection
 
-JOINT_STATES, LEADER, REFERENCE = "/joint_states", "/gello/joint_states", "/franka_driver/reference"
 JOINT_STATE, ROBOT_REFERENCE = "sensor_msgs/msg/JointState", "vga_msgs/msg/RobotReference"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
@@ -217,11 +217,6 @@ class Demonstration:
 @lru_cache(maxsize=16)  # episodes of one cell share its text
 def _parse_cell(text: str) -> Cell:
     return parse_cell(text)
-
-
-def image_topic(camera: str) -> str:
-    """The topic a camera's JPEG images are recorded on."""
-    return f"/cameras/{camera}/color/image_raw/compressed"
 
 
 def read_span(file: Path, offset: int, length: int) -> bytes:

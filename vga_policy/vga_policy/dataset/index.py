@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.bags.reader import BagError
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, ActionSource, Demonstration, StoredImage
 from vga_policy.dataset.geometry import extrinsics
+from vga_policy.episodes.topics import camera_topics
 from vga_policy.observation.resampler import Selection
 
 IDLE_JOINTS = 0.01  # rad; a chunk that moves no joint further,
@@ -123,9 +124,8 @@ def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -
         sizes=np.ones((*shape, 2), np.int64),
     )
     for slot, camera in enumerate(demonstration.cell.views):
-        prefix = f"/cameras/{camera.name}"
-        depth_topic = f"{prefix}/aligned_depth_to_color/image_raw/compressedDepth"
-        pose_topic, info_topic = f"{prefix}/pose", f"{prefix}/color/camera_info"
+        topics = camera_topics(camera.name)
+        depth_topic, pose_topic, info_topic = topics.compressed_depth, topics.pose, topics.info
         if not all(bag.count(topic) for topic in (depth_topic, pose_topic, info_topic)):
             continue
         bag.require(depth_topic, COMPRESSED_IMAGE)

@@ -18,16 +18,10 @@ from vga_policy.bags.writer import BagFile
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.dataset.actions import Track
-from vga_policy.dataset.demonstration import (
-    COMPRESSED_IMAGE,
-    JOINT_STATE,
-    JOINT_STATES,
-    REFERENCE,
-    ROBOT_REFERENCE,
-    image_topic,
-)
+from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, JOINT_STATE, ROBOT_REFERENCE
 from vga_policy.episodes.listing import Skipped
 from vga_policy.episodes.metadata import IMPORTED, OUTCOMES, Episode
+from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.reader import LeRobotError, LeRobotReader

@@ -34,7 +34,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from vga_msgs.action import RunTask
@@ -53,6 +53,7 @@ from vga_policy.inference.worker import Worker
 from vga_policy.observation.joint_states import Disbelief, JointStateError, JointStates
 from vga_policy.observation.observation import Observation
 from vga_policy.observation.resampler import JpegImage, Problem, Resampler
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.long_action import LongActionServer
@@ -75,7 +76,6 @@ SETUP_ERRORS = (CellError, CheckpointError, EncoderError, PolicyError, Parameter
 MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
 
 BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class PolicyNode(Node):
 
     def __init__(self) -> None:
         """Raises one of SETUP_ERRORS when it cannot be set up."""
-        super().__init__("policy")
+        super().__init__(topics.POLICY)
         self._cell = self._load_cell()
         transport = self._load_transport()
         self._policy = self._load_policy()
@@ -104,7 +104,7 @@ class PolicyNode(Node):
         self._joint_states = JointStates(self._cell)
         self._disbelieved: Counter[Disbelief] = Counter()
         self._disbelief, self._disbelief_at = "", 0.0
-        self._arm = SolePublisher(self, "/joint_states")
+        self._arm = SolePublisher(self, topics.JOINT_STATES)
         self._clocks = ClockWatch()
         self._cadence = Cadence()
         self._queue = PublishQueue()
@@ -116,15 +116,15 @@ class PolicyNode(Node):
         self._driver_heard_ns = 0
         self._reported: object = None
 
-        self._chunks = self.create_publisher(ActionChunkMsg, "/policy/action_chunk", 10)
-        self._heartbeat = self.create_publisher(PolicyHeartbeat, "/policy/heartbeat", 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._chunks = self.create_publisher(ActionChunkMsg, topics.POLICY_ACTION_CHUNK, 10)
+        self._heartbeat = self.create_publisher(PolicyHeartbeat, topics.POLICY_HEARTBEAT, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         for camera in self._cell.views:
             self._subscribe_image(camera.name, transport)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, BEST_EFFORT(depth=JOINTS_DEPTH))
-        self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, BEST_EFFORT(depth=JOINTS_DEPTH))
+        self.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED)
         self._tasks = LongActionServer(
-            self, RunTask, "/policy/run_task", self._begin, goal_callback=self._admit, cancel_callback=self._cancel
+            self, RunTask, topics.POLICY_RUN_TASK, self._begin, goal_callback=self._admit, cancel_callback=self._cancel
         )
         self.create_timer(self._cell.dt, self._on_tick)
         every(self, REHEARSAL_PERIOD, self._rehearse)
@@ -174,12 +174,13 @@ class PolicyNode(Node):
     # Inputs.
 
     def _subscribe_image(self, camera: str, transport: str) -> None:
-        raw = f"/cameras/{camera}/color/image_raw"
+        names = topics.camera(camera)
         if transport == "raw":
-            self.create_subscription(Image, raw, partial(self._on_raw_image, camera), BEST_EFFORT(depth=5))
+            self.create_subscription(Image, names.image, partial(self._on_raw_image, camera), BEST_EFFORT(depth=5))
         else:
-            topic = f"{raw}/compressed"
-            self.create_subscription(CompressedImage, topic, partial(self._on_image, camera), BEST_EFFORT(depth=5))
+            self.create_subscription(
+                CompressedImage, names.compressed, partial(self._on_image, camera), BEST_EFFORT(depth=5)
+            )
 
     def _on_image(self, camera: str, message: CompressedImage) -> None:
         self._resampler.push_image(camera, nanoseconds(message.header.stamp), JpegImage(bytes(message.data)))
@@ -324,11 +325,13 @@ class PolicyNode(Node):
     def _driver_fault(self) -> str:
         """Why the driver would not execute chunks; empty when it would."""
         if self._driver is None or self._now() - self._driver_heard_ns > DRIVER_SILENCE * SECOND:
-            return "driver is silent: nothing on /franka_driver/state; start franka_driver_node"
+            topic = self.resolve_topic_name(topics.DRIVER_STATE)
+            return f"driver is silent: nothing on {topic}; start franka_driver_node"
         if self._driver.mode == DriverState.POLICY:
             return ""
         reason = f" ({self._driver.hold_reason})" if self._driver.hold_reason else ""
-        return f"driver is in {MODES[self._driver.mode]}{reason}: call /franka_driver/set_mode with POLICY first"
+        service = self.resolve_service_name(topics.DRIVER_SET_MODE)
+        return f"driver is in {MODES[self._driver.mode]}{reason}: call {service} with POLICY first"
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
         if self._run is None or self._run.goal is not goal:

@@ -34,6 +34,7 @@ from std_srvs.srv import SetBool
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.reader import BagError, BagTopic
 from vga_policy.episodes.listing import DatasetError, find_episodes
+from vga_policy.ros import topics as names
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -41,8 +42,6 @@ PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
 LEAD_IN = 1.0  # s the clock stands at the first bag's start, so that subscribers find the publishers
 FAREWELL = Duration(seconds=1)  # longest wait for the last messages of a topic to arrive
-NEVER = ("/clock", "/parameter_events", "/rosout")
-POLICY = "/policy/"
 SETUP_ERRORS = (BagError, DatasetError, ParameterException, ValueError)
 
 
@@ -53,7 +52,7 @@ class ReplayNode(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("replay")
+        super().__init__(names.REPLAY)
         read_only = ParameterDescriptor(read_only=True)
         self.declare_parameter("bags", Parameter.Type.STRING_ARRAY, read_only)
         self.declare_parameter("topics", Parameter.Type.STRING_ARRAY, read_only)
@@ -65,7 +64,7 @@ class ReplayNode(Node):
             paused=self.declare_parameter("start_paused", False, read_only).value,
             wanted=(lambda name: name in topics) if topics else _is_recorded_input,
         )
-        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10)
+        self._clock_publisher = self.create_publisher(ClockMessage, names.CLOCK, 10)
         self._outlets = {}
         for topic in self.playback.topics.values():
             if (publisher := self._publisher(topic)) is not None:
@@ -73,7 +72,7 @@ class ReplayNode(Node):
         self.live: list[str] = []
         self._announced: Path | None = None
         self._last = time.monotonic() + LEAD_IN
-        self.create_service(SetBool, "~/pause", self._on_pause)
+        self.create_service(SetBool, names.REPLAY_PAUSE, self._on_pause)
         every(self, PERIOD, self._advance)
         every(self, LOOK_PERIOD, self._look_around)
 
@@ -88,7 +87,7 @@ class ReplayNode(Node):
         self._pause(not self.playback.paused)
 
     def _look_around(self) -> None:
-        self.live = [name for name in self._outlets if self.count_publishers(name) > 1]
+        self.live = [name for name in self._outlets if self.count_publishers(names.relative(name)) > 1]
 
     def _advance(self) -> None:
         now = time.monotonic()
@@ -121,7 +120,7 @@ class ReplayNode(Node):
         except (ImportError, AttributeError):
             self.get_logger().warning(f"{topic.name} is not replayed: {topic.type} is not installed")
             return None
-        return self.create_publisher(message_class, topic.name, offered_qos(topic.qos))
+        return self.create_publisher(message_class, names.relative(topic.name), offered_qos(topic.qos))
 
     def _strings(self, name: str) -> list[str]:
         parameter = self.get_parameter_or(name, None)
@@ -197,4 +196,4 @@ def _bags(paths: list[str]) -> list[Path]:
 
 def _is_recorded_input(topic: str) -> bool:
     """Whether a topic is replayed by default: a policy that runs now speaks for itself."""
-    return topic not in NEVER and not topic.startswith(POLICY)
+    return topic not in names.OF_ROS and not topic.startswith(f"{names.absolute(names.POLICY)}/")

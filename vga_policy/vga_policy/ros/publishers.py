@@ -14,7 +14,7 @@ class SolePublisher:
     """
 
     def __init__(self, node: Node, topic: str) -> None:
-        self._node, self._topic = node, topic
+        self._node, self._topic = node, node.resolve_topic_name(topic)
         self.problem = ""
 
     def look(self) -> None:

@@ -23,6 +23,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.publish_queue import PublishQueue
@@ -37,7 +38,7 @@ class GelloNode(Node):
     """Publishes what the leader's reader delivers. Raises CellError when the cell file has no leader to read."""
 
     def __init__(self) -> None:
-        super().__init__("gello")
+        super().__init__(topics.GELLO)
         path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
         if not path:
             raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
@@ -47,8 +48,8 @@ class GelloNode(Node):
         self._leader = cell.leader
         self._names = [*cell.arm.joint_names, cell.gripper.joint_name]
         self._frame = cell.arm.base_frame
-        self._joint_states = self.create_publisher(JointState, "/gello/joint_states", 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._joint_states = self.create_publisher(JointState, topics.GELLO_JOINT_STATES, 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
         self._errors = 0
         self._queue = PublishQueue()  # the reader must not wait for DDS
         self._reader = LeaderReader(cell, cell.leader, self._on_sample, self._on_problem)

@@ -24,6 +24,7 @@ from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
 
@@ -34,7 +35,6 @@ from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_top
 
 IMAGE_DEPTH, DEPTH = 30, 1000  # messages DDS keeps for us while we are busy
 TAKE_EVERY = 0.05  # s; when a message arrived is noted by the middleware, not by us
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class TakenByOwner(CallbackGroup):
@@ -69,7 +69,7 @@ class RecorderNode(Node):
     """
 
     def __init__(self) -> None:
-        super().__init__("recorder")
+        super().__init__(topics.RECORDER)
         path = self.declare_parameter("cell", "").value
         if not path:
             raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
@@ -81,12 +81,12 @@ class RecorderNode(Node):
         self._taken_here = TakenByOwner()
         self._topics: list[RecordedTopic] = []
         self._scene = TaskState()
-        self._state = self.create_publisher(RecorderState, "/recorder/state", LATCHED)
-        self.create_service(StartEpisode, "/recorder/start", self._start)
-        self.create_service(StopEpisode, "/recorder/stop", self._stop)
-        self.create_service(Trigger, "/recorder/discard", self._discard)
-        self.create_subscription(DriverState, "/franka_driver/state", self._on_driver, LATCHED)
-        self.create_subscription(TaskState, "/sim_cell/task_state", self._on_scene, 1)
+        self._state = self.create_publisher(RecorderState, topics.RECORDER_STATE, topics.LATCHED)
+        self.create_service(StartEpisode, topics.RECORDER_START, self._start)
+        self.create_service(StopEpisode, topics.RECORDER_STOP, self._stop)
+        self.create_service(Trigger, topics.RECORDER_DISCARD, self._discard)
+        self.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED)
+        self.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._on_scene, 1)
         self.add_on_set_parameters_callback(self._on_set)
         every(self, 0.5, self._look)
         self._look()
@@ -118,7 +118,7 @@ class RecorderNode(Node):
     def _look(self) -> None:
         """Subscribes to topics that have appeared, checks the recording, publishes the state."""
         for name in list(self._missing):
-            if publishers := self.get_publishers_info_by_topic(name):
+            if publishers := self.get_publishers_info_by_topic(topics.relative(name)):
                 self._missing.remove(name)
                 self._subscribe(name, publishers)
         if problem := self.recorder.check():
@@ -149,7 +149,7 @@ class RecorderNode(Node):
         package, _, message = type_name.partition("/msg/")
         message_class = getattr(importlib.import_module(f"{package}.msg"), message)
         subscription = self.create_subscription(
-            message_class, name, _unused, qos, callback_group=self._taken_here, raw=True
+            message_class, topics.relative(name), _unused, qos, callback_group=self._taken_here, raw=True
         )
         self._topics.append(
             RecordedTopic(name, described.has_header, subscription, Gaps(subscription.get_publisher_count))

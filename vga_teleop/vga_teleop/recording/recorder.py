@@ -13,11 +13,11 @@ from pathlib import Path
 from vga_policy.bags.writer import BagWriter, Topic
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.episodes import topics
 from vga_policy.episodes.metadata import OUTCOMES, Episode
 
 SILENT_AFTER = 1.0  # s without a message
 DISCARDED = OUTCOMES[-1]
-LEADER = "/gello/joint_states"
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -27,8 +27,8 @@ class RecordingError(RuntimeError):
 
 def camera_topics(cell: Cell) -> list[str]:
     """The compressed images and camera parameters of every camera."""
-    prefixes = [f"/cameras/{camera.name}/color" for camera in cell.cameras]
-    return [f"{prefix}/{name}" for prefix in prefixes for name in ("image_raw/compressed", "camera_info")]
+    cameras = (topics.camera_topics(camera.name) for camera in cell.cameras)
+    return [name for camera in cameras for name in (camera.compressed, camera.info)]
 
 
 def recorded_topics(cell: Cell) -> list[str]:
@@ -38,8 +38,8 @@ def recorded_topics(cell: Cell) -> list[str]:
 
 def required_topics(cell: Cell, demonstrating: bool = False) -> list[str]:
     """Topics without which an episode is worthless; a demonstration needs the leader as well."""
-    images = [topic for topic in camera_topics(cell) if topic.endswith("/compressed")]
-    return [*images, "/joint_states", "/franka_driver/reference", *([LEADER] if demonstrating else [])]
+    images = [topics.image_topic(camera.name) for camera in cell.cameras]
+    return [*images, topics.JOINT_STATES, topics.REFERENCE, *([topics.LEADER] if demonstrating else [])]
 
 
 @dataclass

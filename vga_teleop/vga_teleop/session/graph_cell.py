@@ -13,9 +13,9 @@ from typing import Any
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
+from vga_policy.ros import topics
 from vga_policy.ros.client.hand import Hand
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
@@ -25,7 +25,6 @@ from vga_msgs.msg import DriverState, RecorderState, RobotReference, TaskState
 from vga_msgs.srv import ArrangeScene, SetMode, StartEpisode, StopEpisode
 from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Trial, Verdict
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 SILENT_AFTER = 3.0  # s without a message of a node that publishes twice a second or oftener
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
 ACTION_WITHIN = 60.0  # s
@@ -33,9 +32,9 @@ SWIFT = 1.0  # s in which a disk that is not busy has an episode
 WRITTEN_WITHIN = 30.0  # s in which any disk has
 
 NEEDED = {  # topic: who publishes it
-    "/franka_driver/state": "the driver (franka_driver)",
-    "/recorder/state": "the recorder",
-    "/gello/joint_states": "the leader (gello_node)",
+    topics.DRIVER_STATE: "the driver (franka_driver)",
+    topics.RECORDER_STATE: "the recorder",
+    topics.GELLO_JOINT_STATES: "the leader (gello_node)",
 }
 
 
@@ -55,17 +54,17 @@ class GraphCell:
         self._leaving = False
         self._seen: dict[str, tuple[float, Any]] = {}  # topic: when its newest message came, and the message
         node = session.node
-        for kind, topic in ((DriverState, "/franka_driver/state"), (RecorderState, "/recorder/state")):
-            node.create_subscription(kind, topic, self._noting(topic), LATCHED)
-        node.create_subscription(TaskState, "/sim_cell/task_state", self._noting("/sim_cell/task_state"), 1)
-        self._set_mode = node.create_client(SetMode, "/franka_driver/set_mode")
-        self._arrange = node.create_client(ArrangeScene, "/sim_cell/arrange")
-        self._start = node.create_client(StartEpisode, "/recorder/start")
-        self._stop_episode = node.create_client(StopEpisode, "/recorder/stop")
-        self._discard = node.create_client(Trigger, "/recorder/discard")
-        self._set_recorder = node.create_client(SetParameters, "/recorder/set_parameters")
-        self._home = ActionClient(node, Home, "/franka_driver/home")
-        self._recover = ActionClient(node, Recover, "/franka_driver/recover")
+        for kind, topic in ((DriverState, topics.DRIVER_STATE), (RecorderState, topics.RECORDER_STATE)):
+            node.create_subscription(kind, topic, self._noting(topic), topics.LATCHED)
+        node.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._noting(topics.SIM_CELL_TASK_STATE), 1)
+        self._set_mode = node.create_client(SetMode, topics.DRIVER_SET_MODE)
+        self._arrange = node.create_client(ArrangeScene, topics.SIM_CELL_ARRANGE)
+        self._start = node.create_client(StartEpisode, topics.RECORDER_START)
+        self._stop_episode = node.create_client(StopEpisode, topics.RECORDER_STOP)
+        self._discard = node.create_client(Trigger, topics.RECORDER_DISCARD)
+        self._set_recorder = node.create_client(SetParameters, topics.RECORDER_SET_PARAMETERS)
+        self._home = ActionClient(node, Home, topics.DRIVER_HOME)
+        self._recover = ActionClient(node, Recover, topics.DRIVER_RECOVER)
         self._hand = Hand(session)
         self._followed: list[Any] = []  # subscriptions that tell how far the leader is from the arm
 
@@ -90,8 +89,8 @@ class GraphCell:
         """The cell as it is after this time."""
         self._session.spin_until(self._stop.is_set, seconds)
         self._check()
-        driver, recorder = self._newest("/franka_driver/state"), self._newest("/recorder/state")
-        trial = self._newest("/sim_cell/task_state")
+        driver, recorder = self._newest(topics.DRIVER_STATE), self._newest(topics.RECORDER_STATE)
+        trial = self._newest(topics.SIM_CELL_TASK_STATE)
         return Sight(
             teleop=driver is not None and driver.mode == DriverState.TELEOP,
             hold_reason=driver.hold_reason if driver is not None else "it is silent",
@@ -107,7 +106,7 @@ class GraphCell:
     def hold(self) -> None:
         """Brings the arm to rest."""
         self._mode(SetMode.Request.HOLD)
-        self._until(lambda: self._shows("/franka_driver/state", "at_rest"), "the arm does not come to rest")
+        self._until(lambda: self._shows(topics.DRIVER_STATE, "at_rest"), "the arm does not come to rest")
 
     def recover(self) -> None:
         """Clears a reflex, or rebuilds the connection to the arm."""
@@ -137,8 +136,8 @@ class GraphCell:
     def position(self) -> tuple[float, ...]:
         """Where the arm is asked to be, rad."""
         self._follow(True)
-        self._until(lambda: self._newest("/franka_driver/reference") is not None, "the driver publishes no reference")
-        return tuple(self._newest("/franka_driver/reference").position)
+        self._until(lambda: self._newest(topics.DRIVER_REFERENCE) is not None, "the driver publishes no reference")
+        return tuple(self._newest(topics.DRIVER_REFERENCE).position)
 
     def teleoperate(self) -> None:
         """Lets the arm follow the leader."""
@@ -151,7 +150,7 @@ class GraphCell:
         request = StartEpisode.Request(task=self._task, instruction=instruction, operator_name=self._operator_name)
         response = self._ask(self._start, request)
         path = response.path
-        self._until(lambda: self._shows("/recorder/state", "recording", path=path), "the recorder does not record")
+        self._until(lambda: self._shows(topics.RECORDER_STATE, "recording", path=path), "the recorder does not record")
         return Path(path)
 
     def stop(self, verdict: Verdict) -> str:
@@ -176,7 +175,7 @@ class GraphCell:
 
     def discard(self, path: Path) -> None:
         """Labels the episode in this directory discarded, which the recorder must hold for the last one."""
-        if not self._shows("/recorder/state", path=str(path)):
+        if not self._shows(topics.RECORDER_STATE, path=str(path)):
             remedy = f"vga curate {path.parent} --reject {path.name}"
             raise Refused(f"it is not the recorder's last; leave it out of training with {remedy}")
         self._ask(self._discard, Trigger.Request())
@@ -185,7 +184,7 @@ class GraphCell:
         """Ends an episode that still runs, without a label, and brings the arm to rest; also after Ctrl-C."""
         self._leaving = True
         self._follow(False)
-        if self._shows("/recorder/state", "recording"):
+        if self._shows(topics.RECORDER_STATE, "recording"):
             with suppress(Refused):
                 self.stop(Verdict(None, "the session was ended"))
         with suppress(Refused):
@@ -217,12 +216,12 @@ class GraphCell:
 
     def _mode(self, mode: int) -> None:
         self._ask(self._set_mode, SetMode.Request(mode=mode))
-        self._until(lambda: self._shows("/franka_driver/state", mode=mode), "the driver's state does not show its mode")
+        self._until(lambda: self._shows(topics.DRIVER_STATE, mode=mode), "the driver's state does not show its mode")
 
     def _act(self, client: ActionClient, goal: Any, name: str) -> None:
         """Has an action done to its end."""
         with self._refusals():
-            result = self._session.act(client, f"/franka_driver/{name}", goal, self._stop, ACTION_WITHIN)
+            result = self._session.act(client, f"{topics.DRIVER}/{name}", goal, self._stop, ACTION_WITHIN)
         if not result.success:
             raise Refused(f"{name}: {result.message}")
 
@@ -253,7 +252,7 @@ class GraphCell:
 
     def _missing(self) -> list[str]:
         missing = [who for topic, who in NEEDED.items() if not self._session.node.count_publishers(topic)]
-        if not missing and not self._shows("/franka_driver/state", "connected"):
+        if not missing and not self._shows(topics.DRIVER_STATE, "connected"):
             missing.append("the driver's connection to the robot")
         return missing
 
@@ -263,13 +262,13 @@ class GraphCell:
             self._session.node.destroy_subscription(subscription)
         self._followed = []
         if wanted:
-            for kind, topic in ((JointState, "/gello/joint_states"), (RobotReference, "/franka_driver/reference")):
+            for kind, topic in ((JointState, topics.GELLO_JOINT_STATES), (RobotReference, topics.DRIVER_REFERENCE)):
                 self._seen.pop(topic, None)
                 self._followed.append(self._session.node.create_subscription(kind, topic, self._noting(topic), 1))
 
     def _misalignment(self) -> float:
         """Largest distance (rad) of a joint of the leader from the arm's reference; inf while either is unknown."""
-        leader, reference = self._newest("/gello/joint_states"), self._newest("/franka_driver/reference")
+        leader, reference = self._newest(topics.GELLO_JOINT_STATES), self._newest(topics.DRIVER_REFERENCE)
         if leader is None or reference is None:
             return math.inf
         angles = dict(zip(leader.name, leader.position, strict=True))

@@ -7,10 +7,11 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from vga_msgs.msg import GripperState
+from vga_policy.ros import topics
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
 
-STATE, OPEN = "/franka_driver/gripper_state", "/franka_driver/open_hand"
+STATE, OPEN = topics.DRIVER_GRIPPER_STATE, topics.DRIVER_OPEN_HAND
 STANDS_WITHIN = 3.0  # s
 OPEN_WITHIN = 5.0  # s
 NEARLY_OPEN = 0.9  # of the hand's opening
@@ -30,7 +31,8 @@ class Hand:
         """Opening (m) around what the hand holds, also where that only keeps the fingers from closing; 0: nothing."""
         self._state = None
         if not self._session.spin_until(lambda: self._state is not None and not self._state.moving, STANDS_WITHIN):
-            what = f"nothing comes on {STATE}" if self._state is None else "the hand is still moving"
+            silent = f"nothing comes on {self._subscription.topic_name}"
+            what = silent if self._state is None else "the hand is still moving"
             raise GraphError(f"{what} after {STANDS_WITHIN:g} s: see `vga doctor`")
         state = self._state
         stopped = state.width > state.commanded_width + STOPPED

@@ -10,6 +10,7 @@ from rclpy.action import ActionClient
 
 from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
+from vga_policy.ros import topics
 from vga_policy.ros.client.session import ELSEWHERE, Session
 from vga_policy.ros.errors import GraphError
 
@@ -21,8 +22,9 @@ class Task:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._set_mode = session.node.create_client(SetMode, "/franka_driver/set_mode")
-        self._run_task = ActionClient(session.node, RunTask, "/policy/run_task")
+        self._set_mode = session.node.create_client(SetMode, topics.DRIVER_SET_MODE)
+        self._name = session.resolved(topics.POLICY_RUN_TASK)
+        self._run_task = ActionClient(session.node, RunTask, topics.POLICY_RUN_TASK)
         self._seen = -math.inf  # when the policy was there, s
         self._goal: Any = None
         self._result: Any = None
@@ -39,10 +41,10 @@ class Task:
     def send(self, instruction: str, max_steps: int = 0) -> None:
         """Starts the task; `max_steps` control steps at most, 0: no limit."""
         if not self._session.spin_until(self._run_task.server_is_ready, timeout=5.0):
-            raise GraphError(f"nobody offers /policy/run_task: {ELSEWHERE}")
+            raise GraphError(f"nobody offers {self._name}: {ELSEWHERE}")
         goal = RunTask.Goal(instruction=instruction, max_steps=max_steps)
         sent = self._run_task.send_goal_async(goal, feedback_callback=self._on_feedback)
-        self._goal = self._session.result(sent, "/policy/run_task")
+        self._goal = self._session.result(sent, self._name)
         if not self._goal.accepted:
             raise GraphError("the policy refused the task: its log says why")
         self._result = self._goal.get_result_async()
@@ -67,13 +69,13 @@ class Task:
 
     def result(self) -> RunTask.Result:
         """Result of the ended task."""
-        return self._session.result(self._result, "/policy/run_task").result
+        return self._session.result(self._result, self._name).result
 
     def cancel(self) -> RunTask.Result:
         """Ends the task. Raises GraphError when the policy has gone."""
         if self.orphaned:
             raise GraphError("the policy has gone: its log says why; start it again")
-        self._session.result(self._goal.cancel_goal_async(), "/policy/run_task")
+        self._session.result(self._goal.cancel_goal_async(), self._name)
         return self.result()
 
     def _mode(self, mode: int, name: str) -> None:

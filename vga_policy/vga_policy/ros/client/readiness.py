@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, JointState
 
 from vga_msgs.msg import DriverState, PolicyHeartbeat
 from vga_policy.cell.schema import Cell
+from vga_policy.ros import topics
 
 RECENT = 1.0  # s
 
@@ -28,13 +28,12 @@ class Readiness:
         self._heartbeat: PolicyHeartbeat | None = None
         self._heartbeat_at = 0.0
         for camera in cell.cameras:
-            topic = f"/cameras/{camera.name}/color/image_raw/compressed"
+            topic = topics.camera(camera.name).compressed
             self._watch(CompressedImage, topic, f"camera {camera.name}")
-        self._watch(JointState, "/joint_states", "joint states")
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._watch(JointState, topics.JOINT_STATES, "joint states")
         self._subscriptions += [
-            node.create_subscription(DriverState, "/franka_driver/state", self._on_driver, latched),
-            node.create_subscription(PolicyHeartbeat, "/policy/heartbeat", self._on_heartbeat, 10),
+            node.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED),
+            node.create_subscription(PolicyHeartbeat, topics.POLICY_HEARTBEAT, self._on_heartbeat, 10),
         ]
 
     def missing(self) -> list[str]:
@@ -57,9 +56,7 @@ class Readiness:
     def _watch(self, kind: type, topic: str, part: str) -> None:
         # Raw: the message's coming is all that matters here.
         callback = partial(self._on_part, part)
-        self._subscriptions.append(
-            self._node.create_subscription(kind, topic, callback, qos_profile_sensor_data, raw=True)
-        )
+        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, topics.SENSOR_DATA, raw=True))
 
     def _on_part(self, part: str, _message: bytes) -> None:
         self._parts[part] = time.monotonic()

@@ -49,12 +49,13 @@ class Session:
     Signals stay with the caller: a context that Ctrl-C had shut down could cancel nothing.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, namespace: str = "") -> None:
+        """namespace: of the robot; empty: the root."""
         for key, value in node_environment().items():
             os.environ.setdefault(key, value)
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node = Node(name, context=self._context)
+        self.node = Node(name, namespace=namespace, context=self._context)
         self._executor = _executor(self._context)
         self._executor.add_node(self.node)
 
@@ -77,6 +78,10 @@ class Session:
             self._executor.spin_once(timeout_sec=0.1)
         return True
 
+    def resolved(self, name: str) -> str:
+        """The absolute name of what the robot calls `name`."""
+        return str(self.node.resolve_topic_name(name))
+
     def result(self, future: Any, what: str) -> Any:
         """Result of a future. Raises GraphError naming `what` when there is none within ANSWER_WITHIN."""
         if not self.spin_until(future.done, ANSWER_WITHIN):
@@ -86,12 +91,13 @@ class Session:
     def call(self, client: Any, request: Any) -> Any:
         """Calls a service. Raises GraphError when nobody answers."""
         if not self.spin_until(client.service_is_ready, ANSWER_WITHIN):
-            raise GraphError(f"nobody offers {client.srv_name}: {ELSEWHERE}")
-        return self.result(client.call_async(request), client.srv_name)
+            raise GraphError(f"nobody offers {client.service_name}: {ELSEWHERE}")
+        return self.result(client.call_async(request), client.service_name)
 
     def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
         """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
         and, having cancelled it, when `stop` is set or `timeout` (s) has passed."""
+        name = self.resolved(name)
         if not self.spin_until(client.server_is_ready, ANSWER_WITHIN):
             raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
         handle = self.result(client.send_goal_async(goal), name)
