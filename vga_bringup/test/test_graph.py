@@ -46,6 +46,13 @@ def test_lab_and_policy_share_the_work(tmp_path):
     assert names(gpu) == [("policy_node", "/policy")]
 
 
+@pytest.mark.parametrize("graph", [sim_graph, lab_graph, record_graph, partial(policy_graph, checkpoint="untrained")])
+def test_a_namespace_holds_every_node(graph):
+    root = names(graph(cell="sim"))
+    below = [(executable, f"/left{name}") for executable, name in root]
+    assert names(graph(cell="sim", namespace="left")) == names(graph(cell="sim", namespace="/left/")) == below
+
+
 def test_recorder_on_request():
     *rest, recorder = sim_graph(record=True, episodes="somewhere")
     assert tuple(rest) == sim_graph()
@@ -117,6 +124,7 @@ def test_options_as_text_mean_the_same():
         ({"cell": "moon"}, "cell 'moon': give the path of a .yaml file, or one of .*sim"),
         ({"cell": "moon.yaml"}, r"moon\.yaml: cannot be read"),
         ({"views": "fixed_1,rear"}, "no camera 'rear'"),
+        ({"namespace": "left arm"}, "namespace 'left arm': use letters"),
         ({"record": "perhaps"}, "record 'perhaps': use true or false"),
     ],
 )

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
-            _wait_until_ready(runner, cell, stop)
+            _wait_until_ready(runner, cell, args.namespace, stop)
             while runner.running and not stop.wait(0.2):
                 runner.ended()
             return 0 if runner.running else 1
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def _wait_until_ready(runner: Runner, cell: Cell, stop: Event) -> None:
+def _wait_until_ready(runner: Runner, cell: Cell, namespace: str, stop: Event) -> None:
     """Says when a task can be run and, until then, what is missing."""
     started = reminded = time.monotonic()
-    with Session("vga_sim") as session:
+    with Session("vga_sim", namespace) as session:
         readiness = Readiness(session.node, cell)
         while missing := readiness.missing():
             if stop.is_set() or not runner.running:

@@ -7,6 +7,7 @@ without the launch package.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,12 +20,14 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.ros.environment import node_environment
 
+from vga_policy import topics
+
 Value = str | bool | tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process of the graph: a ROS node, what it is called and what it is given."""
+    """One process of the graph: a ROS node, what it is called and what it is given. namespace: absolute."""
 
     package: str
     executable: str
@@ -48,8 +51,10 @@ OPTIONS = {
     "episodes": "directory that episodes are recorded into",
     "device": "where the policy computes: cpu, cuda, or auto: a GPU where there is one",
     "use_sim_time": "true: the policy goes by /clock, for a replay",
+    "namespace": "ROS namespace of every node, which holds one robot; empty: the root",
 }
 UNTRAINED = "untrained"
+_NAMESPACE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 
 
 def sim_graph(
@@ -62,18 +67,20 @@ def sim_graph(
     record: bool = False,
     episodes: str = "episodes",
     device: str = "auto",
+    namespace: str = "",
 ) -> Graph:
     """Everything on one machine, against the simulated cell."""
     path, contract = _load(cell)
     environment = node_environment()
-    return (
-        NodeSpec("vga_bringup", "sim_cell", "sim_cell", parameters={"cell": path}, environment=environment),
+    graph = (
+        NodeSpec("vga_bringup", "sim_cell", topics.SIM_CELL, parameters={"cell": path}, environment=environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
         *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
         *_leader(teleop, path, contract, environment, simulated=True),
         *_recorder(record, path, episodes, environment),
     )
+    return _below(namespace, graph)
 
 
 def lab_graph(
@@ -82,16 +89,18 @@ def lab_graph(
     teleop: bool = False,
     record: bool = False,
     episodes: str = "episodes",
+    namespace: str = "",
 ) -> Graph:
     """The robot PC: cameras and arm."""
     path, contract = _load(cell)
     environment = node_environment()
-    return (
+    graph = (
         *_cameras("camera_node", path, contract, environment),
         _driver(path, environment),
         *_leader(teleop, path, contract, environment, simulated=False),
         *_recorder(record, path, episodes, environment),
     )
+    return _below(namespace, graph)
 
 
 def teleop_graph(
@@ -100,16 +109,19 @@ def teleop_graph(
     cell: str = "",
     record: bool = False,
     episodes: str = "episodes",
+    namespace: str = "",
 ) -> Graph:
     """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
     if simulated:
-        return sim_graph(cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes)
-    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes)
+        return sim_graph(
+            cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes, namespace=namespace
+        )
+    return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes, namespace=namespace)
 
 
-def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes") -> Graph:
+def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes", namespace: str = "") -> Graph:
     """What a recording session needs: teleoperation and the recorder."""
-    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes)
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, namespace=namespace)
 
 
 def policy_graph(
@@ -119,11 +131,12 @@ def policy_graph(
     views: tuple[str, ...] = (),
     device: str = "auto",
     use_sim_time: bool = False,
+    namespace: str = "",
 ) -> Graph:
     """The GPU PC: the policy. A real arm gets none by default."""
     path, contract = _load(cell)
     node = _policy(path, contract, checkpoint, views, device, node_environment())
-    return (replace(node, parameters={**node.parameters, "use_sim_time": use_sim_time}),)
+    return _below(namespace, (replace(node, parameters={**node.parameters, "use_sim_time": use_sim_time}),))
 
 
 def options(graph: Callable[..., Graph]) -> dict[str, Any]:
@@ -148,13 +161,22 @@ def _load(cell: str) -> tuple[str, Cell]:
     return str(path), load_cell(path)
 
 
+def _below(namespace: str, graph: Graph) -> Graph:
+    """The graph's nodes, in this namespace. Raises CellError when it is none."""
+    name = namespace.strip("/")
+    if name and not _NAMESPACE.fullmatch(name):
+        raise CellError(f"namespace {namespace!r}: use letters, digits and _, a letter first, such as left")
+    prefix = f"/{name}" if name else ""
+    return tuple(replace(spec, namespace=f"{prefix}{spec.namespace}".rstrip("/") or "/") for spec in graph)
+
+
 def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, str]) -> Graph:
     return tuple(
         NodeSpec(
             "vga_bringup",
             executable,
             camera.name,
-            namespace="/cameras",
+            namespace=f"/{topics.CAMERAS}",
             parameters={"cell": path, "camera": camera.name},
             environment=environment,
         )
@@ -164,7 +186,7 @@ def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, s
 
 def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
     return NodeSpec(
-        "vga_bringup", "franka_driver_node", "franka_driver", parameters={"cell": path}, environment=environment
+        "vga_bringup", "franka_driver_node", topics.DRIVER, parameters={"cell": path}, environment=environment
     )
 
 
@@ -182,7 +204,7 @@ def _policy(
         "views": views,
         "device": device,
     }
-    return NodeSpec("vga_policy", "policy_node", "policy", parameters=parameters, environment=environment)
+    return NodeSpec("vga_policy", "policy_node", topics.POLICY, parameters=parameters, environment=environment)
 
 
 def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool) -> Graph:
@@ -190,10 +212,10 @@ def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str],
         return ()
     if cell.leader is None:
         raise CellError(f"{path}: leader: teleop needs this section, and the cell has none")
-    names = (("vga_bringup", "sim_leader", "sim_leader"),) if simulated else ()
+    names = (("vga_bringup", "sim_leader", topics.SIM_LEADER),) if simulated else ()
     return tuple(
         NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
-        for package, executable, name in (*names, ("vga_teleop", "gello_node", "gello"))
+        for package, executable, name in (*names, ("vga_teleop", "gello_node", topics.GELLO))
     )
 
 
@@ -201,7 +223,7 @@ def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, 
     if not record:
         return ()
     parameters: dict[str, Value] = {"cell": path, "directory": str(Path(episodes).absolute())}
-    return (NodeSpec("vga_teleop", "recorder_node", "recorder", parameters=parameters, environment=environment),)
+    return (NodeSpec("vga_teleop", "recorder_node", topics.RECORDER, parameters=parameters, environment=environment),)
 
 
 def _parse(name: str, text: str, default: Value) -> Value:
