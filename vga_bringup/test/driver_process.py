@@ -18,8 +18,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectoryPoint
-from vga_bringup.nodes.driver_messages import stamp_of
 from vga_policy.cell.loading import dump_cell
+from vga_policy.ros.messages import time_message
 
 from vga_msgs import action, msg, srv
 
@@ -163,7 +163,7 @@ class Outsider:
 
     def heartbeat(self, goal=bytes(16), healthy=True, reason="", stamp_ns=0):
         message = msg.PolicyHeartbeat(healthy=healthy, reason=reason)
-        message.header.stamp = stamp_of(stamp_ns)
+        message.header.stamp = time_message(stamp_ns)
         message.goal_id.uuid = np.frombuffer(goal, np.uint8)
         self._heartbeat.publish(message)
 
@@ -186,7 +186,7 @@ def chunk_message(cell, goal, sequence, t_obs, joints):
     """An action chunk: t_obs in s of the system clock, joints [8, 7] rad."""
     chunk = msg.ActionChunk(sequence=sequence, gripper_width=[0.08] * len(joints))
     chunk.goal_id.uuid = np.frombuffer(goal, np.uint8)
-    chunk.header.stamp = stamp_of(round(t_obs * 1e9))
+    chunk.header.stamp = time_message(round(t_obs * 1e9))
     chunk.trajectory.joint_names = list(cell.arm.joint_names)
     for step, q in enumerate(joints):
         point = JointTrajectoryPoint(positions=q)

@@ -9,6 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.serialization import deserialize_message, serialize_message
 from vga_policy.bags import cdr
 from vga_policy.bags.definitions import definition
+from vga_policy.units import nanoseconds
 
 from vga_msgs.msg import RobotReference
 
@@ -39,7 +40,7 @@ def test_rclpy_reads_what_is_written():
 def test_what_rclpy_writes_is_read():
     codec = cdr.codec("vga_msgs/msg/RobotReference")
     read = codec.decode(serialize_message(deserialize_message(cdr.encode(reference()), RobotReference)))
-    assert cdr.nanoseconds(read.header.stamp) == STAMP
+    assert nanoseconds(read.header.stamp) == STAMP
     assert np.array_equal(read.position, np.arange(7.0))
     assert codec.message_class.POLICY == RobotReference.POLICY
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.units import SECOND
 
 if TYPE_CHECKING:
     from vga_policy.bags.reader import Bag
@@ -137,7 +138,7 @@ def compare(bag: Bag, published: dict[str, NDArray[np.int64]]) -> dict[str, Any]
         delay = (arrivals - stamps) / 1e6
         topics[topic] = {
             "messages": len(stamps),
-            "rate_hz": round((len(stamps) - 1) / float(stamps.max() - stamps.min()) * 1e9, 2),
+            "rate_hz": round((len(stamps) - 1) / float(stamps.max() - stamps.min()) * SECOND, 2),
             "lost": missing,
             "latency_ms": {
                 "p50": round(float(np.percentile(delay, 50)), 2),

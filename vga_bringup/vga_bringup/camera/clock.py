@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from vga_policy.units import SECOND
+
 # Half the longest exposure of a D400; more is a firmware that means something else by its sensor timestamp.
 MAX_READOUT_DELAY_NS = 500_000_000
 # Going back further than this is a host clock set back, not frames out of order.
-CLOCK_STEP_NS = 1_000_000_000
+CLOCK_STEP_NS = SECOND
 
 
 class TimestampDomain(StrEnum):

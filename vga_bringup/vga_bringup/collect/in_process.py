@@ -16,6 +16,7 @@ from vga_policy.bags.writer import bag_file
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
+from vga_policy.units import SECOND
 
 from vga_bringup.collect.in_process_bag import FastBag
 from vga_bringup.robot.reports import Tick
@@ -131,7 +132,7 @@ class Collector:
                 operator=OPERATOR,
                 started_ns=started,
                 cell=dump_cell(request.cell),
-                ended_ns=started + round(self._cell.now * 1e9),
+                ended_ns=started + round(self._cell.now * SECOND),
                 outcome="success" if judgement.success else "failure",
                 note=judgement.detail,
                 messages=bag.counts,
@@ -150,7 +151,7 @@ class Collector:
 
     def _lead(self, leader: Leader) -> None:
         if self._bag is not None:
-            self._bag.leader(round(self._cell.now * 1e9), leader)
+            self._bag.leader(round(self._cell.now * SECOND), leader)
 
     def _tick(self, tick: Tick) -> None:
         if self._bag is None:

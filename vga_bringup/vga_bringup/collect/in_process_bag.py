@@ -20,6 +20,7 @@ from vga_policy.bags.writer import BagFile, OfferedQos
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.episodes import topics
+from vga_policy.units import SECOND
 
 from vga_bringup.robot.reports import Tick
 from vga_bringup.robot.safety.modes import Mode
@@ -127,7 +128,7 @@ class FastBag:
             "name": "collect --fast: clock",
             "message": "simulated time",
             "hardware_id": "simulation",
-            "values": [{"key": "sim_time", "value": f"{now_ns / 1e9:.3f}"}],
+            "values": [{"key": "sim_time", "value": f"{now_ns / SECOND:.3f}"}],
         }
         self._write(topics.DIAGNOSTICS, now_ns, "", {"status": [status]})
 

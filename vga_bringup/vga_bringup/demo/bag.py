@@ -16,6 +16,7 @@ from vga_policy.cell.loading import parse_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes import topics
 from vga_policy.episodes.metadata import FILE, Episode, load_episode
+from vga_policy.units import nanoseconds
 
 STATE_TOPICS = (
     topics.JOINT_STATES,
@@ -124,7 +125,7 @@ def read_recording(path: Path) -> Recording:
             messages[topic].append((received, message))
         else:
             data = message.data
-            images[topics.camera_of(topic)].append((_ns(message.header.stamp), zlib.crc32(data)))
+            images[topics.camera_of(topic)].append((nanoseconds(message.header.stamp), zlib.crc32(data)))
     references = [message for _, message in messages[topics.REFERENCE]]
     widths = [message for _, message in messages[topics.GRIPPER_STATE]]
     statuses = [(received, status) for received, message in messages[topics.DIAGNOSTICS] for status in message.status]
@@ -147,7 +148,7 @@ def read_recording(path: Path) -> Recording:
             _stamps(widths), np.array([m.width for m in widths]), np.array([m.commanded_width for m in widths])
         ),
         chunks=[
-            Chunk(_goal(message), message.sequence, _ns(message.header.stamp), received)
+            Chunk(_goal(message), message.sequence, nanoseconds(message.header.stamp), received)
             for received, message in messages[topics.ACTION_CHUNK]
         ],
         verdicts=[_verdict(message) for _, message in messages[topics.CHUNK_VERDICT]],
@@ -161,7 +162,7 @@ def read_recording(path: Path) -> Recording:
 def read_images(path: Path, camera: str) -> Iterator[tuple[int, bytes]]:
     """Capture time (ns) and JPEG of each image of a camera, in order of arrival."""
     for _, _, message in _messages(path, [topics.image_topic(camera)]):
-        yield _ns(message.header.stamp), message.data.tobytes()
+        yield nanoseconds(message.header.stamp), message.data.tobytes()
 
 
 def _messages(path: Path, wanted: list[str]) -> Iterator[tuple[int, str, Any]]:
@@ -192,7 +193,14 @@ def _measured(cell: Cell, messages: list[Any]) -> Motion:
 
 def _verdict(m: Any) -> Verdict:
     return Verdict(
-        _goal(m), m.sequence, _ns(m.t_obs), _ns(m.header.stamp), m.accepted, m.reason, _ns(m.anchor), m.steps_dropped
+        _goal(m),
+        m.sequence,
+        nanoseconds(m.t_obs),
+        nanoseconds(m.header.stamp),
+        m.accepted,
+        m.reason,
+        nanoseconds(m.anchor),
+        m.steps_dropped,
     )
 
 
@@ -214,12 +222,8 @@ def _goal(message: Any) -> bytes:
     return bytes(message.goal_id.uuid)
 
 
-def _ns(stamp: Any) -> int:
-    return int(stamp.sec) * 10**9 + int(stamp.nanosec)
-
-
 def _stamps(messages: list[Any]) -> NDArray[np.int64]:
-    return np.array([_ns(message.header.stamp) for message in messages], dtype=np.int64)
+    return np.array([nanoseconds(message.header.stamp) for message in messages], dtype=np.int64)
 
 
 def _matrix(rows: list[Any]) -> NDArray[np.float64]:

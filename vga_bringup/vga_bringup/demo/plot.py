@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.units import SECOND
 
 from vga_bringup.demo.bag import Recording, read_images
 from vga_bringup.demo.report import Report, Window, capture_to_command, motion_window, tracking_error
@@ -151,7 +152,7 @@ def _within(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Seconds since the window's start, and the values, of what lies in it."""
     inside = window.of(stamps)
-    return (stamps[inside] - window.start) / 1e9, values[inside]
+    return (stamps[inside] - window.start) / SECOND, values[inside]
 
 
 def _style(axes: Axes, title: str, time: bool = True) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.units import SECOND
 
 from vga_bringup.demo.bag import Frames, Motion, Recording
 
 POLICY = 2  # RobotReference.POLICY
-SECOND = 1_000_000_000
 Report = dict[str, Any]
 
 

@@ -8,6 +8,7 @@ import av
 import simplejpeg
 from PIL import Image, ImageDraw, ImageFont
 from vga_policy.cell.schema import Camera
+from vga_policy.units import SECOND
 
 from vga_bringup.demo.bag import Recording, read_images
 from vga_bringup.demo.report import Window
@@ -25,8 +26,8 @@ def write_video(recording: Recording, window: Window, path: Path) -> None:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
         stream.pix_fmt = "yuv420p"
         stream.width, stream.height = sum(view.width for view in views), HEIGHT + BAR
-        for time in range(window.start, window.end, 10**9 // rate):
-            picture = _frame(views, time, (time - window.start) / 1e9)
+        for time in range(window.start, window.end, SECOND // rate):
+            picture = _frame(views, time, (time - window.start) / SECOND)
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())
 

@@ -36,6 +36,7 @@ from vga_policy.cell.schema import Camera, Cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.messages import time_message
 
 from vga_bringup.camera.clock import TimestampDomain
 from vga_bringup.camera.device import DeviceLoop, State, Status
@@ -90,7 +91,7 @@ class CameraNode(Node):
         return contract, contract.camera(camera)
 
     def _publish(self, frame: Frame) -> None:
-        stamp = rclpy.time.Time(nanoseconds=frame.capture_ns).to_msg()
+        stamp = time_message(frame.capture_ns)
         header = Header(stamp=stamp, frame_id=self._frame_id)
         info = _camera_info(header, frame.model)
         try:

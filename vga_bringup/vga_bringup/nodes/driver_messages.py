@@ -6,18 +6,18 @@ import math
 import time
 from array import array
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
-from unique_identifier_msgs.msg import UUID
 from vga_policy.cell.schema import Cell
+from vga_policy.ros.messages import time_message, uuid_message
+from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.motion.teleoperation import LeaderSample, TeleopFigures
 from vga_bringup.robot.reports import DriverState, Figures, Tick
-from vga_bringup.robot.safety.modes import GoalId, Mode
+from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
 from vga_msgs import msg
 
@@ -39,17 +39,12 @@ class Clock:
 
     def to_monotonic(self, stamp: Time) -> float:
         """Monotonic time (s) of a stamp, by its age now."""
-        return self._monotonic - (self._system_ns - stamp.sec * 1_000_000_000 - stamp.nanosec) * 1e-9
+        return self._monotonic - (self._system_ns - nanoseconds(stamp)) * 1e-9
 
     def to_stamp(self, monotonic: float | None = None) -> Time:
         """Stamp of a monotonic time (s), of now by default."""
         ahead = 0.0 if monotonic is None else monotonic - self._monotonic
-        return stamp_of(self._system_ns + round(ahead * 1e9))
-
-
-def stamp_of(ns: int) -> Time:
-    """A stamp of the system clock's nanoseconds."""
-    return Time(sec=ns // 1_000_000_000, nanosec=ns % 1_000_000_000)
+        return time_message(self._system_ns + round(ahead * SECOND))
 
 
 def chunk_request(chunk: msg.ActionChunk, clock: Clock) -> ChunkRequest:
@@ -105,7 +100,7 @@ class TickMessages:
             position.append(tick.gripper.width / 2)  # the URDF's joint is one finger's way
             velocity.append(0.0)
             effort.append(0.0)
-        message.header.stamp = stamp_of(tick.read_ns)
+        message.header.stamp = time_message(tick.read_ns)
         message.name = names
         message.position, message.velocity, message.effort = (array("d", x) for x in (position, velocity, effort))
         return message
@@ -113,11 +108,11 @@ class TickMessages:
     def reference(self, tick: Tick) -> msg.RobotReference:
         """What the arm was asked to track in this tick."""
         message, reference = self._reference, tick.reference
-        message.header.stamp = stamp_of(tick.reference_ns)
+        message.header.stamp = time_message(tick.reference_ns)
         message.position, message.velocity = reference.q, reference.dq
         message.gripper_width = reference.gripper_width
         message.mode = int(tick.mode)
-        message.goal_id = _uuid(tick.goal)
+        message.goal_id = uuid_message(tick.goal)
         message.chunk_sequence = reference.sequence or 0
         message.step = reference.step
         return message
@@ -132,7 +127,7 @@ def driver_state(state: DriverState) -> msg.DriverState:
         needs_recovery=state.needs_recovery,
         connected=state.connected,
         at_rest=state.at_rest,
-        goal_id=_uuid(state.goal),
+        goal_id=uuid_message(state.goal),
         robot_mode=state.robot_mode,
         tracking=state.tracking,
         control_command_success_rate=state.success_rate,
@@ -142,7 +137,7 @@ def driver_state(state: DriverState) -> msg.DriverState:
 def gripper_state(state: GripperState) -> msg.GripperState:
     """A reading of the hand."""
     return msg.GripperState(
-        header=Header(stamp=stamp_of(state.stamp_ns)),
+        header=Header(stamp=time_message(state.stamp_ns)),
         width=state.width,
         max_width=state.max_width,
         commanded_width=state.commanded_width,
@@ -240,7 +235,3 @@ def _figure(value: float) -> str:
 def _milliseconds(ordered: list[float], share: float) -> str:
     """A quantile of ascending seconds; empty when there are none."""
     return f"{1e3 * ordered[round(share * (len(ordered) - 1))]:.1f}" if ordered else ""
-
-
-def _uuid(goal: GoalId | None) -> UUID:
-    return UUID() if goal is None else UUID(uuid=np.frombuffer(goal, np.uint8))

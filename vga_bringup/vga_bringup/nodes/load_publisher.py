@@ -26,6 +26,7 @@ from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.ros import topics
 from vga_policy.ros.lifetime import start_ros
+from vga_policy.units import sec_and_nanosec
 
 JOINT_STATES_HZ = 1000.0
 COMMANDS_HZ = 100.0
@@ -49,7 +50,7 @@ class LoadPublisher:
         """Publishes the next message, stamped now."""
         data = self._raw[len(self.stamps) % len(self._raw)]
         stamp = time.time_ns()
-        struct.pack_into("<iI", data, STAMP_AT, *divmod(stamp, cdr.SECOND))
+        struct.pack_into("<iI", data, STAMP_AT, *sec_and_nanosec(stamp))
         self._publisher.publish(bytes(data))
         self.stamps.append(stamp)
         self.due += self.period

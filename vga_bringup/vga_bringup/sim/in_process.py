@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.observation.observation import ActionChunk, Observation
+from vga_policy.units import SECOND
 
 from vga_bringup.robot.arm import ArmState
 from vga_bringup.robot.bounds.limits import Limits
@@ -163,7 +164,7 @@ class FastCell:
 
     def observe(self) -> Observation:
         """What the policy's cameras and the arm's encoders show now; stamps are ns of this cell's clock."""
-        stamp = round(self.now * 1e9)
+        stamp = round(self.now * SECOND)
         cameras = self.cell.views
         images = tuple(self.picture(camera.name).color for camera in cameras)
         return Observation(stamp, images, (stamp,) * len(cameras), self.proprioception, self.arrangement.instruction)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
 from vga_policy.observation.observation import ActionChunk, Observation
+from vga_policy.units import SECOND
 
 from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.expert.demonstration import demonstrate
@@ -34,7 +35,7 @@ class Rehearsed:
             self._rehearsed = arrangement.task, arrangement.seed
             self._references = []
             demonstrate(self._rehearsal, arrangement.task, arrangement.seed)
-        due = observation.stamp_ns / 1e9 + self._dt * np.arange(1, self._horizon + 1)
+        due = observation.stamp_ns / SECOND + self._dt * np.arange(1, self._horizon + 1)
         ticks = np.minimum(np.rint(due * self._rate).astype(int), len(self._references) - 1)
         steps = np.stack([self._references[tick] for tick in ticks])
         return ActionChunk(joints=steps[:, :7], gripper_width=steps[:, 7])

@@ -25,7 +25,7 @@ from vga_policy.ros.client.policy import Task
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
-from vga_policy.ros.messages import SECOND, nanoseconds
+from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.graph.runner import Runner, explain
 from vga_bringup.graph.spec import sim_graph

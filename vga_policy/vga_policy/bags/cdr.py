@@ -17,8 +17,8 @@ from rosbags.typesys.base import TypesysError
 
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
+from vga_policy.units import sec_and_nanosec
 
-SECOND = 1_000_000_000
 TIMES = ("builtin_interfaces/msg/Time", "builtin_interfaces/msg/Duration")
 DTYPES = {"bool": "bool", "byte": "uint8", "char": "uint8", "octet": "uint8"}  # others are called as in NumPy
 
@@ -76,7 +76,7 @@ class Codec:
             return default if value is None else value
         if node is Nodetype.NAME:
             if isinstance(value, int | np.integer) and detail in TIMES:
-                seconds, rest = divmod(int(value), SECOND)
+                seconds, rest = sec_and_nanosec(int(value))
                 value = {"sec": seconds, "nanosec": rest}
             return self._make(detail, value or {}) if value is None or isinstance(value, dict) else value
         element, length = detail
@@ -112,11 +112,6 @@ def topic(name: str, type_name: str, qos: OfferedQos | None = None) -> Topic:
     """A topic of an installed type, for BagWriter.add_topic."""
     described = definition(type_name)
     return Topic(name, type_name, described.text, described.type_hash, qos or OfferedQos())
-
-
-def nanoseconds(stamp: Any) -> int:
-    """A message's time or duration as ns."""
-    return int(stamp.sec) * SECOND + int(stamp.nanosec)
 
 
 def _dtype(name: str) -> np.dtype[Any]:

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vga_policy.bags.reader import Bag, BagError, BagTopic
-
-SECOND = 1_000_000_000
+from vga_policy.units import SECOND
 
 
 class Due(NamedTuple):

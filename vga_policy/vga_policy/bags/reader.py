@@ -18,8 +18,8 @@ from mcap.records import ChunkIndex
 from numpy.typing import NDArray
 
 from vga_policy.bags.cdr import CdrError, Codec, codec
+from vga_policy.units import SECOND
 
-SECOND = 1_000_000_000
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 MESSAGE_INDEX, MESSAGE = 7, 5  # opcodes
 RECORD_HEADER = 9  # opcode, u64 length

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.bags.reader import SECOND
 from vga_policy.curation.motion import find_rest, following_error, jerk
 from vga_policy.curation.trace import Stream, Trace
 from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
+from vga_policy.units import SECOND
 
 GAP_PERIODS = 3.0  # a gap is this many periods without a message, or GAP_SECONDS where that is longer
 GAP_SECONDS = 0.1

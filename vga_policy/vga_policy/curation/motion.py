@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.bags.reader import SECOND
 from vga_policy.dataset.actions import Track
+from vga_policy.units import SECOND
 
 REST_WINDOW = 0.5  # s: the arm rests where it stays within REST_ANGLE and REST_WIDTH for this long
 REST_ANGLE = 0.01  # rad, any joint

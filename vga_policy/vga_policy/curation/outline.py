@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.bags.reader import SECOND
 from vga_policy.curation.metrics import Metrics, find_gaps
 from vga_policy.curation.motion import find_rest
 from vga_policy.curation.trace import Trace
+from vga_policy.units import SECOND
 
 SAMPLES = 240  # of each curve
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.bags.reader import SECOND, Bag
+from vga_policy.bags.reader import Bag
 from vga_policy.cell.schema import Cell
 from vga_policy.curation.pictures import Strip, read_strip
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, Demonstration
 from vga_policy.episodes.metadata import IMPORTED, Episode
 from vga_policy.episodes.topics import DRIVER_STATE, JOINT_STATES, LEADER, REFERENCE, image_topic
+from vga_policy.units import SECOND
 
 HOLD = 0  # vga_msgs/DriverState.HOLD
 

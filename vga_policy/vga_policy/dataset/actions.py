@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SECOND = 1_000_000_000
+from vga_policy.units import SECOND
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from vga_policy.episodes.metadata import FILE, load_episode
 from vga_policy.episodes.topics import JOINT_STATES, LEADER, REFERENCE, image_topic
 from vga_policy.observation.joint_states import JointStateError, JointStates, proprioception
 from vga_policy.observation.observation import PROPRIOCEPTION
-from vga_policy.observation.resampler import SECOND, JpegImage, Problem, Resampler, Selection
+from vga_policy.observation.resampler import JpegImage, Problem, Resampler, Selection
+from vga_policy.units import SECOND
 
 JOINT_STATE, ROBOT_REFERENCE = "sensor_msgs/msg/JointState", "vga_msgs/msg/RobotReference"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"

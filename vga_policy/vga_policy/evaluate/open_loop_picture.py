@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.evaluate.open_loop import OpenLoop
+from vga_policy.units import SECOND
 
 INK, RECORDED, PREDICTED = "#1f2933", "#9aa5b1", "#d1495b"
 COLOURS = ("#1b6ca8", "#e08e0b", "#2e8b57", "#b5332e", "#7a5ea8", "#8a5a44", "#c2559d", "#65717c")
@@ -48,7 +49,7 @@ def draw_open_loop(result: OpenLoop, episode: OpenLoop, cell: Cell, path: Path) 
 def _follow(axes: Axes, episode: OpenLoop, channel: int, dt: float) -> None:
     """The recorded first steps over time, and the predicted chunks that start along the way."""
     ahead = dt * np.arange(1, episode.predicted.shape[1] + 1)
-    times = (episode.stamps - episode.stamps[0]) / 1e9
+    times = (episode.stamps - episode.stamps[0]) / SECOND
     axes.plot(times + ahead[0], episode.recorded[:, 0, channel], color=RECORDED, lw=2.5, label="recorded")
     shown = np.unique(np.linspace(0, len(times) - 1, CHUNKS_SHOWN).round().astype(int))
     for row in shown:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, IntEnum, auto
 
-SECOND = 1_000_000_000
+from vga_policy.units import SECOND
 
 
 class Outcome(IntEnum):

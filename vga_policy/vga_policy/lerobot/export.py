@@ -23,7 +23,7 @@ from vga_policy.episodes.metadata import EpisodeError
 from vga_policy.files import whole_directory
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
 from vga_policy.lerobot.writer import DatasetWriter, Format
-from vga_policy.observation.resampler import SECOND
+from vga_policy.units import SECOND
 
 FAULTS = (BagError, CellError, CurationError, EpisodeError, FramesError)
 RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.dataset.demonstration import Demonstration
-from vga_policy.observation.resampler import SECOND, Image, Selection
+from vga_policy.observation.resampler import Image, Selection
+from vga_policy.units import SECOND
 
 
 class FramesError(ValueError):

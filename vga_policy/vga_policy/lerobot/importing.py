@@ -25,7 +25,7 @@ from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
-from vga_policy.observation.resampler import SECOND
+from vga_policy.units import SECOND
 
 TELEOP = 1  # vga_msgs/RobotReference.TELEOP
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

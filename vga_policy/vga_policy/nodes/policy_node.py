@@ -57,10 +57,11 @@ from vga_policy.ros import topics
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.long_action import LongActionServer
-from vga_policy.ros.messages import SECOND, RawImage, chunk_message, diagnostic, nanoseconds, uuid_message
+from vga_policy.ros.messages import RawImage, chunk_message, diagnostic, uuid_message
 from vga_policy.ros.publish_queue import PublishQueue
 from vga_policy.ros.publishers import SolePublisher
 from vga_policy.text.pretrained import EncoderError
+from vga_policy.units import SECOND, nanoseconds
 
 HEARTBEAT_RATE = 20.0  # Hz
 JOINTS_DEPTH = 200  # messages kept while the executor is busy: a lost one would change the interpolation

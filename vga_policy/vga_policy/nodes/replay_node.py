@@ -20,7 +20,6 @@ from pathlib import Path
 
 import rclpy
 import yaml
-from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
@@ -37,6 +36,8 @@ from vga_policy.episodes.listing import DatasetError, find_episodes
 from vga_policy.ros import topics as names
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.messages import time_message
+from vga_policy.units import SECOND
 
 PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
@@ -97,8 +98,7 @@ class ReplayNode(Node):
             self.get_logger().info(f"replaying {self._announced}")
         replayed, due = self.playback.advance(passed)
         # First the clock: to whoever reads both, no message comes from the future.
-        seconds, rest = divmod(replayed, 10**9)
-        self._clock_publisher.publish(ClockMessage(clock=Time(sec=seconds, nanosec=rest)))
+        self._clock_publisher.publish(ClockMessage(clock=time_message(replayed)))
         for message in due:
             if (publisher := self._outlets.get(message.topic)) is not None:
                 publisher.publish(message.data)
@@ -106,7 +106,7 @@ class ReplayNode(Node):
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         self._pause(request.data)
         response.success = True
-        response.message = f"{'paused' if request.data else 'running'} at {self.playback.now_ns / 1e9:.3f} s"
+        response.message = f"{'paused' if request.data else 'running'} at {self.playback.now_ns / SECOND:.3f} s"
         return response
 
     def _pause(self, paused: bool) -> None:

@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vga_policy.cell.schema import PolicyInputs
 from vga_policy.observation.observation import PROPRIOCEPTION, Observation
+from vga_policy.units import SECOND
 
 JOINTS = "joint_states"
-SECOND = 1_000_000_000
 IMAGES_KEPT = 16  # 0.27 s at 60 Hz: longer than the oldest usable image is old
 JOINTS_KEPT = 1024  # 1 s of a 1 kHz stream, 10 s of the driver's 100 Hz
 CLOCK_TOLERANCE = 10_000_000  # ns a stamp may lie ahead of now: what the clocks of two hosts may differ by

@@ -11,7 +11,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from vga_policy.observation.resampler import CLOCK_TOLERANCE
-from vga_policy.ros.messages import nanoseconds
+from vga_policy.units import nanoseconds
 
 RECENT = 1.0  # s a message's stamp counts
 

@@ -10,7 +10,6 @@ from cv_bridge import CvBridge, CvBridgeError
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.duration import Duration
-from rclpy.time import Time
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectoryPoint
 from unique_identifier_msgs.msg import UUID
@@ -18,8 +17,7 @@ from unique_identifier_msgs.msg import UUID
 from vga_msgs.msg import ActionChunk as ActionChunkMsg
 from vga_policy.cell.schema import Cell
 from vga_policy.observation.observation import ActionChunk, Observation
-
-SECOND = 1_000_000_000
+from vga_policy.units import SECOND, sec_and_nanosec
 
 
 class RawImage:
@@ -38,19 +36,15 @@ class RawImage:
             raise ValueError(str(error)) from None
 
 
-def nanoseconds(stamp: TimeMsg) -> int:
-    """A message's stamp as ns."""
-    return stamp.sec * SECOND + stamp.nanosec
-
-
 def time_message(stamp_ns: int) -> TimeMsg:
     """The stamp of a time in ns."""
-    return Time(nanoseconds=stamp_ns).to_msg()
+    seconds, rest = sec_and_nanosec(stamp_ns)
+    return TimeMsg(sec=seconds, nanosec=rest)
 
 
-def uuid_message(goal_id: bytes) -> UUID:
-    """A goal's id; empty bytes give the all-zero id that means no goal."""
-    return UUID(uuid=list(goal_id)) if goal_id else UUID()
+def uuid_message(goal_id: bytes | None) -> UUID:
+    """A goal's id; None or empty bytes give the all-zero id that means no goal."""
+    return UUID(uuid=np.frombuffer(goal_id, np.uint8)) if goal_id else UUID()
 
 
 def chunk_message(

@@ -45,6 +45,7 @@ from vga_policy.train.objectives import PolicyLearner
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
 from vga_policy.train.runs.start import is_policy, start_from
+from vga_policy.units import SECOND
 
 LOG = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Demonstrations:
         stamps = self.dataset.samples.stamps
         counts = [episode.samples for episode in self.dataset.episodes]
         began = np.repeat(stamps[np.cumsum([0, *counts[:-1]])], counts)
-        early = (stamps - began < START * 1e9)[self.training]
+        early = (stamps - began < START * SECOND)[self.training]
         return np.repeat(self.training, np.where(early, times, 1))
 
     def about(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from vga_policy.cell.loading import load_cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.messages import time_message
 from vga_policy.ros.publish_queue import PublishQueue
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
@@ -70,7 +71,7 @@ class GelloNode(Node):
         self._queue.put(self._publish, sample)
 
     def _publish(self, sample: Sample) -> None:
-        header = Header(stamp=rclpy.time.Time(nanoseconds=sample.read_ns).to_msg(), frame_id=self._frame)
+        header = Header(stamp=time_message(sample.read_ns), frame_id=self._frame)
         finger = sample.pose.width / 2  # the URDF's joint is one finger's way
         position = array("d", [*sample.pose.q.tolist(), finger])
         self._joint_states.publish(JointState(header=header, name=self._names, position=position))

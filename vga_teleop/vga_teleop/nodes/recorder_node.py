@@ -27,6 +27,7 @@ from vga_policy.cell.loading import load_cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.lifetime import start_ros
+from vga_policy.units import SECOND
 
 from vga_msgs.msg import DriverState, RecorderState, TaskState
 from vga_msgs.srv import StartEpisode, StopEpisode
@@ -233,8 +234,8 @@ def _unused(_message: bytes) -> None:
 
 def header_stamp(data: bytes) -> int:
     """Header stamp (ns) of a raw CDR message whose first field is a std_msgs/Header."""
-    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return seconds * 10**9 + nanoseconds
+    seconds, rest = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(seconds * SECOND + rest)
 
 
 def main() -> int:

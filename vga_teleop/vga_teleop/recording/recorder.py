@@ -15,6 +15,7 @@ from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes import topics
 from vga_policy.episodes.metadata import OUTCOMES, Episode
+from vga_policy.units import SECOND
 
 SILENT_AFTER = 1.0  # s without a message
 DISCARDED = OUTCOMES[-1]
@@ -96,7 +97,7 @@ class Recorder:
         """Seconds from the start of the running or last episode to now or to its end."""
         if self.episode is None:
             return 0.0
-        return ((self.episode.ended_ns or self._clock()) - self.episode.started_ns) / 1e9
+        return ((self.episode.ended_ns or self._clock()) - self.episode.started_ns) / SECOND
 
     @property
     def problem(self) -> str:
@@ -127,7 +128,7 @@ class Recorder:
 
     def silent_topics(self) -> list[str]:
         """Required topics without a recent message."""
-        limit = self._clock() - int(SILENT_AFTER * 1e9)
+        limit = self._clock() - int(SILENT_AFTER * SECOND)
         sources = {name: self._sources.get(name) for name in required_topics(self.cell, self.demonstrating)}
         return [name for name, source in sources.items() if source is None or source.last_seen < limit]
 
@@ -147,7 +148,7 @@ class Recorder:
             self.directory.mkdir(parents=True, exist_ok=True)
             if shortage := self._shortage():
                 raise RecordingError(shortage)
-            path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / 1e9)) + f"_{task}")
+            path = self._new_path(time.strftime("%Y%m%d_%H%M%S", time.localtime(now / SECOND)) + f"_{task}")
             episode = Episode(path.name, task, instruction, operator, now, dump_cell(self.cell), seed=seed)
             bag = _open(path, episode)
         except OSError as error:
