@@ -22,7 +22,8 @@ from vga_bringup.graph.shared_memory import MEMORY, SETTLING
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.sim.physics.state import StateReader
 from vga_policy.cell.loading import load_cell
-from vga_policy.ros.client.policy import Task
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
@@ -65,7 +66,8 @@ class Watch:
 
     def __init__(self, session, runner, cell):
         self.session, self.runner, self.cell = session, runner, cell
-        self.readiness = Readiness(session.node, cell)
+        self.readiness = Readiness(session, cell)
+        self.driver = DriverClient(session)
         self.references, self.joints, self.verdicts, self.images = [], [], [], []
         self.state = DriverState()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -101,11 +103,11 @@ class Watch:
     def start_task(self):
         """Arms, sends a task and waits until the arm moves by it; a busy machine may need several attempts."""
         for _ in range(5):
-            task = Task(self.session)
+            task = PolicyClient(self.session)
             try:
                 self.until_ready()
-                task.arm()
-                task.send(INSTRUCTION)
+                self.driver.policy()
+                task.start(INSTRUCTION)
             except GraphError:
                 continue
             if self.session.spin_until(lambda task=task: task.done or self.moving(task), 10.0) and not task.done:
@@ -214,14 +216,14 @@ def test_a_task_is_sent_cancelled_and_sent_again(watch):
     moved_by = {bytes(r.goal_id.uuid) for r in watch.references if stamp(r) >= begun and r.step >= 0}
     assert moved_by == {second.goal_id}
     second.cancel()
-    second.disarm()
+    watch.driver.hold()
 
 
 def test_a_task_without_arming_says_what_to_do(watch):
     watch.until_ready()
-    task = Task(watch.session)
-    task.disarm()
-    task.send(INSTRUCTION)
+    task = PolicyClient(watch.session)
+    watch.driver.hold()
+    task.start(INSTRUCTION)
     watch.until(lambda: task.done, "the result")
     assert task.result().outcome == RunTask.Result.ABORTED
     assert "set_mode with POLICY" in task.result().message
@@ -283,7 +285,7 @@ def test_the_arm_rests_when_policy_or_camera_is_killed(watch, victim):
     # Back again, and re-armed, the arm does not move before a new goal.
     watch.restart(victim)
     watch.until_ready()
-    Task(watch.session).arm()
+    watch.driver.policy()
     watch.during(1.0)
     watch.assert_came_to_rest(killed, REST_WITHIN)
     watch.start_task().cancel()
