@@ -4,6 +4,7 @@ One graph serves all tests, in their order; each leaves it ready for the next.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from vga_msgs.msg import ChunkVerdict, DriverState, RobotReference
 ADDRESS = "127.0.7.20"
 DOMAIN = "92"
 SIM_CELL = Path(__file__).parents[1] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+PYTHON_PAGE = Path(__file__).parents[1] / "docs" / "python_api.md"
 INSTRUCTION = "pick up the red cube"
 REST_WITHIN = 0.6  # s from the death of policy or camera
 AT_REST = 1e-3  # rad/s of the reference
@@ -249,6 +251,23 @@ def test_vga_run(watch):
     watch.until(lambda: process.poll() is not None, "the end of vga run")
     assert process.returncode == 130
     assert watch.state.mode == DriverState.HOLD
+
+
+def test_the_program_of_the_python_page(watch):
+    program = re.search(r"```python\n(.*?)```", PYTHON_PAGE.read_text(), re.DOTALL)[1]
+    for _ in range(5):  # a busy machine may abort the task
+        watch.driver.hold()
+        watch.until(lambda: watch.state.mode == DriverState.HOLD and watch.state.at_rest, "HOLD")
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        watch.until(lambda process=process: process.poll() is not None, "the end of the program")
+        shown = process.stdout.read()
+        if "step limit" in shown:
+            break
+    assert re.fullmatch(r"at home\nstep limit of 20 reached: 20 steps, \d+ chunks\n", shown)
+    assert process.returncode == 0
+    watch.until(lambda: watch.state.mode == DriverState.HOLD, "HOLD")
 
 
 def test_the_arm_is_stopped_recovered_and_sent_home_from_a_shell(watch):

@@ -11,16 +11,18 @@ from rclpy.action import ActionClient
 
 from vga_msgs.action import RunTask
 from vga_policy.ros import topics
-from vga_policy.ros.client.session import ANSWER_WITHIN, ELSEWHERE, Session
+from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
 
 GONE_AFTER = 1.0  # s
 
 
 class PolicyClient:
-    """One task at a time, through `session`. Every request raises GraphError when it is refused.
+    """One task at a time, through `session`. Every request raises GraphError when it is refused, or no task is known.
 
     The arm moves only where the driver has been set to POLICY before: `DriverClient.policy`.
+
+    feedback: the newest of the task: `steps`, `chunk_sequence`, and `waiting_for`, empty while the policy acts.
     """
 
     def __init__(self, session: Session) -> None:
@@ -28,9 +30,8 @@ class PolicyClient:
         self._run_task = ActionClient(session.node, RunTask, topics.POLICY_RUN_TASK)
         self._name = session.resolved(topics.POLICY_RUN_TASK)
         self._seen = -math.inf  # when the policy was there, s
-        self._goal: Any = None
-        self._result: Any = None
-        self.feedback = RunTask.Feedback()  # the newest: steps, chunk_sequence, waiting_for
+        self._task: tuple[Any, Any] | None = None  # its goal, and its result to come
+        self.feedback = RunTask.Feedback()
 
     def run(self, instruction: str, max_steps: int = 0, stop: Event | None = None) -> RunTask.Result:
         """Does a task and waits for its end: `start` and `finish`."""
@@ -39,15 +40,14 @@ class PolicyClient:
 
     def start(self, instruction: str, max_steps: int = 0) -> None:
         """Starts the task and does not wait; `max_steps` control steps at most, 0: no limit."""
-        if not self._session.spin_until(self._run_task.server_is_ready, ANSWER_WITHIN):
-            raise GraphError(f"nobody offers {self._name}: {ELSEWHERE}")
-        goal = RunTask.Goal(instruction=instruction, max_steps=max_steps)
-        sent = self._run_task.send_goal_async(goal, feedback_callback=self._on_feedback)
-        self._goal = self._session.result(sent, self._name)
-        if not self._goal.accepted:
+        self._session.find(self._run_task.server_is_ready, self._name)
+        task = RunTask.Goal(instruction=instruction, max_steps=max_steps)
+        sent = self._run_task.send_goal_async(task, feedback_callback=self._on_feedback)
+        goal = self._session.result(sent, self._name)
+        if not goal.accepted:
             raise GraphError("the policy refused the task: its log says why")
         self.feedback = RunTask.Feedback()
-        self._result = self._goal.get_result_async()
+        self._task = goal, goal.get_result_async()
 
     def finish(self, stop: Event | None = None) -> RunTask.Result:
         """Waits for the task's end, and cancels it when `stop` is set. Raises GraphError when the policy has gone."""
@@ -57,12 +57,12 @@ class PolicyClient:
     @property
     def goal_id(self) -> bytes:
         """The 16 bytes that name the task on every topic."""
-        return bytes(self._goal.goal_id.uuid)
+        return bytes(self._started[0].goal_id.uuid)
 
     @property
     def done(self) -> bool:
         """Whether the task has ended."""
-        return bool(self._result.done())
+        return bool(self._started[1].done())
 
     @property
     def orphaned(self) -> bool:
@@ -74,7 +74,7 @@ class PolicyClient:
 
     def result(self) -> RunTask.Result:
         """Result of the ended task: `outcome` (one of RunTask.Result's constants), `message`, `steps`, `chunks`."""
-        return self._session.result(self._result, self._name).result
+        return self._session.result(self._started[1], self._name).result
 
     def cancel(self) -> RunTask.Result:
         """Ends the task if it still runs; its result. Raises GraphError when the policy has gone."""
@@ -82,8 +82,14 @@ class PolicyClient:
             return self.result()
         if self.orphaned:
             raise GraphError("the policy has gone: its log says why; start it again")
-        self._session.result(self._goal.cancel_goal_async(), self._name)
+        self._session.result(self._started[0].cancel_goal_async(), self._name)
         return self.result()
+
+    @property
+    def _started(self) -> tuple[Any, Any]:
+        if self._task is None:
+            raise GraphError("no task has been started")
+        return self._task
 
     def _on_feedback(self, message: Any) -> None:
         self.feedback = message.feedback
