@@ -4,6 +4,7 @@ One graph serves all tests, in their order; each leaves it ready for the next.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from vga_bringup.graph.shared_memory import MEMORY, SETTLING
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.sim.physics.state import StateReader
 from vga_policy.cell.loading import load_cell
-from vga_policy.ros.client.policy import Task
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.readiness import Readiness
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
@@ -33,6 +35,7 @@ from vga_msgs.msg import ChunkVerdict, DriverState, RobotReference
 ADDRESS = "127.0.7.20"
 DOMAIN = "92"
 SIM_CELL = Path(__file__).parents[1] / "vga_bringup" / "config" / "cells" / "sim.yaml"
+PYTHON_PAGE = Path(__file__).parents[1] / "docs" / "python_api.md"
 INSTRUCTION = "pick up the red cube"
 REST_WITHIN = 0.6  # s from the death of policy or camera
 AT_REST = 1e-3  # rad/s of the reference
@@ -65,7 +68,8 @@ class Watch:
 
     def __init__(self, session, runner, cell):
         self.session, self.runner, self.cell = session, runner, cell
-        self.readiness = Readiness(session.node, cell)
+        self.readiness = Readiness(session, cell)
+        self.driver = DriverClient(session)
         self.references, self.joints, self.verdicts, self.images = [], [], [], []
         self.state = DriverState()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -101,11 +105,11 @@ class Watch:
     def start_task(self):
         """Arms, sends a task and waits until the arm moves by it; a busy machine may need several attempts."""
         for _ in range(5):
-            task = Task(self.session)
+            task = PolicyClient(self.session)
             try:
                 self.until_ready()
-                task.arm()
-                task.send(INSTRUCTION)
+                self.driver.policy()
+                task.start(INSTRUCTION)
             except GraphError:
                 continue
             if self.session.spin_until(lambda task=task: task.done or self.moving(task), 10.0) and not task.done:
@@ -214,14 +218,14 @@ def test_a_task_is_sent_cancelled_and_sent_again(watch):
     moved_by = {bytes(r.goal_id.uuid) for r in watch.references if stamp(r) >= begun and r.step >= 0}
     assert moved_by == {second.goal_id}
     second.cancel()
-    second.disarm()
+    watch.driver.hold()
 
 
 def test_a_task_without_arming_says_what_to_do(watch):
     watch.until_ready()
-    task = Task(watch.session)
-    task.disarm()
-    task.send(INSTRUCTION)
+    task = PolicyClient(watch.session)
+    watch.driver.hold()
+    task.start(INSTRUCTION)
     watch.until(lambda: task.done, "the result")
     assert task.result().outcome == RunTask.Result.ABORTED
     assert "set_mode with POLICY" in task.result().message
@@ -247,6 +251,23 @@ def test_vga_run(watch):
     watch.until(lambda: process.poll() is not None, "the end of vga run")
     assert process.returncode == 130
     assert watch.state.mode == DriverState.HOLD
+
+
+def test_the_program_of_the_python_page(watch):
+    program = re.search(r"```python\n(.*?)```", PYTHON_PAGE.read_text(), re.DOTALL)[1]
+    for _ in range(5):  # a busy machine may abort the task
+        watch.driver.hold()
+        watch.until(lambda: watch.state.mode == DriverState.HOLD and watch.state.at_rest, "HOLD")
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        watch.until(lambda process=process: process.poll() is not None, "the end of the program")
+        shown = process.stdout.read()
+        if "step limit" in shown:
+            break
+    assert re.fullmatch(r"at home\nstep limit of 20 reached: 20 steps, \d+ chunks\n", shown)
+    assert process.returncode == 0
+    watch.until(lambda: watch.state.mode == DriverState.HOLD, "HOLD")
 
 
 def test_the_arm_is_stopped_recovered_and_sent_home_from_a_shell(watch):
@@ -283,7 +304,7 @@ def test_the_arm_rests_when_policy_or_camera_is_killed(watch, victim):
     # Back again, and re-armed, the arm does not move before a new goal.
     watch.restart(victim)
     watch.until_ready()
-    Task(watch.session).arm()
+    watch.driver.policy()
     watch.during(1.0)
     watch.assert_came_to_rest(killed, REST_WITHIN)
     watch.start_task().cancel()

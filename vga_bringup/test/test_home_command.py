@@ -57,7 +57,7 @@ class Driver:
 @pytest.fixture
 def driver(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
-    monkeypatch.setattr("vga_policy.ros.client.hand.OPEN_WITHIN", 0.3)
+    monkeypatch.setattr("vga_policy.ros.client.driver.OPEN_WITHIN", 0.3)
     driver = Driver()
     yield driver
     driver.close()
@@ -92,7 +92,7 @@ def test_home_opens_the_hand_first_when_told_to(driver, capsys):
 
 @pytest.mark.parametrize("seen", [hand(commanded_width=0.04), None])
 def test_home_says_nothing_of_an_empty_hand_and_needs_none(driver, capsys, monkeypatch, seen):
-    monkeypatch.setattr("vga_policy.ros.client.hand.STANDS_WITHIN", 0.5)
+    monkeypatch.setattr("vga_policy.ros.client.driver.STANDS_WITHIN", 0.5)
     driver.hand = seen
     assert main(["home"]) == 0
     assert driver.requests == ["home"]

@@ -12,7 +12,7 @@ from rclpy.action import ActionServer
 from rclpy.executors import SingleThreadedExecutor
 from vga_bringup.cli.run import run
 from vga_policy.ros.client import session as session_module
-from vga_policy.ros.client.policy import Task
+from vga_policy.ros.client.driver import DriverClient
 
 from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
@@ -102,14 +102,14 @@ def test_a_policy_that_dies_ends_the_run_and_the_driver_is_disarmed(driver, caps
 def test_a_driver_that_arms_itself_too_late_is_disarmed(driver, monkeypatch, capsys):
     given_up = threading.Event()
     driver.before_arming = lambda: given_up.wait(20)
-    disarm = Task.disarm
+    disarm = DriverClient.hold
 
-    def disarm_late(task):
+    def disarm_late(client):
         given_up.set()
-        disarm(task)
+        disarm(client)
 
     monkeypatch.setattr(session_module, "ANSWER_WITHIN", 1.0)
-    monkeypatch.setattr(Task, "disarm", disarm_late)
+    monkeypatch.setattr(DriverClient, "hold", disarm_late)
     assert run_task() == 1
     assert "set_mode does not answer" in capsys.readouterr().err
     assert driver.modes == [POLICY, HOLD]

@@ -63,14 +63,13 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
     from vga_policy.bags.reader import Bag
     from vga_policy.cell.shipped import cell_path
     from vga_policy.episodes.metadata import load_episode
-    from vga_policy.ros import topics
+    from vga_policy.ros.client.recorder import RecorderClient
     from vga_policy.ros.client.session import Session
     from vga_policy.ros.environment import node_environment
     from vga_policy.ros.errors import GraphError
 
     from vga_bringup.graph.runner import command
     from vga_bringup.graph.spec import NodeSpec
-    from vga_msgs.srv import StartEpisode, StopEpisode
 
     path = str(cell_path(cell))
     os.environ.update(node_environment(), ROS_DOMAIN_ID=DOMAIN)
@@ -85,32 +84,27 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
             _process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", path, str(stamps)])
         )
         session = stack.enter_context(Session("vga_bench_record"))
-        start = session.node.create_client(StartEpisode, topics.RECORDER_START)
-        stop = session.node.create_client(StopEpisode, topics.RECORDER_STOP)
+        client = RecorderClient(session)
 
-        def pause(duration: float) -> None:
+        def pause(duration: float = 0.0) -> None:
             session.spin_until(lambda: recorder.poll() is not None or publisher.poll() is not None, duration)
             if recorder.poll() is not None or publisher.poll() is not None:
                 raise GraphError("recorder or publisher ended: see above")
 
         pause(SETTLING)
-        deadline = time.monotonic() + START_WITHIN
-        while not (started := session.call(start, StartEpisode.Request(task="bench"))).success:
-            if time.monotonic() > deadline:
-                raise GraphError(f"the recorder refuses to start: {started.message}")
-            pause(0.5)
+        episode_path = client.start("bench", within=START_WITHIN, check=pause)
         watched = {"recorder_cpu": recorder.pid, "publisher_cpu": publisher.pid}
         before = {name: _cpu_seconds(pid) for name, pid in watched.items()}
         began = time.monotonic()
         pause(seconds)
         took = time.monotonic() - began
         cpu = {name: (_cpu_seconds(pid) - before[name]) / took for name, pid in watched.items()}
-        session.call(stop, StopEpisode.Request(outcome=StopEpisode.Request.DISCARDED))
+        client.stop("discarded")
         publisher.send_signal(signal.SIGINT)
         publisher.wait(START_WITHIN)
-        with Bag(started.path) as bag, np.load(stamps) as published:
+        with Bag(episode_path) as bag, np.load(stamps) as published:
             result = compare(bag, dict(published))
-        episode = load_episode(Path(started.path))
+        episode = load_episode(episode_path)
         return {
             "seconds": round(took, 1),
             **{name: round(share, 3) for name, share in cpu.items()},

@@ -6,62 +6,58 @@ import argparse
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from threading import Event
 
-from rclpy.action import ActionClient
-from std_srvs.srv import Trigger
-from vga_policy.ros import topics
-from vga_policy.ros.client.hand import Hand
+from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.errors import GraphError
-
-from vga_msgs.action import Home, Recover
-
-WITHIN = 60.0  # s
+from vga_policy.ros.errors import GraphError, RefusedError
 
 
 def home(args: argparse.Namespace) -> int:
     """Moves the arm home; Ctrl-C stops it. The hand keeps what it holds, unless it is to open first."""
 
-    def see_to_the_hand(session: Session) -> None:
-        hand = Hand(session)
+    def go(driver: DriverClient, stop: Event) -> str:
         if args.open:
-            hand.open()
-            return
-        with suppress(GraphError):  # a hand that is not there keeps nobody from going home
-            if width := hand.held():
-                print(f"the hand holds something ({width:.3f} m) and keeps it; vga home --open opens it", flush=True)
+            driver.open()
+        else:
+            with suppress(GraphError):  # a hand that is not there keeps nobody from going home
+                if width := driver.held():
+                    print(
+                        f"the hand holds something ({width:.3f} m) and keeps it; vga home --open opens it", flush=True
+                    )
+        if stop.is_set():
+            raise GraphError("interrupted")
+        return driver.home(args.position, args.speed, stop)
 
-    return _act(Home, topics.DRIVER_HOME, Home.Goal(speed_scale=args.speed, position=args.position), see_to_the_hand)
+    return _act(go)
 
 
 def recover(_: argparse.Namespace) -> int:
     """Clears a reflex, or rebuilds the connection to the arm, which stays in HOLD."""
-    return _act(Recover, topics.DRIVER_RECOVER, Recover.Goal())
+    return _act(DriverClient.recover)
 
 
 def stop(_: argparse.Namespace) -> int:
     """Decelerates the arm to HOLD."""
     with Session("vga_stop") as session:
         try:
-            response = session.call(session.node.create_client(Trigger, topics.DRIVER_STOP), Trigger.Request())
+            print(DriverClient(session).stop())
         except GraphError as error:
-            return _say(str(error), success=False)
-    return _say(response.message, success=response.success)
+            return _failed(error)
+    return 0
 
 
-def _act(kind: Any, name: str, goal: Any, before: Callable[[Session], None] = lambda _: None) -> int:
+def _act(act: Callable[[DriverClient, Event], str]) -> int:
     with stop_request() as requested, Session("vga_arm") as session:
         try:
-            before(session)
-            if requested.is_set():
-                return 130
-            result = session.act(ActionClient(session.node, kind, name), name, goal, requested, WITHIN)
+            print(act(DriverClient(session), requested))
+        except RefusedError as error:
+            return _failed(error)
         except GraphError as error:
-            return 130 if requested.is_set() else _say(str(error), success=False)
-    return _say(result.message, success=result.success)
+            return 130 if requested.is_set() else _failed(error)
+    return 0
 
 
-def _say(message: str, *, success: bool) -> int:
-    print(message, file=sys.stdout if success else sys.stderr)
-    return 0 if success else 1
+def _failed(error: GraphError) -> int:
+    print(error, file=sys.stderr)
+    return 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vga_policy.ros.client.policy import Task
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
 
@@ -17,18 +18,17 @@ EXIT_CODES = {RunTask.Result.STEP_LIMIT: 0, RunTask.Result.CANCELED: 130, RunTas
 def run(args: argparse.Namespace) -> int:
     """Runs one task: 0 at its step limit, 130 when Ctrl-C cancelled it, 1 when it was refused or aborted."""
     with stop_request() as stop, Session("vga_run") as session:
-        task = Task(session)
+        driver, policy = DriverClient(session), PolicyClient(session)
         try:
             try:
-                task.arm()
+                driver.policy()
                 if stop.is_set():
                     return EXIT_CODES[RunTask.Result.CANCELED]
-                task.send(args.instruction, args.max_steps)
+                policy.start(args.instruction, args.max_steps)
                 print(f"running {args.instruction!r}; Ctrl-C cancels", flush=True)
-                session.spin_until(lambda: task.done or task.orphaned or stop.is_set())
-                result = task.result() if task.done else task.cancel()
+                result = policy.finish(stop)
             finally:  # also where the driver has armed itself too late for an answer
-                task.disarm()
+                driver.hold()
         except GraphError as error:
             print(error, file=sys.stderr)
             return 1

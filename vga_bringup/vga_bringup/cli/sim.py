@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from threading import Event
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
-from vga_policy.ros.client.readiness import Readiness
+from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
 
@@ -38,17 +39,26 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
+class _Over(Exception):  # noqa: N818 - named for what happened
+    """Ctrl-C has come, or every node has ended."""
+
+
 def _wait_until_ready(runner: Runner, cell: Cell, namespace: str, stop: Event) -> None:
     """Says when a task can be run and, until then, what is missing."""
     started = reminded = time.monotonic()
-    with Session("vga_sim", namespace) as session:
-        readiness = Readiness(session.node, cell)
-        while missing := readiness.missing():
-            if stop.is_set() or not runner.running:
-                return
-            if time.monotonic() - reminded > REMIND_EVERY:
-                reminded = time.monotonic()
-                runner.say(f"waiting for: {', '.join(missing)}")
-            runner.ended()
-            session.spin_until(lambda: stop.is_set() or not readiness.missing(), timeout=0.5)
+
+    def look(missing: list[str]) -> None:
+        nonlocal reminded
+        runner.ended()
+        if stop.is_set() or not runner.running:
+            raise _Over
+        if time.monotonic() - reminded > REMIND_EVERY:
+            reminded = time.monotonic()
+            runner.say(f"waiting for: {', '.join(missing)}")
+
+    try:
+        with Session("vga_sim", namespace) as session:
+            wait_until_steady(session, cell, look, steady=0.0, within=math.inf)
+    except _Over:
+        return
     runner.say(f"ready after {time.monotonic() - started:.0f} s. {NEXT_STEP}")

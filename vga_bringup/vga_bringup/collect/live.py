@@ -9,12 +9,11 @@ from pathlib import Path
 from threading import Event
 
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.errors import GraphError
 from vga_teleop.session.graph_cell import GraphCell
 from vga_teleop.session.operators import AutomaticOperator
 from vga_teleop.session.workflow import Sight, Taken, Workflow
 
-from vga_bringup.graph.runner import Runner, explain
+from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import record_graph
 
 OPERATOR = "scripted operator"
@@ -59,6 +58,5 @@ class WatchedCell(GraphCell):
 
     def look(self, seconds: float) -> Sight:
         """The cell as it is after this time."""
-        if ended := self._runner.ended():
-            raise GraphError(", ".join(f"{name} ended: {explain(code)}" for name, code in ended.items()))
+        self._runner.check()
         return super().look(seconds)

@@ -16,26 +16,26 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.ros import topics
-from vga_policy.ros.client.policy import Task
-from vga_policy.ros.client.readiness import Readiness
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.policy import PolicyClient
+from vga_policy.ros.client.readiness import wait_until_steady
+from vga_policy.ros.client.recorder import RecorderClient
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.errors import GraphError
+from vga_policy.ros.errors import GraphError, RefusedError
 
 from vga_bringup.demo.bag import read_recording
 from vga_bringup.demo.plot import draw_summary
 from vga_bringup.demo.report import Report, make_report, motion_window, write_report
 from vga_bringup.demo.video import write_video
-from vga_bringup.graph.runner import Runner, explain
+from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import sim_graph
-from vga_bringup.trials.scene import Scene
-from vga_msgs.srv import StartEpisode, StopEpisode
+from vga_bringup.trials.scene import judge, prepare
 
-CHUNKS = topics.POLICY_ACTION_CHUNK
 RESULTS = ("report.json", "summary.png", "demo.mp4")
-READY_WITHIN = 180.0  # s
-STEADY = 2.0  # s that everything must be there before the task starts: start-up is the busiest time
 RECORDING_WITHIN = 30.0  # s; the recorder may discover the topics later than we do
 FIRST_CHUNK_WITHIN = 10.0  # s
 MARGIN = 1.0  # s of motion beyond what is asked for: the report counts from the first chunk to the last
@@ -84,7 +84,7 @@ class Demo:
         with (out / "nodes.log").open("w", encoding="utf-8") as log:
             try:
                 with Runner(graph, log) as runner, Session("vga_demo") as session:
-                    self._wait_until_ready(Readiness(session.node, cell), session, runner)
+                    self._wait_until_ready(session, runner, cell)
                     scene = self._arrange(session) if self._args.task else None
                     self._record_task(session, runner, scene)
                     row = self._row("stopping every node")
@@ -116,86 +116,77 @@ class Demo:
         self._progress.update(row, completed=3)
         return report
 
-    def _wait_until_ready(self, readiness: Readiness, session: Session, runner: Runner) -> None:
+    def _wait_until_ready(self, session: Session, runner: Runner, cell: Cell) -> None:
         row = self._row("bringing the graph up")
-        started = ready_since = time.monotonic()
-        while (now := time.monotonic()) - ready_since < STEADY:
-            self._check(runner)
-            if missing := readiness.missing():
-                ready_since = now
+
+        def look(missing: list[str]) -> None:
+            runner.check(self._stop)
+            if missing:
                 self._progress.update(row, detail=f"waiting for {', '.join(missing)}")
-                if now - started > READY_WITHIN:
-                    raise GraphError(f"not ready within {READY_WITHIN:g} s, missing: {', '.join(missing)}")
-            session.spin_until(self._stop.is_set, timeout=0.2)
-        readiness.close()
+
+        wait_until_steady(session, cell, look)
         self._progress.update(row, total=1, completed=1, detail="ready")
 
-    def _arrange(self, session: Session) -> Scene:
+    def _arrange(self, session: Session) -> SceneClient:
         row = self._row(f"arranging {self._args.task}")
-        scene = Scene(session)
-        self._instruction = scene.prepare(self._args.task, self._args.seed)
+        scene = SceneClient(session)
+        self._instruction = prepare(session, DriverClient(session), scene, self._args.task, self._args.seed)
         self._progress.update(row, total=1, completed=1)
         return scene
 
-    def _record_task(self, session: Session, runner: Runner, scene: Scene | None) -> None:
-        start = session.node.create_client(StartEpisode, topics.RECORDER_START)
-        end = session.node.create_client(StopEpisode, topics.RECORDER_STOP)
+    def _record_task(self, session: Session, runner: Runner, scene: SceneClient | None) -> None:
+        recorder, chunks = RecorderClient(session), topics.POLICY_ACTION_CHUNK
         name = self._args.task or "demo"
-        request = StartEpisode.Request(task=name, instruction=self._instruction, operator_name="vga demo")
-        deadline = time.monotonic() + RECORDING_WITHIN
-        while not (started := session.call(start, request)).success:
-            self._check(runner)
-            if time.monotonic() > deadline:
-                raise GraphError(f"the recorder refuses to start: {started.message}")
-            session.spin_until(self._stop.is_set, timeout=0.5)
-        self._bag = Path(started.path)
-        if not session.spin_until(lambda: session.node.count_subscribers(CHUNKS) >= 2, RECORDING_WITHIN):
-            raise GraphError(f"driver and recorder do not both listen to {session.resolved(CHUNKS)}")
+        self._bag = recorder.start(
+            name, self._instruction, "vga demo", RECORDING_WITHIN, lambda: runner.check(self._stop)
+        )
+        if not session.spin_until(lambda: session.node.count_subscribers(chunks) >= 2, RECORDING_WITHIN):
+            raise GraphError(f"driver and recorder do not both listen to {session.resolved(chunks)}")
         try:
             self._run_task(session, runner, scene)
             session.spin_until(self._stop.is_set, timeout=REST)
         finally:
-            stopped = session.call(end, StopEpisode.Request(outcome=self._outcome, note=self._detail))
-        if not stopped.success:
-            raise GraphError(f"the recording ended early: {stopped.message}")
+            problem = self._end(recorder)
+        if problem:
+            raise GraphError(f"the recording ended early: {problem}")
 
-    def _run_task(self, session: Session, runner: Runner, scene: Scene | None) -> None:
+    def _end(self, recorder: RecorderClient) -> str:
+        """Ends the recording; what is wrong with it."""
+        try:
+            return recorder.stop(self._outcome, self._detail)
+        except RefusedError as error:
+            return error.reason
+
+    def _run_task(self, session: Session, runner: Runner, scene: SceneClient | None) -> None:
         duration = self._args.duration
         row = self._row(f"running “{self._instruction}”", duration)
-        task = Task(session)
-        task.arm()
+        driver, policy = DriverClient(session), PolicyClient(session)
+        driver.policy()
         psutil.cpu_percent()  # from here on
         try:
-            task.send(self._instruction)
-            if not session.spin_until(lambda: task.done or task.feedback.chunk_sequence > 0, FIRST_CHUNK_WITHIN):
-                raise GraphError(f"no chunk within {FIRST_CHUNK_WITHIN:g} s: {task.feedback.waiting_for}")
+            policy.start(self._instruction)
+            if not session.spin_until(lambda: policy.done or policy.feedback.chunk_sequence > 0, FIRST_CHUNK_WITHIN):
+                raise GraphError(f"no chunk within {FIRST_CHUNK_WITHIN:g} s: {policy.feedback.waiting_for}")
             began = time.monotonic()
             while (elapsed := time.monotonic() - began) < duration + MARGIN and not self._decided(scene):
-                self._check(runner)
-                if task.done:
-                    raise GraphError(f"the task ended early: {task.result().message}")
-                self._progress.update(row, completed=elapsed, detail=f"{task.feedback.steps} steps")
-                session.spin_until(lambda: task.done or self._stop.is_set() or self._decided(scene), timeout=0.5)
+                runner.check(self._stop)
+                if policy.done:
+                    raise GraphError(f"the task ended early: {policy.result().message}")
+                self._progress.update(row, completed=elapsed, detail=f"{policy.feedback.steps} steps")
+                session.spin_until(lambda: policy.done or self._stop.is_set() or self._decided(scene), timeout=0.5)
             self._progress.update(row, completed=duration)
-            task.cancel()
+            policy.cancel()
         finally:
             self._busy = psutil.cpu_percent() / 100
-            task.disarm()
+            driver.hold()
 
-    def _decided(self, scene: Scene | None) -> bool:
+    def _decided(self, scene: SceneClient | None) -> bool:
         """Whether the task is done, or cannot be done any more; takes note of how it stands."""
         if scene is None:
             return False
-        state = scene.judge()
+        state = judge(scene)
         self._outcome, self._detail = "success" if state.success else "failure", state.detail
         return state.success or state.failed
-
-    def _check(self, runner: Runner) -> None:
-        """Raises GraphError when there is no point in going on."""
-        if self._stop.is_set():
-            raise GraphError("interrupted")
-        if ended := runner.ended():
-            raise GraphError(", ".join(f"{name} ended: {explain(code)}" for name, code in ended.items()))
 
     def _row(self, description: str, total: float | None = None) -> TaskID:
         return self._progress.add_task(description, total=total, detail="")

@@ -82,6 +82,13 @@ class Runner:
             self.say(f"{name} ended: {explain(code)}; the other nodes keep running")
         return ended
 
+    def check(self, stop: threading.Event | None = None) -> None:
+        """Raises GraphError when there is no point in going on: `stop` is set, or a node ended since the last call."""
+        if stop is not None and stop.is_set():
+            raise GraphError("interrupted")
+        if ended := self.ended():
+            raise GraphError(", ".join(f"{name} ended: {explain(code)}" for name, code in ended.items()))
+
     @property
     def running(self) -> list[str]:
         """Names of the nodes not yet known to have ended."""

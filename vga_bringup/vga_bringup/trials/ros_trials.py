@@ -21,21 +21,21 @@ from vga_policy.files import write_atomically
 from vga_policy.observation.observation import PROPRIOCEPTION, Observation
 from vga_policy.observation.resampler import JpegImage
 from vga_policy.ros import topics
-from vga_policy.ros.client.policy import Task
-from vga_policy.ros.client.readiness import Readiness
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.policy import PolicyClient
+from vga_policy.ros.client.readiness import wait_until_steady
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
 from vga_policy.units import SECOND, nanoseconds
 
-from vga_bringup.graph.runner import Runner, explain
+from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.trials.conditions import Request, TrialsError
-from vga_bringup.trials.scene import Scene
+from vga_bringup.trials.scene import judge, prepare
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ChunkVerdict
 
-READY_WITHIN = 180.0  # s
-STEADY = 2.0  # s that everything must be there: start-up is the busiest time
 LOG, CELL = "nodes.log", "cell.yaml"
 
 
@@ -49,7 +49,7 @@ def run_graph(request: Request) -> Generator[Trial, None, None]:
         try:
             with Runner(graph, log) as runner, Session("vga_eval") as session:
                 trials = GraphTrials(request, session, runner, stop)
-                trials.wait_until_ready()
+                wait_until_steady(session, request.cell, lambda _: runner.check(stop))
                 for task, seed in request.seeds():
                     yield trials.run(task, seed)
         except GraphError as error:
@@ -64,8 +64,7 @@ class GraphTrials:
     def __init__(self, request: Request, session: Session, runner: Runner, stop: Event) -> None:
         self._request, self._session, self._runner, self._stop = request, session, runner, stop
         self._dt = request.cell.dt
-        self._scene = Scene(session)
-        self._task = Task(session)
+        self._driver, self._policy, self._scene = DriverClient(session), PolicyClient(session), SceneClient(session)
         self._images: dict[str, JpegImage] = {}
         self._refused: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
         self._received: defaultdict[bytes, list[float]] = defaultdict(list)  # s, of every chunk, by the driver's clock
@@ -76,33 +75,20 @@ class GraphTrials:
                 on_image = partial(self._on_image, camera.name)
                 session.node.create_subscription(CompressedImage, topic, on_image, topics.SENSOR_DATA)
 
-    def wait_until_ready(self) -> None:
-        """Until every node has been there for a while."""
-        readiness = Readiness(self._session.node, self._request.cell)
-        started = ready_since = time.monotonic()
-        while (now := time.monotonic()) - ready_since < STEADY:
-            self._check()
-            if missing := readiness.missing():
-                ready_since = now
-                if now - started > READY_WITHIN:
-                    raise GraphError(f"not ready within {READY_WITHIN:g} s, missing: {', '.join(missing)}")
-            self._session.spin_until(self._stop.is_set, timeout=0.2)
-        readiness.close()
-
     def run(self, task: str, seed: int) -> Trial:
         """One trial, filmed if the request says so."""
-        self._check()
-        instruction = self._scene.prepare(task, seed)
+        self._runner.check(self._stop)
+        instruction = prepare(self._session, self._driver, self._scene, task, seed)
         with ExitStack() as stack:
             path = self._request.video(task, seed)
             video = stack.enter_context(TrialVideo(path, 1 / self._dt)) if path else None
-            self._task.arm()
+            self._driver.policy()
             try:
-                self._task.send(instruction, self._request.max_steps)
+                self._policy.start(instruction, self._request.max_steps)
                 judgement = self._until_its_end(instruction, video)
-                result = self._task.result() if self._task.done else self._task.cancel()
+                result = self._policy.cancel()
             finally:
-                self._task.disarm()
+                self._driver.hold()
             outcome = _outcome(judgement, result.outcome)
             reason = str(result.message) if outcome is Outcome.FAULT else judgement.detail
             if video is not None:
@@ -117,22 +103,22 @@ class GraphTrials:
             reason=reason,
             grasped=judgement.grasped,
             chunks=int(result.chunks),
-            refused=dict(self._refused[self._task.goal_id]),
-            chunk_rate=_rate(self._received[self._task.goal_id]),
+            refused=dict(self._refused[self._policy.goal_id]),
+            chunk_rate=_rate(self._received[self._policy.goal_id]),
         )
 
     def _until_its_end(self, instruction: str, video: TrialVideo | None) -> Judgement:
         """Until the trial is decided or the task over, one frame a control step; how it stands then."""
-        judgement = self._scene.judge()
+        judgement = judge(self._scene)
 
         def over() -> bool:
             nonlocal judgement
-            judgement = self._scene.judge()
-            return judgement.success or judgement.failed or self._task.done
+            judgement = judge(self._scene)
+            return judgement.success or judgement.failed or self._policy.done
 
         next_frame = time.monotonic()
         while not over():
-            self._check()
+            self._runner.check(self._stop)
             self._session.spin_until(over, timeout=max(0.0, next_frame - time.monotonic()))
             next_frame += self._dt
             if video is not None and len(self._images) == len(self._request.cell.views):
@@ -143,13 +129,6 @@ class GraphTrials:
         """The newest images as an observation, to be filmed."""
         images = tuple(self._images[camera.name].decode() for camera in self._request.cell.views)
         return Observation(0, images, (0,) * len(images), np.zeros(PROPRIOCEPTION), instruction)
-
-    def _check(self) -> None:
-        """Raises GraphError when there is no point in going on."""
-        if self._stop.is_set():
-            raise GraphError("interrupted")
-        if ended := self._runner.ended():
-            raise GraphError(", ".join(f"{name} ended: {explain(code)}" for name, code in ended.items()))
 
     def _on_verdict(self, verdict: Any) -> None:
         goal_id = bytes(verdict.goal_id.uuid)

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event
-from typing import Any
 
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 from sensor_msgs.msg import JointState
-from std_srvs.srv import Trigger
 from vga_policy.ros import topics
-from vga_policy.ros.client.hand import Hand
+from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.client.newest import Newest
+from vga_policy.ros.client.recorder import RecorderClient
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session
-from vga_policy.ros.errors import GraphError
+from vga_policy.ros.errors import GraphError, RefusedError
 
-from vga_msgs.action import Home, Recover
-from vga_msgs.msg import DriverState, RecorderState, RobotReference, TaskState
-from vga_msgs.srv import ArrangeScene, SetMode, StartEpisode, StopEpisode
+from vga_msgs.msg import RobotReference
 from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Trial, Verdict
 
-SILENT_AFTER = 3.0  # s without a message of a node that publishes twice a second or oftener
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
-ACTION_WITHIN = 60.0  # s
-SWIFT = 1.0  # s in which a disk that is not busy has an episode
-WRITTEN_WITHIN = 30.0  # s in which any disk has
 
 NEEDED = {  # topic: who publishes it
     topics.DRIVER_STATE: "the driver (franka_driver)",
@@ -39,7 +30,7 @@ NEEDED = {  # topic: who publishes it
 
 
 class GraphCell:
-    """A workflow's cell, through topics, services and actions. For one task.
+    """A workflow's cell: the clients' answers in its words. For one task.
 
     stop: when set, every request raises SessionEnded, apart from leave(). homing_speed: share of the cell's speed; 0:
     its homing speed.
@@ -52,21 +43,8 @@ class GraphCell:
         self._stop = stop
         self._homing_speed = homing_speed
         self._leaving = False
-        self._seen: dict[str, tuple[float, Any]] = {}  # topic: when its newest message came, and the message
-        node = session.node
-        for kind, topic in ((DriverState, topics.DRIVER_STATE), (RecorderState, topics.RECORDER_STATE)):
-            node.create_subscription(kind, topic, self._noting(topic), topics.LATCHED)
-        node.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._noting(topics.SIM_CELL_TASK_STATE), 1)
-        self._set_mode = node.create_client(SetMode, topics.DRIVER_SET_MODE)
-        self._arrange = node.create_client(ArrangeScene, topics.SIM_CELL_ARRANGE)
-        self._start = node.create_client(StartEpisode, topics.RECORDER_START)
-        self._stop_episode = node.create_client(StopEpisode, topics.RECORDER_STOP)
-        self._discard = node.create_client(Trigger, topics.RECORDER_DISCARD)
-        self._set_recorder = node.create_client(SetParameters, topics.RECORDER_SET_PARAMETERS)
-        self._home = ActionClient(node, Home, topics.DRIVER_HOME)
-        self._recover = ActionClient(node, Recover, topics.DRIVER_RECOVER)
-        self._hand = Hand(session)
-        self._followed: list[Any] = []  # subscriptions that tell how far the leader is from the arm
+        self._driver, self._recorder, self._scene = DriverClient(session), RecorderClient(session), SceneClient(session)
+        self._followed: tuple[Newest, Newest] | None = None  # leader and reference: how far the leader is from the arm
 
     # What there is.
 
@@ -79,20 +57,15 @@ class GraphCell:
 
     def record_into(self, directory: Path) -> None:
         """Has the recorder write into `directory`, of its own host. Raises GraphError when it refuses."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(directory.absolute()))
-        request = SetParameters.Request(parameters=[Parameter(name="directory", value=value)])
-        (result,) = self._session.call(self._set_recorder, request).results
-        if not result.successful:
-            raise GraphError(f"the recorder refuses the directory: {result.reason}")
+        self._recorder.record_into(directory)
 
     def look(self, seconds: float) -> Sight:
         """The cell as it is after this time."""
         self._session.spin_until(self._stop.is_set, seconds)
         self._check()
-        driver, recorder = self._newest(topics.DRIVER_STATE), self._newest(topics.RECORDER_STATE)
-        trial = self._newest(topics.SIM_CELL_TASK_STATE)
+        driver, recorder, trial = self._driver.state, self._recorder.state, self._scene.state
         return Sight(
-            teleop=driver is not None and driver.mode == DriverState.TELEOP,
+            teleop=self._driver.mode == "TELEOP",
             hold_reason=driver.hold_reason if driver is not None else "it is silent",
             needs_recovery=driver is not None and driver.needs_recovery,
             misalignment=self._misalignment(),
@@ -105,86 +78,88 @@ class GraphCell:
 
     def hold(self) -> None:
         """Brings the arm to rest."""
-        self._mode(SetMode.Request.HOLD)
-        self._until(lambda: self._shows(topics.DRIVER_STATE, "at_rest"), "the arm does not come to rest")
+        with self._refusals():
+            self._driver.hold()
+        self._until_mode("HOLD")
+        self._until(self._at_rest, "the arm does not come to rest")
 
     def recover(self) -> None:
         """Clears a reflex, or rebuilds the connection to the arm."""
-        self._act(self._recover, Recover.Goal(), "recover")
+        with self._refusals("recover: "):
+            self._driver.recover(self._stop)
 
     def held(self) -> float:
         """Opening (m) around what the hand holds; 0: nothing."""
         with self._refusals():
-            return self._hand.held()
+            return self._driver.held()
 
     def open(self) -> None:
         """Opens the hand all the way: what it holds falls."""
-        with self._refusals():
-            self._hand.open()
+        with self._refusals("the hand is not opened: "):
+            self._driver.open()
 
     def home(self, position: Sequence[float] = ()) -> None:
         """Moves the arm to these joint angles (rad), or home; the hand keeps still."""
-        self._act(self._home, Home.Goal(speed_scale=self._homing_speed, position=list(position)), "home")
+        with self._refusals("home: "):
+            self._driver.home(position, self._homing_speed, self._stop)
 
     def arrange(self, seed: int) -> Scene | None:
         """Sets the scene drawn from `seed`. None where no simulated cell does so."""
-        if not self._arrange.service_is_ready():
+        if not self._scene.offered:
             return None
-        response = self._ask(self._arrange, ArrangeScene.Request(task=self._task, seed=seed))
-        return Scene(response.instruction, tuple(response.arm_start))
+        with self._refusals():
+            arranged = self._scene.arrange(self._task, seed)
+        return Scene(arranged.instruction, arranged.arm_start)
 
     def position(self) -> tuple[float, ...]:
         """Where the arm is asked to be, rad."""
-        self._follow(True)
-        self._until(lambda: self._newest(topics.DRIVER_REFERENCE) is not None, "the driver publishes no reference")
-        return tuple(self._newest(topics.DRIVER_REFERENCE).position)
+        _, reference = self._follow()
+        self._until(lambda: reference.message is not None, "the driver publishes no reference")
+        return tuple(reference.message.position)
 
     def teleoperate(self) -> None:
         """Lets the arm follow the leader."""
-        self._follow(True)
-        self._mode(SetMode.Request.TELEOP)
+        self._follow()
+        with self._refusals():
+            self._driver.teleop()
+        self._until_mode("TELEOP")
 
     def start(self, instruction: str) -> Path:
         """Starts an episode; its directory."""
-        self._follow(False)
-        request = StartEpisode.Request(task=self._task, instruction=instruction, operator_name=self._operator_name)
-        response = self._ask(self._start, request)
-        path = response.path
-        self._until(lambda: self._shows(topics.RECORDER_STATE, "recording", path=path), "the recorder does not record")
-        return Path(path)
+        self._unfollow()
+        with self._refusals():
+            path = self._recorder.start(self._task, instruction, self._operator_name)
+        self._until(lambda: self._records(path), "the recorder does not record")
+        return path
 
     def stop(self, verdict: Verdict) -> str:
         """Ends the episode, or labels the one that ended without a label. Returns what is wrong with it otherwise.
 
         The arm is brought to rest while a slow disk is waited for.
         """
-        request = StopEpisode.Request(outcome=verdict.outcome or "", note=verdict.note)
+
+        def rest() -> None:
+            with suppress(Refused):
+                self.hold()
+
         with self._refusals():
-            if not self._session.spin_until(self._stop_episode.service_is_ready, SEEN_WITHIN):
-                raise Refused("the recorder has gone: start it again")
-            answer = self._stop_episode.call_async(request)
-            if not self._session.spin_until(answer.done, SWIFT):
-                with suppress(Refused):
-                    self.hold()
-            if not self._session.spin_until(answer.done, WRITTEN_WITHIN):
-                raise Refused("the recorder does not answer")
-        response = answer.result()
-        if not response.path:
-            raise Refused(response.message)
-        return "" if response.success else str(response.message)
+            return self._recorder.stop(verdict.outcome or "", verdict.note, rest)
 
     def discard(self, path: Path) -> None:
         """Labels the episode in this directory discarded, which the recorder must hold for the last one."""
-        if not self._shows(topics.RECORDER_STATE, path=str(path)):
+        state = self._recorder.state
+        if state is None or Path(state.path) != path:
             remedy = f"vga curate {path.parent} --reject {path.name}"
             raise Refused(f"it is not the recorder's last; leave it out of training with {remedy}")
-        self._ask(self._discard, Trigger.Request())
+        with self._refusals():
+            self._recorder.discard()
 
     def leave(self) -> None:
         """Ends an episode that still runs, without a label, and brings the arm to rest; also after Ctrl-C."""
         self._leaving = True
-        self._follow(False)
-        if self._shows(topics.RECORDER_STATE, "recording"):
+        self._unfollow()
+        state = self._recorder.state
+        if state is not None and state.recording:
             with suppress(Refused):
                 self.stop(Verdict(None, "the session was ended"))
         with suppress(Refused):
@@ -197,78 +172,56 @@ class GraphCell:
             raise SessionEnded
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _refusals(self, before: str = "") -> Iterator[None]:
+        """Raises Refused for GraphError. before: put before the reason of a node that refuses."""
         self._check()
         try:
             yield
         except GraphError as error:
             self._check()
-            raise Refused(str(error)) from None
+            raise Refused(before + error.reason if isinstance(error, RefusedError) else str(error)) from None
         self._check()
-
-    def _ask(self, client: Any, request: Any) -> Any:
-        """Calls a service that tells whether it did what was asked."""
-        with self._refusals():
-            response = self._session.call(client, request)
-        if not response.success:
-            raise Refused(response.message)
-        return response
-
-    def _mode(self, mode: int) -> None:
-        self._ask(self._set_mode, SetMode.Request(mode=mode))
-        self._until(lambda: self._shows(topics.DRIVER_STATE, mode=mode), "the driver's state does not show its mode")
-
-    def _act(self, client: ActionClient, goal: Any, name: str) -> None:
-        """Has an action done to its end."""
-        with self._refusals():
-            result = self._session.act(client, f"{topics.DRIVER}/{name}", goal, self._stop, ACTION_WITHIN)
-        if not result.success:
-            raise Refused(f"{name}: {result.message}")
 
     def _until(self, condition: Callable[[], bool], otherwise: str) -> None:
         with self._refusals():
             if not self._session.spin_until(condition, SEEN_WITHIN):
                 raise Refused(otherwise)
 
-    def _noting(self, topic: str) -> Callable[[Any], None]:
-        def note(message: Any) -> None:
-            self._seen[topic] = time.monotonic(), message
+    def _until_mode(self, mode: str) -> None:
+        self._until(lambda: self._driver.mode == mode, "the driver's state does not show its mode")
 
-        return note
+    def _at_rest(self) -> bool:
+        state = self._driver.state
+        return state is not None and state.at_rest
 
-    def _newest(self, topic: str) -> Any:
-        """The newest message of a topic; None when it is silent."""
-        at, message = self._seen.get(topic, (-math.inf, None))
-        return message if time.monotonic() - at < SILENT_AFTER else None
-
-    def _shows(self, topic: str, *true: str, **equal: Any) -> bool:
-        """Whether the newest message has these fields, true or with these values."""
-        message = self._newest(topic)
-        if message is None:
-            return False
-        return all(getattr(message, name) for name in true) and all(
-            getattr(message, name) == value for name, value in equal.items()
-        )
+    def _records(self, path: Path) -> bool:
+        state = self._recorder.state
+        return state is not None and state.recording and Path(state.path) == path
 
     def _missing(self) -> list[str]:
         missing = [who for topic, who in NEEDED.items() if not self._session.node.count_publishers(topic)]
-        if not missing and not self._shows(topics.DRIVER_STATE, "connected"):
+        state = self._driver.state
+        if not missing and (state is None or not state.connected):
             missing.append("the driver's connection to the robot")
         return missing
 
-    def _follow(self, wanted: bool) -> None:
-        """Listens to leader and reference, at a hundred messages a second each, only while it matters."""
-        for subscription in self._followed:
-            self._session.node.destroy_subscription(subscription)
-        self._followed = []
-        if wanted:
-            for kind, topic in ((JointState, topics.GELLO_JOINT_STATES), (RobotReference, topics.DRIVER_REFERENCE)):
-                self._seen.pop(topic, None)
-                self._followed.append(self._session.node.create_subscription(kind, topic, self._noting(topic), 1))
+    def _follow(self) -> tuple[Newest, Newest]:
+        """Listens to leader and reference, at a hundred messages a second each: only while it matters."""
+        self._unfollow()
+        leader = Newest(self._session, JointState, topics.GELLO_JOINT_STATES)
+        self._followed = leader, Newest(self._session, RobotReference, topics.DRIVER_REFERENCE)
+        return self._followed
+
+    def _unfollow(self) -> None:
+        for newest in self._followed or ():
+            newest.close()
+        self._followed = None
 
     def _misalignment(self) -> float:
         """Largest distance (rad) of a joint of the leader from the arm's reference; inf while either is unknown."""
-        leader, reference = self._newest(topics.GELLO_JOINT_STATES), self._newest(topics.DRIVER_REFERENCE)
+        if self._followed is None:
+            return math.inf
+        leader, reference = (newest.message for newest in self._followed)
         if leader is None or reference is None:
             return math.inf
         angles = dict(zip(leader.name, leader.position, strict=True))

@@ -1,63 +1,68 @@
-"""One task of the policy, as others ask for it."""
+"""The policy, as others ask it to do a task."""
 
 from __future__ import annotations
 
 import math
 import time
+from threading import Event
 from typing import Any
 
 from rclpy.action import ActionClient
 
 from vga_msgs.action import RunTask
-from vga_msgs.srv import SetMode
 from vga_policy.ros import topics
-from vga_policy.ros.client.session import ELSEWHERE, Session
+from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
 
 GONE_AFTER = 1.0  # s
 
 
-class Task:
-    """One run of the policy, through `session`. Every request raises GraphError when it is refused."""
+class PolicyClient:
+    """One task at a time, through `session`. Every request raises GraphError when it is refused, or no task is known.
+
+    The arm moves only where the driver has been set to POLICY before: `DriverClient.policy`.
+
+    feedback: the newest of the task: `steps`, `chunk_sequence`, and `waiting_for`, empty while the policy acts.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._set_mode = session.node.create_client(SetMode, topics.DRIVER_SET_MODE)
-        self._name = session.resolved(topics.POLICY_RUN_TASK)
         self._run_task = ActionClient(session.node, RunTask, topics.POLICY_RUN_TASK)
+        self._name = session.resolved(topics.POLICY_RUN_TASK)
         self._seen = -math.inf  # when the policy was there, s
-        self._goal: Any = None
-        self._result: Any = None
-        self.feedback = RunTask.Feedback()  # the newest
+        self._task: tuple[Any, Any] | None = None  # its goal, and its result to come
+        self.feedback = RunTask.Feedback()
 
-    def arm(self) -> None:
-        """Lets the driver accept chunks of the next goal."""
-        self._mode(SetMode.Request.POLICY, "POLICY")
+    def run(self, instruction: str, max_steps: int = 0, stop: Event | None = None) -> RunTask.Result:
+        """Does a task and waits for its end: `start` and `finish`."""
+        self.start(instruction, max_steps)
+        return self.finish(stop)
 
-    def disarm(self) -> None:
-        """Back to HOLD."""
-        self._mode(SetMode.Request.HOLD, "HOLD")
-
-    def send(self, instruction: str, max_steps: int = 0) -> None:
-        """Starts the task; `max_steps` control steps at most, 0: no limit."""
-        if not self._session.spin_until(self._run_task.server_is_ready, timeout=5.0):
-            raise GraphError(f"nobody offers {self._name}: {ELSEWHERE}")
-        goal = RunTask.Goal(instruction=instruction, max_steps=max_steps)
-        sent = self._run_task.send_goal_async(goal, feedback_callback=self._on_feedback)
-        self._goal = self._session.result(sent, self._name)
-        if not self._goal.accepted:
+    def start(self, instruction: str, max_steps: int = 0) -> None:
+        """Starts the task and does not wait; `max_steps` control steps at most, 0: no limit."""
+        self._session.find(self._run_task.server_is_ready, self._name)
+        task = RunTask.Goal(instruction=instruction, max_steps=max_steps)
+        sent = self._run_task.send_goal_async(task, feedback_callback=self._on_feedback)
+        goal = self._session.result(sent, self._name)
+        if not goal.accepted:
             raise GraphError("the policy refused the task: its log says why")
-        self._result = self._goal.get_result_async()
+        self.feedback = RunTask.Feedback()
+        self._task = goal, goal.get_result_async()
+
+    def finish(self, stop: Event | None = None) -> RunTask.Result:
+        """Waits for the task's end, and cancels it when `stop` is set. Raises GraphError when the policy has gone."""
+        self._session.spin_until(lambda: self.done or self.orphaned or (stop is not None and stop.is_set()))
+        return self.cancel()
 
     @property
     def goal_id(self) -> bytes:
         """The 16 bytes that name the task on every topic."""
-        return bytes(self._goal.goal_id.uuid)
+        return bytes(self._started[0].goal_id.uuid)
 
     @property
     def done(self) -> bool:
         """Whether the task has ended."""
-        return bool(self._result.done())
+        return bool(self._started[1].done())
 
     @property
     def orphaned(self) -> bool:
@@ -68,20 +73,23 @@ class Task:
         return now - self._seen > GONE_AFTER
 
     def result(self) -> RunTask.Result:
-        """Result of the ended task."""
-        return self._session.result(self._result, self._name).result
+        """Result of the ended task: `outcome` (one of RunTask.Result's constants), `message`, `steps`, `chunks`."""
+        return self._session.result(self._started[1], self._name).result
 
     def cancel(self) -> RunTask.Result:
-        """Ends the task. Raises GraphError when the policy has gone."""
+        """Ends the task if it still runs; its result. Raises GraphError when the policy has gone."""
+        if self.done:
+            return self.result()
         if self.orphaned:
             raise GraphError("the policy has gone: its log says why; start it again")
-        self._session.result(self._goal.cancel_goal_async(), self._name)
+        self._session.result(self._started[0].cancel_goal_async(), self._name)
         return self.result()
 
-    def _mode(self, mode: int, name: str) -> None:
-        response = self._session.call(self._set_mode, SetMode.Request(mode=mode))
-        if not response.success:
-            raise GraphError(f"the driver refuses {name}: {response.message}")
+    @property
+    def _started(self) -> tuple[Any, Any]:
+        if self._task is None:
+            raise GraphError("no task has been started")
+        return self._task
 
     def _on_feedback(self, message: Any) -> None:
         self.feedback = message.feedback

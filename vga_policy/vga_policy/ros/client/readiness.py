@@ -2,67 +2,78 @@
 
 from __future__ import annotations
 
+import math
 import time
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
-from rclpy.node import Node
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, JointState
 
 from vga_msgs.msg import DriverState, PolicyHeartbeat
 from vga_policy.cell.schema import Cell
 from vga_policy.ros import topics
+from vga_policy.ros.client.newest import Newest
+from vga_policy.ros.client.session import Session
+from vga_policy.ros.errors import GraphError
 
 RECENT = 1.0  # s
+READY_WITHIN = 180.0  # s
+STEADY = 2.0  # s that everything must be there before a task starts: start-up is the busiest time
+GLANCE = 0.2  # s between two looks
 
 
 class Readiness:
-    """Watches the nodes of a cell from outside, through `node`."""
+    """Watches the nodes of a cell from outside, through `session`."""
 
-    def __init__(self, node: Node, cell: Cell) -> None:
-        self._node = node
-        self._subscriptions: list[Subscription] = []
-        self._parts = {f"camera {camera.name}": 0.0 for camera in cell.cameras} | {"joint states": 0.0}
-        self._driver: DriverState | None = None
-        self._heartbeat: PolicyHeartbeat | None = None
-        self._heartbeat_at = 0.0
-        for camera in cell.cameras:
-            topic = topics.camera(camera.name).compressed
-            self._watch(CompressedImage, topic, f"camera {camera.name}")
-        self._watch(JointState, topics.JOINT_STATES, "joint states")
-        self._subscriptions += [
-            node.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED),
-            node.create_subscription(PolicyHeartbeat, topics.POLICY_HEARTBEAT, self._on_heartbeat, 10),
-        ]
+    def __init__(self, session: Session, cell: Cell) -> None:
+        images = {f"camera {camera.name}": topics.camera(camera.name).compressed for camera in cell.cameras}
+        self._parts = {
+            part: Newest(session, CompressedImage, topic, topics.SENSOR_DATA, RECENT, raw=True)
+            for part, topic in images.items()
+        }
+        self._parts["joint states"] = Newest(
+            session, JointState, topics.JOINT_STATES, topics.SENSOR_DATA, RECENT, raw=True
+        )
+        self._driver = Newest(session, DriverState, topics.DRIVER_STATE, topics.LATCHED, math.inf)
+        self._heartbeat = Newest(session, PolicyHeartbeat, topics.POLICY_HEARTBEAT, 10, RECENT)
 
     def missing(self) -> list[str]:
         """What is not there yet, in words; empty when a task can run."""
-        now = time.monotonic()
-        missing = [part for part, seen in self._parts.items() if now - seen > RECENT]
-        if self._driver is None or not self._driver.connected:
+        missing = [part for part, newest in self._parts.items() if newest.message is None]
+        driver, heartbeat = self._driver.message, self._heartbeat.message
+        if driver is None or not driver.connected:
             missing.append("robot connection")
-        if self._heartbeat is None or now - self._heartbeat_at > RECENT:
+        if heartbeat is None:
             missing.append("policy")
-        elif not self._heartbeat.healthy:
-            missing.append(f"policy ({self._heartbeat.reason})")
+        elif not heartbeat.healthy:
+            missing.append(f"policy ({heartbeat.reason})")
         return missing
 
     def close(self) -> None:
         """Stops watching, and receiving every image."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        for newest in (*self._parts.values(), self._driver, self._heartbeat):
+            newest.close()
 
-    def _watch(self, kind: type, topic: str, part: str) -> None:
-        # Raw: the message's coming is all that matters here.
-        callback = partial(self._on_part, part)
-        self._subscriptions.append(self._node.create_subscription(kind, topic, callback, topics.SENSOR_DATA, raw=True))
 
-    def _on_part(self, part: str, _message: bytes) -> None:
-        self._parts[part] = time.monotonic()
+def wait_until_steady(
+    session: Session,
+    cell: Cell,
+    look: Callable[[list[str]], object] = lambda _: None,
+    steady: float = STEADY,
+    within: float = READY_WITHIN,
+) -> None:
+    """Waits until nothing has been missing for `steady` s. Raises GraphError when something still is after `within` s.
 
-    def _on_driver(self, state: Any) -> None:
-        self._driver = state
-
-    def _on_heartbeat(self, heartbeat: Any) -> None:
-        self._heartbeat, self._heartbeat_at = heartbeat, time.monotonic()
+    look: called every GLANCE s with what is missing, in words; what it raises ends the waiting.
+    """
+    readiness = Readiness(session, cell)
+    try:
+        began = since = time.monotonic()
+        while (missing := readiness.missing()) or time.monotonic() - since < steady:
+            look(missing)
+            if missing:
+                since = time.monotonic()
+                if since - began > within:
+                    raise GraphError(f"not ready within {within:g} s, missing: {', '.join(missing)}")
+            session.spin_until(lambda: False, GLANCE)
+    finally:
+        readiness.close()

@@ -88,18 +88,21 @@ class Session:
             raise GraphError(f"{what} does not answer")
         return future.result()
 
+    def find(self, ready: Callable[[], bool], name: str) -> None:
+        """Waits until somebody offers the service or action `name`. Raises GraphError when nobody does."""
+        if not self.spin_until(ready, ANSWER_WITHIN):
+            raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
+
     def call(self, client: Any, request: Any) -> Any:
         """Calls a service. Raises GraphError when nobody answers."""
-        if not self.spin_until(client.service_is_ready, ANSWER_WITHIN):
-            raise GraphError(f"nobody offers {client.service_name}: {ELSEWHERE}")
+        self.find(client.service_is_ready, client.service_name)
         return self.result(client.call_async(request), client.service_name)
 
     def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
         """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
         and, having cancelled it, when `stop` is set or `timeout` (s) has passed."""
         name = self.resolved(name)
-        if not self.spin_until(client.server_is_ready, ANSWER_WITHIN):
-            raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
+        self.find(client.server_is_ready, name)
         handle = self.result(client.send_goal_async(goal), name)
         if not handle.accepted:
             raise GraphError(f"{name} is refused")

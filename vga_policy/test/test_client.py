@@ -1,0 +1,141 @@
+"""The client of the graph where there is no graph, and beside a recorder that refuses."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.shipped import cell_path
+from vga_policy.ros import client
+from vga_policy.ros.client import (
+    DriverClient,
+    GraphError,
+    PolicyClient,
+    RecorderClient,
+    RefusedError,
+    SceneClient,
+    Session,
+    wait_until_steady,
+)
+
+from vga_msgs.srv import StartEpisode
+
+DOMAIN = 99
+
+
+@pytest.fixture
+def session(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    monkeypatch.setattr("vga_policy.ros.client.session.ANSWER_WITHIN", 0.2)
+    with Session("lonely") as session:
+        yield session
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (lambda session: DriverClient(session).hold(), "/franka_driver/set_mode"),
+        (lambda session: DriverClient(session).stop(), "/franka_driver/stop"),
+        (lambda session: DriverClient(session).home(), "/franka_driver/home"),
+        (lambda session: DriverClient(session).open(), "/franka_driver/open_hand"),
+        (lambda session: PolicyClient(session).run("pick it up"), "/policy/run_task"),
+        (lambda session: RecorderClient(session).start("pick"), "/recorder/start"),
+        (lambda session: SceneClient(session).arrange("pick_cube", 0), "/sim_cell/arrange"),
+    ],
+)
+def test_without_a_graph_every_request_says_who_is_missing(session, request_, name):
+    with pytest.raises(GraphError, match=f"^nobody offers {name}: is it running, on this ROS_DOMAIN_ID"):
+        request_(session)
+
+
+def test_what_is_silent_has_no_state(session):
+    driver, recorder, scene = DriverClient(session), RecorderClient(session), SceneClient(session)
+    assert (driver.state, driver.mode, recorder.state, scene.state, scene.offered) == (None, "", None, None, False)
+    with pytest.raises(GraphError, match=r"^/sim_cell/task_state is silent$"):
+        scene.judged()
+    with pytest.raises(GraphError, match=r"^no task has been started$"):
+        PolicyClient(session).cancel()
+
+
+def test_waiting_for_a_graph_that_does_not_come_names_what_is_missing(session):
+    seen = []
+    with pytest.raises(GraphError) as raised:
+        wait_until_steady(session, load_cell(cell_path("sim")), seen.append, within=0.3)
+    missing = "camera wrist, camera fixed_1, camera fixed_2, joint states, robot connection, policy"
+    assert sorted(str(raised.value).removeprefix("not ready within 0.3 s, missing: ").split(", ")) == sorted(
+        missing.split(", ")
+    )
+    assert seen[0] == seen[-1]
+
+
+def test_a_namespace_is_another_robot(monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+    monkeypatch.setattr("vga_policy.ros.client.session.ANSWER_WITHIN", 0.2)
+    with Session("lonely", "left") as session, pytest.raises(GraphError, match=r"^nobody offers /left/franka_driver/"):
+        DriverClient(session).home()
+
+
+class Recorder:
+    """Refuses the first `refusals` requests to start."""
+
+    def __init__(self):
+        self.refusals, self.requests = 0, []
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=DOMAIN)
+        self._node = rclpy.create_node("recorder", context=self._context)
+        self._node.create_service(StartEpisode, "recorder/start", self._start)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def _start(self, request, response):
+        self.requests.append((request.task, request.instruction, request.operator_name))
+        response.success = len(self.requests) > self.refusals
+        response.message, response.path = "/joint_states is silent", "/episodes/one"
+        return response
+
+
+@pytest.fixture
+def recorder():
+    recorder = Recorder()
+    yield recorder
+    recorder.close()
+
+
+def test_a_recorder_that_refuses_is_asked_again_as_long_as_told(session, recorder, monkeypatch):
+    monkeypatch.setattr("vga_policy.ros.client.session.ANSWER_WITHIN", 10.0)
+    monkeypatch.setattr("vga_policy.ros.client.recorder.PAUSE", 0.01)
+    recorder.refusals, asked = 2, RecorderClient(session)
+    with pytest.raises(RefusedError, match=r"^the recorder refuses to start: /joint_states is silent$") as raised:
+        asked.start("pick", "pick it up", "Ada")
+    assert raised.value.reason == "/joint_states is silent"
+    assert asked.start("pick", "pick it up", "Ada", within=10.0) == Path("/episodes/one")
+    assert recorder.requests == [("pick", "pick it up", "Ada")] * 3
+
+    def end():
+        raise GraphError("interrupted")
+
+    recorder.refusals = 9
+    with pytest.raises(GraphError, match=r"^interrupted$"):
+        asked.start("pick", within=10.0, check=end)
+    assert len(recorder.requests) == 4
+
+
+def test_ros_is_imported_with_the_first_client_only():
+    code = (
+        "import sys, vga_policy.ros.client as c; assert 'rclpy' not in sys.modules; c.Session; print(sorted(c.__all__))"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == str(sorted(client.__all__))
+    assert all(getattr(client, name).__doc__ for name in client.__all__)
