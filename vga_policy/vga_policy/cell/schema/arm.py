@@ -217,8 +217,8 @@ class Arm(Section):
     home: Annotated[
         Joints,
         described(
-            "Joint angles of the posture that the home action goes to. They must lie inside arm.limits and inside the "
-            "workspace.",
+            "Joint angles of the posture that the home action goes to. A cell file whose home is outside arm.limits "
+            "is refused, and so is homing while home is outside the workspace.",
             "rad",
         ),
     ]

@@ -14,7 +14,7 @@ class Gripper(Section):
 
     joint_name: Annotated[
         str,
-        described("Name of the finger's joint in joint states, a Panda's is panda_finger_joint1."),
+        described("Name of the finger's joint in joint states. A Panda's is panda_finger_joint1."),
     ] = "fr3_finger_joint1"
     max_width: Annotated[
         Positive,
