@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from vga_policy.cell.schema import load_cell
+from vga_policy.cell.loading import load_cell
 from vga_policy.cli import main
 from vga_policy.inference.policy import Policy
 from vga_policy.observation.observation import Observation

@@ -28,6 +28,7 @@ setup(
             "replay_node = vga_policy.nodes.replay_node:main",
         ],
         "vga.commands": [
+            "cell = vga_policy.cell.commands:cell_command",
             "model = vga_policy.presets.commands:model_command",
             "geometry = vga_policy.model.commands:geometry_command",
             "curate = vga_policy.curation.commands:curate_command",

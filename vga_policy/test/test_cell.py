@@ -1,15 +1,22 @@
 """The cell file: what is refused, with which words, and what counts as a difference in meaning."""
 
+import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import yaml
 from vga_policy.cell.compatibility import differences
 from vga_policy.cell.errors import CellError
+from vga_policy.cell.keys import all_keys
 from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
+from vga_policy.cell.reference import reference_page
 from vga_policy.cell.schema import Strategy
+from vga_policy.cell.values import values
+
+from vga_policy import cli
 
 SIM = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 
@@ -93,7 +100,7 @@ def test_contradictions_are_refused(data, fault, words):
     assert words in line
 
 
-@pytest.mark.parametrize("text", ["", "just words", "- a\n- list", "a: [1, 2", "a: {b: }}"])
+@pytest.mark.parametrize("text", ["", "just words", "- a\n- list", "a: [1, 2", "a: {b: }}", "a: 2026-13-45"])
 def test_not_a_cell_at_all(text):
     with pytest.raises(CellError, match=r"my\.yaml: "):
         parse_cell(text, "my.yaml")
@@ -176,3 +183,118 @@ def test_a_file_of_before_the_model_was_a_key_names_its_arm_by_its_joints(data):
     assert parse_cell(yaml.safe_dump(data)).arm.model == "fr3"
     data["arm"]["joint_names"] = [f"panda_joint{k}" for k in range(1, 8)]
     assert parse_cell(yaml.safe_dump(data)).arm.model == "panda"
+
+
+@pytest.fixture
+def vga(monkeypatch, capsys):
+    """Runs `vga` as if it had the command `cell` alone: exit status, what it printed, and what it complained."""
+    command = EntryPoint("cell", "vga_policy.cell.commands:cell_command", cli.GROUP)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [command] if group == cli.GROUP else [])
+
+    def run(*arguments):
+        status = cli.main(list(map(str, arguments)))
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_every_key_is_described_in_a_sentence_and_every_number_has_a_unit():
+    keys = list(all_keys())
+    assert len(keys) > 80
+    assert [key.path for key in keys if len(key.description.split()) < 5 or not key.description.endswith(".")] == []
+    assert [key.path for key in keys if (key.unit is not None) != ("number" in key.kind)] == []
+
+
+def test_the_reference_page_is_what_the_schema_says():
+    page = Path(__file__).parents[2] / "docs" / "reference" / "cell_file.md"
+    assert page.read_text(encoding="utf-8") == reference_page(), (
+        "run `vga cell reference > docs/reference/cell_file.md`"
+    )
+
+
+def test_a_key_is_explained_by_meaning_unit_range_and_default(vga):
+    status, printed, _ = vga("cell", "explain", "arm.limits.velocity", "cameras.0.slot", "execution.max_jump")
+    assert status == 0
+    assert "list of 7 numbers in rad/s: each above 0; required" in printed
+    assert "cameras.slot\n" in printed
+    assert "whole number or null: at least 0; default: null" in printed
+    assert "number in rad: above 0; default: 0.15" in printed
+    assert "Largest distance of any joint" in printed
+
+
+def test_a_section_explains_its_keys(vga):
+    _, printed, _ = vga("cell", "explain", "inputs")
+    headings = [line for line in printed.splitlines() if not line.startswith(" ")]
+    assert headings == ["inputs", "inputs.max_image_age", "inputs.max_joint_age", "inputs.max_image_skew"]
+
+
+def test_a_misspelled_key_gets_the_nearest_names(vga):
+    status, printed, complaint = vga("cell", "explain", "arm.speed_scle", "max_jmup", "xyzzy", "arm.ip")
+    assert status == 2
+    assert printed.startswith("arm.ip\n")
+    scale, jump, nothing = complaint.splitlines()
+    assert scale.startswith("arm.speed_scle: no such key of a cell file; nearest: arm.speed_scale")
+    assert "execution.max_jump" in jump
+    assert "nearest" not in nothing
+
+
+def test_show_tells_what_the_file_says_from_defaults(tmp_path, data, vga):
+    data["arm"]["joint_names"] = [f"panda_joint{k}" for k in range(1, 8)]
+    del data["arm"]["model"]
+    data["keep_out"] = []
+    del data["leader"]
+    path = tmp_path / "my_cell.yaml"
+    path.write_text(yaml.safe_dump(data))
+    status, printed, _ = vga("cell", "show", path, "--json")
+    shown = json.loads(printed)
+    assert status == 0
+    assert shown["control_rate_hz"] == {"value": 10.0, "unit": "Hz", "source": "file"}
+    assert shown["execution.strategy"] == {"value": "receding", "unit": None, "source": "default"}
+    assert shown["arm.model"] == {"value": "panda", "unit": None, "source": "derived"}
+    assert shown["cameras.2.slot"]["source"] == "default"
+    assert shown["keep_out"] == {"value": [], "unit": None, "source": "file"}
+    assert shown["leader"]["value"] is None
+    _, printed, _ = vga("cell", "show", path)
+    lines = [line.split(maxsplit=2) for line in printed.splitlines()]
+    assert [line[0] for line in lines] == list(shown)
+    assert ["arm.limits.share", "default", "0.9"] in lines
+    assert ["gripper.force", "default", "20.0 N"] in lines
+
+
+def test_every_value_of_a_cell_is_shown(data):
+    cell = parse_cell(yaml.safe_dump(data))
+    rebuilt = {}
+    for key, value, *_ in values(cell, data):
+        *parents, name = key.split(".")
+        place = rebuilt
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = value
+    rebuilt["cameras"] = list(rebuilt["cameras"].values())
+    collision = rebuilt["arm"]["self_collision"]
+    collision["mounted"] = list(collision["mounted"].values())
+    assert rebuilt == cell.model_dump()
+
+
+def test_check_goes_through_all_files_and_says_what_the_nodes_would(tmp_path, data, vga):
+    good, wrong, wide, binary = (tmp_path / f"{name}.yaml" for name in ("good", "wrong", "wide", "binary"))
+    good.write_text(yaml.safe_dump(data))
+    binary.write_bytes(b"name: \xff")
+    wrong.write_text(yaml.safe_dump(data | {"speed": 1}))
+    data["arm"]["limits"]["velocity"][0] = 2.7
+    wide.write_text(yaml.safe_dump(data))
+    status, printed, complaint = vga("cell", "check", wrong, binary, wide, tmp_path / "none.yaml", good, "sim")
+    assert status == 1
+    valid = printed.splitlines()
+    assert valid[0] == f"{good}: valid"
+    assert valid[1].endswith("cells/sim.yaml: valid")
+    complaints = complaint.splitlines()
+    assert [line.partition(": ")[0] for line in complaints] == [
+        *map(str, (wrong, binary, wide)),
+        f"{tmp_path}/none.yaml",
+    ]
+    for line, path in zip(complaints, (wrong, binary, wide), strict=False):
+        with pytest.raises(CellError) as caught:
+            load_cell(path)
+        assert str(caught.value) == line
+    assert vga("cell", "check", good)[0] == 0

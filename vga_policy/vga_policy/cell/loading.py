@@ -9,8 +9,9 @@ import yaml
 from pydantic import ValidationError
 
 from vga_policy.cell.errors import CellError
+from vga_policy.cell.keys import section_of
 from vga_policy.cell.limits import limit_problems
-from vga_policy.cell.schema import Cell, Section
+from vga_policy.cell.schema import Cell
 from vga_policy.files import parse_yaml
 
 
@@ -21,7 +22,7 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
     """
     try:
         data = parse_yaml(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter: no day of any month, say
         raise CellError(f"{source}: not valid YAML: {error}") from None
     if not isinstance(data, dict):
         raise CellError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
@@ -43,6 +44,8 @@ def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise CellError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CellError(f"{path}: not a text in UTF-8: {error.reason} at byte {error.start}") from None
     cell = parse_cell(text, str(path))
     if not stored and (problems := limit_problems(cell)):
         raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
@@ -69,19 +72,9 @@ def _explain(item: Any) -> str:
 
 def _fields_at(location: list[Any]) -> list[str]:
     """Names of the keys allowed at a location of the cell file."""
-    model: Any = Cell
+    section: Any = Cell
     for part in location:
         if isinstance(part, int):
             continue
-        model = _section_of(model.model_fields[part].annotation)
-    return list(model.model_fields)
-
-
-def _section_of(annotation: Any) -> Any:
-    """The Section inside an annotation such as list[Camera] or Leader | None."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if (found := _section_of(inner)) is not None:
-            return found
-    return None
+        section = section_of(section.model_fields[part].annotation)
+    return list(section.model_fields)
