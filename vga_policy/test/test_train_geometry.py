@@ -73,11 +73,11 @@ def episodes(tmp_path_factory):
 
 
 def test_depth_and_cameras_of_held_out_scenes_are_learned(pretrained):
-    figures = [line["validation"] for line in curve(pretrained) if "validation" in line]
-    assert len(figures) == 4
-    assert figures[-1]["abs_rel"] < 0.15  # of a constant guess 0.3
-    assert min(later["translation"] for later in figures[1:]) < 0.9 * figures[0]["translation"]
-    assert {"camera", "depth", "rotation_deg"} <= figures[-1].keys()
+    metrics = [line["validation"] for line in curve(pretrained) if "validation" in line]
+    assert len(metrics) == 4
+    assert metrics[-1]["abs_rel"] < 0.15  # of a constant guess 0.3
+    assert min(later["translation"] for later in metrics[1:]) < 0.9 * metrics[0]["translation"]
+    assert {"camera", "depth", "rotation_deg"} <= metrics[-1].keys()
 
 
 def test_interrupted_pretraining_goes_on_alike(pretrained, tmp_path):
@@ -174,7 +174,7 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     results = ablation.ablate(rows, [0], tmp_path, trained[:3])
     table = (tmp_path / ablation.TABLE).read_text()
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in trained]
-    with (tmp_path / ablation.FIGURES).open() as file:
+    with (tmp_path / ablation.METRICS).open() as file:
         assert [row["variant"] for row in csv.DictReader(file)] == trained
     assert all(load(one.checkpoint).cell.views for one in finished(tmp_path))
     assert (tmp_path / ablation.CURVES).stat().st_size > 10_000

@@ -22,7 +22,7 @@ from vga_policy.train.input.batch import Batch
 
 @dataclass(frozen=True)
 class Term:
-    """A figure of each sample [B] and how many labels it rests on [B]: their weighted mean is the batch's figure."""
+    """A metric of each sample [B] and how many labels it rests on [B]: their weighted mean is the batch's metric."""
 
     values: Tensor
     labels: Tensor

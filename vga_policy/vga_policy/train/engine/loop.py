@@ -92,8 +92,8 @@ class Chance:
 class Lesson:
     """What is learned, from what.
 
-    learner: a module from a Batch to the Terms of its objective, whose `measure` gives figures besides. weights: of
-    the terms in the loss. criterion: the validation figure by which the best checkpoint is chosen, lowest best.
+    learner: a module from a Batch to the Terms of its objective, whose `measure` gives metrics besides. weights: of
+    the terms in the loss. criterion: the validation metric by which the best checkpoint is chosen, lowest best.
     prepare: samples to a batch, distorted by chance if there is one. export: writes a checkpoint into a directory.
     """
 
@@ -149,14 +149,14 @@ class _Fit:
             with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
                 while self._progress.step < config.steps:
                     started = time.perf_counter()
-                    figures = self._gradient(next(samples))
+                    metrics = self._gradient(next(samples))
                     # Only now have the weights shown that they are worth keeping.
                     if self._save_due or self._stop:
                         self._save()
                     if self._stop:
                         break
-                    self._update(figures["loss"])
-                    reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
+                    self._update(metrics["loss"])
+                    reporter.step(self._progress.step, {**metrics, "seconds": time.perf_counter() - started})
                     self._keep(reporter)
         except OSError as error:
             reason = f"{self._run.directory}: cannot be written: {error}"
@@ -167,15 +167,15 @@ class _Fit:
         return self._progress
 
     def _gradient(self, samples: Samples) -> dict[str, float]:
-        """Learns from a batch what the next update is. Returns the figures of the whole batch, all finite."""
+        """Learns from a batch what the next update is. Returns the metrics of the whole batch, all finite."""
         config, step = self._config, self._progress.step
         chance = Chance(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
         batch = self._lesson.prepare(samples, chance)
         self._learner.train()
         with self._attention():
             terms = self._learner(batch)
-        loss, figures = self._reduce(terms)
-        self._refuse_nonsense(loss.item(), figures)
+        loss, metrics = self._reduce(terms)
+        self._refuse_nonsense(loss.item(), metrics)
         share = config.optimiser.share_at(step, config.steps)
         set_rates(self._optimisers, share)
         self._bare.zero_grad()
@@ -183,7 +183,7 @@ class _Fit:
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
-        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
+        return {**metrics, "rate": share * config.optimiser.rate, "norm": norm}
 
     def _update(self, loss: float) -> None:
         for optimiser in self._optimisers:
@@ -199,15 +199,15 @@ class _Fit:
         return sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext()
 
     def _reduce(self, terms: Terms) -> tuple[Tensor, dict[str, float]]:
-        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's figures."""
+        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's metrics."""
         sums = {name: (term.values * term.labels).sum() for name, term in terms.items()}
         totals, labels = self._over_processes(sums, terms)
         weights = self._lesson.weights
         loss = sum(weights[name] * sums[name] / labels[name] for name in terms) * self._accelerator.num_processes
-        figures = {name: float(totals[name] / labels[name]) for name in terms}
-        figures["loss"] = sum(weights[name] * figure for name, figure in figures.items())
+        metrics = {name: float(totals[name] / labels[name]) for name in terms}
+        metrics["loss"] = sum(weights[name] * value for name, value in metrics.items())
         assert isinstance(loss, Tensor)
-        return loss, figures
+        return loss, metrics
 
     def _over_processes(self, sums: Mapping[str, Tensor], terms: Terms) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Sums of values and of labels (at least 1) over all processes; so is what tells them to stop."""
@@ -218,9 +218,9 @@ class _Fit:
         totals, labels = together[:-1].split(len(terms))
         return dict(zip(terms, totals, strict=True)), dict(zip(terms, labels.clamp(min=1), strict=True))
 
-    def _refuse_nonsense(self, loss: float, figures: Mapping[str, float]) -> None:
-        if not (math.isfinite(loss) and all(map(math.isfinite, figures.values()))):
-            culprits = ", ".join(name for name, figure in figures.items() if not math.isfinite(figure))
+    def _refuse_nonsense(self, loss: float, metrics: Mapping[str, float]) -> None:
+        if not (math.isfinite(loss) and all(map(math.isfinite, metrics.values()))):
+            culprits = ", ".join(name for name, value in metrics.items() if not math.isfinite(value))
             raise TrainingError(self._stopped(f"the loss is not finite at step {self._progress.step + 1} ({culprits})"))
         first, smooth = self._progress.first, self._progress.smooth
         if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
@@ -238,12 +238,12 @@ class _Fit:
         config, step = self._config, self._progress.step
         last = step == config.steps
         if last or step % config.validate_every == 0:
-            figures = self._validate()
-            criterion = figures[self._lesson.criterion]
+            metrics = self._validate()
+            criterion = metrics[self._lesson.criterion]
             if not math.isfinite(criterion):
                 reason = f"validation's {self._lesson.criterion} is not finite at step {step}"
                 raise TrainingError(self._stopped(reason))
-            reporter.validation(step, figures)
+            reporter.validation(step, metrics)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
                 if self._accelerator.is_main_process:
@@ -255,7 +255,7 @@ class _Fit:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Figures of the validation samples, by the averaged weights."""
+        """Metrics of the validation samples, by the averaged weights."""
         source, config = self._lesson.validation, self._config
         count = min(len(source), config.validation_samples)
         chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
