@@ -21,7 +21,7 @@ from vga_policy.inference.policy import Policy
 from vga_policy.train import policy as trainer
 from vga_policy.train.engine.loop import LoopConfig
 from vga_policy.train.engine.precision import warn_of_emulation
-from vga_policy.train.input.sampler import Order
+from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Run
 
@@ -233,7 +233,7 @@ def test_what_contradicts_itself_is_refused(episodes):
 
 
 def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own():
-    order = Order(samples=10, batch=4, seed=3)
+    order = BatchSampler(samples=10, batch=4, seed=3)
     shown = np.concatenate([order.of(step) for step in range(5)])
     assert sorted(shown[:10]) == sorted(shown[10:]) == list(range(10))
     assert list(shown[:10]) != list(shown[10:])

@@ -27,7 +27,7 @@ from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, Samples
 from vga_policy.train.input.loader import Source, read
-from vga_policy.train.input.sampler import Order
+from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.objectives import Terms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
@@ -138,8 +138,8 @@ class _Fit:
 
     def run(self) -> Progress:
         config = self._config
-        order = Order(len(self._lesson.training), config.batch, config.seed)
-        batches = order.batches(self._progress.step, config.steps, self._share)
+        sampler = BatchSampler(len(self._lesson.training), config.batch, config.seed)
+        batches = sampler.batches(self._progress.step, config.steps, self._share)
         pin = self._accelerator.device.type == "cuda"
         samples = read(self._lesson.training, batches, workers=config.workers, pin=pin)
         main = self._accelerator.is_main_process
