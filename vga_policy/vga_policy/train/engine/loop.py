@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vga_policy.train.engine.ema import Average
+from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, Samples
@@ -124,7 +124,7 @@ class _Fit:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
-        self._average = Average(self._bare, config.average)
+        self._ema = Ema(self._bare, config.average)
         optimisers = config.optimiser.build(self._bare)
         if (state := run.state()) is not None:
             self._restore(state, optimisers)
@@ -189,7 +189,7 @@ class _Fit:
         for optimiser in self._optimisers:
             optimiser.step()
         progress = self._progress
-        self._average.update(progress.step + 1)
+        self._ema.update(progress.step + 1)
         smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
         first = smooth if progress.step < FIRST_STEPS else progress.first
         self._progress = replace(progress, step=progress.step + 1, smooth=smooth, first=first)
@@ -247,7 +247,7 @@ class _Fit:
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
                 if self._accelerator.is_main_process:
-                    with self._average.applied():
+                    with self._ema.applied():
                         self._run.save_best(step, self._lesson.export)
         self._save_due = step % config.save_every == 0
         if last:
@@ -266,7 +266,7 @@ class _Fit:
         sums: dict[str, Tensor] = {}
         batches = (mine[start : start + size].tolist() for start in range(0, len(mine), size))
         self._bare.eval()
-        with self._average.applied():
+        with self._ema.applied():
             for samples in read(source, batches, workers=0):
                 with self._accelerator.autocast():
                     terms = self._bare.measure(self._lesson.prepare(samples, None))  # type: ignore[operator]
@@ -281,7 +281,7 @@ class _Fit:
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
             memory = moments(self._optimisers, self._bare)
-            self._run.save_state(State(self._progress, weights, self._average.tensors, memory))
+            self._run.save_state(State(self._progress, weights, self._ema.tensors, memory))
         self._accelerator.wait_for_everyone()
 
     def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
@@ -290,7 +290,7 @@ class _Fit:
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
                 parameter.copy_(state.weights[name])
-            for name, tensor in self._average.tensors.items():
+            for name, tensor in self._ema.tensors.items():
                 tensor.copy_(state.average[name])
         restore_moments(optimisers, self._bare, state.optimiser)
 
