@@ -34,14 +34,14 @@ from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError
 from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import Chance, Lesson, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, Preparation, Samples
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import Decoded, Selection, Source
 from vga_policy.train.input.norm_stats import units
 from vga_policy.train.input.split import held_out, judges_first
-from vga_policy.train.objectives import PolicyLearner
+from vga_policy.train.objectives import PolicyObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
 from vga_policy.train.runs.start import is_policy, start_from
@@ -109,14 +109,14 @@ def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
-    lesson = _lesson(config, preset, demonstrations, source, accelerator)
+    task = _task(config, preset, demonstrations, source, accelerator)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
     run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
         raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
-    return fit(lesson, config.loop, run, accelerator)
+    return fit(task, config.loop, run, accelerator)
 
 
 def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
@@ -174,13 +174,13 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
     return cached(source, Path(config.cache), name, workers=config.loop.workers)
 
 
-def _lesson(
+def _task(
     config: PolicyConfig,
     preset: Preset,
     demonstrations: Demonstrations,
     source: Source,
     accelerator: Accelerator,
-) -> Lesson:
+) -> TrainingTask:
     dataset = demonstrations.dataset
     init = None if config.init is None else Path(config.init)
     statistics = units(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
@@ -206,16 +206,16 @@ def _lesson(
         raise TrainingError(f"{error}, or choose another --text-encoder") from None
     views = len(dataset.cell.views)
 
-    def prepared(samples: Samples, chance: Chance | None) -> Batch:
-        if chance is None or config.augmentation is None:
+    def prepared(samples: Samples, step_rng: StepRng | None) -> Batch:
+        if step_rng is None or config.augmentation is None:
             return prepare(samples)
-        return prepare(samples, draw(config.augmentation, chance.batch, views, chance.rng)[chance.share])
+        return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
         write_checkpoint(model, encoder, statistics, demonstrations, directory)
 
-    return Lesson(
-        learner=PolicyLearner(model, recipe, statistics.action, config.geometry_share),
+    return TrainingTask(
+        objective=PolicyObjective(model, recipe, statistics.action, config.geometry_share),
         weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
         training=Selection(source, demonstrations.with_starts(config.starts).tolist()),

@@ -20,13 +20,13 @@ from vga_policy.model.weights.initialize import initialise_from_vggt
 from vga_policy.objective.lora import NEVER_TRAINED
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
-from vga_policy.train.engine.loop import Chance, Lesson, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, Preparation, Samples
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import Decoded, Selection, Source
 from vga_policy.train.input.split import held_out
-from vga_policy.train.objectives import GeometryLearner
+from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Progress, Run
 from vga_policy.train.runs.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
@@ -58,7 +58,7 @@ def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
     accelerator = config.loop.accelerator()
     with accelerator.main_process_first():  # which makes the cache, if there is none
         scenes = _open(config)
-    lesson = _lesson(config, scenes, accelerator)
+    task = _task(config, scenes, accelerator)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
@@ -66,7 +66,7 @@ def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
     run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != scenes.fingerprint:
         raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
-    return fit(lesson, config.loop, run, accelerator)
+    return fit(task, config.loop, run, accelerator)
 
 
 def _open(config: GeometryConfig) -> _Scenes:
@@ -86,7 +86,7 @@ def _open(config: GeometryConfig) -> _Scenes:
     return _Scenes(source, size, dataset.fingerprint, views)
 
 
-def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> Lesson:
+def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> TrainingTask:
     preset = PRESETS[config.preset]()
     if isinstance(preset.model.backbone.vision, DinoSiglipConfig):
         raise TrainingError(
@@ -115,15 +115,15 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
     losses = config.losses or preset.recipe.losses
     prepare = Preparation(accelerator.device, metric=losses.metric)
 
-    def prepared(samples: Samples, chance: Chance | None) -> Batch:
-        if chance is None:
+    def prepared(samples: Samples, step_rng: StepRng | None) -> Batch:
+        if step_rng is None:
             return prepare(_some_views(samples, np.arange(config.views)[None]))
         # Any view may be the first, whose camera is the world.
-        shuffled = chance.rng.permuted(np.tile(np.arange(scenes.views), (chance.batch, 1)), axis=1)
-        chosen = _some_views(samples, shuffled[chance.share, : config.views])
+        shuffled = step_rng.rng.permuted(np.tile(np.arange(scenes.views), (step_rng.batch, 1)), axis=1)
+        chosen = _some_views(samples, shuffled[step_rng.share, : config.views])
         if config.augmentation is None:
             return prepare(chosen)
-        return prepare(chosen, draw(config.augmentation, chance.batch, config.views, chance.rng)[chance.share])
+        return prepare(chosen, draw(config.augmentation, step_rng.batch, config.views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
         with whole_directory(directory) as unfinished:
@@ -131,8 +131,8 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
 
     count = len(scenes.source)
     judging = held_out(config.validation, count)
-    return Lesson(
-        learner=GeometryLearner(model, replace(preset.recipe, losses=losses)),
+    return TrainingTask(
+        objective=GeometryObjective(model, replace(preset.recipe, losses=losses)),
         weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
         training=Selection(scenes.source, range(judging, count)),

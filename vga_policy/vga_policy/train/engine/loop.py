@@ -28,7 +28,7 @@ from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, Samples
 from vga_policy.train.input.loader import Source, read
 from vga_policy.train.input.sampler import BatchSampler
-from vga_policy.train.objectives import Terms
+from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
 from vga_policy.train.runs.run import BEST, Progress, Run, State
@@ -80,7 +80,7 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
-class Chance:
+class StepRng:
     """What a step draws from: `rng` for the whole batch, of which this process has the samples in `share`."""
 
     rng: np.random.Generator
@@ -89,36 +89,37 @@ class Chance:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What is learned, from what.
 
-    learner: a module from a Batch to the Terms of its objective, whose `measure` gives metrics besides. weights: of
-    the terms in the loss. criterion: the validation metric by which the best checkpoint is chosen, lowest best.
-    prepare: samples to a batch, distorted by chance if there is one. export: writes a checkpoint into a directory.
+    objective: a module from a Batch to the terms of its loss, whose `measure` gives metrics besides. weights: of the
+    terms in the loss. criterion: the validation metric by which the best checkpoint is chosen, lowest best.
+    prepare: samples to a batch, distorted at random if given what to draw from. export: writes a checkpoint into a
+    directory.
     """
 
-    learner: nn.Module
+    objective: nn.Module
     weights: Mapping[str, float]
     criterion: str
     training: Source
     validation: Source
-    prepare: Callable[[Samples, Chance | None], Batch]
+    prepare: Callable[[Samples, StepRng | None], Batch]
     export: Callable[[Path], None]
 
 
-def fit(lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
+def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
     """Trains to the end of `config.steps`, from where `run` is.
 
     Raises TrainingError when the loss is no number or runs away, and when a state cannot be saved; what was saved
     before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
     """
-    return _Fit(lesson, config, run, accelerator).run()
+    return _Fit(task, config, run, accelerator).run()
 
 
 class _Fit:
-    def __init__(self, lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
-        self._lesson, self._config, self._run, self._accelerator = lesson, config, run, accelerator
-        self._bare = lesson.learner.to(accelerator.device)
+    def __init__(self, task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
+        self._task, self._config, self._run, self._accelerator = task, config, run, accelerator
+        self._bare = task.objective.to(accelerator.device)
         self._on_cpu = accelerator.device.type == "cpu"
         if self._on_cpu:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
@@ -128,7 +129,7 @@ class _Fit:
         optimisers = config.optimiser.build(self._bare)
         if (state := run.state()) is not None:
             self._restore(state, optimisers)
-        self._learner, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
+        self._objective, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
@@ -138,10 +139,10 @@ class _Fit:
 
     def run(self) -> Progress:
         config = self._config
-        sampler = BatchSampler(len(self._lesson.training), config.batch, config.seed)
+        sampler = BatchSampler(len(self._task.training), config.batch, config.seed)
         batches = sampler.batches(self._progress.step, config.steps, self._share)
         pin = self._accelerator.device.type == "cuda"
-        samples = read(self._lesson.training, batches, workers=config.workers, pin=pin)
+        samples = read(self._task.training, batches, workers=config.workers, pin=pin)
         main = self._accelerator.is_main_process
         try:
             if main:
@@ -169,11 +170,11 @@ class _Fit:
     def _gradient(self, samples: Samples) -> dict[str, float]:
         """Learns from a batch what the next update is. Returns the metrics of the whole batch, all finite."""
         config, step = self._config, self._progress.step
-        chance = Chance(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
-        batch = self._lesson.prepare(samples, chance)
-        self._learner.train()
+        step_rng = StepRng(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
+        batch = self._task.prepare(samples, step_rng)
+        self._objective.train()
         with self._attention():
-            terms = self._learner(batch)
+            terms = self._objective(batch)
         loss, metrics = self._reduce(terms)
         self._refuse_nonsense(loss.item(), metrics)
         share = config.optimiser.share_at(step, config.steps)
@@ -198,18 +199,20 @@ class _Fit:
         """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
         return sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext()
 
-    def _reduce(self, terms: Terms) -> tuple[Tensor, dict[str, float]]:
+    def _reduce(self, terms: LossTerms) -> tuple[Tensor, dict[str, float]]:
         """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's metrics."""
         sums = {name: (term.values * term.labels).sum() for name, term in terms.items()}
         totals, labels = self._over_processes(sums, terms)
-        weights = self._lesson.weights
+        weights = self._task.weights
         loss = sum(weights[name] * sums[name] / labels[name] for name in terms) * self._accelerator.num_processes
         metrics = {name: float(totals[name] / labels[name]) for name in terms}
         metrics["loss"] = sum(weights[name] * value for name, value in metrics.items())
         assert isinstance(loss, Tensor)
         return loss, metrics
 
-    def _over_processes(self, sums: Mapping[str, Tensor], terms: Terms) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _over_processes(
+        self, sums: Mapping[str, Tensor], terms: LossTerms
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Sums of values and of labels (at least 1) over all processes; so is what tells them to stop."""
         mine = [value.detach().float() for value in sums.values()] + [term.labels.sum() for term in terms.values()]
         stop = torch.tensor(float(self._asked_to_stop), device=self._accelerator.device)
@@ -239,16 +242,16 @@ class _Fit:
         last = step == config.steps
         if last or step % config.validate_every == 0:
             metrics = self._validate()
-            criterion = metrics[self._lesson.criterion]
+            criterion = metrics[self._task.criterion]
             if not math.isfinite(criterion):
-                reason = f"validation's {self._lesson.criterion} is not finite at step {step}"
+                reason = f"validation's {self._task.criterion} is not finite at step {step}"
                 raise TrainingError(self._stopped(reason))
             reporter.validation(step, metrics)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
                 if self._accelerator.is_main_process:
                     with self._ema.applied():
-                        self._run.save_best(step, self._lesson.export)
+                        self._run.save_best(step, self._task.export)
         self._save_due = step % config.save_every == 0
         if last:
             self._save()
@@ -256,7 +259,7 @@ class _Fit:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Metrics of the validation samples, by the averaged weights."""
-        source, config = self._lesson.validation, self._config
+        source, config = self._task.validation, self._config
         count = min(len(source), config.validation_samples)
         chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
         processes = self._accelerator.num_processes
@@ -269,7 +272,7 @@ class _Fit:
         with self._ema.applied():
             for samples in read(source, batches, workers=0):
                 with self._accelerator.autocast():
-                    terms = self._bare.measure(self._lesson.prepare(samples, None))  # type: ignore[operator]
+                    terms = self._bare.measure(self._task.prepare(samples, None))  # type: ignore[operator]
                 for name, term in terms.items():
                     new = torch.stack([(term.values * term.labels).sum(), term.labels.sum()])
                     sums[name] = sums.get(name, torch.zeros_like(new)) + new
