@@ -31,7 +31,7 @@ from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
 from vga_policy.train.engine.optimizer import OptimiserConfig, set_rates
 from vga_policy.train.engine.precision import computes_bfloat16
-from vga_policy.train.input.batch import Batch, Preparation
+from vga_policy.train.input.batch import Batch, BatchPreprocessor
 
 RATE, MUON = 2e-3, 6e-3
 CONTROL_MUON = 3e-3
@@ -83,7 +83,7 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
             f"{len(dataset.episodes)} episodes with {len(dataset)} samples: too few for {wanted} samples and "
             f"one episode in {UNSEEN_EVERY} to validate on; collect more, or lower --samples and --control"
         )
-    prepare = Preparation(
+    prepare = BatchPreprocessor(
         "cpu",
         normalization=normalization(dataset.samples.where(~held_out), relative=True),
         encoder=TEXT_ENCODERS[preset.text_encoder](),

@@ -36,7 +36,7 @@ from vga_policy.text.pretrained import EncoderError
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, Preparation, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import Decoded, Selection, Source
 from vga_policy.train.input.norm_stats import units
@@ -198,7 +198,7 @@ def _task(
         if head is not None and not recipe.joint:
             head.requires_grad_(False)
     losses = recipe.losses
-    prepare = Preparation(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    prepare = BatchPreprocessor(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
     try:
         for instruction in dataset.instructions:  # now: an encoder without weights must not leave a run behind
             prepare.embed(instruction)

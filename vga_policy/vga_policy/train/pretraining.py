@@ -22,7 +22,7 @@ from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, Preparation, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import Decoded, Selection, Source
 from vga_policy.train.input.split import held_out
@@ -113,7 +113,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(GEOMETRIC) and not NEVER_TRAINED.match(name))
     losses = config.losses or preset.recipe.losses
-    prepare = Preparation(accelerator.device, metric=losses.metric)
+    prepare = BatchPreprocessor(accelerator.device, metric=losses.metric)
 
     def prepared(samples: Samples, step_rng: StepRng | None) -> Batch:
         if step_rng is None:

@@ -39,7 +39,7 @@ class Batch:
     keyframe: Tensor
 
 
-class Preparation:
+class BatchPreprocessor:
     """Turns samples into batches on a device."""
 
     def __init__(
