@@ -38,7 +38,7 @@ from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import Decoded, Selection, Source
+from vga_policy.train.input.loader import DecodedDataset, Subset, SampleSource
 from vga_policy.train.input.norm_stats import units
 from vga_policy.train.input.split import held_out, judges_first
 from vga_policy.train.objectives import PolicyObjective
@@ -163,8 +163,8 @@ def fingerprint(dataset: EpisodeDataset) -> str:
     return digest.hexdigest()
 
 
-def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
-    source = Decoded(demonstrations.dataset, default_collate)
+def _source(config: PolicyConfig, demonstrations: Demonstrations) -> SampleSource:
+    source = DecodedDataset(demonstrations.dataset, default_collate)
     if config.cache is None:
         return source
     dataset = demonstrations.dataset
@@ -178,7 +178,7 @@ def _task(
     config: PolicyConfig,
     preset: Preset,
     demonstrations: Demonstrations,
-    source: Source,
+    source: SampleSource,
     accelerator: Accelerator,
 ) -> TrainingTask:
     dataset = demonstrations.dataset
@@ -218,8 +218,8 @@ def _task(
         objective=PolicyObjective(model, recipe, statistics.action, config.geometry_share),
         weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
-        training=Selection(source, demonstrations.with_starts(config.starts).tolist()),
-        validation=Selection(source, demonstrations.validation.tolist()),
+        training=Subset(source, demonstrations.with_starts(config.starts).tolist()),
+        validation=Subset(source, demonstrations.validation.tolist()),
         prepare=prepared,
         export=export,
     )

@@ -24,7 +24,7 @@ from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import Decoded, Selection, Source
+from vga_policy.train.input.loader import DecodedDataset, Subset, SampleSource
 from vga_policy.train.input.split import held_out
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
@@ -48,7 +48,7 @@ def resume(out: Path) -> Progress:
 
 @dataclass(frozen=True)
 class _Scenes:
-    source: Source
+    source: SampleSource
     size: int
     fingerprint: str
     views: int
@@ -79,7 +79,7 @@ def _open(config: GeometryConfig) -> _Scenes:
         raise TrainingError(f"{config.scenes}: one scene; two are needed at least, one of them to judge by")
     if not 0 < config.views <= views:
         raise TrainingError(f"{config.scenes}: its scenes have {views} views, {config.views} are asked for")
-    source: Source = Decoded(dataset, collate_scenes)
+    source: SampleSource = DecodedDataset(dataset, collate_scenes)
     if config.cache is not None:
         name = f"scenes-{dataset.fingerprint[:16]}"
         source = cached(source, Path(config.cache), name, workers=config.loop.workers)
@@ -135,8 +135,8 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
         objective=GeometryObjective(model, replace(preset.recipe, losses=losses)),
         weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
-        training=Selection(scenes.source, range(judging, count)),
-        validation=Selection(scenes.source, range(judging)),
+        training=Subset(scenes.source, range(judging, count)),
+        validation=Subset(scenes.source, range(judging)),
         prepare=prepared,
         export=export,
     )

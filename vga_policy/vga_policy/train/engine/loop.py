@@ -26,7 +26,7 @@ from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, Samples
-from vga_policy.train.input.loader import Source, read
+from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
@@ -101,8 +101,8 @@ class TrainingTask:
     objective: nn.Module
     weights: Mapping[str, float]
     criterion: str
-    training: Source
-    validation: Source
+    training: SampleSource
+    validation: SampleSource
     prepare: Callable[[Samples, StepRng | None], Batch]
     export: Callable[[Path], None]
 

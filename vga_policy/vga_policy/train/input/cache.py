@@ -18,7 +18,7 @@ from rich.progress import track
 
 from vga_policy.files import whole_directory
 from vga_policy.train.input.batch import Samples
-from vga_policy.train.input.loader import Source, read
+from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import alone
 
@@ -30,7 +30,7 @@ TEXT = "instruction"
 DERIVED = ("depth_mask",)  # where depth is not 0
 
 
-class Cached:
+class CachedDataset:
     """The samples of a cache directory, in the order of the source it was made of."""
 
     def __init__(self, directory: Path) -> None:
@@ -54,7 +54,7 @@ class Cached:
         return samples
 
 
-def cached(source: Source, directory: Path, name: str, *, workers: int = 0) -> Cached:
+def cached(source: SampleSource, directory: Path, name: str, *, workers: int = 0) -> CachedDataset:
     """The cache of `source` in `directory`, made now if it is not there.
 
     name: tells sources apart; what their samples depend on must be in it. Raises TrainingError when the disk is full.
@@ -68,10 +68,10 @@ def cached(source: Source, directory: Path, name: str, *, workers: int = 0) -> C
                         _fill(source, unfinished, workers)
         except OSError as error:
             raise TrainingError(f"{place}: the cache cannot be written: {error}; train without --cache") from None
-    return Cached(place)
+    return CachedDataset(place)
 
 
-def _fill(source: Source, directory: Path, workers: int) -> None:
+def _fill(source: SampleSource, directory: Path, workers: int) -> None:
     count = len(source)
     first = _stored(source.batch([0]), {})
     size = count * sum(array.nbytes for array in first.values())

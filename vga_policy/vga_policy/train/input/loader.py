@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from vga_policy.train.input.batch import Samples
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Samples that are read many at a time."""
 
     def __len__(self) -> int:
@@ -22,7 +22,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedDataset:
     """A dataset whose samples are decoded whenever they are asked for."""
 
     dataset: Any
@@ -37,10 +37,10 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class Selection:
+class Subset:
     """Some of a source's samples, numbered anew."""
 
-    source: Source
+    source: SampleSource
     indices: Sequence[int]
 
     def __len__(self) -> int:
@@ -54,14 +54,14 @@ class Selection:
 class _Batches(Dataset):
     """A source as a dataset whose items are batches, numbered by the lists of their samples."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SampleSource) -> None:
         self._source = source
 
     def __getitem__(self, indices: list[int]) -> Samples:
         return self._source.batch(indices)
 
 
-def read(source: Source, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[Samples]:
+def read(source: SampleSource, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[Samples]:
     """The batches in order, decoded ahead by `workers` processes. pin: into memory that a GPU copies from faster."""
     order: Any = batches  # DataLoader asks no more of a sampler than to be iterated
     loader: DataLoader = DataLoader(
