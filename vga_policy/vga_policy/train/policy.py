@@ -21,7 +21,7 @@ from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS, Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.dataset import EpisodeDataset
-from vga_policy.dataset.index import Samples as Table
+from vga_policy.dataset.index import SampleTable
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE
 from vga_policy.model.backbone.dino_siglip import DinoSiglip
@@ -36,9 +36,9 @@ from vga_policy.text.pretrained import EncoderError
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import DecodedDataset, Subset, SampleSource
+from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
 from vga_policy.train.input.norm_stats import units
 from vga_policy.train.input.split import held_out, judges_first
 from vga_policy.train.objectives import PolicyObjective
@@ -63,7 +63,7 @@ class Demonstrations:
     fingerprint: str
 
     @property
-    def measured(self) -> Table:
+    def measured(self) -> SampleTable:
         """What the units are made of: all that does not judge, so that fewer episodes are learned in the same units."""
         kept = np.ones(len(self.dataset), dtype=bool)
         kept[self.validation] = False
@@ -206,7 +206,7 @@ def _task(
         raise TrainingError(f"{error}, or choose another --text-encoder") from None
     views = len(dataset.cell.views)
 
-    def prepared(samples: Samples, step_rng: StepRng | None) -> Batch:
+    def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
         if step_rng is None or config.augmentation is None:
             return prepare(samples)
         return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])

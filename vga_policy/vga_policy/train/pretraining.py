@@ -22,9 +22,9 @@ from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, BatchPreprocessor, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import DecodedDataset, Subset, SampleSource
+from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
 from vga_policy.train.input.split import held_out
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
@@ -115,7 +115,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
     losses = config.losses or preset.recipe.losses
     prepare = BatchPreprocessor(accelerator.device, metric=losses.metric)
 
-    def prepared(samples: Samples, step_rng: StepRng | None) -> Batch:
+    def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
         if step_rng is None:
             return prepare(_some_views(samples, np.arange(config.views)[None]))
         # Any view may be the first, whose camera is the world.
@@ -142,7 +142,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
     )
 
 
-def _some_views(samples: Samples, chosen: Any) -> Samples:
+def _some_views(samples: RawBatch, chosen: Any) -> RawBatch:
     """Views `chosen` [B, n] of each scene, or [1, n] of all."""
     views = torch.as_tensor(chosen)
     rows = torch.arange(len(samples["images"]))[:, None]

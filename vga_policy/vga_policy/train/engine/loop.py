@@ -25,7 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
 from vga_policy.train.engine.precision import warn_of_emulation
-from vga_policy.train.input.batch import Batch, Samples
+from vga_policy.train.input.batch import Batch, RawBatch
 from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.objectives import LossTerms
@@ -103,7 +103,7 @@ class TrainingTask:
     criterion: str
     training: SampleSource
     validation: SampleSource
-    prepare: Callable[[Samples, StepRng | None], Batch]
+    prepare: Callable[[RawBatch, StepRng | None], Batch]
     export: Callable[[Path], None]
 
 
@@ -167,7 +167,7 @@ class _Fit:
             raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
         return self._progress
 
-    def _gradient(self, samples: Samples) -> dict[str, float]:
+    def _gradient(self, samples: RawBatch) -> dict[str, float]:
         """Learns from a batch what the next update is. Returns the metrics of the whole batch, all finite."""
         config, step = self._config, self._progress.step
         step_rng = StepRng(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from vga_policy.files import whole_directory
-from vga_policy.train.input.batch import Samples
+from vga_policy.train.input.batch import RawBatch
 from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import alone
@@ -43,7 +43,7 @@ class CachedDataset:
     def __len__(self) -> int:
         return len(next(iter(self._arrays.values())))
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         samples: dict[str, Any] = {key: torch.from_numpy(array[indices]) for key, array in self._arrays.items()}
         if TEXT in samples:
@@ -83,7 +83,7 @@ def _fill(source: SampleSource, directory: Path, workers: int) -> None:
     }
     texts: dict[str, int] = {}
     chunks = [list(range(start, min(start + CHUNK, count))) for start in range(0, count, CHUNK)]
-    batches: Iterator[Samples] = read(source, iter(chunks), workers=workers)
+    batches: Iterator[RawBatch] = read(source, iter(chunks), workers=workers)
     described = "decoding samples"
     for chunk, samples in zip(chunks, track(batches, described, len(chunks), transient=True), strict=True):
         for key, values in _stored(samples, texts).items():
@@ -93,7 +93,7 @@ def _fill(source: SampleSource, directory: Path, workers: int) -> None:
     (directory / INDEX).write_text(json.dumps({"keys": list(arrays), "texts": list(texts)}) + "\n")
 
 
-def _stored(samples: Samples, texts: dict[str, int]) -> dict[str, NDArray[Any]]:
+def _stored(samples: RawBatch, texts: dict[str, int]) -> dict[str, NDArray[Any]]:
     """A batch as the cache keeps it. `texts` numbers the instructions met so far."""
     arrays: dict[str, NDArray[Any]] = {}
     for key, values in samples.items():

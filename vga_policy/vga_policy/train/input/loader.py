@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
-from vga_policy.train.input.batch import Samples
+from vga_policy.train.input.batch import RawBatch
 
 
 class SampleSource(Protocol):
@@ -17,7 +17,7 @@ class SampleSource(Protocol):
     def __len__(self) -> int:
         """Number of samples."""
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
 
 
@@ -26,12 +26,12 @@ class DecodedDataset:
     """A dataset whose samples are decoded whenever they are asked for."""
 
     dataset: Any
-    collate: Callable[[list[Any]], Samples]
+    collate: Callable[[list[Any]], RawBatch]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         return self.collate([self.dataset[index] for index in indices])
 
@@ -46,7 +46,7 @@ class Subset:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         return self.source.batch([self.indices[index] for index in indices])
 
@@ -57,11 +57,11 @@ class _Batches(Dataset):
     def __init__(self, source: SampleSource) -> None:
         self._source = source
 
-    def __getitem__(self, indices: list[int]) -> Samples:
+    def __getitem__(self, indices: list[int]) -> RawBatch:
         return self._source.batch(indices)
 
 
-def read(source: SampleSource, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[Samples]:
+def read(source: SampleSource, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[RawBatch]:
     """The batches in order, decoded ahead by `workers` processes. pin: into memory that a GPU copies from faster."""
     order: Any = batches  # DataLoader asks no more of a sampler than to be iterated
     loader: DataLoader = DataLoader(
