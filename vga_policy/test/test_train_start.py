@@ -17,7 +17,7 @@ from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
 from vga_policy.train import policy as trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
-from vga_policy.train.input.split import held_out
+from vga_policy.train.input.split import validation_count
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Run
 
@@ -62,21 +62,21 @@ def divided(config):
 
 
 def test_what_judges_is_the_same_of_fewer_episodes(episodes, tmp_path):
-    trained, judging = divided(tiny_policy(episodes))
-    assert len(judging) == 3
+    trained, validation = divided(tiny_policy(episodes))
+    assert len(validation) == 3
     assert len(trained) == 7
     gone = min(trained)
     shutil.copytree(episodes, tmp_path / "fewer", ignore=shutil.ignore_patterns(gone))
-    assert divided(tiny_policy(tmp_path / "fewer")) == (trained - {gone}, judging)
+    assert divided(tiny_policy(tmp_path / "fewer")) == (trained - {gone}, validation)
     seeded = [divided(tiny_policy(episodes, tiny_loop(seed=seed)))[1] for seed in range(4)]
     assert len(set(map(frozenset, seeded))) > 1
 
 
 def test_one_judges_and_one_trains_at_least(episodes):
-    assert [held_out(share, 2) for share in (0.01, 0.5, 0.99)] == [1, 1, 1]
-    trained, judging = divided(tiny_policy(episodes, validation=0.99))
+    assert [validation_count(share, 2) for share in (0.01, 0.5, 0.99)] == [1, 1, 1]
+    trained, validation = divided(tiny_policy(episodes, validation=0.99))
     assert len(trained) == 1
-    assert len(judging) == 9
+    assert len(validation) == 9
 
 
 def test_fewer_episodes_are_learned_in_the_same_units(episodes, tmp_path):

@@ -39,8 +39,8 @@ from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
-from vga_policy.train.input.norm_stats import units
-from vga_policy.train.input.split import held_out, judges_first
+from vga_policy.train.input.norm_stats import norm_stats
+from vga_policy.train.input.split import validation_count, validation_first
 from vga_policy.train.objectives import PolicyObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
@@ -55,7 +55,7 @@ START = 2.0
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Episodes divided into those that train and those that judge. training, validation: samples."""
+    """Episodes divided into those that train and those that validate. training, validation: samples."""
 
     dataset: EpisodeDataset
     training: NDArray[np.int64]
@@ -64,7 +64,7 @@ class Demonstrations:
 
     @property
     def measured(self) -> SampleTable:
-        """What the units are made of: all that does not judge, so that fewer episodes are learned in the same units."""
+        """What the statistics are of: all that does not validate, so that fewer episodes are learned in the same units."""
         kept = np.ones(len(self.dataset), dtype=bool)
         kept[self.validation] = False
         return self.dataset.samples.where(kept)
@@ -138,14 +138,14 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         raise TrainingError(
             f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
         )
-    order = judges_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
-    judging = held_out(config.validation, len(order))
-    training = order[judging:][: config.episodes]
+    order = validation_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
+    validation = validation_count(config.validation, len(order))
+    training = order[validation:][: config.episodes]
     episode_of = np.repeat(np.arange(len(order)), [episode.samples for episode in dataset.episodes])
     return Demonstrations(
         dataset=dataset,
         training=np.flatnonzero(np.isin(episode_of, training)),
-        validation=np.flatnonzero(np.isin(episode_of, order[:judging])),
+        validation=np.flatnonzero(np.isin(episode_of, order[:validation])),
         fingerprint=fingerprint(dataset),
     )
 
@@ -183,7 +183,7 @@ def _task(
 ) -> TrainingTask:
     dataset = demonstrations.dataset
     init = None if config.init is None else Path(config.init)
-    statistics = units(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
+    statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes

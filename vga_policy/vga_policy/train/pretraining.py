@@ -25,7 +25,7 @@ from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
-from vga_policy.train.input.split import held_out
+from vga_policy.train.input.split import validation_count
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Progress, Run
@@ -130,13 +130,13 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
             save_geometry(model, unfinished, {"scenes": scenes.fingerprint})
 
     count = len(scenes.source)
-    judging = held_out(config.validation, count)
+    validation = validation_count(config.validation, count)
     return TrainingTask(
         objective=GeometryObjective(model, replace(preset.recipe, losses=losses)),
         weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
-        training=Subset(scenes.source, range(judging, count)),
-        validation=Subset(scenes.source, range(judging)),
+        training=Subset(scenes.source, range(validation, count)),
+        validation=Subset(scenes.source, range(validation)),
         prepare=prepared,
         export=export,
     )
