@@ -87,7 +87,7 @@ def test_interrupted_pretraining_goes_on_alike(pretrained, tmp_path):
     with pytest.raises(InterruptedRunError, match="go on with --resume"):
         pretraining.pretrain(config, tmp_path / "run")
     stopper.join()
-    assert 45 <= Run.open(tmp_path / "run").state().progress.step < 80
+    assert 45 <= Run.open(tmp_path / "run").last_checkpoint().progress.step < 80
     pretraining.resume(tmp_path / "run")
     assert curve(tmp_path / "run") == curve(pretrained)
 

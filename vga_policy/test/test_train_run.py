@@ -71,7 +71,7 @@ def test_the_best_checkpoint_is_a_policy(finished):
     validations = [line["validation"]["action"] for line in curve(finished) if "validation" in line]
     assert len(validations) == 2
     # What only training has is in its state, not in the policy.
-    assert any(name.startswith("keyframe_head.") for name in Run.open(finished).state().weights)
+    assert any(name.startswith("keyframe_head.") for name in Run.open(finished).last_checkpoint().weights)
     assert not any("keyframe" in name for name in policy.checkpoint.model.state_dict())
     assert (finished / BEST).resolve().name == f"{15 * (1 + int(np.argmin(validations))):07d}"
 
@@ -109,7 +109,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(episodes, finished, tmp_pa
     assert process.returncode == 1
     assert f"go on with --resume {run}" in said
     assert "Traceback" not in said
-    stopped = Run.open(run).state().progress.step
+    stopped = Run.open(run).last_checkpoint().progress.step
     assert stopped == len(steps(run))
     trainer.resume(run)
     assert curve(run) == curve(finished)
@@ -131,7 +131,7 @@ def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, 
     run = tmp_path / "run"
     config = tiny_policy(episodes, tiny_loop(steps=4), init=str(finished), strategy="lora", rank=2)
     trainer.train(config, run)
-    began, ended = Run.open(finished).state().average, Run.open(run).state()
+    began, ended = Run.open(finished).last_checkpoint().average, Run.open(run).last_checkpoint()
     frozen = "aggregator.patch_embed.convolutions.0.weight"
     kept = ended.weights[frozen if frozen in ended.weights else f"model.{frozen}"]
     torch.testing.assert_close(kept, began[f"model.{frozen}"], rtol=0, atol=0)

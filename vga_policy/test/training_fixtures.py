@@ -70,7 +70,7 @@ def steps(run: Path) -> list[dict]:
 
 def weights(run: Path) -> dict[str, list]:
     """Those of the state last saved."""
-    return {name: tensor.tolist() for name, tensor in Run.open(run).state().weights.items()}
+    return {name: tensor.tolist() for name, tensor in Run.open(run).last_checkpoint().weights.items()}
 
 
 def start(run: Path, config: PolicyConfig | None = None, launcher=(sys.executable,), **options) -> subprocess.Popen:

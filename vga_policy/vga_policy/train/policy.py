@@ -64,7 +64,7 @@ class Demonstrations:
 
     @property
     def measured(self) -> SampleTable:
-        """What the statistics are of: all that does not validate, so that fewer episodes are learned in the same units."""
+        """What is normalized by: all that does not validate, so that fewer episodes are learned in the same units."""
         kept = np.ones(len(self.dataset), dtype=bool)
         kept[self.validation] = False
         return self.dataset.samples.where(kept)

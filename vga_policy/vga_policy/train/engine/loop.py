@@ -31,7 +31,7 @@ from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
-from vga_policy.train.runs.run import BEST, Progress, Run, State
+from vga_policy.train.runs.run import BEST, Progress, Run, TrainingCheckpoint
 
 SMOOTHING = 0.98
 FIRST_STEPS = 20
@@ -110,7 +110,7 @@ class TrainingTask:
 def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
     """Trains to the end of `config.steps`, from where `run` is.
 
-    Raises TrainingError when the loss is no number or runs away, and when a state cannot be saved; what was saved
+    Raises TrainingError when the loss is no number or runs away, and when a checkpoint cannot be saved; what was saved
     before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
     """
     return _Fit(task, config, run, accelerator).run()
@@ -127,8 +127,8 @@ class _Fit:
         self._progress = Progress()
         self._ema = Ema(self._bare, config.average)
         optimisers = config.optimiser.build(self._bare)
-        if (state := run.state()) is not None:
-            self._restore(state, optimisers)
+        if (checkpoint := run.last_checkpoint()) is not None:
+            self._restore(checkpoint, optimisers)
         self._objective, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
@@ -237,7 +237,7 @@ class _Fit:
         return f"{reason}. What was saved before is intact in {directory}; {advice}"
 
     def _keep(self, reporter: Reporter) -> None:
-        """Validates and saves where it is time to. All but the last state wait for the next step to show them good."""
+        """Validates and saves where it is time to. All but the last checkpoint wait for the next step to show them good."""
         config, step = self._config, self._progress.step
         last = step == config.steps
         if last or step % config.validate_every == 0:
@@ -284,23 +284,23 @@ class _Fit:
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
             memory = moments(self._optimisers, self._bare)
-            self._run.save_state(State(self._progress, weights, self._ema.tensors, memory))
+            self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory))
         self._accelerator.wait_for_everyone()
 
-    def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
-        self._refuse_other_model(state)
-        self._progress = state.progress
+    def _restore(self, checkpoint: TrainingCheckpoint, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+        self._refuse_other_model(checkpoint)
+        self._progress = checkpoint.progress
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
-                parameter.copy_(state.weights[name])
+                parameter.copy_(checkpoint.weights[name])
             for name, tensor in self._ema.tensors.items():
-                tensor.copy_(state.average[name])
-        restore_moments(optimisers, self._bare, state.optimiser)
+                tensor.copy_(checkpoint.average[name])
+        restore_moments(optimisers, self._bare, checkpoint.optimiser)
 
-    def _refuse_other_model(self, state: State) -> None:
+    def _refuse_other_model(self, checkpoint: TrainingCheckpoint) -> None:
         """Another version of the code may build another model of the same configuration."""
         here = {name: parameter.shape for name, parameter in self._bare.named_parameters()}
-        saved = {name: tensor.shape for name, tensor in state.weights.items()}
+        saved = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
         if differing := sorted(name for name in here.keys() | saved.keys() if here.get(name) != saved.get(name)):
             raise TrainingError(
                 f"{self._run.directory}: saved by version {self._run.origin()['code']} of this code, where "

@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingCheckpoint:
     """All that a run needs to go on: nothing random has a state, each step draws from a seed of its own."""
 
     progress: Progress
@@ -102,15 +102,15 @@ class Run:
         """Where the run came from."""
         return self._read_json(ORIGIN)
 
-    def state(self) -> State | None:
-        """The state last saved, None before the first. Raises TrainingError when it is damaged."""
+    def last_checkpoint(self) -> TrainingCheckpoint | None:
+        """The checkpoint last saved, None before the first. Raises TrainingError when it is damaged."""
         directory = self.directory / LAST
         if not directory.exists():
             return None
         try:
             progress = Progress(**json.loads((directory / PROGRESS).read_text()))
             parts = (load_file(directory / f"{part}.safetensors") for part in PARTS)
-            return State(progress, *parts)
+            return TrainingCheckpoint(progress, *parts)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise TrainingError(f"{directory.resolve()}: damaged: {error}") from None
 
@@ -120,18 +120,18 @@ class Run:
         last = self._pointed(LAST)
         return last is not None and int(last) >= self.config()["loop"]["steps"]
 
-    def save_state(self, state: State) -> None:
-        """Saves a state in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
-        target = self.directory / "states" / f"{state.progress.step:07d}"
+    def save_checkpoint(self, checkpoint: TrainingCheckpoint) -> None:
+        """Saves a checkpoint in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
+        target = self.directory / "states" / f"{checkpoint.progress.step:07d}"
         if self._pointed(LAST) == target.name:
             return
 
         def write(target: Path) -> None:
             with whole_directory(target) as directory:
                 for part in PARTS:
-                    tensors = {name: tensor.contiguous() for name, tensor in getattr(state, part).items()}
+                    tensors = {name: tensor.contiguous() for name, tensor in getattr(checkpoint, part).items()}
                     save_file(tensors, directory / f"{part}.safetensors")
-                (directory / PROGRESS).write_text(json.dumps(asdict(state.progress)) + "\n")
+                (directory / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)) + "\n")
 
         self._replace(LAST, target, write)
 
