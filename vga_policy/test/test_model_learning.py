@@ -72,17 +72,17 @@ class Batch:
 def train(model, batch, recipe, steps, rate=2e-3):
     make_trainable(model, recipe)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     for _ in range(steps):
         if recipe.joint:
             loss = objective(model.predict(*batch.inputs), batch.labels, recipe.losses)["total"]
         else:
             loss = action_loss(model(*batch.inputs), batch.labels.actions, batch.labels.action_mask)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return model.eval()
 

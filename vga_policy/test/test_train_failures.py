@@ -64,8 +64,8 @@ def rewrite(run, config):
 
 
 def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):
-    loop = tiny_loop(steps=400, rate=3.0, validate_every=1000, save_every=1000)
-    loop = replace(loop, optimiser=replace(loop.optimiser, warm_up=60))
+    loop = tiny_loop(steps=400, lr=3.0, validate_every=1000, save_every=1000)
+    loop = replace(loop, optimizer=replace(loop.optimizer, warm_up=60))
     with pytest.raises(TrainingError, match=r"runs away|not finite"):
         trainer.train(tiny_policy(episodes, loop), tmp_path / "run")
 

@@ -59,7 +59,7 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(scenes, tmp_path_factory):
     run = tmp_path_factory.mktemp("pretrained") / "run"
-    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, rate=3e-3)
+    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, lr=3e-3)
     config = GeometryConfig(scenes=str(scenes), preset="tiny", validation=0.1, augmentation=None, loop=loop)
     pretraining.pretrain(config, run)
     return run
@@ -104,9 +104,7 @@ def stop_after(run, step):
 
 
 def test_a_policy_starts_from_it(episodes, pretrained, tmp_path):
-    config = tiny_policy(
-        episodes, tiny_loop(steps=1, rate=0.0, average=0.0), init=str(pretrained), strategy="lora", rank=2
-    )
+    config = tiny_policy(episodes, tiny_loop(steps=1, lr=0.0, ema=0.0), init=str(pretrained), strategy="lora", rank=2)
     trainer.train(config, tmp_path / "run")
     policy = load(tmp_path / "run" / BEST).model.state_dict()
     taken = Run.open(pretrained).directory / BEST / "model.safetensors"

@@ -131,11 +131,11 @@ def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, 
     run = tmp_path / "run"
     config = tiny_policy(episodes, tiny_loop(steps=4), init=str(finished), strategy="lora", rank=2)
     trainer.train(config, run)
-    began, ended = Run.open(finished).last_checkpoint().average, Run.open(run).last_checkpoint()
+    began, ended = Run.open(finished).last_checkpoint().ema, Run.open(run).last_checkpoint()
     frozen = "aggregator.patch_embed.convolutions.0.weight"
     kept = ended.weights[frozen if frozen in ended.weights else f"model.{frozen}"]
     torch.testing.assert_close(kept, began[f"model.{frozen}"], rtol=0, atol=0)
-    assert any(".lora_A." in name for name in ended.average)
+    assert any(".lora_A." in name for name in ended.ema)
     Policy.from_pretrained(run / BEST, cell=SIM)
 
 
@@ -212,7 +212,7 @@ def test_processes_that_would_show_the_3d_heads_other_samples_are_refused(episod
 
 
 def test_fewer_validation_samples_than_processes_are_taken_by_each(episodes, tmp_path, monkeypatch):
-    loop = tiny_loop(steps=1, validation_samples=1, rate=0.0, average=0.0)
+    loop = tiny_loop(steps=1, validation_samples=1, lr=0.0, ema=0.0)
     trainer.train(tiny_policy(episodes, loop), tmp_path / "one")
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     monkeypatch.setattr(Accelerator, "process_index", 1)

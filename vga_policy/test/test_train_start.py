@@ -42,7 +42,7 @@ def policy(episodes, tmp_path_factory):
 
 def test_without_ground_truth_of_geometry_its_heads_stay_as_they_are(episodes, policy, tmp_path, caplog):
     run, cache = tmp_path / "run", tmp_path / "cache"
-    trainer.train(tiny_policy(episodes, tiny_loop(steps=2, rate=0.1), init=str(policy), cache=str(cache)), run)
+    trainer.train(tiny_policy(episodes, tiny_loop(steps=2, lr=0.1), init=str(policy), cache=str(cache)), run)
     began, ended = load_file(policy / BEST / "model.safetensors"), Run.open(run).last_checkpoint().weights
     heads = [name for name in began if name.startswith(("camera_head.", "depth_head."))]
     assert len(heads) > 10

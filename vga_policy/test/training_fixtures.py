@@ -24,7 +24,7 @@ from vga_policy.presets.presets import PRESETS, Preset
 from vga_policy.train import policy as trainer
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import LoopConfig
-from vga_policy.train.engine.optimizer import OptimiserConfig
+from vga_policy.train.engine.optimizer import OptimizerConfig
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run
 
@@ -47,9 +47,9 @@ PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="rando
 
 def tiny_loop(**changes) -> LoopConfig:
     """A short run on one thread, the same every time."""
-    optimiser = OptimiserConfig(rate=changes.pop("rate", 2e-3), muon=changes.pop("muon", 0.0), warm_up=5)
+    optimizer = OptimizerConfig(lr=changes.pop("lr", 2e-3), muon=changes.pop("muon", 0.0), warm_up=5)
     usual = {"steps": 30, "batch": 8, "validate_every": 15, "save_every": 10, "device": "cpu", "threads": 1}
-    return LoopConfig(**{**usual, "optimiser": optimiser, "average": 0.9, **changes})
+    return LoopConfig(**{**usual, "optimizer": optimizer, "ema": 0.9, **changes})
 
 
 def tiny_policy(data: Path, loop: LoopConfig | None = None, **changes) -> PolicyConfig:
@@ -95,7 +95,7 @@ def main(run: str, plain: str | None = None) -> int:
 
 def poisoned(config: PolicyConfig) -> PolicyConfig:
     """A run whose loss is soon no number."""
-    return replace(config, loop=replace(config.loop, optimiser=OptimiserConfig(rate=1e30, warm_up=0, clip=1e30)))
+    return replace(config, loop=replace(config.loop, optimizer=OptimizerConfig(lr=1e30, warm_up=0, clip=1e30)))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from vga_policy.objective.lora import make_trainable, trainable
 from vga_policy.objective.losses import Labels, action_loss, objective
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
-from vga_policy.train.engine.optimizer import OptimiserConfig, set_rates
+from vga_policy.train.engine.optimizer import OptimizerConfig, set_lr
 from vga_policy.train.engine.precision import computes_bfloat16
 from vga_policy.train.input.batch import Batch, BatchPreprocessor
 
@@ -146,8 +146,8 @@ def fit(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     in_bfloat16 = computes_bfloat16()
     warm_up = max(1, steps // 20)
-    config = OptimiserConfig(rate=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
-    optimisers = config.build(model)
+    config = OptimizerConfig(lr=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
+    optimizers = config.build(model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
     left = torch.empty(0, dtype=torch.int64)
@@ -165,12 +165,12 @@ def fit(
             else:
                 loss = error = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
         errors.append(error.item())
-        set_rates(optimisers, config.share_at(step, steps))
+        set_lr(optimizers, config.lr_scale_at(step, steps))
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.clip)
-        for optimiser in optimisers:
-            optimiser.step()
+        for optimizer in optimizers:
+            optimizer.step()
     model.eval()
     return errors
 

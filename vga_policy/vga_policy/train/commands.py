@@ -223,11 +223,9 @@ def _out(arguments: argparse.Namespace) -> Path:
 
 
 def _loop(arguments: argparse.Namespace, defaults: LoopConfig) -> LoopConfig:
-    names = {"lr": "rate", "muon": "muon", "warm_up": "warm_up"}
-    given = _given(arguments, *names)
-    optimiser = replace(defaults.optimiser, **{names[key]: value for key, value in given.items()})
-    fields = _given(arguments, "steps", "batch", "average", "validate_every", "save_every", "seed", "precision")
-    return replace(defaults, optimiser=optimiser, **fields, **_given(arguments, "device", "threads", "workers"))
+    optimizer = replace(defaults.optimizer, **_given(arguments, "lr", "muon", "warm_up"))
+    fields = _given(arguments, "steps", "batch", "ema", "validate_every", "save_every", "seed", "precision")
+    return replace(defaults, optimizer=optimizer, **fields, **_given(arguments, "device", "threads", "workers"))
 
 
 def _augmentation(arguments: argparse.Namespace) -> AugmentationConfig | None:

@@ -8,7 +8,7 @@ from typing import Literal
 from vga_policy.objective.losses import LossConfig
 from vga_policy.presets.presets import ABLATIONS, PRESETS, Preset
 from vga_policy.train.engine.loop import LoopConfig
-from vga_policy.train.engine.optimizer import OptimiserConfig
+from vga_policy.train.engine.optimizer import OptimizerConfig
 from vga_policy.train.input.augmentation import AugmentationConfig
 from vga_policy.train.runs.failure import TrainingError
 
@@ -109,6 +109,6 @@ class GeometryConfig:
 def loop_defaults(preset: str) -> LoopConfig:
     """Table 6's for the paper's models; what was found good on a CPU for `nano`."""
     if preset == "nano":
-        optimiser = OptimiserConfig(rate=5e-4, muon=3e-3, warm_up=200)
-        return LoopConfig(steps=20_000, batch=32, optimiser=optimiser, average=0.999)
-    return LoopConfig(steps=120_000, batch=32, optimiser=OptimiserConfig(rate=2e-4, warm_up=2000), precision="bf16")
+        optimizer = OptimizerConfig(lr=5e-4, muon=3e-3, warm_up=200)
+        return LoopConfig(steps=20_000, batch=32, optimizer=optimizer, ema=0.999)
+    return LoopConfig(steps=120_000, batch=32, optimizer=OptimizerConfig(lr=2e-4, warm_up=2000), precision="bf16")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vga_policy.train.engine.ema import Ema
-from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
+from vga_policy.train.engine.optimizer import OptimizerConfig, moments, restore_moments, set_lr
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, RawBatch
 from vga_policy.train.input.loader import SampleSource, read
@@ -40,7 +40,7 @@ DIVERGED = 10.0  # times the loss that the run began with
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """batch: samples of a step, over all processes. average: decay of the weights' moving average, 0 for none.
+    """batch: samples of a step, over all processes. ema: decay of the weights' moving average, 0 for none.
 
     validate_every, save_every: steps. validation_samples: at most so many, evenly spread; the same each time.
     precision: bf16 is autocast. workers: processes that decode ahead. threads: of a CPU; None leaves torch's default.
@@ -49,8 +49,8 @@ class LoopConfig:
     steps: int = 20_000
     batch: int = 32
     seed: int = 0
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    average: float = 0.0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    ema: float = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: int = 1000
     save_every: int = 1000
@@ -125,11 +125,11 @@ class _Fit:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
-        self._ema = Ema(self._bare, config.average)
-        optimisers = config.optimiser.build(self._bare)
+        self._ema = Ema(self._bare, config.ema)
+        optimizers = config.optimizer.build(self._bare)
         if (checkpoint := run.last_checkpoint()) is not None:
-            self._restore(checkpoint, optimisers)
-        self._objective, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
+            self._restore(checkpoint, optimizers)
+        self._objective, *self._optimizers = accelerator.prepare(self._bare, *optimizers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
@@ -177,18 +177,18 @@ class _Fit:
             terms = self._objective(batch)
         loss, metrics = self._reduce(terms)
         self._refuse_nonsense(loss.item(), metrics)
-        share = config.optimiser.share_at(step, config.steps)
-        set_rates(self._optimisers, share)
+        scale = config.optimizer.lr_scale_at(step, config.steps)
+        set_lr(self._optimizers, scale)
         self._bare.zero_grad()
         self._accelerator.backward(loss)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimizer.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
-        return {**metrics, "rate": share * config.optimiser.rate, "norm": norm}
+        return {**metrics, "rate": scale * config.optimizer.lr, "norm": norm}
 
     def _update(self, loss: float) -> None:
-        for optimiser in self._optimisers:
-            optimiser.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         progress = self._progress
         self._ema.update(progress.step + 1)
         smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
@@ -237,7 +237,7 @@ class _Fit:
         return f"{reason}. What was saved before is intact in {directory}; {advice}"
 
     def _keep(self, reporter: Reporter) -> None:
-        """Validates and saves where it is time to. All but the last checkpoint wait for the next step to show them good."""
+        """Validates and saves where it is time to. All but the last wait for the next step to show them good."""
         config, step = self._config, self._progress.step
         last = step == config.steps
         if last or step % config.validate_every == 0:
@@ -283,19 +283,19 @@ class _Fit:
         self._save_due = False
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
-            memory = moments(self._optimisers, self._bare)
+            memory = moments(self._optimizers, self._bare)
             self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory))
         self._accelerator.wait_for_everyone()
 
-    def _restore(self, checkpoint: TrainingCheckpoint, optimisers: Sequence[torch.optim.Optimizer]) -> None:
+    def _restore(self, checkpoint: TrainingCheckpoint, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._refuse_other_model(checkpoint)
         self._progress = checkpoint.progress
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
                 parameter.copy_(checkpoint.weights[name])
             for name, tensor in self._ema.tensors.items():
-                tensor.copy_(checkpoint.average[name])
-        restore_moments(optimisers, self._bare, checkpoint.optimiser)
+                tensor.copy_(checkpoint.ema[name])
+        restore_moments(optimizers, self._bare, checkpoint.optimizer)
 
     def _refuse_other_model(self, checkpoint: TrainingCheckpoint) -> None:
         """Another version of the code may build another model of the same configuration."""
