@@ -9,8 +9,8 @@ from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.lora import make_trainable
-from vga_policy.objective.losses import Labels, LossConfig, action_loss, objective
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.losses import Labels, action_loss, objective
+from vga_policy.objective.recipe import LossConfig, Recipe
 
 SIDE = TINY_VGA.image_size
 SQUARE = 18
@@ -87,7 +87,7 @@ def train(model, batch, recipe, steps, rate=2e-3):
     return model.eval()
 
 
-FULL = Recipe(initialisation="random", strategy="full", joint=False)
+FULL = Recipe(initialization="random", strategy="full", joint=False)
 
 
 def test_actions_are_learned_and_shuffled_images_are_noticed():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from vga_policy.train.engine.optimizer import Muon, OptimizerConfig, orthogonal
+from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine.optimizer import Muon, build_optimizers, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 24, 3, 3), (64, 16, 1, 1), (48, 96)])
@@ -59,7 +60,7 @@ def test_first_and_last_layers_and_tokens_are_left_to_adamw():
             self.layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 16, 3), nn.Conv2d(16, 2, 1))
 
     model = Model()
-    adamw, muon = OptimizerConfig(muon=1e-3).build(model)
+    adamw, muon = build_optimizers(OptimizerConfig(muon=1e-3), model)
     assert muon.param_groups[0]["params"] == [model.layers[1].weight]
     left = {id(parameter) for group in adamw.param_groups for parameter in group["params"]}
     everything = {id(parameter) for parameter in model.parameters()}

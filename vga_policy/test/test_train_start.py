@@ -1,8 +1,9 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
 import argparse
+import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,16 @@ from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
 from vga_policy.train import policy as trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
+from vga_policy.train.config import (
+    AugmentationConfig,
+    GeometryConfig,
+    LoopConfig,
+    OptimizerConfig,
+    PolicyConfig,
+    loop_defaults,
+)
 from vga_policy.train.input.split import validation_count
+from vga_policy.train.options import doc
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Run
 
@@ -170,3 +180,50 @@ def test_an_ablation_takes_no_option_that_it_varies_itself():
     assert parsed(*required, "--seed", "5").seeds == [5]
     with pytest.raises(SystemExit):
         parsed(*required, "--ablation", "without-pvm")
+
+
+@pytest.mark.parametrize("kind", [PolicyConfig, GeometryConfig, LoopConfig, OptimizerConfig, AugmentationConfig])
+def test_every_field_of_a_run_is_described_in_a_sentence(kind):
+    for field in fields(kind):
+        assert re.fullmatch(r"[A-Z].{9,}\.", doc(kind, field.name)), field.name
+
+
+def test_help_gives_meaning_and_default_of_each_preset():
+    parser = argparse.ArgumentParser()
+    train_command(parser.add_subparsers())
+    (command,) = parser._subparsers._group_actions[0].choices.values()
+    told = " ".join(command.format_help().split())
+    assert "The number of training steps. Default: 20000 for nano, 120000 for the other presets." in told
+    assert "--rank RANK The rank of the low-rank updates. Default: the preset's." in told
+    assert "--average" not in told
+
+
+def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainer, "train", lambda config, out: asked.append(config))
+    options = "--preset nano --views front wrist --lr 0.01 --steps 7 --crop 0.5 0.9 --text-encoder hashed_ngrams"
+    run = parsed("train", "--data", "a", "b", "--out", str(tmp_path / "run"), *options.split())
+    assert run.run(run) == 0
+    defaults = loop_defaults("nano")
+    loop = replace(defaults, steps=7, optimizer=replace(defaults.optimizer, lr=0.01))
+    assert asked == [
+        PolicyConfig(
+            data=("a", "b"),
+            views=("front", "wrist"),
+            text_encoder="hashed_ngrams",
+            augmentation=AugmentationConfig(crop=(0.5, 0.9)),
+            loop=loop,
+        )
+    ]
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--rank", "0"], ["--batch", "many"], ["--preset", "huge"]])
+def test_values_that_cannot_be_are_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        parsed("train", "--data", "a", *option)
+    assert option[0] in capsys.readouterr().err
+
+
+def test_the_moving_averages_old_name_is_still_understood(capsys):
+    assert parsed("train", "--data", "a", "--average", "0.9").ema == 0.9
+    assert capsys.readouterr().err == "--average is now --ema\n"

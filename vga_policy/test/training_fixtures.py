@@ -18,13 +18,10 @@ from vga_policy.model.heads.action_head import ActionHeadConfig
 from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.objective.losses import LossConfig
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.presets.presets import PRESETS, Preset
 from vga_policy.train import policy as trainer
-from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import LoopConfig
-from vga_policy.train.engine.optimizer import OptimizerConfig
+from vga_policy.train.config import LoopConfig, OptimizerConfig, PolicyConfig
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run
 
@@ -42,7 +39,7 @@ TINY = VGAConfig(
     depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(16, 16, 16, 16), features=16, last=8),
 )
 LOSSES = LossConfig(keyframe=1.0)
-PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full", losses=LOSSES))
+PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialization="random", strategy="full", losses=LOSSES))
 
 
 def tiny_loop(**changes) -> LoopConfig:

@@ -29,7 +29,8 @@ from vga_policy.objective.lora import make_trainable, trainable
 from vga_policy.objective.losses import Labels, action_loss, objective
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
-from vga_policy.train.engine.optimizer import OptimizerConfig, set_lr
+from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine.optimizer import build_optimizers, set_lr
 from vga_policy.train.engine.precision import computes_bfloat16
 from vga_policy.train.input.batch import Batch, BatchPreprocessor
 
@@ -128,7 +129,7 @@ def control(preset: Preset, shown: Batch, unseen: Batch, size: int, seed: int) -
 
 def _variants(preset: Preset) -> tuple[Preset, Preset, Preset]:
     """From random weights: all objectives, actions alone, and actions alone on a frozen backbone."""
-    joint = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    joint = replace(preset, recipe=replace(preset.recipe, initialization="random", strategy="full"))
     alone = without_joint_training(joint)
     frozen = zeroinit_lora(alone)
     return joint, alone, replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
@@ -147,7 +148,7 @@ def fit(
     in_bfloat16 = computes_bfloat16()
     warm_up = max(1, steps // 20)
     config = OptimizerConfig(lr=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
-    optimizers = config.build(model)
+    optimizers = build_optimizers(config, model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
     left = torch.empty(0, dtype=torch.int64)

@@ -15,8 +15,8 @@ from vga_policy.model.geometry.metrics import relative_depth_error, rotation_err
 from vga_policy.model.vga import VGA
 from vga_policy.model.vggt import predict_cameras, predict_depth
 from vga_policy.objective.keyframe import KeyframeHead
-from vga_policy.objective.losses import Labels, LossConfig, action_loss, camera_loss, depth_loss
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.losses import Labels, action_loss, camera_loss, depth_loss
+from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.train.input.batch import Batch
 
 

@@ -34,7 +34,7 @@ from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError
 from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
@@ -104,7 +104,7 @@ def resume(out: Path) -> Progress:
 
 
 def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
-    accelerator = config.loop.accelerator()
+    accelerator = make_accelerator(config.loop)
     preset = config.resolved()
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)

@@ -20,7 +20,7 @@ from vga_policy.model.weights.initialize import initialise_from_vggt
 from vga_policy.objective.lora import NEVER_TRAINED
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
-from vga_policy.train.engine.loop import StepRng, TrainingTask, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
@@ -55,7 +55,7 @@ class _Scenes:
 
 
 def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
-    accelerator = config.loop.accelerator()
+    accelerator = make_accelerator(config.loop)
     with accelerator.main_process_first():  # which makes the cache, if there is none
         scenes = _open(config)
     task = _task(config, scenes, accelerator)

@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 from vga_policy.evaluate.intervals import mean_interval
 from vga_policy.files import write_atomically
 from vga_policy.model.config import from_plain
+from vga_policy.objective.recipe import Strategy
 from vga_policy.train import policy as trainer
 from vga_policy.train.ablation.files import VGA, Finished, finished, run_directory, write_variant
-from vga_policy.train.config import PolicyConfig, Strategy
+from vga_policy.train.config import PolicyConfig
+from vga_policy.train.engine.loop import make_accelerator
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run
 
@@ -73,7 +75,7 @@ def ablate(
     rows: what `variants` gave. only: names of those to train, None for all. Both show whatever has been trained in
     `out`, also by calls before. Raises TrainingError when that was trained on other data or in another way.
     """
-    accelerator = rows[VGA].loop.accelerator()
+    accelerator = make_accelerator(rows[VGA].loop)
     _refuse_mixture(rows[VGA], out)
     results: list[Result] = []
     for seed in seeds:

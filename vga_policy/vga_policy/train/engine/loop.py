@@ -12,9 +12,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.ema import Ema
-from vga_policy.train.engine.optimizer import OptimizerConfig, moments, restore_moments, set_lr
+from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.batch import Batch, RawBatch
 from vga_policy.train.input.loader import SampleSource, read
@@ -38,45 +39,17 @@ FIRST_STEPS = 20
 DIVERGED = 10.0  # times the loss that the run began with
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """batch: samples of a step, over all processes. ema: decay of the weights' moving average, 0 for none.
-
-    validate_every, save_every: steps. validation_samples: at most so many, evenly spread; the same each time.
-    precision: bf16 is autocast. workers: processes that decode ahead. threads: of a CPU; None leaves torch's default.
-    """
-
-    steps: int = 20_000
-    batch: int = 32
-    seed: int = 0
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    ema: float = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    validate_every: int = 1000
-    save_every: int = 1000
-    validation_samples: int = 1024
-    device: Literal["cpu", "auto"] = "auto"
-    workers: int = 0
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "save_every", "validation_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1 (found {getattr(self, name)})")
-
-    def accelerator(self) -> Accelerator:
-        """The processes and devices that this process was started to be one of."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        mixed = "bf16" if self.precision == "bf16" else "no"
-        accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
-        if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
-            warn_of_emulation()
-        if self.batch % accelerator.num_processes:
-            raise TrainingError(
-                f"--batch {self.batch}: cannot be shared evenly by {accelerator.num_processes} processes"
-            )
-        return accelerator
+def make_accelerator(config: LoopConfig) -> Accelerator:
+    """The processes and devices that this process was started to be one of."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    mixed = "bf16" if config.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
+    if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
+        warn_of_emulation()
+    if config.batch % accelerator.num_processes:
+        raise TrainingError(f"--batch {config.batch}: cannot be shared evenly by {accelerator.num_processes} processes")
+    return accelerator
 
 
 @dataclass(frozen=True)
@@ -126,7 +99,7 @@ class _Fit:
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
         self._ema = Ema(self._bare, config.ema)
-        optimizers = config.optimizer.build(self._bare)
+        optimizers = build_optimizers(config.optimizer, self._bare)
         if (checkpoint := run.last_checkpoint()) is not None:
             self._restore(checkpoint, optimizers)
         self._objective, *self._optimizers = accelerator.prepare(self._bare, *optimizers)

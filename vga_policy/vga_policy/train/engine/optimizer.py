@@ -1,57 +1,34 @@
-"""AdamW or, for hidden layers if asked, Muon; and the schedule of both: warm-up, then a cosine to zero."""
+"""AdamW or, for hidden layers if asked, Muon."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vga_policy.train.config import OptimizerConfig
+
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
 HIDDEN = 16  # inputs and outputs, at least, of the layers that Muon takes: not the first, the last and embeddings
 
 
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """lr: learning rate at its highest. warm_up: steps until then. clip: largest norm of the gradient.
-
-    muon: learning rate of hidden matrices and kernels under Muon (K. Jordan et al., 2024), scaled to AdamW's step
-    sizes; 0 leaves them to AdamW. From random weights it needs far fewer steps; `vga bench overfit` shows what they
-    buy.
-    weight_decay: of matrices, kernels and tokens; norms and biases have none.
-    """
-
-    lr: float = 2e-4
-    muon: float = 0.0
-    warm_up: int = 500
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float = 1.0
-
-    def lr_scale_at(self, step: int, steps: int) -> float:
-        """Learning rates of a step, counted from 0, of `steps`, as a share of the highest."""
-        warm_up = min(self.warm_up, steps)
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-    def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
-        """The optimizers of what trains: one, or two with Muon."""
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        hidden = [p for p in trained if self.muon and p.ndim in (2, 4) and min(p.shape[:2]) >= HIDDEN]
-        taken = set(map(id, hidden))
-        rest = [parameter for parameter in trained if id(parameter) not in taken]
-        groups = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay, "highest": self.lr},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "highest": self.lr},
-        ]
-        optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=self.lr, betas=self.betas, fused=True)]
-        if hidden:
-            optimizers.append(Muon(hidden, self.muon, self.weight_decay))
-        return optimizers
+def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
+    """The optimizers of what trains in `model`: one, or two with Muon."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    hidden = [p for p in trained if config.muon and p.ndim in (2, 4) and min(p.shape[:2]) >= HIDDEN]
+    taken = set(map(id, hidden))
+    rest = [parameter for parameter in trained if id(parameter) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay, "highest": config.lr},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "highest": config.lr},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)]
+    if hidden:
+        optimizers.append(Muon(hidden, config.muon, config.weight_decay))
+    return optimizers
 
 
 class Muon(torch.optim.Optimizer):
