@@ -53,8 +53,8 @@ def test_the_gradients_are_those_of_one_process(runs):
     Not the weights themselves: a key's bias, say, has no gradient but rounding errors, which AdamW blows up.
     """
     two, one = (
-        {name: value for name, value in Run.open(run).state().optimiser.items() if name.startswith("exp_avg/")}
-        for run in runs
+        {name: value for name, value in checkpoint.optimizer.items() if name.startswith("exp_avg/")}
+        for checkpoint in (Run.open(run).last_checkpoint() for run in runs)
     )
     assert two.keys() == one.keys()
     largest = max(float(value.abs().max()) for value in one.values())

@@ -18,7 +18,7 @@ from vga_policy.dataset.geometry import scale_intrinsics
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.presets.presets import nano
 from vga_policy.text.encoder import HashedNgrams
-from vga_policy.train.input.batch import Preparation
+from vga_policy.train.input.batch import BatchPreprocessor
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SIZE = 56  # half of nano's: `vga bench overfit` learns at its own
@@ -71,7 +71,7 @@ def shown():
         Range.of(proprioception.min(0), proprioception.max(0)),
         relative=False,
     )
-    return Preparation("cpu", normalization=normalization, encoder=HashedNgrams(384))(stacked)
+    return BatchPreprocessor("cpu", normalization=normalization, encoder=HashedNgrams(384))(stacked)
 
 
 def test_nano_learns_rendered_observations_by_heart(shown):

@@ -9,8 +9,8 @@ from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.lora import make_trainable
-from vga_policy.objective.losses import Labels, LossConfig, action_loss, objective
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.losses import Labels, action_loss, objective
+from vga_policy.objective.recipe import LossConfig, Recipe
 
 SIDE = TINY_VGA.image_size
 SQUARE = 18
@@ -72,22 +72,22 @@ class Batch:
 def train(model, batch, recipe, steps, rate=2e-3):
     make_trainable(model, recipe)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     for _ in range(steps):
         if recipe.joint:
             loss = objective(model.predict(*batch.inputs), batch.labels, recipe.losses)["total"]
         else:
             loss = action_loss(model(*batch.inputs), batch.labels.actions, batch.labels.action_mask)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return model.eval()
 
 
-FULL = Recipe(initialisation="random", strategy="full", joint=False)
+FULL = Recipe(initialization="random", strategy="full", joint=False)
 
 
 def test_actions_are_learned_and_shuffled_images_are_noticed():

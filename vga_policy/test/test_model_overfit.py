@@ -16,7 +16,7 @@ from vga_policy.presets.presets import Preset
 SMALL = Preset(
     model=replace(TINY, language_width=384),
     text_encoder="minilm",
-    recipe=Recipe(initialisation="random", strategy="full"),
+    recipe=Recipe(initialization="random", strategy="full"),
 )
 
 

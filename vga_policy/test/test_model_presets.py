@@ -111,7 +111,7 @@ def test_ablations_change_what_they_name_and_nothing_else(name):
     assert model.action_head.pvm == (name != "without-pvm")
     assert recipe.joint == (name != "without-joint-training")
     assert (model.camera_head is None) == (name == "without-joint-training")
-    assert recipe.initialisation == ("random" if name.startswith("zeroinit") else "vggt")
+    assert recipe.initialization == ("random" if name.startswith("zeroinit") else "vggt")
     assert recipe.strategy == ("full" if name.endswith(("full", "full-parameter")) else "lora")
     assert recipe.rank == TINY.recipe.rank
     assert ablated.model.build()(*seeded_inputs()).shape == (2, 8, 8)

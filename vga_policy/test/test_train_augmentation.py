@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from vga_policy.model.geometry.scene import Scene, world_points
-from vga_policy.train.input.augmentation import AugmentationConfig, Distortion, distort_images, distort_scene, draw
+from vga_policy.train.config import AugmentationConfig
+from vga_policy.train.input.augmentation import Distortion, distort_images, distort_scene, draw
 
 SIZE = 56
 BATCH, VIEWS = 3, 2

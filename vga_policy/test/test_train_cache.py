@@ -9,7 +9,7 @@ from torch.utils.data import default_collate
 from training_fixtures import SIZE
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import Decoded
+from vga_policy.train.input.loader import DecodedDataset
 from vga_policy.train.runs import files
 
 
@@ -24,7 +24,7 @@ def episodes(tmp_path_factory):
 
 def test_the_cache_holds_what_decoding_gives(episodes, tmp_path):
     dataset = EpisodeDataset([episodes], SIZE, geometry=True)
-    decoded = Decoded(dataset, default_collate)
+    decoded = DecodedDataset(dataset, default_collate)
     kept = cached(decoded, tmp_path, "samples")
     chosen = [len(dataset) - 1, 0, len(dataset) // 2]
     ours, theirs = kept.batch(chosen), decoded.batch(chosen)
@@ -56,7 +56,7 @@ class Watched:
 
 
 def test_two_runs_that_fill_a_cache_at_once_both_get_it_whole(episodes, tmp_path, monkeypatch):
-    decoded = Decoded(EpisodeDataset([episodes], SIZE, geometry=True), default_collate)
+    decoded = DecodedDataset(EpisodeDataset([episodes], SIZE, geometry=True), default_collate)
     started, under_way, found = [], threading.Event(), []
     monkeypatch.setattr(files.LOG, "info", lambda *_: under_way.set())  # it waits
 

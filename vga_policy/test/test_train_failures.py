@@ -38,7 +38,7 @@ def test_weights_that_validate_to_no_number_are_not_kept(episodes, tmp_path):
     config = poisoned(tiny_policy(episodes, tiny_loop(save_every=1, validate_every=1)))
     with pytest.raises(TrainingError, match=r"action is not finite at step 1\..*options as before but for --lr LOWER"):
         trainer.train(config, run)
-    assert Run.open(run).state() is None
+    assert Run.open(run).last_checkpoint() is None
     assert not (run / BEST).exists()
 
 
@@ -56,7 +56,7 @@ def test_a_run_that_blows_up_keeps_its_last_good_state(episodes, tmp_path, valid
     rewrite(run, replace(config, loop=loop))
     trainer.resume(run)
     assert np.isfinite([line["loss"] for line in steps(run)]).all()
-    assert Run.open(run).state().progress.step == 6
+    assert Run.open(run).last_checkpoint().progress.step == 6
 
 
 def rewrite(run, config):
@@ -64,8 +64,8 @@ def rewrite(run, config):
 
 
 def test_a_loss_that_runs_away_stops_the_run(episodes, tmp_path):
-    loop = tiny_loop(steps=400, rate=3.0, validate_every=1000, save_every=1000)
-    loop = replace(loop, optimiser=replace(loop.optimiser, warm_up=60))
+    loop = tiny_loop(steps=400, lr=3.0, validate_every=1000, save_every=1000)
+    loop = replace(loop, optimizer=replace(loop.optimizer, warm_up=60))
     with pytest.raises(TrainingError, match=r"runs away|not finite"):
         trainer.train(tiny_policy(episodes, loop), tmp_path / "run")
 
@@ -124,17 +124,17 @@ def test_a_directory_that_cannot_be_written_is_named(episodes, finished, tmp_pat
 
 def test_an_interrupted_save_is_as_if_never_begun(finished, tmp_path):
     run = Run.open(finished)
-    state = run.state()
+    checkpoint = run.last_checkpoint()
     unfinished = finished / "states" / ".0000031.unfinished"
     unfinished.mkdir()
     (unfinished / "weights.safetensors").write_bytes(b"half")
     left_over = finished / "states" / "0000031"
     left_over.mkdir()
-    assert run.state().progress == state.progress
-    run.save_state(replace(state, progress=replace(state.progress, step=31)))
-    assert run.state().progress.step == 31
+    assert run.last_checkpoint().progress == checkpoint.progress
+    run.save_checkpoint(replace(checkpoint, progress=replace(checkpoint.progress, step=31)))
+    assert run.last_checkpoint().progress.step == 31
     assert [path.name for path in (finished / "states").iterdir()] == ["0000031"]
-    run.save_state(state)
+    run.save_checkpoint(checkpoint)
 
 
 def test_a_damaged_state_is_named(episodes, tmp_path):

@@ -59,7 +59,7 @@ def scenes(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(scenes, tmp_path_factory):
     run = tmp_path_factory.mktemp("pretrained") / "run"
-    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, rate=3e-3)
+    loop = tiny_loop(steps=80, batch=16, validate_every=20, save_every=40, lr=3e-3)
     config = GeometryConfig(scenes=str(scenes), preset="tiny", validation=0.1, augmentation=None, loop=loop)
     pretraining.pretrain(config, run)
     return run
@@ -73,11 +73,11 @@ def episodes(tmp_path_factory):
 
 
 def test_depth_and_cameras_of_held_out_scenes_are_learned(pretrained):
-    figures = [line["validation"] for line in curve(pretrained) if "validation" in line]
-    assert len(figures) == 4
-    assert figures[-1]["abs_rel"] < 0.15  # of a constant guess 0.3
-    assert min(later["translation"] for later in figures[1:]) < 0.9 * figures[0]["translation"]
-    assert {"camera", "depth", "rotation_deg"} <= figures[-1].keys()
+    metrics = [line["validation"] for line in curve(pretrained) if "validation" in line]
+    assert len(metrics) == 4
+    assert metrics[-1]["abs_rel"] < 0.15  # of a constant guess 0.3
+    assert min(later["translation"] for later in metrics[1:]) < 0.9 * metrics[0]["translation"]
+    assert {"camera", "depth", "rotation_deg"} <= metrics[-1].keys()
 
 
 def test_interrupted_pretraining_goes_on_alike(pretrained, tmp_path):
@@ -87,7 +87,7 @@ def test_interrupted_pretraining_goes_on_alike(pretrained, tmp_path):
     with pytest.raises(InterruptedRunError, match="go on with --resume"):
         pretraining.pretrain(config, tmp_path / "run")
     stopper.join()
-    assert 45 <= Run.open(tmp_path / "run").state().progress.step < 80
+    assert 45 <= Run.open(tmp_path / "run").last_checkpoint().progress.step < 80
     pretraining.resume(tmp_path / "run")
     assert curve(tmp_path / "run") == curve(pretrained)
 
@@ -104,9 +104,7 @@ def stop_after(run, step):
 
 
 def test_a_policy_starts_from_it(episodes, pretrained, tmp_path):
-    config = tiny_policy(
-        episodes, tiny_loop(steps=1, rate=0.0, average=0.0), init=str(pretrained), strategy="lora", rank=2
-    )
+    config = tiny_policy(episodes, tiny_loop(steps=1, lr=0.0, ema=0.0), init=str(pretrained), strategy="lora", rank=2)
     trainer.train(config, tmp_path / "run")
     policy = load(tmp_path / "run" / BEST).model.state_dict()
     taken = Run.open(pretrained).directory / BEST / "model.safetensors"
@@ -174,7 +172,7 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
     results = ablation.ablate(rows, [0], tmp_path, trained[:3])
     table = (tmp_path / ablation.TABLE).read_text()
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == [f"| {name}" for name in trained]
-    with (tmp_path / ablation.FIGURES).open() as file:
+    with (tmp_path / ablation.METRICS).open() as file:
         assert [row["variant"] for row in csv.DictReader(file)] == trained
     assert all(load(one.checkpoint).cell.views for one in finished(tmp_path))
     assert (tmp_path / ablation.CURVES).stat().st_size > 10_000

@@ -19,9 +19,9 @@ from policy_fixtures import SIM, observation
 from training_fixtures import curve, start, steps, tiny_loop, tiny_policy, weights
 from vga_policy.inference.policy import Policy
 from vga_policy.train import policy as trainer
-from vga_policy.train.engine.loop import LoopConfig
+from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.precision import warn_of_emulation
-from vga_policy.train.input.sampler import Order
+from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Run
 
@@ -71,7 +71,7 @@ def test_the_best_checkpoint_is_a_policy(finished):
     validations = [line["validation"]["action"] for line in curve(finished) if "validation" in line]
     assert len(validations) == 2
     # What only training has is in its state, not in the policy.
-    assert any(name.startswith("keyframe_head.") for name in Run.open(finished).state().weights)
+    assert any(name.startswith("keyframe_head.") for name in Run.open(finished).last_checkpoint().weights)
     assert not any("keyframe" in name for name in policy.checkpoint.model.state_dict())
     assert (finished / BEST).resolve().name == f"{15 * (1 + int(np.argmin(validations))):07d}"
 
@@ -109,7 +109,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(episodes, finished, tmp_pa
     assert process.returncode == 1
     assert f"go on with --resume {run}" in said
     assert "Traceback" not in said
-    stopped = Run.open(run).state().progress.step
+    stopped = Run.open(run).last_checkpoint().progress.step
     assert stopped == len(steps(run))
     trainer.resume(run)
     assert curve(run) == curve(finished)
@@ -131,11 +131,11 @@ def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, 
     run = tmp_path / "run"
     config = tiny_policy(episodes, tiny_loop(steps=4), init=str(finished), strategy="lora", rank=2)
     trainer.train(config, run)
-    began, ended = Run.open(finished).state().average, Run.open(run).state()
+    began, ended = Run.open(finished).last_checkpoint().ema, Run.open(run).last_checkpoint()
     frozen = "aggregator.patch_embed.convolutions.0.weight"
     kept = ended.weights[frozen if frozen in ended.weights else f"model.{frozen}"]
     torch.testing.assert_close(kept, began[f"model.{frozen}"], rtol=0, atol=0)
-    assert any(".lora_A." in name for name in ended.average)
+    assert any(".lora_A." in name for name in ended.ema)
     Policy.from_pretrained(run / BEST, cell=SIM)
 
 
@@ -212,7 +212,7 @@ def test_processes_that_would_show_the_3d_heads_other_samples_are_refused(episod
 
 
 def test_fewer_validation_samples_than_processes_are_taken_by_each(episodes, tmp_path, monkeypatch):
-    loop = tiny_loop(steps=1, validation_samples=1, rate=0.0, average=0.0)
+    loop = tiny_loop(steps=1, validation_samples=1, lr=0.0, ema=0.0)
     trainer.train(tiny_policy(episodes, loop), tmp_path / "one")
     monkeypatch.setattr(Accelerator, "num_processes", 2)
     monkeypatch.setattr(Accelerator, "process_index", 1)
@@ -233,7 +233,7 @@ def test_what_contradicts_itself_is_refused(episodes):
 
 
 def test_each_epoch_shows_every_sample_once_in_an_order_of_its_own():
-    order = Order(samples=10, batch=4, seed=3)
+    order = BatchSampler(samples=10, batch=4, seed=3)
     shown = np.concatenate([order.of(step) for step in range(5)])
     assert sorted(shown[:10]) == sorted(shown[10:]) == list(range(10))
     assert list(shown[:10]) != list(shown[10:])

@@ -1,8 +1,9 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
 import argparse
+import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,16 @@ from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
 from vga_policy.train import policy as trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
-from vga_policy.train.input.split import held_out
+from vga_policy.train.config import (
+    AugmentationConfig,
+    GeometryConfig,
+    LoopConfig,
+    OptimizerConfig,
+    PolicyConfig,
+    loop_defaults,
+)
+from vga_policy.train.input.split import validation_count
+from vga_policy.train.options import doc
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Run
 
@@ -42,8 +52,8 @@ def policy(episodes, tmp_path_factory):
 
 def test_without_ground_truth_of_geometry_its_heads_stay_as_they_are(episodes, policy, tmp_path, caplog):
     run, cache = tmp_path / "run", tmp_path / "cache"
-    trainer.train(tiny_policy(episodes, tiny_loop(steps=2, rate=0.1), init=str(policy), cache=str(cache)), run)
-    began, ended = load_file(policy / BEST / "model.safetensors"), Run.open(run).state().weights
+    trainer.train(tiny_policy(episodes, tiny_loop(steps=2, lr=0.1), init=str(policy), cache=str(cache)), run)
+    began, ended = load_file(policy / BEST / "model.safetensors"), Run.open(run).last_checkpoint().weights
     heads = [name for name in began if name.startswith(("camera_head.", "depth_head."))]
     assert len(heads) > 10
     assert all(torch.equal(ended[f"model.{name}"], began[name]) for name in heads)
@@ -62,21 +72,21 @@ def divided(config):
 
 
 def test_what_judges_is_the_same_of_fewer_episodes(episodes, tmp_path):
-    trained, judging = divided(tiny_policy(episodes))
-    assert len(judging) == 3
+    trained, validation = divided(tiny_policy(episodes))
+    assert len(validation) == 3
     assert len(trained) == 7
     gone = min(trained)
     shutil.copytree(episodes, tmp_path / "fewer", ignore=shutil.ignore_patterns(gone))
-    assert divided(tiny_policy(tmp_path / "fewer")) == (trained - {gone}, judging)
+    assert divided(tiny_policy(tmp_path / "fewer")) == (trained - {gone}, validation)
     seeded = [divided(tiny_policy(episodes, tiny_loop(seed=seed)))[1] for seed in range(4)]
     assert len(set(map(frozenset, seeded))) > 1
 
 
 def test_one_judges_and_one_trains_at_least(episodes):
-    assert [held_out(share, 2) for share in (0.01, 0.5, 0.99)] == [1, 1, 1]
-    trained, judging = divided(tiny_policy(episodes, validation=0.99))
+    assert [validation_count(share, 2) for share in (0.01, 0.5, 0.99)] == [1, 1, 1]
+    trained, validation = divided(tiny_policy(episodes, validation=0.99))
     assert len(trained) == 1
-    assert len(judging) == 9
+    assert len(validation) == 9
 
 
 def test_fewer_episodes_are_learned_in_the_same_units(episodes, tmp_path):
@@ -170,3 +180,50 @@ def test_an_ablation_takes_no_option_that_it_varies_itself():
     assert parsed(*required, "--seed", "5").seeds == [5]
     with pytest.raises(SystemExit):
         parsed(*required, "--ablation", "without-pvm")
+
+
+@pytest.mark.parametrize("kind", [PolicyConfig, GeometryConfig, LoopConfig, OptimizerConfig, AugmentationConfig])
+def test_every_field_of_a_run_is_described_in_a_sentence(kind):
+    for field in fields(kind):
+        assert re.fullmatch(r"[A-Z].{9,}\.", doc(kind, field.name)), field.name
+
+
+def test_help_gives_meaning_and_default_of_each_preset():
+    parser = argparse.ArgumentParser()
+    train_command(parser.add_subparsers())
+    (command,) = parser._subparsers._group_actions[0].choices.values()
+    told = " ".join(command.format_help().split())
+    assert "The number of training steps. Default: 20000 for nano, 120000 for the other presets." in told
+    assert "--rank RANK The rank of the low-rank updates. Default: the preset's." in told
+    assert "--average" not in told
+
+
+def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trainer, "train", lambda config, out: asked.append(config))
+    options = "--preset nano --views front wrist --lr 0.01 --steps 7 --crop 0.5 0.9 --text-encoder hashed_ngrams"
+    run = parsed("train", "--data", "a", "b", "--out", str(tmp_path / "run"), *options.split())
+    assert run.run(run) == 0
+    defaults = loop_defaults("nano")
+    loop = replace(defaults, steps=7, optimizer=replace(defaults.optimizer, lr=0.01))
+    assert asked == [
+        PolicyConfig(
+            data=("a", "b"),
+            views=("front", "wrist"),
+            text_encoder="hashed_ngrams",
+            augmentation=AugmentationConfig(crop=(0.5, 0.9)),
+            loop=loop,
+        )
+    ]
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--rank", "0"], ["--batch", "many"], ["--preset", "huge"]])
+def test_values_that_cannot_be_are_refused(option, capsys):
+    with pytest.raises(SystemExit):
+        parsed("train", "--data", "a", *option)
+    assert option[0] in capsys.readouterr().err
+
+
+def test_the_moving_averages_old_name_is_still_understood(capsys):
+    assert parsed("train", "--data", "a", "--average", "0.9").ema == 0.9
+    assert capsys.readouterr().err == "--average is now --ema\n"

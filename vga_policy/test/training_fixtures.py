@@ -18,13 +18,10 @@ from vga_policy.model.heads.action_head import ActionHeadConfig
 from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.objective.losses import LossConfig
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.presets.presets import PRESETS, Preset
 from vga_policy.train import policy as trainer
-from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import LoopConfig
-from vga_policy.train.engine.optimizer import OptimiserConfig
+from vga_policy.train.config import LoopConfig, OptimizerConfig, PolicyConfig
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run
 
@@ -42,14 +39,14 @@ TINY = VGAConfig(
     depth_head=DepthHeadConfig(layers=(0, 0, 1, 1), channels=(16, 16, 16, 16), features=16, last=8),
 )
 LOSSES = LossConfig(keyframe=1.0)
-PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialisation="random", strategy="full", losses=LOSSES))
+PRESETS["tiny"] = lambda: Preset(model=TINY, recipe=Recipe(initialization="random", strategy="full", losses=LOSSES))
 
 
 def tiny_loop(**changes) -> LoopConfig:
     """A short run on one thread, the same every time."""
-    optimiser = OptimiserConfig(rate=changes.pop("rate", 2e-3), muon=changes.pop("muon", 0.0), warm_up=5)
+    optimizer = OptimizerConfig(lr=changes.pop("lr", 2e-3), muon=changes.pop("muon", 0.0), warm_up=5)
     usual = {"steps": 30, "batch": 8, "validate_every": 15, "save_every": 10, "device": "cpu", "threads": 1}
-    return LoopConfig(**{**usual, "optimiser": optimiser, "average": 0.9, **changes})
+    return LoopConfig(**{**usual, "optimizer": optimizer, "ema": 0.9, **changes})
 
 
 def tiny_policy(data: Path, loop: LoopConfig | None = None, **changes) -> PolicyConfig:
@@ -70,7 +67,7 @@ def steps(run: Path) -> list[dict]:
 
 def weights(run: Path) -> dict[str, list]:
     """Those of the state last saved."""
-    return {name: tensor.tolist() for name, tensor in Run.open(run).state().weights.items()}
+    return {name: tensor.tolist() for name, tensor in Run.open(run).last_checkpoint().weights.items()}
 
 
 def start(run: Path, config: PolicyConfig | None = None, launcher=(sys.executable,), **options) -> subprocess.Popen:
@@ -95,7 +92,7 @@ def main(run: str, plain: str | None = None) -> int:
 
 def poisoned(config: PolicyConfig) -> PolicyConfig:
     """A run whose loss is soon no number."""
-    return replace(config, loop=replace(config.loop, optimiser=OptimiserConfig(rate=1e30, warm_up=0, clip=1e30)))
+    return replace(config, loop=replace(config.loop, optimizer=OptimizerConfig(lr=1e30, warm_up=0, clip=1e30)))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ from vga_policy.objective.lora import make_trainable, trainable
 from vga_policy.objective.losses import Labels, action_loss, objective
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
-from vga_policy.train.engine.optimizer import OptimiserConfig, set_rates
+from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine.optimizer import build_optimizers, set_lr
 from vga_policy.train.engine.precision import computes_bfloat16
-from vga_policy.train.input.batch import Batch, Preparation
+from vga_policy.train.input.batch import Batch, BatchPreprocessor
 
 RATE, MUON = 2e-3, 6e-3
 CONTROL_MUON = 3e-3
@@ -83,7 +84,7 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
             f"{len(dataset.episodes)} episodes with {len(dataset)} samples: too few for {wanted} samples and "
             f"one episode in {UNSEEN_EVERY} to validate on; collect more, or lower --samples and --control"
         )
-    prepare = Preparation(
+    prepare = BatchPreprocessor(
         "cpu",
         normalization=normalization(dataset.samples.where(~held_out), relative=True),
         encoder=TEXT_ENCODERS[preset.text_encoder](),
@@ -128,7 +129,7 @@ def control(preset: Preset, shown: Batch, unseen: Batch, size: int, seed: int) -
 
 def _variants(preset: Preset) -> tuple[Preset, Preset, Preset]:
     """From random weights: all objectives, actions alone, and actions alone on a frozen backbone."""
-    joint = replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    joint = replace(preset, recipe=replace(preset.recipe, initialization="random", strategy="full"))
     alone = without_joint_training(joint)
     frozen = zeroinit_lora(alone)
     return joint, alone, replace(frozen, recipe=replace(frozen.recipe, rank=RANK))
@@ -146,8 +147,8 @@ def fit(
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     in_bfloat16 = computes_bfloat16()
     warm_up = max(1, steps // 20)
-    config = OptimiserConfig(rate=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
-    optimisers = config.build(model)
+    config = OptimizerConfig(lr=RATE, muon=muon, warm_up=warm_up, weight_decay=0.0, betas=(0.9, 0.99))
+    optimizers = build_optimizers(config, model)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     draw = torch.Generator().manual_seed(seed)
     left = torch.empty(0, dtype=torch.int64)
@@ -165,12 +166,12 @@ def fit(
             else:
                 loss = error = action_loss(model(*inputs), batch.labels.actions, batch.labels.action_mask)
         errors.append(error.item())
-        set_rates(optimisers, config.share_at(step, steps))
+        set_lr(optimizers, config.lr_scale_at(step, steps))
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, config.clip)
-        for optimiser in optimisers:
-            optimiser.step()
+        for optimizer in optimizers:
+            optimizer.step()
     model.eval()
     return errors
 

@@ -17,7 +17,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import ActionSource, Demonstration, read_span
 from vga_policy.dataset.geometry import decode_depth, scale_intrinsics
-from vga_policy.dataset.index import Geometry, Samples, geometry_of, index, samples_of
+from vga_policy.dataset.index import GeometryTable, SampleTable, geometry_of, index, samples_of
 from vga_policy.episodes.decisions import CurationError, decision
 from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes, why_unusable
 from vga_policy.episodes.metadata import EpisodeError
@@ -87,7 +87,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         self._views, self._source, self._with_geometry = views, source, geometry
         self._rate_hz, self._skip_idle = rate_hz, skip_idle
         asked = cell
-        tables: list[tuple[Samples, Geometry | None]] = []
+        tables: list[tuple[SampleTable, GeometryTable | None]] = []
         first: Demonstration | None = None
         for path in find_episodes(directories):
             try:
@@ -110,9 +110,9 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
             reasons = "".join(f"\n  {skipped}" for skipped in self.skipped)
             raise DatasetError(f"no usable episode in {', '.join(map(str, directories))}:{reasons}")
         self.cell = cell
-        self.samples = Samples.concatenated([samples for samples, _ in tables])
+        self.samples = SampleTable.concatenated([samples for samples, _ in tables])
         truths = [truth for _, truth in tables if truth is not None]
-        self._geometry = Geometry.concatenated(truths) if any(truth.present.any() for truth in truths) else None
+        self._geometry = GeometryTable.concatenated(truths) if any(truth.present.any() for truth in truths) else None
         counts = [episode.samples for episode in self.episodes]
         self._episode_of = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
@@ -153,7 +153,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         self.skipped.append(Skipped(path, reason))
         LOG.info("skipped %s", self.skipped[-1])
 
-    def _add(self, demonstration: Demonstration, tables: list[tuple[Samples, Geometry | None]]) -> None:
+    def _add(self, demonstration: Demonstration, tables: list[tuple[SampleTable, GeometryTable | None]]) -> None:
         path, episode, cell = demonstration.path, demonstration.episode, demonstration.cell
         holds = decision(path).holds
         samples = index(demonstration, self._rate_hz or cell.control_rate_hz, self._source, holds, self._skip_idle)
@@ -165,7 +165,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         demonstration.close()
         return None
 
-    def _sample(self, samples: Samples, truth: Geometry | None, row: int, episode: int) -> dict[str, Any]:
+    def _sample(self, samples: SampleTable, truth: GeometryTable | None, row: int, episode: int) -> dict[str, Any]:
         file = self.episodes[episode].file
         pixels = [self._pixels(file, *span) for span in samples.images[row].tolist()]
         sample: dict[str, Any] = {
@@ -188,7 +188,7 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         except ValueError as error:
             raise DatasetError(f"{file}: image at byte {offset} cannot be decoded: {error}") from None
 
-    def _truth(self, truth: Geometry, row: int, file: Path) -> dict[str, torch.Tensor]:
+    def _truth(self, truth: GeometryTable, row: int, file: Path) -> dict[str, torch.Tensor]:
         present, size = truth.present[row], self.image_size
         depth = np.zeros((len(present), size, size), np.float32)
         intrinsics = np.zeros((len(present), 3, 3), np.float32)

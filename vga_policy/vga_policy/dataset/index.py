@@ -20,7 +20,7 @@ IDLE_WIDTH = 0.002  # m, nor the gripper, only teaches to stand still
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleTable:
     """N observations with V views and chunks of H steps.
 
     stamps: int64 [N], t_obs. images: int64 [N, V, 2], offset and length of the JPEG in the bag file.
@@ -39,20 +39,19 @@ class Samples:
     def __len__(self) -> int:
         return len(self.stamps)
 
-    def where(self, kept: NDArray[np.bool_]) -> Samples:
+    def where(self, kept: NDArray[np.bool_]) -> SampleTable:
         """The samples with a True in `kept` [N]."""
-        return Samples(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
+        return SampleTable(**{field.name: getattr(self, field.name)[kept] for field in fields(self)})
 
     @staticmethod
-    def concatenated(parts: Sequence[Samples]) -> Samples:
+    def concatenated(parts: Sequence[SampleTable]) -> SampleTable:
         """All samples of all parts."""
-        return Samples(
-            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Samples)}
-        )
+        names = [field.name for field in fields(SampleTable)]
+        return SampleTable(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True)
-class Geometry:
+class GeometryTable:
     """Ground truth of the views of N observations; present: bool [N, V], False where there is none (then zeros).
 
     depth: int64 [N, V, 2], offset and length of the compressed depth image. extrinsics: float32 [N, V, 4, 4].
@@ -66,24 +65,23 @@ class Geometry:
     sizes: NDArray[np.int64]
 
     @staticmethod
-    def concatenated(parts: Sequence[Geometry]) -> Geometry:
+    def concatenated(parts: Sequence[GeometryTable]) -> GeometryTable:
         """All samples of all parts."""
-        return Geometry(
-            **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Geometry)}
-        )
+        names = [field.name for field in fields(GeometryTable)]
+        return GeometryTable(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def samples_of(
     demonstration: Demonstration,
     selections: Sequence[Selection],
     source: ActionSource | None = None,
-) -> Samples:
+) -> SampleTable:
     """The table of these observations of a demonstration. `source`: what action labels are made of."""
     stamps = np.array([selected.stamp_ns for selected in selections], dtype=np.int64)
     actions, mask = demonstration.actions(stamps, source)
     views = len(demonstration.cell.views)
     stored = [[cast(StoredImage, image) for image in selected.images] for selected in selections]
-    return Samples(
+    return SampleTable(
         stamps=stamps,
         images=np.array([[(i.offset, i.length) for i in images] for images in stored], np.int64).reshape(-1, views, 2),
         image_stamps=np.array([selected.image_stamps_ns for selected in selections], np.int64).reshape(-1, views),
@@ -100,7 +98,7 @@ def index(
     source: ActionSource | None = None,
     holds: Callable[[int], bool] = lambda _: True,
     skip_idle: bool = True,
-) -> Samples:
+) -> SampleTable:
     """The samples of a demonstration: what the live node would have seen at each tick of `rate_hz`.
 
     holds: whether a t_obs belongs to the part to train on. skip_idle: leaves out samples whose chunk stands still.
@@ -113,10 +111,10 @@ def index(
     return samples.where(kept)
 
 
-def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -> Geometry:
+def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -> GeometryTable:
     """Ground truth of images with these stamps [N, V]: depth and camera pose recorded with exactly the same stamp."""
     bag, shape = demonstration.bag, image_stamps.shape
-    found = Geometry(
+    found = GeometryTable(
         present=np.zeros(shape, bool),
         depth=np.zeros((*shape, 2), np.int64),
         extrinsics=np.zeros((*shape, 4, 4), np.float32),
@@ -150,7 +148,7 @@ def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -
     return found
 
 
-def _moves(samples: Samples) -> NDArray[np.bool_]:
+def _moves(samples: SampleTable) -> NDArray[np.bool_]:
     """Whether the known steps of each chunk [N] go anywhere, seen from its first step or from each other."""
     known = samples.action_mask[..., None]
     low = np.where(known, samples.actions, np.inf).min(axis=1)

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.dataset.index import Samples
+from vga_policy.dataset.index import SampleTable
 
 PERCENTILES = (1.0, 99.0)
 
 
-def normalization(samples: Samples, *, relative: bool) -> Normalization:
+def normalization(samples: SampleTable, *, relative: bool) -> Normalization:
     """The 1st and 99th percentile of proprioception and of action targets, over the steps that are known.
 
     relative: joint targets are offsets from the proprioception at t_obs, and every step of the chunk has its own range,
@@ -30,7 +30,7 @@ def normalization(samples: Samples, *, relative: bool) -> Normalization:
     return Normalization(Range.of(*action), Range.of(*observed), relative)
 
 
-def targets(samples: Samples, *, relative: bool) -> NDArray[np.float64]:
+def targets(samples: SampleTable, *, relative: bool) -> NDArray[np.float64]:
     """Action targets [N, H, 8], rad and m, those of joints as offsets if `relative`."""
     actions = samples.actions.astype(np.float64)
     if relative:

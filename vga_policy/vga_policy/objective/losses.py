@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vga_policy.model.vga import Prediction
+from vga_policy.objective.recipe import LossConfig
 
 
 @dataclass(frozen=True)
@@ -26,34 +27,6 @@ class Labels:
     camera_mask: Tensor
     depth: Tensor
     depth_mask: Tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """Weights and constants of the objective.
-
-    action, camera, depth: of the three terms; equation 7 gives none, so all are 1 (VGGT trains with camera 5, depth 1).
-    keyframe: of where the arm next takes hold or lets go (vga_policy.objective.keyframe); not the paper's.
-    translation, rotation, field_of_view: of the camera term's parts, VGGT's.
-    huber: where the camera error turns from quadratic to linear; the paper names a Huber loss without it.
-    stage_decay: weight of a refinement relative to the next, VGGT's.
-    alpha: weight of the log confidence, VGGT's.
-    kept: share of the smallest pixel errors that count; VGGT drops the rest as faults of the labels.
-    metric: keep lengths in metres (vga_policy.model.geometry.scene).
-    """
-
-    action: float = 1.0
-    camera: float = 1.0
-    depth: float = 1.0
-    keyframe: float = 0.0
-    translation: float = 1.0
-    rotation: float = 1.0
-    field_of_view: float = 0.5
-    huber: float = 0.1
-    stage_decay: float = 0.6
-    alpha: float = 0.2
-    kept: float = 0.98
-    metric: bool = True
 
 
 def objective(prediction: Prediction, labels: Labels, config: LossConfig) -> dict[str, Tensor]:

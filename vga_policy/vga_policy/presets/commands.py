@@ -39,7 +39,7 @@ def _model(arguments: argparse.Namespace) -> int:
         preset = replace(preset, recipe=replace(preset.recipe, rank=arguments.rank))
     against_paper = arguments.preset.startswith("paper")
     counts: dict[str, Any] = {"preset": arguments.preset, "ablation": arguments.ablation}
-    counts |= {"strategy": preset.recipe.strategy, "initialisation": preset.recipe.initialisation}
+    counts |= {"strategy": preset.recipe.strategy, "initialisation": preset.recipe.initialization}
     counts |= table(preset, against_paper=against_paper)
     if against_paper:
         counts["backbone_note"] = BACKBONE_NOTE

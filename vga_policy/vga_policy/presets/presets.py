@@ -14,8 +14,7 @@ from vga_policy.model.heads.action_head import ActionHeadConfig
 from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
-from vga_policy.objective.losses import LossConfig
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.recipe import LossConfig, Recipe
 
 TextEncoderName = Literal["qwen_gte", "minilm"]
 """Encoders of vga_policy.text.pretrained."""
@@ -60,7 +59,7 @@ def small() -> Preset:
             depth_head=DepthHeadConfig(channels=(64, 128, 256, 256), features=128),
         ),
         text_encoder="minilm",
-        recipe=Recipe(initialisation="random", strategy="full"),
+        recipe=Recipe(initialization="random", strategy="full"),
     )
 
 
@@ -79,7 +78,7 @@ def nano() -> Preset:
         text_encoder="minilm",
         # Simulated depth has no faults to leave out, and what the arm is after is less than 2 % of an image. At weight
         # 1 the gradient of depth drowns that of actions, the more so as both are clipped together.
-        recipe=Recipe(initialisation="random", strategy="full", losses=LossConfig(kept=1.0, depth=0.05, keyframe=2.0)),
+        recipe=Recipe(initialization="random", strategy="full", losses=LossConfig(kept=1.0, depth=0.05, keyframe=2.0)),
     )
 
 
@@ -104,17 +103,17 @@ def without_joint_training(preset: Preset) -> Preset:
 
 def zeroinit_full(preset: Preset) -> Preset:
     """VGA zeroinit, full-parameter: random initialisation, every parameter trained."""
-    return replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="full"))
+    return replace(preset, recipe=replace(preset.recipe, initialization="random", strategy="full"))
 
 
 def zeroinit_lora(preset: Preset) -> Preset:
     """VGA zeroinit, lora: a backbone frozen at random."""
-    return replace(preset, recipe=replace(preset.recipe, initialisation="random", strategy="lora"))
+    return replace(preset, recipe=replace(preset.recipe, initialization="random", strategy="lora"))
 
 
 def full_parameter(preset: Preset) -> Preset:
     """VGA full-parameter: pretrained, every parameter trained."""
-    return replace(preset, recipe=replace(preset.recipe, initialisation="vggt", strategy="full"))
+    return replace(preset, recipe=replace(preset.recipe, initialization="vggt", strategy="full"))
 
 
 ABLATIONS: dict[str, Callable[[Preset], Preset]] = {

@@ -15,23 +15,23 @@ from vga_policy.model.geometry.metrics import relative_depth_error, rotation_err
 from vga_policy.model.vga import VGA
 from vga_policy.model.vggt import predict_cameras, predict_depth
 from vga_policy.objective.keyframe import KeyframeHead
-from vga_policy.objective.losses import Labels, LossConfig, action_loss, camera_loss, depth_loss
-from vga_policy.objective.recipe import Recipe
+from vga_policy.objective.losses import Labels, action_loss, camera_loss, depth_loss
+from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.train.input.batch import Batch
 
 
 @dataclass(frozen=True)
 class Term:
-    """A figure of each sample [B] and how many labels it rests on [B]: their weighted mean is the batch's figure."""
+    """A metric of each sample [B] and how many labels it rests on [B]: their weighted mean is the batch's metric."""
 
     values: Tensor
     labels: Tensor
 
 
-Terms = dict[str, Term]
+LossTerms = dict[str, Term]
 
 
-class GeometryLearner(nn.Module):
+class GeometryObjective(nn.Module):
     """Cameras and depth from images alone: VGGT's own objective, on the policy's backbone and heads."""
 
     def __init__(self, model: VGA, recipe: Recipe) -> None:
@@ -39,19 +39,19 @@ class GeometryLearner(nn.Module):
         self.model = model
         self.losses = recipe.losses
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         """The terms of the objective."""
         features = self.model.aggregator(batch.images)
         return geometry_terms(self.model, features, batch.images, batch.labels, self.losses)
 
     @torch.no_grad()
-    def measure(self, batch: Batch) -> Terms:
+    def measure(self, batch: Batch) -> LossTerms:
         """The terms, and the errors that people read."""
         features = self.model.aggregator(batch.images)
         return geometry_terms(self.model, features, batch.images, batch.labels, self.losses, errors=True)
 
 
-class PolicyLearner(nn.Module):
+class PolicyObjective(nn.Module):
     """Equation 7: actions, and with a joint recipe cameras and depth where samples have them.
 
     geometry_share: the 3D heads see one sample in so many of a batch; they cost a small model as much as its backbone.
@@ -67,7 +67,7 @@ class PolicyLearner(nn.Module):
         self.keyframe_head = KeyframeHead(shape.depth, shape.width) if recipe.losses.keyframe else None
         self._half_range = torch.tensor((action.q99 - action.q01) / 2, dtype=torch.float32)
 
-    def forward(self, batch: Batch) -> Terms:
+    def forward(self, batch: Batch) -> LossTerms:
         """The terms of the objective."""
         features = self.model.features(batch.images, batch.language, batch.proprioception)
         terms = {"action": self._action(self.model.act(features), batch.labels)} | self._keyframe(features, batch)
@@ -79,7 +79,7 @@ class PolicyLearner(nn.Module):
         return terms
 
     @torch.no_grad()
-    def measure(self, batch: Batch) -> Terms:
+    def measure(self, batch: Batch) -> LossTerms:
         """The terms, and the errors that people read."""
         features = self.model.features(batch.images, batch.language, batch.proprioception)
         actions = self.model.act(features).float()
@@ -93,7 +93,7 @@ class PolicyLearner(nn.Module):
             terms |= geometry_terms(self.model, features, batch.images, labels, self.recipe.losses, errors=True)
         return terms
 
-    def _keyframe(self, features: Features, batch: Batch) -> Terms:
+    def _keyframe(self, features: Features, batch: Batch) -> LossTerms:
         """Term `keyframe`, if it is an objective."""
         if self.keyframe_head is None:
             return {}
@@ -107,7 +107,7 @@ class PolicyLearner(nn.Module):
 
 def geometry_terms(
     model: VGA, features: Features, images: Tensor, labels: Labels, losses: LossConfig, *, errors: bool = False
-) -> Terms:
+) -> LossTerms:
     """Terms `camera` and `depth`; with `errors` also AbsRel, rotation (degrees) and translation of all views but the
     first, which is the world."""
     assert model.camera_head is not None

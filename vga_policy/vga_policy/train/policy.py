@@ -21,7 +21,7 @@ from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS, Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.dataset import EpisodeDataset
-from vga_policy.dataset.index import Samples as Table
+from vga_policy.dataset.index import SampleTable
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE
 from vga_policy.model.backbone.dino_siglip import DinoSiglip
@@ -34,14 +34,14 @@ from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError
 from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import Chance, Lesson, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, Preparation, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import Decoded, Selection, Source
-from vga_policy.train.input.norm_stats import units
-from vga_policy.train.input.split import held_out, judges_first
-from vga_policy.train.objectives import PolicyLearner
+from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
+from vga_policy.train.input.norm_stats import norm_stats
+from vga_policy.train.input.split import validation_count, validation_first
+from vga_policy.train.objectives import PolicyObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
 from vga_policy.train.runs.start import is_policy, start_from
@@ -56,7 +56,7 @@ START = 2.0
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Episodes divided into those that train and those that judge. training, validation: samples."""
+    """Episodes divided into those that train and those that validate. training, validation: samples."""
 
     dataset: EpisodeDataset
     training: NDArray[np.int64]
@@ -64,8 +64,8 @@ class Demonstrations:
     fingerprint: str
 
     @property
-    def measured(self) -> Table:
-        """What the units are made of: all that does not judge, so that fewer episodes are learned in the same units."""
+    def measured(self) -> SampleTable:
+        """What is normalized by: all that does not validate, so that fewer episodes are learned in the same units."""
         kept = np.ones(len(self.dataset), dtype=bool)
         kept[self.validation] = False
         return self.dataset.samples.where(kept)
@@ -105,19 +105,19 @@ def resume(out: Path) -> Progress:
 
 
 def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
-    accelerator = config.loop.accelerator()
+    accelerator = make_accelerator(config.loop)
     preset = config.resolved()
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
-    lesson = _lesson(config, preset, demonstrations, source, accelerator)
+    task = _task(config, preset, demonstrations, source, accelerator)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
     run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
         raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
-    return fit(lesson, config.loop, run, accelerator)
+    return fit(task, config.loop, run, accelerator)
 
 
 def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
@@ -139,14 +139,14 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         raise TrainingError(
             f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
         )
-    order = judges_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
-    judging = held_out(config.validation, len(order))
-    training = order[judging:][: config.episodes]
+    order = validation_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
+    validation = validation_count(config.validation, len(order))
+    training = order[validation:][: config.episodes]
     episode_of = np.repeat(np.arange(len(order)), [episode.samples for episode in dataset.episodes])
     return Demonstrations(
         dataset=dataset,
         training=np.flatnonzero(np.isin(episode_of, training)),
-        validation=np.flatnonzero(np.isin(episode_of, order[:judging])),
+        validation=np.flatnonzero(np.isin(episode_of, order[:validation])),
         fingerprint=fingerprint(dataset),
     )
 
@@ -164,8 +164,8 @@ def fingerprint(dataset: EpisodeDataset) -> str:
     return digest.hexdigest()
 
 
-def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
-    source = Decoded(demonstrations.dataset, default_collate)
+def _source(config: PolicyConfig, demonstrations: Demonstrations) -> SampleSource:
+    source = DecodedDataset(demonstrations.dataset, default_collate)
     if config.cache is None:
         return source
     dataset = demonstrations.dataset
@@ -175,16 +175,16 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> Source:
     return cached(source, Path(config.cache), name, workers=config.loop.workers)
 
 
-def _lesson(
+def _task(
     config: PolicyConfig,
     preset: Preset,
     demonstrations: Demonstrations,
-    source: Source,
+    source: SampleSource,
     accelerator: Accelerator,
-) -> Lesson:
+) -> TrainingTask:
     dataset = demonstrations.dataset
     init = None if config.init is None else Path(config.init)
-    statistics = units(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
+    statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes
@@ -199,7 +199,7 @@ def _lesson(
         if head is not None and not recipe.joint:
             head.requires_grad_(False)
     losses = recipe.losses
-    prepare = Preparation(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    prepare = BatchPreprocessor(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
     try:
         for instruction in dataset.instructions:  # now: an encoder without weights must not leave a run behind
             prepare.embed(instruction)
@@ -207,20 +207,20 @@ def _lesson(
         raise TrainingError(f"{error}, or choose another --text-encoder") from None
     views = len(dataset.cell.views)
 
-    def prepared(samples: Samples, chance: Chance | None) -> Batch:
-        if chance is None or config.augmentation is None:
+    def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
+        if step_rng is None or config.augmentation is None:
             return prepare(samples)
-        return prepare(samples, draw(config.augmentation, chance.batch, views, chance.rng)[chance.share])
+        return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
         write_checkpoint(model, encoder, statistics, demonstrations, directory)
 
-    return Lesson(
-        learner=PolicyLearner(model, recipe, statistics.action, config.geometry_share),
+    return TrainingTask(
+        objective=PolicyObjective(model, recipe, statistics.action, config.geometry_share),
         weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
-        training=Selection(source, demonstrations.with_starts(config.starts).tolist()),
-        validation=Selection(source, demonstrations.validation.tolist()),
+        training=Subset(source, demonstrations.with_starts(config.starts).tolist()),
+        validation=Subset(source, demonstrations.validation.tolist()),
         prepare=prepared,
         export=export,
     )

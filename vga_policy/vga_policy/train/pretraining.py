@@ -20,13 +20,13 @@ from vga_policy.model.weights.initialize import initialise_from_vggt
 from vga_policy.objective.lora import NEVER_TRAINED
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
-from vga_policy.train.engine.loop import Chance, Lesson, fit
+from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
-from vga_policy.train.input.batch import Batch, Preparation, Samples
+from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
-from vga_policy.train.input.loader import Decoded, Selection, Source
-from vga_policy.train.input.split import held_out
-from vga_policy.train.objectives import GeometryLearner
+from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
+from vga_policy.train.input.split import validation_count
+from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import BEST, Progress, Run
 from vga_policy.train.runs.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
@@ -48,17 +48,17 @@ def resume(out: Path) -> Progress:
 
 @dataclass(frozen=True)
 class _Scenes:
-    source: Source
+    source: SampleSource
     size: int
     fingerprint: str
     views: int
 
 
 def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
-    accelerator = config.loop.accelerator()
+    accelerator = make_accelerator(config.loop)
     with accelerator.main_process_first():  # which makes the cache, if there is none
         scenes = _open(config)
-    lesson = _lesson(config, scenes, accelerator)
+    task = _task(config, scenes, accelerator)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
@@ -66,7 +66,7 @@ def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
     run = Run.open(out)
     if run.origin()["data"]["fingerprint"] != scenes.fingerprint:
         raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
-    return fit(lesson, config.loop, run, accelerator)
+    return fit(task, config.loop, run, accelerator)
 
 
 def _open(config: GeometryConfig) -> _Scenes:
@@ -79,14 +79,14 @@ def _open(config: GeometryConfig) -> _Scenes:
         raise TrainingError(f"{config.scenes}: one scene; two are needed at least, one of them to judge by")
     if not 0 < config.views <= views:
         raise TrainingError(f"{config.scenes}: its scenes have {views} views, {config.views} are asked for")
-    source: Source = Decoded(dataset, collate_scenes)
+    source: SampleSource = DecodedDataset(dataset, collate_scenes)
     if config.cache is not None:
         name = f"scenes-{dataset.fingerprint[:16]}"
         source = cached(source, Path(config.cache), name, workers=config.loop.workers)
     return _Scenes(source, size, dataset.fingerprint, views)
 
 
-def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> Lesson:
+def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> TrainingTask:
     preset = PRESETS[config.preset]()
     if isinstance(preset.model.backbone.vision, DinoSiglipConfig):
         raise TrainingError(
@@ -113,36 +113,36 @@ def _lesson(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(GEOMETRIC) and not NEVER_TRAINED.match(name))
     losses = config.losses or preset.recipe.losses
-    prepare = Preparation(accelerator.device, metric=losses.metric)
+    prepare = BatchPreprocessor(accelerator.device, metric=losses.metric)
 
-    def prepared(samples: Samples, chance: Chance | None) -> Batch:
-        if chance is None:
+    def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
+        if step_rng is None:
             return prepare(_some_views(samples, np.arange(config.views)[None]))
         # Any view may be the first, whose camera is the world.
-        shuffled = chance.rng.permuted(np.tile(np.arange(scenes.views), (chance.batch, 1)), axis=1)
-        chosen = _some_views(samples, shuffled[chance.share, : config.views])
+        shuffled = step_rng.rng.permuted(np.tile(np.arange(scenes.views), (step_rng.batch, 1)), axis=1)
+        chosen = _some_views(samples, shuffled[step_rng.share, : config.views])
         if config.augmentation is None:
             return prepare(chosen)
-        return prepare(chosen, draw(config.augmentation, chance.batch, config.views, chance.rng)[chance.share])
+        return prepare(chosen, draw(config.augmentation, step_rng.batch, config.views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
         with whole_directory(directory) as unfinished:
             save_geometry(model, unfinished, {"scenes": scenes.fingerprint})
 
     count = len(scenes.source)
-    judging = held_out(config.validation, count)
-    return Lesson(
-        learner=GeometryLearner(model, replace(preset.recipe, losses=losses)),
+    validation = validation_count(config.validation, count)
+    return TrainingTask(
+        objective=GeometryObjective(model, replace(preset.recipe, losses=losses)),
         weights={"camera": losses.camera, "depth": losses.depth},
         criterion="abs_rel",
-        training=Selection(scenes.source, range(judging, count)),
-        validation=Selection(scenes.source, range(judging)),
+        training=Subset(scenes.source, range(validation, count)),
+        validation=Subset(scenes.source, range(validation)),
         prepare=prepared,
         export=export,
     )
 
 
-def _some_views(samples: Samples, chosen: Any) -> Samples:
+def _some_views(samples: RawBatch, chosen: Any) -> RawBatch:
     """Views `chosen` [B, n] of each scene, or [1, n] of all."""
     views = torch.as_tensor(chosen)
     rows = torch.arange(len(samples["images"]))[:, None]

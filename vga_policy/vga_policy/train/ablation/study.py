@@ -19,22 +19,24 @@ from matplotlib.figure import Figure
 from vga_policy.evaluate.intervals import mean_interval
 from vga_policy.files import write_atomically
 from vga_policy.model.config import from_plain
+from vga_policy.objective.recipe import Strategy
 from vga_policy.train import policy as trainer
 from vga_policy.train.ablation.files import VGA, Finished, finished, run_directory, write_variant
-from vga_policy.train.config import PolicyConfig, Strategy
+from vga_policy.train.config import PolicyConfig
+from vga_policy.train.engine.loop import make_accelerator
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run
 
-TABLE, FIGURES, CURVES = "table.md", "figures.csv", "curves.png"
+TABLE, METRICS, CURVES = "table.md", "figures.csv", "curves.png"
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. figures: of validation's best. curve: validation's action error (L1, normalised) by step."""
+    """A finished run. metrics: of validation's best. curve: validation's action error (L1, normalised) by step."""
 
     variant: str
     seed: int
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
     curve: Mapping[int, float]
 
 
@@ -73,7 +75,7 @@ def ablate(
     rows: what `variants` gave. only: names of those to train, None for all. Both show whatever has been trained in
     `out`, also by calls before. Raises TrainingError when that was trained on other data or in another way.
     """
-    accelerator = rows[VGA].loop.accelerator()
+    accelerator = make_accelerator(rows[VGA].loop)
     _refuse_mixture(rows[VGA], out)
     results: list[Result] = []
     for seed in seeds:
@@ -90,30 +92,30 @@ def ablate(
 
 
 def write_report(results: Sequence[Result], out: Path) -> None:
-    """The table as Markdown, every run's figures as CSV, and the curves as a picture."""
+    """The table as Markdown, every run's metrics as CSV, and the curves as a picture."""
     write_atomically(out / TABLE, markdown(results))
     text = io.StringIO()
-    names = list(results[0].figures)
+    names = list(results[0].metrics)
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["variant", "seed", *names])
-    writer.writerows([result.variant, result.seed, *(result.figures[name] for name in names)] for result in results)
-    write_atomically(out / FIGURES, text.getvalue())
+    writer.writerows([result.variant, result.seed, *(result.metrics[name] for name in names)] for result in results)
+    write_atomically(out / METRICS, text.getvalue())
     _draw(results, out / CURVES)
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """A row a variant: each figure's mean over the seeds, and its least and largest where there are several.
+    """A row a variant: each metric's mean over the seeds, and its least and largest where there are several.
 
     Last, how much the action error is above VGA's of the same seeds, with Student's interval over them.
     """
-    names = list(results[0].figures)
+    names = list(results[0].metrics)
     heads = [*names, "action less VGA's [95 %, over seeds]"]
     lines = [f"| variant | seeds | {' | '.join(heads)} |", "| --- | --- |" + " --- |" * len(heads)]
-    reference = {result.seed: result.figures["action"] for result in results if result.variant == VGA}
+    reference = {result.seed: result.metrics["action"] for result in results if result.variant == VGA}
     for variant in dict.fromkeys(result.variant for result in results):
         own = [result for result in results if result.variant == variant]
-        cells = [_cell([result.figures[name] for result in own if name in result.figures]) for name in names]
-        shared = [one.figures["action"] - reference[one.seed] for one in own if one.seed in reference]
+        cells = [_cell([result.metrics[name] for result in own if name in result.metrics]) for name in names]
+        shared = [one.metrics["action"] - reference[one.seed] for one in own if one.seed in reference]
         cells.append("" if variant == VGA else _difference(shared))
         lines.append(f"| {variant} | {len(own)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -176,8 +178,8 @@ def _result(one: Finished) -> Result:
     lines = [line for line in Run.open(one.run).curve() if "validation" in line]
     best = min(lines, key=lambda line: line["validation"]["action"])
     told = ("action", "joints_rad", "gripper_m")
-    figures = {"best step": best["step"], **{key: best["validation"][key] for key in told}}
-    return Result(one.variant, one.seed, figures, {line["step"]: line["validation"]["action"] for line in lines})
+    metrics = {"best step": best["step"], **{key: best["validation"][key] for key in told}}
+    return Result(one.variant, one.seed, metrics, {line["step"]: line["validation"]["action"] for line in lines})
 
 
 def _draw(results: Sequence[Result], path: Path) -> None:

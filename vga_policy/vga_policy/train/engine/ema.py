@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Average:
+class Ema:
     """Average of the parameters that train. decay: share of the past kept at each step; 0 keeps none of it."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:

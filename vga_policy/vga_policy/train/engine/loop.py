@@ -12,9 +12,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,65 +22,38 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from vga_policy.train.engine.ema import Average
-from vga_policy.train.engine.optimizer import OptimiserConfig, moments, restore_moments, set_rates
+from vga_policy.train.config import LoopConfig
+from vga_policy.train.engine.ema import Ema
+from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
 from vga_policy.train.engine.precision import warn_of_emulation
-from vga_policy.train.input.batch import Batch, Samples
-from vga_policy.train.input.loader import Source, read
-from vga_policy.train.input.sampler import Order
-from vga_policy.train.objectives import Terms
+from vga_policy.train.input.batch import Batch, RawBatch
+from vga_policy.train.input.loader import SampleSource, read
+from vga_policy.train.input.sampler import BatchSampler
+from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
-from vga_policy.train.runs.run import BEST, Progress, Run, State
+from vga_policy.train.runs.run import BEST, Progress, Run, TrainingCheckpoint
 
 SMOOTHING = 0.98
 FIRST_STEPS = 20
 DIVERGED = 10.0  # times the loss that the run began with
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoopConfig:
-    """batch: samples of a step, over all processes. average: decay of the weights' moving average, 0 for none.
-
-    validate_every, save_every: steps. validation_samples: at most so many, evenly spread; the same each time.
-    precision: bf16 is autocast. workers: processes that decode ahead. threads: of a CPU; None leaves torch's default.
-    """
-
-    steps: int = 20_000
-    batch: int = 32
-    seed: int = 0
-    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
-    average: float = 0.0
-    precision: Literal["fp32", "bf16"] = "fp32"
-    validate_every: int = 1000
-    save_every: int = 1000
-    validation_samples: int = 1024
-    device: Literal["cpu", "auto"] = "auto"
-    workers: int = 0
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every", "save_every", "validation_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1 (found {getattr(self, name)})")
-
-    def accelerator(self) -> Accelerator:
-        """The processes and devices that this process was started to be one of."""
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        mixed = "bf16" if self.precision == "bf16" else "no"
-        accelerator = Accelerator(cpu=self.device == "cpu", mixed_precision=mixed)
-        if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
-            warn_of_emulation()
-        if self.batch % accelerator.num_processes:
-            raise TrainingError(
-                f"--batch {self.batch}: cannot be shared evenly by {accelerator.num_processes} processes"
-            )
-        return accelerator
+def make_accelerator(config: LoopConfig) -> Accelerator:
+    """The processes and devices that this process was started to be one of."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    mixed = "bf16" if config.precision == "bf16" else "no"
+    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
+    if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
+        warn_of_emulation()
+    if config.batch % accelerator.num_processes:
+        raise TrainingError(f"--batch {config.batch}: cannot be shared evenly by {accelerator.num_processes} processes")
+    return accelerator
 
 
 @dataclass(frozen=True)
-class Chance:
+class StepRng:
     """What a step draws from: `rng` for the whole batch, of which this process has the samples in `share`."""
 
     rng: np.random.Generator
@@ -89,46 +62,47 @@ class Chance:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingTask:
     """What is learned, from what.
 
-    learner: a module from a Batch to the Terms of its objective, whose `measure` gives figures besides. weights: of
-    the terms in the loss. criterion: the validation figure by which the best checkpoint is chosen, lowest best.
-    prepare: samples to a batch, distorted by chance if there is one. export: writes a checkpoint into a directory.
+    objective: a module from a Batch to the terms of its loss, whose `measure` gives metrics besides. weights: of the
+    terms in the loss. criterion: the validation metric by which the best checkpoint is chosen, lowest best.
+    prepare: samples to a batch, distorted at random if given what to draw from. export: writes a checkpoint into a
+    directory.
     """
 
-    learner: nn.Module
+    objective: nn.Module
     weights: Mapping[str, float]
     criterion: str
-    training: Source
-    validation: Source
-    prepare: Callable[[Samples, Chance | None], Batch]
+    training: SampleSource
+    validation: SampleSource
+    prepare: Callable[[RawBatch, StepRng | None], Batch]
     export: Callable[[Path], None]
 
 
-def fit(lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
+def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
     """Trains to the end of `config.steps`, from where `run` is.
 
-    Raises TrainingError when the loss is no number or runs away, and when a state cannot be saved; what was saved
+    Raises TrainingError when the loss is no number or runs away, and when a checkpoint cannot be saved; what was saved
     before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
     """
-    return _Fit(lesson, config, run, accelerator).run()
+    return _Fit(task, config, run, accelerator).run()
 
 
 class _Fit:
-    def __init__(self, lesson: Lesson, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
-        self._lesson, self._config, self._run, self._accelerator = lesson, config, run, accelerator
-        self._bare = lesson.learner.to(accelerator.device)
+    def __init__(self, task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
+        self._task, self._config, self._run, self._accelerator = task, config, run, accelerator
+        self._bare = task.objective.to(accelerator.device)
         self._on_cpu = accelerator.device.type == "cpu"
         if self._on_cpu:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._progress = Progress()
-        self._average = Average(self._bare, config.average)
-        optimisers = config.optimiser.build(self._bare)
-        if (state := run.state()) is not None:
-            self._restore(state, optimisers)
-        self._learner, *self._optimisers = accelerator.prepare(self._bare, *optimisers)
+        self._ema = Ema(self._bare, config.ema)
+        optimizers = build_optimizers(config.optimizer, self._bare)
+        if (checkpoint := run.last_checkpoint()) is not None:
+            self._restore(checkpoint, optimizers)
+        self._objective, *self._optimizers = accelerator.prepare(self._bare, *optimizers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
@@ -138,10 +112,10 @@ class _Fit:
 
     def run(self) -> Progress:
         config = self._config
-        order = Order(len(self._lesson.training), config.batch, config.seed)
-        batches = order.batches(self._progress.step, config.steps, self._share)
+        sampler = BatchSampler(len(self._task.training), config.batch, config.seed)
+        batches = sampler.batches(self._progress.step, config.steps, self._share)
         pin = self._accelerator.device.type == "cuda"
-        samples = read(self._lesson.training, batches, workers=config.workers, pin=pin)
+        samples = read(self._task.training, batches, workers=config.workers, pin=pin)
         main = self._accelerator.is_main_process
         try:
             if main:
@@ -149,14 +123,14 @@ class _Fit:
             with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
                 while self._progress.step < config.steps:
                     started = time.perf_counter()
-                    figures = self._gradient(next(samples))
+                    metrics = self._gradient(next(samples))
                     # Only now have the weights shown that they are worth keeping.
                     if self._save_due or self._stop:
                         self._save()
                     if self._stop:
                         break
-                    self._update(figures["loss"])
-                    reporter.step(self._progress.step, {**figures, "seconds": time.perf_counter() - started})
+                    self._update(metrics["loss"])
+                    reporter.step(self._progress.step, {**metrics, "seconds": time.perf_counter() - started})
                     self._keep(reporter)
         except OSError as error:
             reason = f"{self._run.directory}: cannot be written: {error}"
@@ -166,30 +140,30 @@ class _Fit:
             raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
         return self._progress
 
-    def _gradient(self, samples: Samples) -> dict[str, float]:
-        """Learns from a batch what the next update is. Returns the figures of the whole batch, all finite."""
+    def _gradient(self, samples: RawBatch) -> dict[str, float]:
+        """Learns from a batch what the next update is. Returns the metrics of the whole batch, all finite."""
         config, step = self._config, self._progress.step
-        chance = Chance(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
-        batch = self._lesson.prepare(samples, chance)
-        self._learner.train()
+        step_rng = StepRng(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
+        batch = self._task.prepare(samples, step_rng)
+        self._objective.train()
         with self._attention():
-            terms = self._learner(batch)
-        loss, figures = self._reduce(terms)
-        self._refuse_nonsense(loss.item(), figures)
-        share = config.optimiser.share_at(step, config.steps)
-        set_rates(self._optimisers, share)
+            terms = self._objective(batch)
+        loss, metrics = self._reduce(terms)
+        self._refuse_nonsense(loss.item(), metrics)
+        scale = config.optimizer.lr_scale_at(step, config.steps)
+        set_lr(self._optimizers, scale)
         self._bare.zero_grad()
         self._accelerator.backward(loss)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimiser.clip))
+        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimizer.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
-        return {**figures, "rate": share * config.optimiser.rate, "norm": norm}
+        return {**metrics, "rate": scale * config.optimizer.lr, "norm": norm}
 
     def _update(self, loss: float) -> None:
-        for optimiser in self._optimisers:
-            optimiser.step()
+        for optimizer in self._optimizers:
+            optimizer.step()
         progress = self._progress
-        self._average.update(progress.step + 1)
+        self._ema.update(progress.step + 1)
         smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
         first = smooth if progress.step < FIRST_STEPS else progress.first
         self._progress = replace(progress, step=progress.step + 1, smooth=smooth, first=first)
@@ -198,18 +172,20 @@ class _Fit:
         """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
         return sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext()
 
-    def _reduce(self, terms: Terms) -> tuple[Tensor, dict[str, float]]:
-        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's figures."""
+    def _reduce(self, terms: LossTerms) -> tuple[Tensor, dict[str, float]]:
+        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's metrics."""
         sums = {name: (term.values * term.labels).sum() for name, term in terms.items()}
         totals, labels = self._over_processes(sums, terms)
-        weights = self._lesson.weights
+        weights = self._task.weights
         loss = sum(weights[name] * sums[name] / labels[name] for name in terms) * self._accelerator.num_processes
-        figures = {name: float(totals[name] / labels[name]) for name in terms}
-        figures["loss"] = sum(weights[name] * figure for name, figure in figures.items())
+        metrics = {name: float(totals[name] / labels[name]) for name in terms}
+        metrics["loss"] = sum(weights[name] * value for name, value in metrics.items())
         assert isinstance(loss, Tensor)
-        return loss, figures
+        return loss, metrics
 
-    def _over_processes(self, sums: Mapping[str, Tensor], terms: Terms) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _over_processes(
+        self, sums: Mapping[str, Tensor], terms: LossTerms
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Sums of values and of labels (at least 1) over all processes; so is what tells them to stop."""
         mine = [value.detach().float() for value in sums.values()] + [term.labels.sum() for term in terms.values()]
         stop = torch.tensor(float(self._asked_to_stop), device=self._accelerator.device)
@@ -218,9 +194,9 @@ class _Fit:
         totals, labels = together[:-1].split(len(terms))
         return dict(zip(terms, totals, strict=True)), dict(zip(terms, labels.clamp(min=1), strict=True))
 
-    def _refuse_nonsense(self, loss: float, figures: Mapping[str, float]) -> None:
-        if not (math.isfinite(loss) and all(map(math.isfinite, figures.values()))):
-            culprits = ", ".join(name for name, figure in figures.items() if not math.isfinite(figure))
+    def _refuse_nonsense(self, loss: float, metrics: Mapping[str, float]) -> None:
+        if not (math.isfinite(loss) and all(map(math.isfinite, metrics.values()))):
+            culprits = ", ".join(name for name, value in metrics.items() if not math.isfinite(value))
             raise TrainingError(self._stopped(f"the loss is not finite at step {self._progress.step + 1} ({culprits})"))
         first, smooth = self._progress.first, self._progress.smooth
         if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
@@ -234,29 +210,29 @@ class _Fit:
         return f"{reason}. What was saved before is intact in {directory}; {advice}"
 
     def _keep(self, reporter: Reporter) -> None:
-        """Validates and saves where it is time to. All but the last state wait for the next step to show them good."""
+        """Validates and saves where it is time to. All but the last wait for the next step to show them good."""
         config, step = self._config, self._progress.step
         last = step == config.steps
         if last or step % config.validate_every == 0:
-            figures = self._validate()
-            criterion = figures[self._lesson.criterion]
+            metrics = self._validate()
+            criterion = metrics[self._task.criterion]
             if not math.isfinite(criterion):
-                reason = f"validation's {self._lesson.criterion} is not finite at step {step}"
+                reason = f"validation's {self._task.criterion} is not finite at step {step}"
                 raise TrainingError(self._stopped(reason))
-            reporter.validation(step, figures)
+            reporter.validation(step, metrics)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
                 if self._accelerator.is_main_process:
-                    with self._average.applied():
-                        self._run.save_best(step, self._lesson.export)
+                    with self._ema.applied():
+                        self._run.save_best(step, self._task.export)
         self._save_due = step % config.save_every == 0
         if last:
             self._save()
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Figures of the validation samples, by the averaged weights."""
-        source, config = self._lesson.validation, self._config
+        """Metrics of the validation samples, by the averaged weights."""
+        source, config = self._task.validation, self._config
         count = min(len(source), config.validation_samples)
         chosen = np.linspace(0, len(source) - 1, count).round().astype(int)
         processes = self._accelerator.num_processes
@@ -266,10 +242,10 @@ class _Fit:
         sums: dict[str, Tensor] = {}
         batches = (mine[start : start + size].tolist() for start in range(0, len(mine), size))
         self._bare.eval()
-        with self._average.applied():
+        with self._ema.applied():
             for samples in read(source, batches, workers=0):
                 with self._accelerator.autocast():
-                    terms = self._bare.measure(self._lesson.prepare(samples, None))  # type: ignore[operator]
+                    terms = self._bare.measure(self._task.prepare(samples, None))  # type: ignore[operator]
                 for name, term in terms.items():
                     new = torch.stack([(term.values * term.labels).sum(), term.labels.sum()])
                     sums[name] = sums.get(name, torch.zeros_like(new)) + new
@@ -280,24 +256,24 @@ class _Fit:
         self._save_due = False
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
-            memory = moments(self._optimisers, self._bare)
-            self._run.save_state(State(self._progress, weights, self._average.tensors, memory))
+            memory = moments(self._optimizers, self._bare)
+            self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory))
         self._accelerator.wait_for_everyone()
 
-    def _restore(self, state: State, optimisers: Sequence[torch.optim.Optimizer]) -> None:
-        self._refuse_other_model(state)
-        self._progress = state.progress
+    def _restore(self, checkpoint: TrainingCheckpoint, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self._refuse_other_model(checkpoint)
+        self._progress = checkpoint.progress
         with torch.no_grad():
             for name, parameter in self._bare.named_parameters():
-                parameter.copy_(state.weights[name])
-            for name, tensor in self._average.tensors.items():
-                tensor.copy_(state.average[name])
-        restore_moments(optimisers, self._bare, state.optimiser)
+                parameter.copy_(checkpoint.weights[name])
+            for name, tensor in self._ema.tensors.items():
+                tensor.copy_(checkpoint.ema[name])
+        restore_moments(optimizers, self._bare, checkpoint.optimizer)
 
-    def _refuse_other_model(self, state: State) -> None:
+    def _refuse_other_model(self, checkpoint: TrainingCheckpoint) -> None:
         """Another version of the code may build another model of the same configuration."""
         here = {name: parameter.shape for name, parameter in self._bare.named_parameters()}
-        saved = {name: tensor.shape for name, tensor in state.weights.items()}
+        saved = {name: tensor.shape for name, tensor in checkpoint.weights.items()}
         if differing := sorted(name for name in here.keys() | saved.keys() if here.get(name) != saved.get(name)):
             raise TrainingError(
                 f"{self._run.directory}: saved by version {self._run.origin()['code']} of this code, where "

@@ -1,59 +1,34 @@
-"""AdamW or, for hidden layers if asked, Muon; and the schedule of both: warm-up, then a cosine to zero."""
+"""AdamW or, for hidden layers if asked, Muon."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vga_policy.train.config import OptimizerConfig
+
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
 HIDDEN = 16  # inputs and outputs, at least, of the layers that Muon takes: not the first, the last and embeddings
 
 
-@dataclass(frozen=True, kw_only=True)
-class OptimiserConfig:
-    """rate: learning rate at its highest. warm_up: steps until then. clip: largest norm of the gradient.
-
-    muon: learning rate of hidden matrices and kernels under Muon (K. Jordan et al., 2024), scaled to AdamW's step
-    sizes; 0 leaves them to AdamW. From random weights it needs far fewer steps; `vga bench overfit` shows what they
-    buy.
-    weight_decay: of matrices, kernels and tokens; norms and biases have none.
-    """
-
-    rate: float = 2e-4
-    muon: float = 0.0
-    warm_up: int = 500
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip: float = 1.0
-
-    def share_at(self, step: int, steps: int) -> float:
-        """Learning rates of a step, counted from 0, of `steps`, as a share of the highest."""
-        warm_up = min(self.warm_up, steps)
-        if step < warm_up:
-            return (step + 1) / warm_up
-        return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
-
-    def build(self, model: nn.Module) -> list[torch.optim.Optimizer]:
-        """The optimisers of what trains: one, or two with Muon."""
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        hidden = [p for p in trained if self.muon and p.ndim in (2, 4) and min(p.shape[:2]) >= HIDDEN]
-        taken = set(map(id, hidden))
-        rest = [parameter for parameter in trained if id(parameter) not in taken]
-        groups = [
-            {"params": [p for p in rest if p.ndim > 1], "weight_decay": self.weight_decay, "highest": self.rate},
-            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "highest": self.rate},
-        ]
-        optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(groups, lr=self.rate, betas=self.betas, fused=True)
-        ]
-        if hidden:
-            optimisers.append(Muon(hidden, self.muon, self.weight_decay))
-        return optimisers
+def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
+    """The optimizers of what trains in `model`: one, or two with Muon."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    hidden = [p for p in trained if config.muon and p.ndim in (2, 4) and min(p.shape[:2]) >= HIDDEN]
+    taken = set(map(id, hidden))
+    rest = [parameter for parameter in trained if id(parameter) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay, "highest": config.lr},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "highest": config.lr},
+    ]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=True)]
+    if hidden:
+        optimizers.append(Muon(hidden, config.muon, config.weight_decay))
+    return optimizers
 
 
 class Muon(torch.optim.Optimizer):
@@ -63,16 +38,16 @@ class Muon(torch.optim.Optimizer):
     without instructions for it emulate at a hundredth of the speed, and takes no kernels.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> None:
-        group = {"params": list(parameters), "highest": rate}
-        super().__init__([group], {"lr": rate, "weight_decay": weight_decay, "momentum": 0.95})
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
+        group = {"params": list(parameters), "highest": lr}
+        super().__init__([group], {"lr": lr, "weight_decay": weight_decay, "momentum": 0.95})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """One update; parameters of one shape together."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
-            rate, momentum = group["lr"], group["momentum"]
+            lr, momentum = group["lr"], group["momentum"]
             alike: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
@@ -80,8 +55,8 @@ class Muon(torch.optim.Optimizer):
             for parameters in alike.values():
                 updates = [self._averaged(parameter, momentum).flatten(1) for parameter in parameters]
                 for parameter, update in zip(parameters, orthogonal(torch.stack(updates)), strict=True):
-                    step = rate * 0.2 * math.sqrt(max(update.shape))  # as large as AdamW's, in the mean
-                    parameter.mul_(1 - rate * group["weight_decay"])
+                    step = lr * 0.2 * math.sqrt(max(update.shape))  # as large as AdamW's, in the mean
+                    parameter.mul_(1 - lr * group["weight_decay"])
                     parameter.add_(update.reshape(parameter.shape), alpha=-step)
         return loss
 
@@ -115,29 +90,29 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
     return x if wide is matrices else x.mT
 
 
-def set_rates(optimisers: Sequence[torch.optim.Optimizer], share: float) -> None:
+def set_lr(optimizers: Sequence[torch.optim.Optimizer], scale: float) -> None:
     """Sets the learning rates to this share of their highest."""
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = share * group["highest"]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = scale * group["highest"]
 
 
-def moments(optimisers: Sequence[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
-    """The optimisers' memory as tensors, `moment/parameter`."""
+def moments(optimizers: Sequence[torch.optim.Optimizer], model: nn.Module) -> dict[str, Tensor]:
+    """The optimizers' memory as tensors, `moment/parameter`."""
     return {
-        f"{moment}/{name}": optimiser.state[parameter][moment]
-        for optimiser in optimisers
+        f"{moment}/{name}": optimizer.state[parameter][moment]
+        for optimizer in optimizers
         for name, parameter in model.named_parameters()
-        if parameter in optimiser.state
+        if parameter in optimizer.state
         for moment in MOMENTS
-        if moment in optimiser.state[parameter]
+        if moment in optimizer.state[parameter]
     }
 
 
-def restore_moments(optimisers: Sequence[torch.optim.Optimizer], model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def restore_moments(optimizers: Sequence[torch.optim.Optimizer], model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Puts back what `moments` gave."""
-    for optimiser in optimisers:
-        trained = {parameter for group in optimiser.param_groups for parameter in group["params"]}
+    for optimizer in optimizers:
+        trained = {parameter for group in optimizer.param_groups for parameter in group["params"]}
         for name, parameter in model.named_parameters():
             if parameter not in trained:
                 continue
@@ -149,4 +124,4 @@ def restore_moments(optimisers: Sequence[torch.optim.Optimizer], model: nn.Modul
                     alike = parameter.shape == saved.shape
                     state[moment] = torch.empty_like(parameter).copy_(saved) if alike else saved
             if state:
-                optimiser.state[parameter] = state
+                optimizer.state[parameter] = state

@@ -15,29 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vga_policy.model.geometry.scene import Scene
+from vga_policy.train.config import AugmentationConfig
 
 # Luma and chroma (NTSC): in this space a hue is an angle and saturation a length.
 YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig:
-    """Ranges that each view draws from.
-
-    crop: share of the image's area that is kept. Table 6 keeps 0.9 always, and its family of policies then crops the
-    centre of what it sees when it acts; here the whole image that a running policy sees is one of those trained on.
-    brightness: largest shift, of [0, 1]. contrast, saturation: factors. hue: largest turn, of a full one.
-    """
-
-    crop: tuple[float, float] = (0.9, 1.0)
-    brightness: float = 0.2
-    contrast: tuple[float, float] = (0.8, 1.2)
-    saturation: tuple[float, float] = (0.8, 1.2)
-    hue: float = 0.05
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.crop[0] <= self.crop[1] <= 1.0:
-            raise ValueError(f"crop: need 0 < smallest <= largest <= 1 (found {self.crop})")
 
 
 @dataclass(frozen=True)

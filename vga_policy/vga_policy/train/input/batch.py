@@ -21,7 +21,8 @@ from vga_policy.objective.losses import Labels
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.train.input.augmentation import Distortion, distort_images, distort_scene
 
-Samples = Mapping[str, Any]
+RawBatch = Mapping[str, Any]
+"""Samples collated, still in physical units."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Batch:
     keyframe: Tensor
 
 
-class Preparation:
+class BatchPreprocessor:
     """Turns samples into batches on a device."""
 
     def __init__(
@@ -57,7 +58,7 @@ class Preparation:
         self._metric = metric
         self._embeddings: dict[str, Tensor] = {}
 
-    def __call__(self, samples: Samples, distortion: Distortion | None = None) -> Batch:
+    def __call__(self, samples: RawBatch, distortion: Distortion | None = None) -> Batch:
         """Distorts the views, if asked to, and normalises."""
         images = samples["images"].to(self._device, non_blocking=True).float() / 255
         cameras, depth, mask = self._geometry(samples, images.shape[-1], distortion)
@@ -76,7 +77,7 @@ class Preparation:
         )
         return Batch(images, language, proprioception, labels, keyframe)
 
-    def _geometry(self, samples: Samples, size: int, distortion: Distortion | None) -> tuple[Tensor, Tensor, Tensor]:
+    def _geometry(self, samples: RawBatch, size: int, distortion: Distortion | None) -> tuple[Tensor, Tensor, Tensor]:
         """Camera encodings, depth and where it is known; nothing is, where the samples carry no ground truth."""
         if "depth" not in samples:
             batch, views = samples["images"].shape[:2]
@@ -93,7 +94,7 @@ class Preparation:
         cameras = encode_cameras(scene.extrinsics, scene.intrinsics, (size, size))
         return cameras, scene.depth, scene.mask
 
-    def _control(self, samples: Samples, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def _control(self, samples: RawBatch, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Language, proprioception, actions and where those are known, keyframe; empty without statistics."""
         if self._normalization is None or self._encoder is None:
             empty = torch.zeros(count, 0, device=self._device)

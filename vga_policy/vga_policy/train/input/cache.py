@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from vga_policy.files import whole_directory
-from vga_policy.train.input.batch import Samples
-from vga_policy.train.input.loader import Source, read
+from vga_policy.train.input.batch import RawBatch
+from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import alone
 
@@ -30,7 +30,7 @@ TEXT = "instruction"
 DERIVED = ("depth_mask",)  # where depth is not 0
 
 
-class Cached:
+class CachedDataset:
     """The samples of a cache directory, in the order of the source it was made of."""
 
     def __init__(self, directory: Path) -> None:
@@ -43,7 +43,7 @@ class Cached:
     def __len__(self) -> int:
         return len(next(iter(self._arrays.values())))
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         samples: dict[str, Any] = {key: torch.from_numpy(array[indices]) for key, array in self._arrays.items()}
         if TEXT in samples:
@@ -54,7 +54,7 @@ class Cached:
         return samples
 
 
-def cached(source: Source, directory: Path, name: str, *, workers: int = 0) -> Cached:
+def cached(source: SampleSource, directory: Path, name: str, *, workers: int = 0) -> CachedDataset:
     """The cache of `source` in `directory`, made now if it is not there.
 
     name: tells sources apart; what their samples depend on must be in it. Raises TrainingError when the disk is full.
@@ -68,10 +68,10 @@ def cached(source: Source, directory: Path, name: str, *, workers: int = 0) -> C
                         _fill(source, unfinished, workers)
         except OSError as error:
             raise TrainingError(f"{place}: the cache cannot be written: {error}; train without --cache") from None
-    return Cached(place)
+    return CachedDataset(place)
 
 
-def _fill(source: Source, directory: Path, workers: int) -> None:
+def _fill(source: SampleSource, directory: Path, workers: int) -> None:
     count = len(source)
     first = _stored(source.batch([0]), {})
     size = count * sum(array.nbytes for array in first.values())
@@ -83,7 +83,7 @@ def _fill(source: Source, directory: Path, workers: int) -> None:
     }
     texts: dict[str, int] = {}
     chunks = [list(range(start, min(start + CHUNK, count))) for start in range(0, count, CHUNK)]
-    batches: Iterator[Samples] = read(source, iter(chunks), workers=workers)
+    batches: Iterator[RawBatch] = read(source, iter(chunks), workers=workers)
     described = "decoding samples"
     for chunk, samples in zip(chunks, track(batches, described, len(chunks), transient=True), strict=True):
         for key, values in _stored(samples, texts).items():
@@ -93,7 +93,7 @@ def _fill(source: Source, directory: Path, workers: int) -> None:
     (directory / INDEX).write_text(json.dumps({"keys": list(arrays), "texts": list(texts)}) + "\n")
 
 
-def _stored(samples: Samples, texts: dict[str, int]) -> dict[str, NDArray[Any]]:
+def _stored(samples: RawBatch, texts: dict[str, int]) -> dict[str, NDArray[Any]]:
     """A batch as the cache keeps it. `texts` numbers the instructions met so far."""
     arrays: dict[str, NDArray[Any]] = {}
     for key, values in samples.items():

@@ -8,45 +8,45 @@ from typing import Any, Protocol
 
 from torch.utils.data import DataLoader, Dataset
 
-from vga_policy.train.input.batch import Samples
+from vga_policy.train.input.batch import RawBatch
 
 
-class Source(Protocol):
+class SampleSource(Protocol):
     """Samples that are read many at a time."""
 
     def __len__(self) -> int:
         """Number of samples."""
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
 
 
 @dataclass(frozen=True)
-class Decoded:
+class DecodedDataset:
     """A dataset whose samples are decoded whenever they are asked for."""
 
     dataset: Any
-    collate: Callable[[list[Any]], Samples]
+    collate: Callable[[list[Any]], RawBatch]
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         return self.collate([self.dataset[index] for index in indices])
 
 
 @dataclass(frozen=True)
-class Selection:
+class Subset:
     """Some of a source's samples, numbered anew."""
 
-    source: Source
+    source: SampleSource
     indices: Sequence[int]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def batch(self, indices: Sequence[int]) -> Samples:
+    def batch(self, indices: Sequence[int]) -> RawBatch:
         """The samples at these indices, collated."""
         return self.source.batch([self.indices[index] for index in indices])
 
@@ -54,14 +54,14 @@ class Selection:
 class _Batches(Dataset):
     """A source as a dataset whose items are batches, numbered by the lists of their samples."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SampleSource) -> None:
         self._source = source
 
-    def __getitem__(self, indices: list[int]) -> Samples:
+    def __getitem__(self, indices: list[int]) -> RawBatch:
         return self._source.batch(indices)
 
 
-def read(source: Source, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[Samples]:
+def read(source: SampleSource, batches: Iterator[list[int]], *, workers: int, pin: bool = False) -> Iterator[RawBatch]:
     """The batches in order, decoded ahead by `workers` processes. pin: into memory that a GPU copies from faster."""
     order: Any = batches  # DataLoader asks no more of a sampler than to be iterated
     loader: DataLoader = DataLoader(

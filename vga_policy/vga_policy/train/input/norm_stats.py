@@ -1,4 +1,4 @@
-"""The units that a run learns in: its data's own, or those of the policy that it goes on from."""
+"""The normalization statistics of a run: its data's own, or those of the policy that it goes on from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.dataset.index import IDLE_JOINTS, IDLE_WIDTH, Samples
+from vga_policy.dataset.index import IDLE_JOINTS, IDLE_WIDTH, SampleTable
 from vga_policy.dataset.statistics import normalization, targets
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.start import statistics_of
@@ -22,7 +22,7 @@ LEFT_OUT = 0.02  # share of a policy's own values that are outside its percentil
 WORTH_SAYING = 0.1  # and of other data's that is worth a warning; one task alone of what `nano` learned has up to 0.09
 
 
-def units(init: Path | None, samples: Samples, cell: Cell, *, relative: bool) -> Normalization:
+def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative: bool) -> Normalization:
     """The statistics of the policy at `init`, where there is one and `relative` is as in it; else those of `samples`.
 
     Warns of what is outside the policy's and so clipped. Raises TrainingError where `samples` move what never moved in

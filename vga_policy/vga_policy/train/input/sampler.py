@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchSampler:
     """Endless passes over `samples` samples, each shuffled anew, cut into batches."""
 
     samples: int

@@ -28,14 +28,14 @@ class Reporter:
             TextColumn("step"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=self._console,
             disable=not active,
         )
-        self._task = self._bar.add_task("", total=steps, completed=step, figures="")
+        self._task = self._bar.add_task("", total=steps, completed=step, metrics="")
         self._drawn = 0.0
         self._board: Any = None
 
@@ -58,24 +58,24 @@ class Reporter:
             except OSError as why:  # a picture is not worth the run, nor the error that ends it
                 self._console.print(f"curves.png could not be written: {why}", highlight=False)
 
-    def step(self, step: int, figures: Mapping[str, float]) -> None:
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """A step is done."""
         if not self._active:
             return
-        self._run.log({"step": step, **figures})
-        for name, figure in figures.items():
-            self._board.add_scalar(f"train/{name}", figure, step)
+        self._run.log({"step": step, **metrics})
+        for name, value in metrics.items():
+            self._board.add_scalar(f"train/{name}", value, step)
         if time.monotonic() - self._drawn > REDRAW_S:
             self._drawn = time.monotonic()
-            shown = " ".join(f"{name} {figures[name]:.4f}" for name in SHOWN if name in figures)
-            self._bar.update(self._task, completed=step, figures=f"{shown} {1e3 * figures['seconds']:.0f} ms")
+            shown = " ".join(f"{name} {metrics[name]:.4f}" for name in SHOWN if name in metrics)
+            self._bar.update(self._task, completed=step, metrics=f"{shown} {1e3 * metrics['seconds']:.0f} ms")
 
-    def validation(self, step: int, figures: Mapping[str, float]) -> None:
+    def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """A validation is done."""
         if not self._active:
             return
-        self._run.log({"step": step, "validation": dict(figures)})
-        for name, figure in figures.items():
-            self._board.add_scalar(f"validation/{name}", figure, step)
-        told = ", ".join(f"{name} {figure:.4g}" for name, figure in figures.items())
+        self._run.log({"step": step, "validation": dict(metrics)})
+        for name, value in metrics.items():
+            self._board.add_scalar(f"validation/{name}", value, step)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         self._console.print(f"step {step}: validation {told}", highlight=False)

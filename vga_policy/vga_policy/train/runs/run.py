@@ -5,7 +5,7 @@ origin.json     command line, version of the code, of the data and of the librar
 log.jsonl       the loss curve: one line a step, one a validation
 curves.png      the same as a picture, when training stops
 tensorboard/    the same for TensorBoard
-last ->         states/STEP: weights, their average and the optimiser's memory
+last ->         states/STEP: weights, their moving average and the optimizer's memory
 best ->         checkpoints/STEP: a checkpoint for the policy node, the best by validation
 """
 
@@ -33,7 +33,9 @@ from vga_policy.train.runs.files import point
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
 LAST, BEST = "last", "best"
 BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
-PROGRESS, PARTS = "progress.json", ("weights", "average", "optimiser")  # of a state
+PROGRESS = "progress.json"
+PARTS = {"weights": "weights", "ema": "average", "optimizer": "optimiser"}  # of a checkpoint: in which file
+RENAMED = {"average": "ema", "optimiser": "optimizer", "rate": "lr"}  # keys of older runs' configurations
 LIBRARIES = ("torch", "accelerate", "peft", "numpy")
 
 
@@ -49,13 +51,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingCheckpoint:
     """All that a run needs to go on: nothing random has a state, each step draws from a seed of its own."""
 
     progress: Progress
     weights: dict[str, Tensor]
-    average: dict[str, Tensor]
-    optimiser: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
 
 
 class Run:
@@ -95,22 +97,22 @@ class Run:
         return cls(directory)
 
     def config(self) -> Any:
-        """What `create` was given."""
-        return self._read_json(CONFIG)
+        """What `create` was given; keys that had other names when the run began have today's."""
+        return _renamed(self._read_json(CONFIG))
 
     def origin(self) -> dict[str, Any]:
         """Where the run came from."""
         return self._read_json(ORIGIN)
 
-    def state(self) -> State | None:
-        """The state last saved, None before the first. Raises TrainingError when it is damaged."""
+    def last_checkpoint(self) -> TrainingCheckpoint | None:
+        """The checkpoint last saved, None before the first. Raises TrainingError when it is damaged."""
         directory = self.directory / LAST
         if not directory.exists():
             return None
         try:
             progress = Progress(**json.loads((directory / PROGRESS).read_text()))
-            parts = (load_file(directory / f"{part}.safetensors") for part in PARTS)
-            return State(progress, *parts)
+            parts = {part: load_file(directory / f"{file}.safetensors") for part, file in PARTS.items()}
+            return TrainingCheckpoint(progress, **parts)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise TrainingError(f"{directory.resolve()}: damaged: {error}") from None
 
@@ -120,18 +122,18 @@ class Run:
         last = self._pointed(LAST)
         return last is not None and int(last) >= self.config()["loop"]["steps"]
 
-    def save_state(self, state: State) -> None:
-        """Saves a state in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
-        target = self.directory / "states" / f"{state.progress.step:07d}"
+    def save_checkpoint(self, checkpoint: TrainingCheckpoint) -> None:
+        """Saves a checkpoint in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
+        target = self.directory / "states" / f"{checkpoint.progress.step:07d}"
         if self._pointed(LAST) == target.name:
             return
 
         def write(target: Path) -> None:
             with whole_directory(target) as directory:
-                for part in PARTS:
-                    tensors = {name: tensor.contiguous() for name, tensor in getattr(state, part).items()}
-                    save_file(tensors, directory / f"{part}.safetensors")
-                (directory / PROGRESS).write_text(json.dumps(asdict(state.progress)) + "\n")
+                for part, file in PARTS.items():
+                    tensors = {name: tensor.contiguous() for name, tensor in getattr(checkpoint, part).items()}
+                    save_file(tensors, directory / f"{file}.safetensors")
+                (directory / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)) + "\n")
 
         self._replace(LAST, target, write)
 
@@ -195,6 +197,13 @@ class Run:
             return json.loads((self.directory / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.directory / name}: cannot be read: {error}") from None
+
+
+def _renamed(config: Any) -> Any:
+    """A configuration with today's names of its keys."""
+    if not isinstance(config, dict):
+        return config
+    return {RENAMED.get(key, key): _renamed(value) for key, value in config.items()}
 
 
 def code_version() -> str:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from vga_policy.train.engine.optimizer import Muon, OptimiserConfig, orthogonal
+from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine.optimizer import Muon, build_optimizers, orthogonal
 
 
 @pytest.mark.parametrize("shape", [(16, 24, 3, 3), (64, 16, 1, 1), (48, 96)])
@@ -30,12 +31,12 @@ def test_a_kernel_moves_exactly_as_the_matrix_it_is():
     kernel = nn.Conv2d(24, 16, 3).to(memory_format=torch.channels_last).weight
     matrix = nn.Parameter(kernel.detach().flatten(1).clone())
     began = kernel.detach().clone()
-    optimisers = Muon([kernel], 0.1, 0.01), Muon([matrix], 0.1, 0.01)
+    optimizers = Muon([kernel], 0.1, 0.01), Muon([matrix], 0.1, 0.01)
     for _ in range(3):
         kernel.grad = torch.randn_like(kernel)
         matrix.grad = kernel.grad.flatten(1).clone()
-        for optimiser in optimisers:
-            optimiser.step()
+        for optimizer in optimizers:
+            optimizer.step()
     torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=0)
     assert not torch.equal(kernel, began)
 
@@ -59,7 +60,7 @@ def test_first_and_last_layers_and_tokens_are_left_to_adamw():
             self.layers = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 16, 3), nn.Conv2d(16, 2, 1))
 
     model = Model()
-    adamw, muon = OptimiserConfig(muon=1e-3).build(model)
+    adamw, muon = build_optimizers(OptimizerConfig(muon=1e-3), model)
     assert muon.param_groups[0]["params"] == [model.layers[1].weight]
     left = {id(parameter) for group in adamw.param_groups for parameter in group["params"]}
     everything = {id(parameter) for parameter in model.parameters()}
