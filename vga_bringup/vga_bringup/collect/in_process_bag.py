@@ -17,6 +17,7 @@ import simplejpeg
 from numpy.typing import NDArray
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile, OfferedQos
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.episodes import topics
@@ -76,7 +77,7 @@ class FastBag:
         names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
         measured = {
             "name": names,
-            "position": np.append(tick.arm.q, tick.gripper.width / 2),
+            "position": np.append(tick.arm.q, finger_joint(tick.gripper.width)),
             "velocity": np.append(tick.arm.dq, 0.0),
             "effort": np.append(tick.arm.torque, 0.0),
         }
@@ -119,7 +120,7 @@ class FastBag:
     def leader(self, now_ns: int, leader: Leader) -> None:
         """A reading of the leader."""
         names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
-        fields = {"name": names, "position": np.append(leader.q, leader.width / 2)}
+        fields = {"name": names, "position": np.append(leader.q, finger_joint(leader.width))}
         self._write(topics.LEADER, now_ns, "", fields)
 
     def diagnostics(self, now_ns: int) -> None:

@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
@@ -59,7 +60,7 @@ class Contacts:
 
     def within(self, q: Vector) -> set[str]:
         """Pairs of bodies that touch at joint angles `q` [7] (rad) with open fingers; without NO_COLLISION."""
-        self._data.qpos[:] = *q, WIDTH / 2, WIDTH / 2
+        self._data.qpos[:] = *q, finger_joint(WIDTH), finger_joint(WIDTH)
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_collision(self._model, self._data)
         pairs = ({self._part(int(geom)) for geom in contact.geom} for contact in self._data.contact)

@@ -10,6 +10,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.schema import Cell
 from vga_policy.ros.messages import time_message, uuid_message
 from vga_policy.units import SECOND, nanoseconds
@@ -97,7 +98,7 @@ class TickMessages:
         names = self._arm_joints
         if tick.gripper.connected:
             names = [*names, self._finger]
-            position.append(tick.gripper.width / 2)  # the URDF's joint is one finger's way
+            position.append(finger_joint(tick.gripper.width))
             velocity.append(0.0)
             effort.append(0.0)
         message.header.stamp = time_message(tick.read_ns)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagFile
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.dataset.actions import Track
@@ -192,7 +193,7 @@ def _robot(numbers: dict[str, NDArray[Any]], cell: Cell, times: _Times) -> Itera
     )
     instants = np.unique(np.concatenate([np.arange(times.t_obs[0], end, step), times.t_obs, times.captures.ravel()]))
     for stamp, values in zip(instants.tolist(), state.interpolated(instants), strict=True):
-        position = [*values[:7], values[7] / 2]  # the URDF's joint is one finger's way
+        position = [*values[:7], finger_joint(values[7])]
         message = cdr.new(JOINT_STATE, header={"stamp": stamp}, name=names, position=position)
         yield max(stamp, int(times.ticks[0])), JOINT_STATES, cdr.encode(message)
     instants = np.unique(np.concatenate([np.arange(times.t_obs[0], told.stamps[-1], step), told.stamps]))

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from vga_policy.cell.finger import hand_opening
 from vga_policy.cell.schema import Cell
 
 # rad beyond the joint range, m beyond the hand's: a joint presses a little past its stop and an encoder has an offset,
@@ -73,12 +74,12 @@ def joint_range(cell: Cell) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float]) -> NDArray[np.float64]:
     """The vector [8] in a JointState's names and positions, in the cell's joint order, believable or not.
 
-    Its finger joint is half the gripper's opening, as in the URDF. Raises JointStateError naming missing joints.
+    The last is the hand's opening. Raises JointStateError naming missing joints.
     """
     found = dict(zip(names, positions, strict=False))
     try:
         joints = [found[name] for name in cell.arm.joint_names]
-        return np.array([*joints, 2.0 * found[cell.gripper.joint_name]])
+        return np.array([*joints, hand_opening(found[cell.gripper.joint_name])])
     except KeyError as missing:
         words = f"joint {missing} is missing; found {sorted(found)}"
         raise JointStateError(Disbelief.MISSING, words) from None

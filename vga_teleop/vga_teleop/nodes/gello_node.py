@@ -22,6 +22,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import load_cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
@@ -72,8 +73,7 @@ class GelloNode(Node):
 
     def _publish(self, sample: Sample) -> None:
         header = Header(stamp=time_message(sample.read_ns), frame_id=self._frame)
-        finger = sample.pose.width / 2  # the URDF's joint is one finger's way
-        position = array("d", [*sample.pose.q.tolist(), finger])
+        position = array("d", [*sample.pose.q.tolist(), finger_joint(sample.pose.width)])
         self._joint_states.publish(JointState(header=header, name=self._names, position=position))
 
     def _on_problem(self, problem: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.cell.finger import hand_opening
 from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.motion.executor import Reference
@@ -80,7 +81,7 @@ class Teleoperation:
             self._ignored[reason] += 1
             return words
         self._samples += 1
-        self._following.leader(sample.read_at, np.array(sample.positions[:7]), 2 * sample.positions[7])
+        self._following.leader(sample.read_at, np.array(sample.positions[:7]), hand_opening(sample.positions[7]))
         self._newest = sample.read_at
         return ""
 

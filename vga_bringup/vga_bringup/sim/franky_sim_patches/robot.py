@@ -11,6 +11,7 @@ from franky_sim.base_simulator import InnerRobotState
 from franky_sim.constants import FRANKA_HAND_FORCE_LIMIT, FRANKA_HAND_MAX_WIDTH
 from franky_sim.mujoco_simulator import MUJOCO_DEFAULT_KV, FrankaMujocoRobot
 from numpy.typing import NDArray
+from vga_policy.cell.finger import finger_joint
 
 from vga_bringup.sim.franky_sim_patches.account import Account
 
@@ -48,10 +49,10 @@ class CellRobot(FrankaMujocoRobot):
 
     def open_hand(self) -> None:
         """Puts the fingers at their widest, at once, and keeps them there."""
-        self._finger_target = FRANKA_HAND_MAX_WIDTH / 2
+        self._finger_target = finger_joint(FRANKA_HAND_MAX_WIDTH)
         self.set_hand_goal(FRANKA_HAND_MAX_WIDTH, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
         if self._data is not None:
-            self._data.qpos[self._finger_qpos_addrs] = FRANKA_HAND_MAX_WIDTH / 2
+            self._data.qpos[self._finger_qpos_addrs] = self._finger_target
 
     def kinematics(self, q: NDArray[np.float64]) -> Any:
         """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""
@@ -74,8 +75,8 @@ class CellRobot(FrankaMujocoRobot):
         if self._data is None:
             return
         limit, reach = self._hand_goal_force, self._hand_goal_force / FINGER_STIFFNESS
-        step = self._hand_goal_velocity / 2 * 0.001
-        goal = self._hand_goal_width / 2
+        step = finger_joint(self._hand_goal_velocity) * 0.001
+        goal = finger_joint(self._hand_goal_width)
         q: list[float] = self._fingers.tolist()
         target = min(max(goal, self._finger_target - step), self._finger_target + step)
         # Stopped by an object, the target stays where it asks for just the force: opening then starts at once.

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.geometry import scale_intrinsics
 from vga_policy.dataset.scenes import RenderedScene
@@ -141,7 +142,7 @@ class RandomScenes:
         joint = self._data.joint(int(self._model.body(name).jntadr[0]))
         joint.qpos[:3] = hand.xpos + hand.xmat.reshape(3, 3) @ HELD_AT
         joint.qpos[3:] = hand.xquat
-        self._data.qpos[self._finger : self._finger + 2] = objects.CUBE / 2
+        self._data.qpos[self._finger : self._finger + 2] = finger_joint(objects.CUBE)
 
     def _draw_fixed(self, rng: Generator) -> Drawn:
         for _ in range(ATTEMPTS):
