@@ -282,7 +282,7 @@ def test_diagnostics_tell_of_a_lost_grasp_and_nothing_stops_for_it(rig, cell):
 
 def test_a_leader_with_a_fast_clock_is_told_from_none(rig, cell):
     driver, _, _ = rig
-    names = [*cell.arm.joint_names, cell.gripper.joint_name]
+    names = cell.joint_state_names
 
     def answer():
         driver.leader(LeaderSample(time.monotonic() + 5.0, names, [*cell.arm.home, 0.04]))

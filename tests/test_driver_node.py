@@ -114,7 +114,7 @@ def test_joint_states_and_reference_flow_in_hold(home, outsider):
     wait_for(lambda: time.time() > start + 2.0)
     states = [m for m in list(outsider.joint_states) if stamp(m) >= start]
     assert len(states) / (stamp(states[-1]) - stamp(states[0])) >= 50
-    assert states[-1].name == [*CELL.arm.joint_names, CELL.gripper.joint_name]
+    assert states[-1].name == CELL.joint_state_names
     assert states[-1].position[:7] == pytest.approx(CELL.arm.home, abs=0.02)
     assert states[-1].position[7] == pytest.approx(outsider.grippers[-1].width / 2, abs=1e-3)
     assert np.diff([stamp(m) for m in states]).min() > 0

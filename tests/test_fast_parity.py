@@ -24,7 +24,7 @@ from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee
 
 CELL = cell_at(own_address(61))
-NAMES = [*CELL.arm.joint_names, CELL.gripper.joint_name]
+NAMES = CELL.joint_state_names
 TASK, SEED = "pick_cube", 21
 SLOWER = 1.5  # than demonstrated: a busy machine simulates the arm slower than the driver expects
 HOMING_SPEED = 0.3

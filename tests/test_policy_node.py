@@ -226,7 +226,7 @@ class PlayedCell:
 
     def publish_joints(self):
         for position in self.measured if "joints" not in self.silent else ():
-            state = JointState(name=[*CELL.arm.joint_names, CELL.gripper.joint_name], position=position)
+            state = JointState(name=CELL.joint_state_names, position=position)
             state.header.stamp = self.stamp()
             self._joints.publish(state)
 

@@ -152,7 +152,7 @@ class PlayedCell(Outsider):
     def _move(self, _):
         now = time.time_ns()
         moment = (now / 1e9 - self._began) % 4.0
-        state = JointState(name=[*SIM.arm.joint_names, SIM.gripper.joint_name])
+        state = JointState(name=SIM.joint_state_names)
         state.position = [*self._made.measured(moment), self._made.width(moment) / 2]
         reference = RobotReference(joint_names=SIM.arm.joint_names, gripper_width=self._made.width(moment))
         reference.position = self._made.reference(moment)

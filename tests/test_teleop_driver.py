@@ -14,7 +14,7 @@ from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
 ADDRESS = own_address(60)
 CELL = cell_at(ADDRESS)
 HOME = np.array(CELL.arm.home)
-NAMES = [*CELL.arm.joint_names, CELL.gripper.joint_name]
+NAMES = CELL.joint_state_names
 REST = 0.01  # rad/s
 
 

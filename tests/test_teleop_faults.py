@@ -207,7 +207,7 @@ def test_the_leader_is_followed_and_recorded_with_its_latency(rig):
         print(f"again: {rig.outsider.state.hold_reason}, stalled for {stalled:.3f} s")
     assert rig.outsider.state.mode == TELEOP, rig.outsider.state.hold_reason
     assert len(samples) / (samples[-1] - samples[0]) > 50  # 125 on a machine at rest
-    assert rig.leader[-1].name == [*rig.cell.arm.joint_names, rig.cell.gripper.joint_name]
+    assert rig.leader[-1].name == rig.cell.joint_state_names
     assert {m.mode for m in references} == {TELEOP}
     assert np.ptp([m.position for m in references], axis=0) == pytest.approx(np.full(7, 0.4), abs=0.03)
     figures = rig.outsider.diagnostics["/franka_driver: teleoperation"]

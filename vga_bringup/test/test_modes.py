@@ -166,7 +166,7 @@ def test_teleop_needs_a_leader(modes):
 )
 def test_a_leader_whose_samples_are_refused_is_not_called_absent(modes, age, change, words):
     cell = load_cell(CELL)
-    names = [*cell.arm.joint_names, cell.gripper.joint_name]
+    names = cell.joint_state_names
     teleop = Teleoperation(cell)
 
     def hear(now, age=0.0, **change):

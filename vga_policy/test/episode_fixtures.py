@@ -130,7 +130,7 @@ class MadeEpisode:
                 yield arrived, topic, message
 
     def _robot(self):
-        names = [*self.cell.arm.joint_names, self.cell.gripper.joint_name]
+        names = self.cell.joint_state_names
         for tick in range(int(self.seconds * 100) + 1):
             now = tick / 100
             for topic, joints in (("/joint_states", self.measured(now)), ("/gello/joint_states", self.reference(now))):

@@ -21,7 +21,7 @@ START = 1_790_000_000 * 10**9
 MS = 1_000_000
 NONSENSE = 7  # joint states whose stamp this divides are not to be believed
 VIEWS = [camera.name for camera in SIM.views]
-NAMES = [*SIM.arm.joint_names, SIM.gripper.joint_name]
+NAMES = SIM.joint_state_names
 IMAGE, STATE, COMMAND = "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/JointState", "vga_msgs/msg/RobotReference"
 
 # (interval to the stamp before, delay of arrival), ms: about 1 s of each stream, some with gaps

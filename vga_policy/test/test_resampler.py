@@ -328,7 +328,7 @@ def test_proprioception_of_a_joint_state():
         proprioception(SIM, [name for name in names if name != "fr3_joint4"], [0.0] * 8)
 
 
-NAMES = [*SIM.arm.joint_names, SIM.gripper.joint_name]
+NAMES = SIM.joint_state_names
 
 
 def standing(**changed):

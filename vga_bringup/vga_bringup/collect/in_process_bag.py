@@ -74,7 +74,7 @@ class FastBag:
 
     def tick(self, tick: Tick) -> None:
         """The messages of one control tick."""
-        names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
+        names = self._cell.joint_state_names
         measured = {
             "name": names,
             "position": np.append(tick.arm.q, finger_joint(tick.gripper.width)),
@@ -119,7 +119,7 @@ class FastBag:
 
     def leader(self, now_ns: int, leader: Leader) -> None:
         """A reading of the leader."""
-        names = [*self._cell.arm.joint_names, self._cell.gripper.joint_name]
+        names = self._cell.joint_state_names
         fields = {"name": names, "position": np.append(leader.q, finger_joint(leader.width))}
         self._write(topics.LEADER, now_ns, "", fields)
 

@@ -277,7 +277,7 @@ class Bench:
 
     def teleoperate(self, curve: Curve, seconds: float, rate: float = 100.0) -> None:
         """The leader moves along `curve`, which begins at the arm's home; the arm follows it."""
-        names = [*self.cell.arm.joint_names, self.cell.gripper.joint_name]
+        names = self.cell.joint_state_names
         ended = threading.Event()
         began = [np.inf]
 

@@ -93,7 +93,7 @@ def ends(cell: Cell) -> list[End]:
 
 def fast_sine(cell: Cell) -> Curve:
     """A sine around home that uses most of the cell's speed."""
-    allowed = FAST_SHARE * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale / (np.pi * FAST)
+    allowed = FAST_SHARE * cell.arm.max_velocity / (np.pi * FAST)
     return sine(np.array(cell.arm.home), np.minimum(allowed, FAST_AMPLITUDE * AMPLITUDE), FAST)
 
 
@@ -118,7 +118,7 @@ class RandomChunks:
     def __init__(self, cell: Cell, rng: np.random.Generator, middle: Vector | None = None) -> None:
         self._cell, self._rng = cell, rng
         self._middle = np.array(cell.arm.home) if middle is None else middle
-        self._speed = FULL_SPEED * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
+        self._speed = FULL_SPEED * cell.arm.max_velocity
         self._acceleration = HARDEST_STEP * np.array(cell.arm.limits.acceleration)
 
     def tries(self, q: Vector, dq: Vector, lag: float) -> Iterator[Vector]:
@@ -141,7 +141,7 @@ class TowardEnd:
         self, cell: Cell, end: End, speed: float = 0.97, acceleration: float = 0.6, deceleration: float = 0.95
     ) -> None:
         self._cell, self._end = cell, end
-        self._speed = speed * np.array(cell.arm.limits.velocity) * cell.arm.speed_scale
+        self._speed = speed * cell.arm.max_velocity
         self._acceleration = acceleration * np.array(cell.arm.limits.acceleration)
         self._deceleration = deceleration * np.array(cell.arm.limits.acceleration)
         self._braking = 0  # of the last steps

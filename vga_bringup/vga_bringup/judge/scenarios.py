@@ -85,7 +85,7 @@ def abrupt_stops(bench: Bench) -> None:
 def modes(bench: Bench) -> None:
     """POLICY and HOLD in quick succession, at speed, each time with a new goal."""
     bench.home()
-    speed = 0.6 * np.array(bench.cell.arm.limits.velocity) * bench.cell.arm.speed_scale
+    speed = 0.6 * bench.cell.arm.max_velocity
     for turn in bench.times(24):
         if bench.faulty:
             bench.home()

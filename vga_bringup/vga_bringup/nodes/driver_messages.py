@@ -86,9 +86,9 @@ class TickMessages:
     """The messages of every control tick, reused from tick to tick."""
 
     def __init__(self, cell: Cell) -> None:
-        self._arm_joints = list(cell.arm.joint_names)
+        self._joints = cell.joint_state_names
+        self._arm_joints = self._joints[:-1]
         self._joint_state = JointState(header=Header(frame_id=cell.arm.base_frame))
-        self._finger = cell.gripper.joint_name
         self._reference = msg.RobotReference(header=Header(frame_id=cell.arm.base_frame), joint_names=self._arm_joints)
 
     def joint_state(self, tick: Tick) -> JointState:
@@ -97,7 +97,7 @@ class TickMessages:
         position, velocity, effort = arm.q.tolist(), arm.dq.tolist(), arm.torque.tolist()
         names = self._arm_joints
         if tick.gripper.connected:
-            names = [*names, self._finger]
+            names = self._joints
             position.append(finger_joint(tick.gripper.width))
             velocity.append(0.0)
             effort.append(0.0)

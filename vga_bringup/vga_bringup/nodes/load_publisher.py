@@ -58,7 +58,7 @@ class LoadPublisher:
 
 def load_publishers(node: Node, cell: Cell) -> list[LoadPublisher]:
     """What the cell's nodes publish, with the quality of service that they offer."""
-    joints = [*cell.arm.joint_names, cell.gripper.joint_name]
+    joints = cell.joint_state_names
     state = cdr.new("sensor_msgs/msg/JointState", name=joints, position=[0.1] * 8, velocity=[0.1] * 8, effort=[0.1] * 8)
     reference = cdr.new("vga_msgs/msg/RobotReference", joint_names=cell.arm.joint_names)
     gripper = cdr.new("vga_msgs/msg/GripperState")

@@ -179,7 +179,7 @@ def _robot(numbers: dict[str, NDArray[Any]], cell: Cell, times: _Times) -> Itera
     """Joint states and references between the frames, at the cell's tracking rate and at every instant that counts."""
     end = int(times.captures.max())
     step = round(SECOND / cell.arm.tracking.rate_hz)
-    names = [*cell.arm.joint_names, cell.gripper.joint_name]
+    names = cell.joint_state_names
     frames = {key: np.asarray(numbers[key], dtype=np.float64) for key in (layout.STATE, layout.ACTION)}
     for key, values in frames.items():
         if not np.isfinite(values).all():

@@ -48,7 +48,7 @@ class GelloNode(Node):
         if cell.leader is None:
             raise CellError(f"{path}: leader: this cell has none; add the section, then `vga gello calibrate`")
         self._leader = cell.leader
-        self._names = [*cell.arm.joint_names, cell.gripper.joint_name]
+        self._names = cell.joint_state_names
         self._frame = cell.arm.base_frame
         self._joint_states = self.create_publisher(JointState, topics.GELLO_JOINT_STATES, 10)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)

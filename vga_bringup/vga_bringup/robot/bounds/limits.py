@@ -40,7 +40,7 @@ class Limits:
         self._own = own
         self._share = limits.share
         self.lower, self.upper = np.maximum(limits.lower, own.lower), np.minimum(limits.upper, own.upper)
-        self.velocity = np.minimum(limits.velocity, limits.share * own.velocity) * cell.arm.speed_scale
+        self.velocity = np.minimum(cell.arm.max_velocity, limits.share * own.velocity * cell.arm.speed_scale)
         self.acceleration = np.minimum(limits.acceleration, own.acceleration)
         # franky takes nothing beyond its own table, which in builds for the one arm is that of the other.
         self.tracker_acceleration = TRACKER_ACCELERATION * np.minimum(FR3.acceleration, PANDA.acceleration)

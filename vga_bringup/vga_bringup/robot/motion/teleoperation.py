@@ -55,7 +55,7 @@ class Teleoperation:
     """Takes the leader's samples and says what the arm is asked to do. One thread at a time may call it."""
 
     def __init__(self, cell: Cell) -> None:
-        self._names = [*cell.arm.joint_names, cell.gripper.joint_name]
+        self._names = cell.joint_state_names
         self._following = Following(cell)
         self._engaged = False
         self._newest: float | None = None  # when the newest sample was read that no command knows yet

@@ -49,10 +49,10 @@ class CellRobot(FrankaMujocoRobot):
 
     def open_hand(self) -> None:
         """Puts the fingers at their widest, at once, and keeps them there."""
-        self._finger_target = finger_joint(FRANKA_HAND_MAX_WIDTH)
+        self._finger_target = widest = finger_joint(FRANKA_HAND_MAX_WIDTH)
         self.set_hand_goal(FRANKA_HAND_MAX_WIDTH, MAX_HAND_SPEED, DEFAULT_HAND_FORCE)
         if self._data is not None:
-            self._data.qpos[self._finger_qpos_addrs] = self._finger_target
+            self._data.qpos[self._finger_qpos_addrs] = widest
 
     def kinematics(self, q: NDArray[np.float64]) -> Any:
         """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""

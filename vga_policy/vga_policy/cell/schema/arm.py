@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from vga_policy.cell.arm_models import ArmModel, ModelName, arm_model
@@ -281,6 +283,11 @@ class Arm(Section):
     def own(self) -> ArmModel:
         """The robot's own limits."""
         return arm_model(self.model)
+
+    @property
+    def max_velocity(self) -> NDArray[np.float64]:
+        """The cell's velocity limits at its speed scale, rad/s [7]."""
+        return np.array(self.limits.velocity) * self.speed_scale
 
     @model_validator(mode="after")
     def _home_inside(self) -> Arm:

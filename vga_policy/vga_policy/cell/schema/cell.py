@@ -119,6 +119,11 @@ class Cell(Section):
         return 1.0 / self.control_rate_hz
 
     @property
+    def joint_state_names(self) -> list[str]:
+        """Joints of a JointState of this robot: the arm's, then the hand's finger joint."""
+        return [*self.arm.joint_names, self.gripper.joint_name]
+
+    @property
     def views(self) -> list[Camera]:
         """The cameras the policy sees, in slot order."""
         return sorted(
