@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
 from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.robot.libfranka import ROBOT_PORT
 from vga_policy.cell.loading import load_cell
 
 from vga_policy import cli
@@ -53,7 +54,7 @@ def states(findings):
 
 
 def test_robot_with_open_fci_is_ready_and_left_alone(lab, listen):
-    fci = listen(robot.FCI)
+    fci = listen(ROBOT_PORT)
     assert states(robot.arm(lab)) == {"robot": State.READY, "FCI": State.READY}
     connection, _ = fci.accept()
     connection.settimeout(5)
@@ -77,8 +78,8 @@ def test_silent_robot_is_missing(lab, monkeypatch):
 
 def test_owned_robot_does_not_hang_the_doctor(lab, listen):
     """libfranka serves one client; a second one waits in the queue for ever."""
-    listen(robot.FCI)
-    owner = socket.create_connection((ADDRESS, robot.FCI))
+    listen(ROBOT_PORT)
+    owner = socket.create_connection((ADDRESS, ROBOT_PORT))
     started = time.monotonic()
     assert states(robot.arm(lab))["robot"] == State.READY
     assert time.monotonic() - started < 2 * robot.TIMEOUT + 1

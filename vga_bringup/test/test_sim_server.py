@@ -13,7 +13,7 @@ from franky_sim.franka_robot_protocol import (
     RobotCommand,
     UDPCommand,
 )
-from vga_bringup.sim.franky_sim_patches.server import ROBOT_PORT
+from vga_bringup.robot.libfranka import ROBOT_PORT
 from vga_bringup.sim.physics.server import CellServer
 from vga_bringup.sim.physics.simulator import CellSimulator
 

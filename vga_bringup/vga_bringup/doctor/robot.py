@@ -18,9 +18,8 @@ from vga_policy.topics import DRIVER_GRIPPER_HOMING, DRIVER_RECOVER, absolute
 from vga_bringup.doctor.finding import Finding, State
 from vga_bringup.robot.bounds import self_collision
 from vga_bringup.robot.bounds.limits import Limits
-from vga_bringup.robot.libfranka import libfranka_version, protocol_of, remedy
+from vga_bringup.robot.libfranka import ROBOT_PORT, libfranka_version, protocol_of, remedy
 
-FCI = 1337  # TCP port of libfranka's server; open while FCI is active
 DESK = 443
 TIMEOUT = 1.0  # s
 HOME_THE_HAND = f"empty the hand, then call the action {absolute(DRIVER_GRIPPER_HOMING)}"
@@ -54,13 +53,13 @@ def arm(cell: Cell | None) -> Iterator[Finding]:
         return
     ip = cell.arm.ip
     if is_simulated(cell):
-        if _connect(ip, FCI) is None:
+        if _connect(ip, ROBOT_PORT) is None:
             yield Finding("robot", State.READY, f"the simulated arm answers on {ip}")
         else:
             yield Finding("robot", State.ABSENT, f"no simulated arm on {ip}", "it runs with: vga sim")
         return
 
-    refusal = _connect(ip, FCI)
+    refusal = _connect(ip, ROBOT_PORT)
     desk = _connect(ip, DESK)
     if refusal is None or desk is None or isinstance(refusal, ConnectionRefusedError):
         yield Finding("robot", State.READY, f"{ip} answers")
@@ -72,9 +71,9 @@ def arm(cell: Cell | None) -> Iterator[Finding]:
         yield Finding("robot", State.MISSING, f"{ip} does not answer: {_reason(refusal)}", remedy)
         return
     if refusal is None:
-        yield Finding("FCI", State.READY, f"port {FCI} is open")
+        yield Finding("FCI", State.READY, f"port {ROBOT_PORT} is open")
     else:
-        seen = f"port {FCI}: {_reason(refusal)}"
+        seen = f"port {ROBOT_PORT}: {_reason(refusal)}"
         yield Finding("FCI", State.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
 
 

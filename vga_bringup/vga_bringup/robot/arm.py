@@ -21,7 +21,6 @@ from vga_bringup.robot.tracking import build_tracker
 Vector = NDArray[np.float64]
 RobotFactory = Callable[[Arm], Any]
 
-ROBOT_PORT = 1337  # fixed by libfranka
 JOIN_TIMEOUT = 0.1  # s franky may take to clear up behind a motion that has ended
 MOTION_LIMIT = "franky."  # begins the names of the limits that franky plans with; a motion must not start without them
 READ_BACK_TOLERANCE = 1e-4  # the robot reports some settings in single precision

@@ -21,11 +21,12 @@ import numpy as np
 from vga_policy.cadence import Cadence
 from vga_policy.cell.schema import Cell
 
-from vga_bringup.robot.arm import ROBOT_PORT, ArmState, FrankaArm, RobotFactory, franky_robot
+from vga_bringup.robot.arm import ArmState, FrankaArm, RobotFactory, franky_robot
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.gripper import Gripper, GripperState
 from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.libfranka import ROBOT_PORT
 from vga_bringup.robot.motion.executor import Executor, Reference
 from vga_bringup.robot.motion.homing import Homing
 from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation

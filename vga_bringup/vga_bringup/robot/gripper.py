@@ -20,10 +20,10 @@ from vga_policy.topics import DRIVER_GRIPPER_HOMING, absolute
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import explain
 from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.libfranka import HAND_PORT
 
 log = logging.getLogger(__name__)
 
-HAND_PORT = 1338  # fixed by libfranka
 PERIOD = 0.02  # s between two readings; the real hand answers more slowly
 STALLED = 10.0  # s after which a command without an answer is reported
 EMPTY = 0.0025  # m: fingers closed to this hold nothing, whatever libfranka calls it

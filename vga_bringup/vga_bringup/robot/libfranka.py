@@ -1,4 +1,4 @@
-"""libfranka, which comes inside franky's wheel: its version, and the robots it speaks to.
+"""libfranka, which comes inside franky's wheel: its version, the robots it speaks to, and their ports.
 
 Source: Franka's compatibility tables of the FER (the Panda) and the FR3, and the wheels that franky releases.
 """
@@ -13,6 +13,10 @@ from vga_policy.cell.arm_models import ModelName, arm_model
 
 PACKAGE = "franky-control"
 HOW_TO = "docs/panda.md"
+
+# TCP ports, fixed by libfranka: the arm's is open while FCI is active.
+ROBOT_PORT = 1337
+HAND_PORT = 1338
 
 
 class Protocol(NamedTuple):

@@ -27,9 +27,6 @@ from franky_sim.franka_server import BaseCommand, FrankaServer
 from vga_bringup.sim.franky_sim_patches.account import Message
 from vga_bringup.sim.franky_sim_patches.robot import DEFAULT_HAND_FORCE, MAX_HAND_SPEED, CellRobot
 
-ROBOT_PORT = 1337
-GRIPPER_PORT = 1338
-
 MESSAGE_ID = struct.Struct("<Q")  # of the state that a command answers, at its beginning
 
 HAND_EVERY = 10  # steps of 1 ms between two turns of the hand's server: its state needs no 1000 Hz
@@ -53,7 +50,7 @@ class _TolerantServer(FrankaServer):
 
 
 class CellGripperServer(_TolerantServer, FrankaGripperServer):
-    """The hand, on port 1338. Widths are openings in metres."""
+    """The hand, on libfranka's port. Widths are openings in metres."""
 
     # State of the base class that this one works on.
     _motion_state: _MotionState
@@ -159,7 +156,7 @@ def _noted(command: type[Any]) -> type[Any]:
 
 
 class CellRobotServer(_TolerantServer, FrankaRobotServer, _MoreCommands):
-    """The arm, on port 1337, and its hand."""
+    """The arm, on libfranka's port, and its hand."""
 
     def __init__(self, robot: CellRobot, address: str) -> None:
         self._account = robot.account

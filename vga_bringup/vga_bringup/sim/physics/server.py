@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
-from vga_bringup.sim.franky_sim_patches.server import GRIPPER_PORT, ROBOT_PORT, CellRobotServer
+from vga_bringup.robot.libfranka import HAND_PORT, ROBOT_PORT
+from vga_bringup.sim.franky_sim_patches.server import CellRobotServer
 from vga_bringup.sim.physics.simulator import CellSimulator
 
 
@@ -20,7 +21,7 @@ class CellServer:
     """
 
     def __init__(self, simulator: CellSimulator, address: str) -> None:
-        for port in (ROBOT_PORT, GRIPPER_PORT):
+        for port in (ROBOT_PORT, HAND_PORT):
             _check_free(address, port)
         self._simulator = simulator
         self._server = CellRobotServer(simulator.robot, address)
