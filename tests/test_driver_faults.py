@@ -12,8 +12,9 @@ from simulated_arm import own_address
 from vga_bringup.nodes.driver_messages import diagnostics
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.motion.teleoperation import LeaderSample
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_policy.cell.schema import Box
+from vga_policy.message_constants import Mode
 
 ADDRESS = own_address(20)
 

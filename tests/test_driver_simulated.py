@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from driving import AMPLITUDE, Policy, cell_at, driving, wait_for
 from simulated_arm import SimulatedArm, own_address
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_bringup.robot.safety.modes import ModeRefusedError
+from vga_policy.message_constants import Mode
 
 ADDRESS, OTHER = own_address(30), own_address(31)
 REST = 0.01  # rad/s

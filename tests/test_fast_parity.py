@@ -17,11 +17,11 @@ from sim_processes import write_cell
 from simulated_arm import own_address
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.motion.teleoperation import LeaderSample
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee
+from vga_policy.message_constants import Mode
 
 CELL = cell_at(own_address(61))
 NAMES = CELL.joint_state_names

@@ -9,7 +9,8 @@ from driving import cell_at, driving, wait_for
 from simulated_arm import SimulatedArm, own_address
 from vga_bringup.robot.motion.following import APPROACH_SPEED
 from vga_bringup.robot.motion.teleoperation import LeaderSample
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_bringup.robot.safety.modes import ModeRefusedError
+from vga_policy.message_constants import Mode
 
 ADDRESS = own_address(60)
 CELL = cell_at(ADDRESS)

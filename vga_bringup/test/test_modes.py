@@ -6,8 +6,9 @@ import re
 import pytest
 from simulated_arm import CELL
 from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError, Modes
+from vga_bringup.robot.safety.modes import ModeRefusedError, Modes
 from vga_policy.cell.loading import load_cell
+from vga_policy.message_constants import Mode
 
 A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vga_bringup.robot.bounds.kinematics import Pose
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
@@ -14,6 +13,7 @@ from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import READY, TASKS
 from vga_policy.cell.loading import load_cell
+from vga_policy.message_constants import Mode
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim

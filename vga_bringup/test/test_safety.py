@@ -24,6 +24,7 @@ from vga_bringup.robot.safety.safety_filter import SAMPLING, ChunkRequest, Conte
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Box, Strategy
 from vga_policy.cli import main
+from vga_policy.message_constants import Mode
 
 CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").model_copy(
     update={
@@ -75,7 +76,7 @@ def request(joints=None, **changes):
     return replace(good, **changes)
 
 
-POLICY = Context(now=1.1, mode="POLICY", goal=GOAL)
+POLICY = Context(now=1.1, mode=Mode.POLICY, goal=GOAL)
 
 
 def with_step(k, j, value):
@@ -98,8 +99,8 @@ def eased(distance, begin=HOME):
 NAMES = list(CELL.arm.joint_names)
 joint = np.eye(7)
 FAULTS = {
-    "HOLD": (request(), replace(POLICY, mode="HOLD"), "mode", "HOLD"),
-    "teleoperation": (request(), replace(POLICY, mode="TELEOP"), "mode", "TELEOP"),
+    "HOLD": (request(), replace(POLICY, mode=Mode.HOLD), "mode", "HOLD"),
+    "teleoperation": (request(), replace(POLICY, mode=Mode.TELEOP), "mode", "TELEOP"),
     "no live goal": (request(), replace(POLICY, goal=None), "goal", "no goal is live"),
     "dead goal": (request(goal=bytes(16)), POLICY, "goal", "live goal is 0001"),
     "a joint missing": (request(joint_names=NAMES[:6]), POLICY, "joint_names", "fr3_joint7"),

@@ -10,7 +10,6 @@ import pytest
 from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupSyncRead, PacketHandler, PortHandler
 from serial import SerialException
 from simulated_arm import CELL
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
@@ -18,6 +17,7 @@ from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.leader.protocol import Parser, crc, status
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
 from vga_policy.cell.loading import load_cell
+from vga_policy.message_constants import Mode
 
 IDS = [1, 2, 3, 4, 5, 6, 7, 8]
 TORQUE, POSITION = 64, 132

@@ -9,7 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import FastCell
@@ -25,6 +24,7 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.cli import main
 from vga_policy.evaluate import results
 from vga_policy.evaluate.trials import Outcome, run_trial
+from vga_policy.message_constants import Mode
 from vga_policy.names import TASK_NAMES
 from vga_policy.observation.observation import ActionChunk
 from vga_policy.train.runs.run import BEST

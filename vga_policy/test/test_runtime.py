@@ -16,9 +16,10 @@ from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.inference.cadence import Cadence
 from vga_policy.inference.policy import ObservationError, Policy, PolicyError
 from vga_policy.inference.preprocess import resize_views
-from vga_policy.inference.task import Outcome, Phase, Task
+from vga_policy.inference.task import Phase, Task
 from vga_policy.inference.untrained import untrained_checkpoint, untrained_policy
 from vga_policy.inference.worker import Worker
+from vga_policy.message_constants import TaskOutcome
 from vga_policy.ros import clocks
 from vga_policy.ros.clocks import ClockWatch
 from vga_policy.ros.messages import time_message
@@ -179,10 +180,10 @@ def test_a_task_waits_runs_and_ends_once():
     assert made.phase is Phase.WAITING
     made.start()
     assert made.phase is Phase.LIVE
-    made.end(Outcome.CANCELED, "enough")
-    made.end(Outcome.ABORTED, "too late")
+    made.end(TaskOutcome.CANCELED, "enough")
+    made.end(TaskOutcome.ABORTED, "too late")
     made.start()
-    assert (made.phase, made.outcome, made.message) == (Phase.ENDED, Outcome.CANCELED, "enough")
+    assert (made.phase, made.outcome, made.message) == (Phase.ENDED, TaskOutcome.CANCELED, "enough")
 
 
 @given(st.integers(1, 50), st.lists(st.floats(-0.02, 0.02), min_size=51, max_size=51))
@@ -216,7 +217,7 @@ def test_nothing_is_published_after_the_end():
     publisher = threading.Thread(target=publish)
     publisher.start()
     assert inside.wait(DEADLINE)
-    ender = threading.Thread(target=made.end, args=(Outcome.CANCELED, ""))
+    ender = threading.Thread(target=made.end, args=(TaskOutcome.CANCELED, ""))
     ender.start()
     release.set()
     publisher.join()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.message_constants import DISCARDED
 from vga_policy.units import SECOND
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
         pause(seconds)
         took = time.monotonic() - began
         cpu = {name: (_cpu_seconds(pid) - before[name]) / took for name, pid in watched.items()}
-        client.stop("discarded")
+        client.stop(DISCARDED)
         publisher.send_signal(signal.SIGINT)
         publisher.wait(START_WITHIN)
         with Bag(episode_path) as bag, np.load(stamps) as published:

@@ -15,6 +15,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell, Strategy
 from vga_policy.cell.shipped import cell_path
+from vga_policy.message_constants import Mode
 
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.bounds.space import Place
@@ -84,7 +85,7 @@ def measure(cell: Cell, chunks: int = CHUNKS) -> Cost:
             gripper_width=[width] * len(due),
         )
         began = time.thread_time()
-        verdict = safety.admit(executor, request, Context(now=now, mode="POLICY", goal=goal))
+        verdict = safety.admit(executor, request, Context(now=now, mode=Mode.POLICY, goal=goal))
         checked = time.thread_time()
         if not verdict.accepted:
             raise ValueError(f"the cell refuses a gentle motion about its home: {verdict.message}")

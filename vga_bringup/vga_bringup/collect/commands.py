@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from vga_policy.message_constants import SUCCESS
+
 
 def collect_command(subparsers: argparse._SubParsersAction) -> None:
     """`vga collect --task T --episodes N --out DIR`."""
@@ -96,7 +98,7 @@ def run_fast(arguments: argparse.Namespace) -> int:
     finally:
         if collected:
             elapsed, simulated = time.monotonic() - began, sum(episode.seconds for episode in collected)
-            failures = sorted(episode.path.name for episode in collected if episode.outcome != "success")
+            failures = sorted(episode.path.name for episode in collected if episode.outcome != SUCCESS)
             print(f"{len(collected)} episodes in {request.directory}, {len(collected) - len(failures)} successful")
             print(f"{simulated:.1f} s of demonstration in {elapsed:.1f} s: {simulated / elapsed:.2f} x real time")
             if failures:

@@ -16,6 +16,7 @@ from vga_policy.bags.writer import bag_file
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
+from vga_policy.message_constants import FAILURE, SUCCESS
 from vga_policy.units import SECOND
 
 from vga_bringup.collect.in_process_bag import FastBag
@@ -133,7 +134,7 @@ class Collector:
                 started_ns=started,
                 cell=dump_cell(request.cell),
                 ended_ns=started + round(self._cell.now * SECOND),
-                outcome="success" if judgement.success else "failure",
+                outcome=SUCCESS if judgement.success else FAILURE,
                 note=judgement.detail,
                 messages=bag.counts,
                 source=SOURCE,

@@ -21,10 +21,10 @@ from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.episodes import topics
+from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
 
 from vga_bringup.robot.reports import Tick
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import Picture
 from vga_bringup.sim.scene import views

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
 from vga_policy.ros import topics
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
@@ -71,7 +72,7 @@ class Demo:
         self._bag: Path | None = None
         self._faults: list[str] = []
         self._instruction = args.instruction
-        self._outcome, self._detail = "discarded", "made by vga demo"
+        self._outcome, self._detail = DISCARDED, "made by vga demo"
         self._busy = 0.0
 
     def perform(self) -> None:
@@ -185,7 +186,7 @@ class Demo:
         if scene is None:
             return False
         state = judge(scene)
-        self._outcome, self._detail = "success" if state.success else "failure", state.detail
+        self._outcome, self._detail = SUCCESS if state.success else FAILURE, state.detail
         return state.success or state.failed
 
     def _row(self, description: str, total: float | None = None) -> TaskID:

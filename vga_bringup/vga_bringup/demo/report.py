@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import FAILURE, SUCCESS, Mode
 from vga_policy.units import SECOND
 
 from vga_bringup.demo.bag import Frames, Motion, Recording
 
-POLICY = 2  # RobotReference.POLICY
 Report = dict[str, Any]
 
 
@@ -143,9 +143,9 @@ def write_report(report: Report, path: Path) -> None:
 def _outcome(recording: Recording) -> Report:
     """How the task ended, where somebody judged it."""
     episode = recording.episode
-    if episode is None or episode.outcome not in ("success", "failure"):
+    if episode is None or episode.outcome not in (SUCCESS, FAILURE):
         return {}
-    return {"task": episode.task, "success": episode.outcome == "success", "detail": episode.note}
+    return {"task": episode.task, "success": episode.outcome == SUCCESS, "detail": episode.note}
 
 
 def _chunk_figures(recording: Recording, window: Window) -> Report:
@@ -182,7 +182,7 @@ def executing(recording: Recording, window: Window) -> NDArray[np.bool_]:
     """Which references, [N], head for a step of the window's goal."""
     source = recording.source
     own = np.array([goal == window.goal for goal in source.goal], dtype=bool)
-    return own & (source.mode == POLICY) & (source.step >= 0)
+    return own & (source.mode == Mode.POLICY) & (source.step >= 0)
 
 
 def late_steps(recording: Recording, window: Window) -> set[tuple[int, int]]:

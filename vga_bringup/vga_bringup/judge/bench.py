@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Mode
 
 from vga_bringup.judge.motions import ChunkSource, Curve, steps
 from vga_bringup.judge.robot.process import JudgeError
@@ -20,7 +21,7 @@ from vga_bringup.robot.arm import RobotFactory
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.motion.teleoperation import LeaderSample
 from vga_bringup.robot.reports import DriverState, Tick
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
 
 Vector = NDArray[np.float64]

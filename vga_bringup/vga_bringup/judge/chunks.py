@@ -22,6 +22,7 @@ from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.message_constants import Mode
 
 from vga_bringup.judge.motions import judged_cell
 from vga_bringup.robot.motion.executor import Executor
@@ -122,7 +123,7 @@ def _demonstrations(cell: Cell, seeds: Sequence[int]) -> Iterator[Vector]:
 def _offer(safety: SafetyFilter, executor: Executor, cell: Cell, joints: Vector, now: float, sequence: int) -> Verdict:
     due = (cell.dt * np.arange(1, cell.action.horizon + 1)).tolist()
     request = ChunkRequest(now, GOAL, sequence, cell.arm.joint_names, joints.tolist(), due, [WIDTH] * len(due))
-    return safety.admit(executor, request, Context(now, "POLICY", GOAL))
+    return safety.admit(executor, request, Context(now, Mode.POLICY, GOAL))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

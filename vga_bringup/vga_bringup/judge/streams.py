@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Mode
 
 from vga_bringup.judge.motions import ELSEWHERE, ChunkSource, Curve, RandomChunks, TowardEnd, ends, leader
 from vga_bringup.robot.bounds.limits import Limits
@@ -111,7 +112,7 @@ def chunks(
         for joints in source.tries(reference.q, reference.dq, lag):
             sequence += 1
             request = _request(cell, newest, sequence, joints)
-            if taken := safety.admit(executor, request, Context(now, "POLICY", GOAL)).accepted:
+            if taken := safety.admit(executor, request, Context(now, Mode.POLICY, GOAL)).accepted:
                 break
         accepted, refused = accepted + taken, 0 if taken else refused + 1
         until = min(now + cell.dt, end)

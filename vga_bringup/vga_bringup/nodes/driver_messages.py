@@ -12,13 +12,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Mode
 from vga_policy.ros.messages import time_message, uuid_message
 from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.motion.teleoperation import LeaderSample, TeleopFigures
 from vga_bringup.robot.reports import DriverState, Figures, Tick
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
 from vga_msgs import msg
 

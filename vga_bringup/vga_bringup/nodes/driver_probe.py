@@ -7,6 +7,7 @@ import time
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from vga_policy.message_constants import MODE_NAMES
 from vga_policy.ros import topics
 
 from vga_msgs.msg import DriverState
@@ -15,8 +16,6 @@ PATIENCE = 3.0  # s; discovery took up to 2.5 s where two cores were busy
 
 HAND, CONTROL = (f"{topics.absolute(topics.DRIVER)}: {part}" for part in ("gripper", "control"))  # diagnostics
 SETTING = "setting_"  # begins the keys of what the robot was given
-
-MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     if states:
         state = states[-1]
         fields = {
-            "mode": MODES.get(state.mode, str(state.mode)),
+            "mode": MODE_NAMES.get(state.mode, str(state.mode)),
             "reason": state.hold_reason,
             "connected": state.connected,
             "robot_mode": state.robot_mode,

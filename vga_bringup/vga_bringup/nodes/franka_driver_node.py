@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.message_constants import Mode
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.long_action import LongActionServer
@@ -42,7 +43,7 @@ from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.jobs import Job
 from vga_bringup.robot.libfranka import build_problem
 from vga_bringup.robot.reports import DriverState, Tick
-from vga_bringup.robot.safety.modes import Mode, ModeRefusedError
+from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_msgs import action, msg, srv
 
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst

@@ -20,6 +20,7 @@ import franky
 import numpy as np
 from vga_policy.cadence import Cadence
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Mode
 
 from vga_bringup.robot.arm import ArmState, FrankaArm, RobotFactory, franky_robot
 from vga_bringup.robot.connection import Connector
@@ -31,7 +32,7 @@ from vga_bringup.robot.motion.executor import Executor, Reference
 from vga_bringup.robot.motion.homing import Homing
 from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
 from vga_bringup.robot.reports import DriverState, Figures, Listener, Tick, TrackingError
-from vga_bringup.robot.safety.modes import GoalId, Mode, Modes
+from vga_bringup.robot.safety.modes import GoalId, Modes
 from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class FrankaDriver:
         """Decides on one chunk and executes it when nothing is wrong with it."""
         with self._lock:
             now = time.monotonic()
-            context = Context(now, self._modes.mode.name, self._modes.commanding_goal(now))
+            context = Context(now, self._modes.mode, self._modes.commanding_goal(now))
             verdict = self._safety.admit(self._executor, request, context)
             if verdict.accepted:
                 self._accepted += 1

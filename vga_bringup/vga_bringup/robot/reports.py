@@ -9,12 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cadence import CadenceReport
+from vga_policy.message_constants import Mode
 
 from vga_bringup.robot.arm import ArmState, Setting
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.motion.executor import Reference
 from vga_bringup.robot.motion.teleoperation import TeleopFigures
-from vga_bringup.robot.safety.modes import GoalId, Mode
+from vga_bringup.robot.safety.modes import GoalId
 
 
 @dataclass(frozen=True)

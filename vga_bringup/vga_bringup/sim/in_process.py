@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.units import SECOND
 
@@ -23,7 +24,6 @@ from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor, Reference
 from vga_bringup.robot.motion.following import Following
 from vga_bringup.robot.reports import Tick
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
 from vga_bringup.sim.physics.hand import Hand
 from vga_bringup.sim.physics.simulator import CellSimulator
@@ -225,7 +225,7 @@ class FastCell:
             time_from_start=[(k + 1) * self.cell.dt for k in range(chunk.horizon)],
             gripper_width=chunk.gripper_width.tolist(),
         )
-        return self._safety.admit(self._executor, request, Context(self.now, self.mode.name, GOAL))
+        return self._safety.admit(self._executor, request, Context(self.now, self.mode, GOAL))
 
     def _tick(self) -> None:
         now, source = self.now, self._following if self.mode is Mode.TELEOP else self._executor

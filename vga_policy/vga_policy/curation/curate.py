@@ -20,6 +20,7 @@ from vga_policy.curation.trace import read_trace
 from vga_policy.episodes.decisions import Curation, CurationError, Verdict, decision
 from vga_policy.episodes.listing import Skipped, find_episodes
 from vga_policy.episodes.metadata import FILE, Episode, EpisodeError
+from vga_policy.message_constants import SUCCESS
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def _assess(one: Measured, everyone: list[Measured], thresholds: Thresholds, tri
     peers = [
         other.metrics
         for other in everyone
-        if other is not one and other.episode.task == one.episode.task and other.episode.outcome == "success"
+        if other is not one and other.episode.task == one.episode.task and other.episode.outcome == SUCCESS
     ]
     findings = judge(Case(one.episode, one.metrics, one.faults, one.holds, peers, thresholds))
     metrics, outline = one.metrics, one.outline

@@ -16,6 +16,7 @@ from vga_policy.curation.metrics import Metrics
 from vga_policy.episodes.decisions import Verdict
 from vga_policy.episodes.metadata import Episode
 from vga_policy.episodes.topics import camera_of
+from vga_policy.message_constants import SUCCESS
 
 
 class Thresholds(Section):
@@ -75,7 +76,7 @@ def outcome(case: Case) -> tuple[Verdict, str] | None:
     label = case.episode.outcome
     if label is None:
         return Verdict.REVIEW, "nobody labelled it"
-    if label != "success":
+    if label != SUCCESS:
         note = f": {case.episode.note}" if case.episode.note else ""
         return Verdict.REJECT, f"labelled {label}{note}"
     return None

@@ -15,9 +15,8 @@ from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, Demonstration
 from vga_policy.episodes.metadata import IMPORTED, Episode
 from vga_policy.episodes.topics import DRIVER_STATE, JOINT_STATES, LEADER, REFERENCE, image_topic
+from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
-
-HOLD = 0  # vga_msgs/DriverState.HOLD
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _driver_states(bag: Bag) -> tuple[list[str], list[str]]:
         reason = state.hold_reason or "no reason given"
         if state.needs_recovery or not state.connected:
             faults[reason] = None
-        elif state.mode != HOLD:
+        elif state.mode != Mode.HOLD:
             moved = True
             holds |= pending
             pending = {}

@@ -15,6 +15,7 @@ import yaml
 
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.files import write_atomically
+from vga_policy.message_constants import SUCCESS
 
 FILE = "curation.yaml"
 
@@ -96,7 +97,7 @@ def usable(episode: Path) -> bool:
     """
     verdict = decision(episode).verdict
     if verdict is None:
-        return load_episode(episode).outcome == "success"
+        return load_episode(episode).outcome == SUCCESS
     return verdict is Verdict.ACCEPT
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from vga_policy.files import parse_yaml, write_atomically
+from vga_policy.message_constants import OUTCOMES
 
-OUTCOMES = ("success", "failure", "discarded")
 FILE = "episode.yaml"
 IMPORTED = "lerobot import"  # Episode.source of what was not recorded here: a frame a control step, whatever the camera
 

@@ -5,17 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum, IntEnum, auto
+from enum import Enum, auto
 
+from vga_policy.message_constants import TaskOutcome
 from vga_policy.units import SECOND
-
-
-class Outcome(IntEnum):
-    """How a task ended; the values of vga_msgs/RunTask."""
-
-    STEP_LIMIT = 0
-    CANCELED = 1
-    ABORTED = 2
 
 
 class Phase(Enum):
@@ -46,7 +39,7 @@ class Task:
         self.chunks = 0
         self.waiting_for = ""
         self.message = ""
-        self.outcome: Outcome | None = None
+        self.outcome: TaskOutcome | None = None
         self._dt_ns = dt * SECOND
         self._started = False
         self._first_tick_ns: int | None = None
@@ -70,7 +63,7 @@ class Task:
         self.steps = round((now_ns - self._first_tick_ns) / self._dt_ns)
         return 0 < self.max_steps <= self.steps
 
-    def end(self, outcome: Outcome, message: str) -> None:
+    def end(self, outcome: TaskOutcome, message: str) -> None:
         """Ends the task; the first outcome stays."""
         with self._lock:
             if self.outcome is None:

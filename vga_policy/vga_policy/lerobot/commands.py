@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+from vga_policy.message_constants import FAILURE, SUCCESS
+
 Subparsers = argparse._SubParsersAction
 
 
@@ -48,7 +50,7 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="directory for the episodes")
     parser.add_argument("--cell", type=Path, required=True, metavar="FILE", help="cell file the episodes are for")
     parser.add_argument(
-        "--outcome", choices=("success", "failure"), help="label of episodes without one (default: to be reviewed)"
+        "--outcome", choices=(SUCCESS, FAILURE), help="label of episodes without one (default: to be reviewed)"
     )
     parser.set_defaults(run=_import)
 

@@ -21,14 +21,14 @@ from vga_policy.cell.schema import Camera, Cell
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, JOINT_STATE, ROBOT_REFERENCE
 from vga_policy.episodes.listing import Skipped
-from vga_policy.episodes.metadata import IMPORTED, OUTCOMES, Episode
+from vga_policy.episodes.metadata import IMPORTED, Episode
 from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
+from vga_policy.message_constants import OUTCOMES, Mode
 from vga_policy.units import SECOND
 
-TELEOP = 1  # vga_msgs/RobotReference.TELEOP
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 JPEG_START = b"\xff\xd8\xff"
 
@@ -205,7 +205,7 @@ def _robot(numbers: dict[str, NDArray[Any]], cell: Cell, times: _Times) -> Itera
             joint_names=names[:7],
             position=q,
             gripper_width=float(width),
-            mode=TELEOP,
+            mode=Mode.TELEOP,
         )
         yield max(stamp, int(times.ticks[0])), REFERENCE, cdr.encode(message)
 

@@ -47,9 +47,10 @@ from vga_policy.checkpoints.checkpoint import CheckpointError
 from vga_policy.inference.cadence import Cadence
 from vga_policy.inference.dump import dump_inputs
 from vga_policy.inference.policy import Policy, PolicyError
-from vga_policy.inference.task import Outcome, Phase, Task
+from vga_policy.inference.task import Phase, Task
 from vga_policy.inference.untrained import untrained_policy
 from vga_policy.inference.worker import Worker
+from vga_policy.message_constants import MODE_NAMES, TaskOutcome
 from vga_policy.observation.joint_states import Disbelief, JointStateError, JointStates
 from vga_policy.observation.observation import Observation
 from vga_policy.observation.resampler import JpegImage, Problem, Resampler
@@ -74,7 +75,6 @@ DISBELIEF_SHOWN = 5.0  # s a joint state that is not believed stays in the words
 SIGNAL_POLL = 0.1  # s between two looks whether a signal has come
 FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
 SETUP_ERRORS = (CellError, CheckpointError, EncoderError, PolicyError, ParameterException)
-MODES = {DriverState.HOLD: "HOLD", DriverState.TELEOP: "TELEOP", DriverState.POLICY: "POLICY"}
 
 BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -138,7 +138,7 @@ class PolicyNode(Node):
 
     def close(self) -> None:
         """Ends the running task and says so to the driver: the arm comes to rest without waiting for a timeout."""
-        self._end(Outcome.ABORTED, "the policy node is shutting down")
+        self._end(TaskOutcome.ABORTED, "the policy node is shutting down")
         self._worker.stop()
         self._encoder.stop()
         self._queue.close()
@@ -208,7 +208,7 @@ class PolicyNode(Node):
 
     def _on_clock_set_back(self, _jump: TimeJump) -> None:
         self._resampler.clear()
-        self._end(Outcome.ABORTED, "the clock was set back")
+        self._end(TaskOutcome.ABORTED, "the clock was set back")
 
     # The control cycle: asked for by the tick, run in the worker's thread.
 
@@ -221,7 +221,7 @@ class PolicyNode(Node):
             self._encoder.tick()
             self._give_feedback(run)
         elif run.task.advance(self._now()):
-            self._end(Outcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
+            self._end(TaskOutcome.STEP_LIMIT, f"step limit of {run.task.max_steps} reached")
         elif problem := self._sender_problem():
             run.task.waiting_for = problem
             self._give_feedback(run)
@@ -299,9 +299,9 @@ class PolicyNode(Node):
         self._cadence.clear()
         self._arm.look()
         if not request.instruction.strip():
-            self._end(Outcome.ABORTED, "the instruction is empty")
+            self._end(TaskOutcome.ABORTED, "the instruction is empty")
         elif self._arm.problem:
-            self._end(Outcome.ABORTED, self._arm.problem)
+            self._end(TaskOutcome.ABORTED, self._arm.problem)
         else:
             self._encoder.tick()
             self._follow_driver()
@@ -321,7 +321,7 @@ class PolicyNode(Node):
             if self._now() - task.accepted_ns < DRIVER_GRACE * SECOND:
                 return
         if fault:
-            self._end(Outcome.ABORTED, fault)
+            self._end(TaskOutcome.ABORTED, fault)
 
     def _driver_fault(self) -> str:
         """Why the driver would not execute chunks; empty when it would."""
@@ -332,15 +332,15 @@ class PolicyNode(Node):
             return ""
         reason = f" ({self._driver.hold_reason})" if self._driver.hold_reason else ""
         service = self.resolve_service_name(topics.DRIVER_SET_MODE)
-        return f"driver is in {MODES[self._driver.mode]}{reason}: call {service} with POLICY first"
+        return f"driver is in {MODE_NAMES[self._driver.mode]}{reason}: call {service} with POLICY first"
 
     def _cancel(self, goal: ServerGoalHandle) -> CancelResponse:
         if self._run is None or self._run.goal is not goal:
             return CancelResponse.REJECT
-        self._end(Outcome.CANCELED, "cancelled by the caller")
+        self._end(TaskOutcome.CANCELED, "cancelled by the caller")
         return CancelResponse.ACCEPT
 
-    def _end(self, outcome: Outcome, message: str) -> None:
+    def _end(self, outcome: TaskOutcome, message: str) -> None:
         """Ends the running task, if any: from here on no chunk of it is published and the heartbeat is without goal."""
         if self._run is None:
             return
@@ -356,7 +356,11 @@ class PolicyNode(Node):
     def _answer(self, goal: ServerGoalHandle, task: Task) -> RunTask.Result:
         """Settles the goal of a task that has ended."""
         assert task.outcome is not None
-        settle = {Outcome.STEP_LIMIT: goal.succeed, Outcome.CANCELED: goal.canceled, Outcome.ABORTED: goal.abort}
+        settle = {
+            TaskOutcome.STEP_LIMIT: goal.succeed,
+            TaskOutcome.CANCELED: goal.canceled,
+            TaskOutcome.ABORTED: goal.abort,
+        }
         settle[task.outcome]()
         return RunTask.Result(outcome=task.outcome, message=task.message, steps=task.steps, chunks=task.chunks)
 

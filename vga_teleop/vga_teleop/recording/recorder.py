@@ -14,11 +14,11 @@ from vga_policy.bags.writer import BagWriter, Topic
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes import topics
-from vga_policy.episodes.metadata import OUTCOMES, Episode
+from vga_policy.episodes.metadata import Episode
+from vga_policy.message_constants import DISCARDED, OUTCOMES
 from vga_policy.units import SECOND
 
 SILENT_AFTER = 1.0  # s without a message
-DISCARDED = OUTCOMES[-1]
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 

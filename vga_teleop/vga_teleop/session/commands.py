@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vga_policy.message_constants import DISCARDED, SUCCESS
+
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
 from vga_teleop.session.display import Display
 from vga_teleop.session.operators import Held, HumanOperator
-from vga_teleop.session.workflow import DISCARDED, SUCCESS, Refused, Taken, Workflow
+from vga_teleop.session.workflow import Refused, Taken, Workflow
 
 COMPLETE_WITHIN = 5.0  # s until every node must have been found
 

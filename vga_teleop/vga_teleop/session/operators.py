@@ -6,12 +6,11 @@ import random
 from collections.abc import Callable
 from enum import StrEnum
 
+from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
+
 from vga_teleop.session.buttons import Button, Buttons
 from vga_teleop.session.workflow import (
-    DISCARDED,
-    FAILURE,
     GLANCE,
-    SUCCESS,
     Cell,
     DiscardLast,
     Refused,

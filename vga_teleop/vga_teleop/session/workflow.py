@@ -18,9 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
-from vga_policy.episodes.metadata import OUTCOMES
+from vga_policy.message_constants import DISCARDED, FAILURE
 
-SUCCESS, FAILURE, DISCARDED = OUTCOMES
 ALIGNED = 0.05  # rad between leader and reference, in every joint
 ALIGN_WITHIN = 15.0  # s; the approach of an arm 0.8 rad away takes a fifth of that
 GLANCE = 0.05  # s between two looks at the cell

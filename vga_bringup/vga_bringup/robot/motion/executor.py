@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Refusal
 from vga_policy.observation.observation import ActionChunk
 
 from vga_bringup.robot.bounds.limits import Limits
@@ -168,7 +169,7 @@ class Executor:
         """What would be executed if this chunk were accepted now. Changes nothing. Raises ChunkRefusedError."""
         state = self._state
         if chunk.horizon != self._horizon:
-            raise ChunkRefusedError("length", f"{chunk.horizon} steps instead of {self._horizon}")
+            raise ChunkRefusedError(Refusal.LENGTH, f"{chunk.horizon} steps instead of {self._horizon}")
         now = max(now, t_obs)  # t_obs lies ahead by the clock error between hosts, if at all
         # No time passes for a plan while the arm stands still: it begins when the motion does, and so do the plans
         # observed before that, while the first one was on its way. No step is skipped from standstill.
@@ -178,7 +179,9 @@ class Executor:
         start = self._strategy.start(Arrival(now, t_obs, state.plan_at(now), state.rest_at))
         due = [anchor + (k + 1) * self._dt for k in range(chunk.horizon)]
         if due[-1] <= start:
-            raise ChunkRefusedError("stamp_stale", f"could take over only {start - due[-1]:.3f} s past its last step")
+            raise ChunkRefusedError(
+                Refusal.STAMP_STALE, f"could take over only {start - due[-1]:.3f} s past its last step"
+            )
 
         q, dq = state.path.at(anchor)
         curve = spline(anchor, self._dt, np.vstack((q, chunk.joints)), dq, self._ease)
@@ -202,10 +205,10 @@ class Executor:
         """Raises ChunkRefusedError for a chunk that is not newer than the newest one taken."""
         newest_t_obs, newest_sequence = self._state.newest
         if sequence <= newest_sequence:
-            raise ChunkRefusedError("sequence", f"sequence {sequence} after {newest_sequence} was taken")
+            raise ChunkRefusedError(Refusal.SEQUENCE, f"sequence {sequence} after {newest_sequence} was taken")
         if t_obs < newest_t_obs - SAME_TIME:
             message = f"observed {newest_t_obs - t_obs:.3f} s before sequence {newest_sequence}, which was taken"
-            raise ChunkRefusedError("sequence", message)
+            raise ChunkRefusedError(Refusal.SEQUENCE, message)
 
     def _join(self, path: Curve, pieces: list[tuple[float, Curve]]) -> tuple[Curve, list[Curve]]:
         """`path` going over into each curve at its time, and the offsets that fade out after each switch."""

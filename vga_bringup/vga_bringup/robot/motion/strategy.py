@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from vga_policy.cell.schema import Execution, Strategy
+from vga_policy.message_constants import Refusal
 
 from vga_bringup.robot.motion.trajectory import Curve, merged
 
 
 class ChunkRefusedError(Exception):
-    """The chunk cannot be executed. `reason` is a key of vga_msgs/ChunkVerdict."""
+    """The chunk cannot be executed."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Refusal, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -73,7 +74,9 @@ class OpenLoopSync(Receding):
     def start(self, arrival: Arrival) -> float:
         """At once, at rest; refused when observed or received in motion."""
         if arrival.rest_at > min(arrival.now, arrival.t_obs):
-            raise ChunkRefusedError("stamp_stale", "observed before the arm came to rest, which open_loop_sync awaits")
+            raise ChunkRefusedError(
+                Refusal.STAMP_STALE, "observed before the arm came to rest, which open_loop_sync awaits"
+            )
         return arrival.now
 
 

@@ -10,17 +10,10 @@ heartbeat moves on, when the driver leaves POLICY, or when it was announced whil
 from __future__ import annotations
 
 import math
-from enum import IntEnum
+
+from vga_policy.message_constants import Mode
 
 GoalId = bytes
-
-
-class Mode(IntEnum):
-    """Who commands the arm; values are those of vga_msgs/DriverState."""
-
-    HOLD = 0
-    TELEOP = 1
-    POLICY = 2
 
 
 class ModeRefusedError(Exception):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
+from vga_policy.message_constants import Mode, Refusal
 from vga_policy.observation.observation import ActionChunk
 
 from vga_bringup.robot.bounds.limits import Limits
@@ -57,11 +58,11 @@ class ChunkRequest:
 class Context:
     """What the driver knows when the chunk arrives.
 
-    now: s. mode: "HOLD", "TELEOP" or "POLICY". goal: the live goal announced by a healthy heartbeat, None if none.
+    now: s. goal: the live goal announced by a healthy heartbeat, None if none.
     """
 
     now: float
-    mode: str
+    mode: Mode
     goal: bytes | None
 
 
@@ -106,7 +107,7 @@ class SafetyFilter:
             # Last, so that a faulty chunk is counted under its fault whatever number it carries.
             executor.check_order(request.t_obs, request.sequence)
         except ChunkRefusedError as refusal:
-            return Verdict(refusal.reason, str(refusal))
+            return Verdict(refusal.reason.value, str(refusal))
         executor.accept(proposal)
         return Verdict(anchor=proposal.admission.anchor, steps_dropped=proposal.admission.steps_dropped)
 
@@ -149,43 +150,45 @@ class SafetyFilter:
         return ""
 
     def _check_origin(self, request: ChunkRequest, context: Context) -> None:
-        if context.mode != "POLICY":
-            raise ChunkRefusedError("mode", f"the driver is in {context.mode}; chunks are executed in POLICY only")
+        if context.mode is not Mode.POLICY:
+            raise ChunkRefusedError(
+                Refusal.MODE, f"the driver is in {context.mode.name}; chunks are executed in POLICY only"
+            )
         if context.goal is None or bytes(request.goal) != bytes(context.goal):
             live = "no goal is live" if context.goal is None else f"the live goal is {bytes(context.goal).hex()}"
-            raise ChunkRefusedError("goal", f"goal {bytes(request.goal).hex()} is not live: {live}")
+            raise ChunkRefusedError(Refusal.GOAL, f"goal {bytes(request.goal).hex()} is not live: {live}")
 
     def _read(self, request: ChunkRequest) -> ActionChunk:
         """The request as arrays, once its shape, time axis and numbers are sound."""
         names = list(request.joint_names)
         if names != self._names:
             fault = "in another order" if sorted(names) == sorted(self._names) else f"{names[: len(self._names) + 1]}"
-            raise ChunkRefusedError("joint_names", f"joints must be {self._names}, found {fault}")
+            raise ChunkRefusedError(Refusal.JOINT_NAMES, f"joints must be {self._names}, found {fault}")
         for what in ("positions", "time_from_start", "gripper_width"):
             if (length := len(getattr(request, what))) != self._horizon:
-                raise ChunkRefusedError("length", f"{what} holds {length} steps instead of {self._horizon}")
+                raise ChunkRefusedError(Refusal.LENGTH, f"{what} holds {length} steps instead of {self._horizon}")
         for step, point in enumerate(request.positions):
             if len(point) != len(self._names):
-                raise ChunkRefusedError("length", f"step {step} holds {len(point)} joints")
+                raise ChunkRefusedError(Refusal.LENGTH, f"step {step} holds {len(point)} joints")
         for step, time in enumerate(request.time_from_start):
             due = (step + 1) * self._dt
             if not abs(time - due) <= TIME_TOLERANCE:
-                raise ChunkRefusedError("dt", f"step {step} is due after {time} s instead of {due:g} s")
+                raise ChunkRefusedError(Refusal.DT, f"step {step} is due after {time} s instead of {due:g} s")
         joints, widths = np.array(request.positions, dtype=float), np.array(request.gripper_width, dtype=float)
-        self._refuse("nonfinite", ~np.isfinite(joints), lambda k, j: f"is {joints[k, j]} at step {k}")
+        self._refuse(Refusal.NONFINITE, ~np.isfinite(joints), lambda k, j: f"is {joints[k, j]} at step {k}")
         if not np.isfinite(widths).all():
             step = int(np.isfinite(widths).argmin())
-            raise ChunkRefusedError("nonfinite", f"the gripper width is {widths[step]} at step {step}")
+            raise ChunkRefusedError(Refusal.NONFINITE, f"the gripper width is {widths[step]} at step {step}")
         if not math.isfinite(request.t_obs):
-            raise ChunkRefusedError("nonfinite", f"t_obs is {request.t_obs}")
+            raise ChunkRefusedError(Refusal.NONFINITE, f"t_obs is {request.t_obs}")
         return ActionChunk(joints, widths)
 
     def _check_age(self, request: ChunkRequest, context: Context) -> None:
         age, oldest, lead = context.now - request.t_obs, self._execution.max_chunk_age, self._execution.max_chunk_lead
         if age < -lead:
-            raise ChunkRefusedError("stamp_future", f"observed {-age:.3f} s in the future, limit {lead:g} s")
+            raise ChunkRefusedError(Refusal.STAMP_FUTURE, f"observed {-age:.3f} s in the future, limit {lead:g} s")
         if age > oldest:
-            raise ChunkRefusedError("stamp_stale", f"observed {age:.3f} s ago, limit {oldest:g} s")
+            raise ChunkRefusedError(Refusal.STAMP_STALE, f"observed {age:.3f} s ago, limit {oldest:g} s")
 
     def _check_steps(self, chunk: ActionChunk) -> None:
         """The steps by themselves, those already past included."""
@@ -195,7 +198,7 @@ class SafetyFilter:
         if bad.any():
             step = int(bad.argmax())
             message = f"the gripper width is {widths[step]:.4f} m at step {step}, limits [0, {self._max_width:g}]"
-            raise ChunkRefusedError("gripper_limit", message)
+            raise ChunkRefusedError(Refusal.GRIPPER_LIMIT, message)
         v = np.diff(q, axis=0) / self._dt
         self._check_velocity((q[1:] + q[:-1]) / 2, v, lambda k: f"from step {k} to {k + 1}")
         self._check_acceleration(np.diff(v, axis=0) / self._dt, 1.0, lambda k: f"at step {k + 1}")
@@ -215,7 +218,7 @@ class SafetyFilter:
             step = proposal.admission.steps_dropped
             return f"is {jumps[k, j]:.3f} rad away from the present motion at step {step}, limit {limit:g}"
 
-        self._refuse("jump", jumps > limit, describe)
+        self._refuse(Refusal.JUMP, jumps > limit, describe)
 
     def _check_motion(self, proposal: Proposal) -> None:
         """What the arm would execute from the switch until it rests."""
@@ -239,7 +242,7 @@ class SafetyFilter:
         def describe(k: int, j: int) -> str:
             return f"would be at {q[k, j]:.3f} rad {when(k)}, limits [{self._lower[j]:g}, {self._upper[j]:g}]"
 
-        self._refuse("joint_limit", (q < self._lower) | (q > self._upper), describe)
+        self._refuse(Refusal.JOINT_LIMIT, (q < self._lower) | (q > self._upper), describe)
 
     def _check_velocity(self, q: Array, dq: Array, when: Callable[[int], str]) -> None:
         def describe(k: int, j: int) -> str:
@@ -247,7 +250,7 @@ class SafetyFilter:
             limit = high[j] if dq[k, j] > 0 else -low[j]
             return f"needs {abs(dq[k, j]):.2f} rad/s at {q[k, j]:.3f} rad {when(k)}, limit {limit:.3g} there"
 
-        self._refuse("velocity_limit", self._limits.excess(q, dq) > 0, describe)
+        self._refuse(Refusal.VELOCITY_LIMIT, self._limits.excess(q, dq) > 0, describe)
 
     def _check_acceleration(self, ddq: Array, margin: float, when: Callable[[int], str]) -> None:
         limit = margin * self._limits.acceleration
@@ -255,9 +258,9 @@ class SafetyFilter:
         def describe(k: int, j: int) -> str:
             return f"needs {abs(ddq[k, j]):.2f} rad/s^2 {when(k)}, limit {limit[j]:g}"
 
-        self._refuse("acceleration_limit", np.abs(ddq) > limit, describe)
+        self._refuse(Refusal.ACCELERATION_LIMIT, np.abs(ddq) > limit, describe)
 
-    def _refuse(self, reason: str, bad: NDArray[np.bool_], describe: Callable[[int, int], str]) -> None:
+    def _refuse(self, reason: Refusal, bad: NDArray[np.bool_], describe: Callable[[int, int], str]) -> None:
         """Refuses for the first true value of `bad` [N, J], in the words of describe(row, joint)."""
         if bad.any():
             row, joint = divmod(int(bad.argmax()), bad.shape[1])
@@ -268,15 +271,15 @@ class SafetyFilter:
         if (place.outside > 0).any():
             k, low, high = int((place.outside > 0).argmax()), self.space.low, self.space.high
             where = f"{np.round(place.tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
-            raise ChunkRefusedError("workspace", f"the tool centre point would be at {where}")
+            raise ChunkRefusedError(Refusal.WORKSPACE, f"the tool centre point would be at {where}")
         if place.touching.any():
             k, box, capsule = np.argwhere(place.touching)[0].tolist()
             what = f"the {parts.parts[capsule]} would enter the box '{self.space.boxes[box][0]}'"
-            raise ChunkRefusedError("keep_out", f"{what} {when(k)}")
+            raise ChunkRefusedError(Refusal.KEEP_OUT, f"{what} {when(k)}")
         too_near = parts.too_near(place.distances)
         if too_near.any():
             k, pair = divmod(int(too_near.argmax()), too_near.shape[1])
-            raise ChunkRefusedError("self_collision", f"{when(k)} {parts.describe(place.distances[k], pair)}")
+            raise ChunkRefusedError(Refusal.SELF_COLLISION, f"{when(k)} {parts.describe(place.distances[k], pair)}")
 
 
 def _entered(wrong: Array | NDArray[np.bool_]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from numpy.random import Generator
+from vga_policy.message_constants import Mode
 
-from vga_bringup.robot.safety.modes import Mode
 from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style, random_for

@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, GripperState
 from vga_msgs.srv import SetMode
+from vga_policy.message_constants import MODE_NAMES
 from vga_policy.ros import topics
 from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import Session
@@ -24,7 +25,6 @@ STANDS_WITHIN = 3.0  # s
 OPEN_WITHIN = 5.0  # s
 NEARLY_OPEN = 0.9  # of the hand's opening
 STOPPED = 0.01  # m short of the commanded opening, at which something stops the fingers
-NAMES = {SetMode.Request.HOLD: "HOLD", SetMode.Request.TELEOP: "TELEOP", SetMode.Request.POLICY: "POLICY"}
 
 
 class DriverClient:
@@ -46,7 +46,7 @@ class DriverClient:
     def mode(self) -> str:
         """ "HOLD", "TELEOP" or "POLICY", as of the newest state; empty while the driver is silent."""
         state = self.state
-        return "" if state is None else NAMES[state.mode]
+        return "" if state is None else MODE_NAMES[state.mode]
 
     # Modes.
 
@@ -133,7 +133,7 @@ class DriverClient:
     def _set_mode(self, mode: int) -> None:
         response = self._session.call(self._modes, SetMode.Request(mode=mode))
         if not response.success:
-            raise RefusedError(response.message, f"the driver refuses {NAMES[mode]}")
+            raise RefusedError(response.message, f"the driver refuses {MODE_NAMES[mode]}")
 
     def _trigger(self, client: Client, what: str = "") -> str:
         response = self._session.call(client, Trigger.Request())
