@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +9,12 @@ from pathlib import Path
 
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell, Strategy
-from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import MAX_STEPS
 
 SEED = 1_000_000  # of the first trial by default: demonstrations count from 0
 LATENCY = 0.13  # s; the median from capture to command that `vga demo` reports on two cores
 
 SEEN, UNSEEN = "id", "ood"
-
-# How sim.tasks puts into words what the fingers hold, in the tasks to pick something up.
-_GRASPED = re.compile(r"^(?:the )?(?P<name>.+?) (?:held \d|was picked up instead)")
-_NOTHING = "nothing held"
 
 
 class TrialsError(RuntimeError):
@@ -77,10 +71,3 @@ def cell_for(cell: Cell, view: str, strategy: str = "", trained_on: Sequence[str
     if not strategy:
         return cell
     return cell.model_copy(update={"execution": cell.execution.model_copy(update={"strategy": Strategy(strategy)})})
-
-
-def judgement(success: bool, failed: bool, detail: str) -> Judgement:
-    """A judgement of the simulated cell, with the object that its words say is held."""
-    match = _GRASPED.match(detail)
-    grasped = match["name"] if match else "" if detail == _NOTHING else None
-    return Judgement(success, failed, detail, grasped)

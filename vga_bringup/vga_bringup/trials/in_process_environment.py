@@ -14,7 +14,7 @@ from vga_policy.observation.observation import ActionChunk, Observation
 
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import Arrangement, UnknownTaskError
-from vga_bringup.trials.conditions import LATENCY, judgement
+from vga_bringup.trials.conditions import LATENCY
 
 
 class FastEnvironment:
@@ -64,7 +64,7 @@ class FastEnvironment:
 
     def judge(self) -> Judgement:
         """How the trial stands."""
-        return judgement(*self._fast.task_state)
+        return self._fast.task_state
 
     def refused(self) -> Mapping[str, int]:
         """Chunks that the safety filter refused, by reason."""
