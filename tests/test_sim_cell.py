@@ -135,7 +135,7 @@ def test_a_scene_is_arranged_and_its_trial_judged(cell_path, observer):
     with executable("sim_cell", f"cell:={cell_path}") as cell:
         observer.spin_until(lambda: cell.said("ready:"), what="the cell")
         observer.spin_until(lambda: observer.task_states, what="a task state before anything is arranged")
-        assert observer.task_states[-1].task == ""
+        assert (observer.task_states[-1].task, observer.task_states[-1].picks) == ("", False)
         refused = observer.arrange("juggle", 1)
         assert not refused.success
         assert refused.message.startswith("no task 'juggle'; there are pick_cube, press_button,")
@@ -148,6 +148,7 @@ def test_a_scene_is_arranged_and_its_trial_judged(cell_path, observer):
         state = observer.task_states[-1]
         assert (state.seed, state.instruction) == (7, expected.instruction)
         assert (state.success, state.failed, state.detail) == (False, False, "nothing held")
+        assert (state.picks, state.grasped) == (True, "")
         positions = StateReader(ADDRESS).read().state
         for name in ("cucumber", "carrot", "eggplant"):
             assert np.isclose(positions, expected.placements[name].x, atol=3e-3).any(), name

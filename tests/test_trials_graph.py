@@ -47,5 +47,5 @@ def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("arguments", [("operator",), ("untrained", "--control", "no-instruction")])
 def test_what_needs_simulated_time_is_refused_before_anything_starts(tmp_path, capsys, arguments):
     assert main(["eval", "sim", "--out", str(tmp_path / "out"), "--checkpoint", *arguments]) == 1
-    assert "add --fast" in capsys.readouterr().err
+    assert "add --in-process" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
-"""The four tasks: what is drawn from a seed, and what counts as success or failure."""
+"""The tasks: what is drawn from a seed, and what counts as success or failure."""
 
 import itertools
+import re
 from pathlib import Path
 
 import mujoco
@@ -21,6 +22,8 @@ from vga_bringup.sim.scene.tasks import (
     arrange,
 )
 from vga_policy.cell.loading import load_cell
+from vga_policy.evaluate.environment import Judgement
+from vga_policy.names import TASK_NAMES
 
 CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SEEDS = range(100)
@@ -48,7 +51,7 @@ class Trial:
     def __init__(self, simulator, task, seed=0):
         self.arrangement = arrange(task, seed)
         simulator.reset(READY, self.arrangement.placements)
-        self._simulator = simulator
+        self.simulator = simulator
         self._judge = Judge(simulator.model, self.arrangement)
         self.now = 0.0
 
@@ -72,19 +75,23 @@ class Trial:
 
     def judge(self, seconds):
         """The judgement after this state has lasted for so long."""
-        mujoco.mj_forward(self._simulator.model, self._simulator.data)
+        mujoco.mj_forward(self.simulator.model, self.simulator.data)
         judgement = None
         for _ in range(round(seconds / 0.1) + 1):
-            judgement = self._judge.judge(self.now, self._simulator.data)
+            judgement = self._judge.judge(self.now, self.simulator.data)
             self.now += 0.1
         return judgement
 
     def _joint(self, name):
-        return self._simulator.data.joint(int(self._simulator.model.body(name).jntadr[0]))
+        return self.simulator.data.joint(int(self.simulator.model.body(name).jntadr[0]))
 
     def _fingers(self, way):
         for finger in (1, 2):
-            self._simulator.data.joint(f"robot0_finger_joint{finger}").qpos[0] = way
+            self.simulator.data.joint(f"robot0_finger_joint{finger}").qpos[0] = way
+
+
+def test_the_tasks_on_offer_are_those_there_are():
+    assert tuple(TASKS) == TASK_NAMES
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -157,13 +164,13 @@ def order(scene):
 
 def test_a_cube_held_high_is_picked_once_it_has_been_held(simulator):
     trial = Trial(simulator, "pick_cube")
-    assert trial.judge(1.0) == (False, False, "nothing held")
+    assert trial.judge(1.0) == Judgement(False, False, "nothing held", grasped="")
     trial.grip("red_cube")
     assert not trial.judge(0.0).success
     assert not trial.judge(HELD_FOR - 0.2).success
     assert trial.judge(0.3).success
     trial.release()
-    assert trial.judge(0.0) == (False, False, "nothing held")
+    assert trial.judge(0.0) == Judgement(False, False, "nothing held", grasped="")
 
 
 def test_a_cube_in_the_air_that_nobody_holds_is_not_picked(simulator):
@@ -175,13 +182,13 @@ def test_a_cube_in_the_air_that_nobody_holds_is_not_picked(simulator):
 def test_another_cube_does_not_count(simulator):
     trial = Trial(simulator, "pick_cube")
     trial.grip("green_cube")
-    assert trial.judge(1.0) == (False, False, "nothing held")
+    assert trial.judge(1.0) == Judgement(False, False, "nothing held", grasped="")
 
 
 def test_an_object_off_the_table_ends_the_trial(simulator):
     trial = Trial(simulator, "pick_cube")
     trial.put("red_cube", (1.2, 0.0, -0.5))
-    assert trial.judge(0.0) == (False, True, "the red cube fell off the table")
+    assert trial.judge(0.0) == Judgement(False, True, "the red cube fell off the table")
     trial.grip("red_cube")
     assert trial.judge(1.0).failed, "a failure is final"
 
@@ -191,7 +198,7 @@ def test_the_button_counts_when_it_latched(simulator):
     assert not trial.judge(1.0).success
     simulator.data.userdata[0] = 1.0
     assert not trial.judge(0.0).success
-    assert trial.judge(HELD_FOR) == (True, False, "button pressed")
+    assert trial.judge(HELD_FOR) == Judgement(True, False, "button pressed")
 
 
 @pytest.mark.parametrize(
@@ -208,7 +215,7 @@ def test_a_stacked_cube_must_be_let_go(simulator):
     trial = Trial(simulator, "stack_cube")
     trial.put("green_cube", trial.hand - (0.0, 0.0, CUBE))
     trial.grip("red_cube")
-    assert trial.judge(1.0) == (False, False, "red cube held")
+    assert trial.judge(1.0) == Judgement(False, False, "red cube held")
     trial.release()
     assert trial.judge(1.0).success
 
@@ -222,4 +229,64 @@ def test_the_vegetable_asked_for_counts_and_another_one_fails(simulator, seed):
     assert trial.judge(1.0).success
     trial = Trial(simulator, "grasp_vegetable", seed)
     trial.grip(wrong)
-    assert trial.judge(1.0) == (False, True, f"the {wrong} was picked up instead of the {right}")
+    reason = f"the {wrong} was picked up instead of the {right}"
+    assert trial.judge(1.0) == Judgement(False, True, reason, grasped=wrong)
+
+
+def fallen(name):
+    return lambda trial: trial.put(name, (1.2, 0.0, -0.5))
+
+
+def gripped(name):
+    return lambda trial: trial.grip(name)
+
+
+def untouched(_):
+    pass
+
+
+def pressed(trial):
+    trial.simulator.data.userdata[0] = 1.0
+
+
+def resting(trial):
+    trial.put("red_cube", trial.simulator.object_position("green_cube") + np.array((0.0, 0.0, CUBE)))
+
+
+TARGETS = ("red_cube", "button", "carrot")
+NO_PICK = None
+STATES = [
+    ("pick_cube", untouched, "nothing held", ""),
+    ("pick_cube", gripped("red_cube"), "red cube held 0.[0-9]{2} m above the table", "red cube"),
+    ("pick_cube", gripped("green_cube"), "nothing held", ""),
+    ("pick_cube", fallen("red_cube"), "the red cube fell off the table", None),
+    ("press_button", untouched, "button not pressed", NO_PICK),
+    ("press_button", pressed, "button pressed", NO_PICK),
+    ("press_button", gripped("red_cube"), "button not pressed", NO_PICK),
+    ("stack_cube", untouched, "red cube not stacked", NO_PICK),
+    ("stack_cube", gripped("red_cube"), "red cube held", NO_PICK),
+    ("stack_cube", resting, "red cube rests on the green cube", NO_PICK),
+    ("stack_cube", fallen("red_cube"), "the red cube fell off the table", NO_PICK),
+    ("stack_cube", fallen("green_cube"), "the green cube fell off the table", NO_PICK),
+    ("grasp_vegetable", untouched, "nothing held", ""),
+    ("grasp_vegetable", gripped("carrot"), "carrot held 0.[0-9]{2} m above the table", "carrot"),
+    ("grasp_vegetable", gripped("eggplant"), "the eggplant was picked up instead of the carrot", "eggplant"),
+    ("grasp_vegetable", gripped("red_cube"), "nothing held", ""),
+    ("grasp_vegetable", fallen("carrot"), "the carrot fell off the table", None),
+]
+
+
+@pytest.mark.parametrize(("task", "state", "detail", "grasped"), STATES)
+def test_what_the_fingers_hold_is_told_in_the_tasks_to_pick_something_up(simulator, task, state, detail, grasped):
+    trial = Trial(simulator, task, seed=next(seed for seed in SEEDS if arrange(task, seed).target in TARGETS))
+    state(trial)
+    told = trial.judge(1.0)
+    assert re.fullmatch(detail, told.detail)
+    assert told.grasped == grasped
+
+
+def test_a_wrong_vegetable_is_not_grasped_before_it_counts_as_chosen(simulator):
+    trial = Trial(simulator, "grasp_vegetable")
+    right = trial.arrangement.target
+    trial.grip(next(name for name in VEGETABLES if name != right))
+    assert trial.judge(0.0) == Judgement(False, False, "nothing held", grasped="")

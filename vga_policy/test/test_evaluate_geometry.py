@@ -11,7 +11,15 @@ from model_fixtures import seeded_state
 from PIL import Image
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.evaluate.geometry import Comparison, Geometry, GeometryError, compare, constant, errors, evenly
+from vga_policy.evaluate.geometry import (
+    GeometryComparison,
+    GeometryError,
+    ViewGeometry,
+    compare,
+    constant,
+    errors,
+    evenly,
+)
 from vga_policy.evaluate.geometry_picture import draw_geometry
 from vga_policy.model.backbone.aggregator import AggregatorConfig
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
@@ -32,7 +40,7 @@ def turn(axis: int, angle: float) -> np.ndarray:
     return rotation
 
 
-def truth(count: int = 6) -> tuple[Geometry, np.ndarray]:
+def truth(count: int = 6) -> tuple[ViewGeometry, np.ndarray]:
     random = np.random.default_rng(0)
     depth = random.uniform(0.4, 1.5, (count, 2, SIZE, SIZE)).astype(np.float32)
     mask = random.uniform(size=depth.shape) < 0.9
@@ -42,7 +50,7 @@ def truth(count: int = 6) -> tuple[Geometry, np.ndarray]:
         extrinsics[sample, 1, :, :3] = turn(2, 0.3 * sample) @ turn(0, 0.9)
         extrinsics[sample, 1, :, 3] = random.uniform(-0.5, 0.5, 3)
     fields = np.full((count, 2, 2), 0.8, np.float32)
-    return Geometry(np.where(mask, depth, 0), extrinsics, fields), mask
+    return ViewGeometry(np.where(mask, depth, 0), extrinsics, fields), mask
 
 
 def test_a_perfect_prediction_has_no_error():
@@ -57,7 +65,7 @@ def test_a_perfect_prediction_has_no_error():
 
 def test_depth_of_another_unit_is_wrong_as_it_is_and_right_when_aligned():
     true, mask = truth()
-    report = errors(Geometry(2 * true.depth, true.extrinsics, true.fields_of_view), true, mask, VIEWS)["wrist"]
+    report = errors(ViewGeometry(2 * true.depth, true.extrinsics, true.fields_of_view), true, mask, VIEWS)["wrist"]
     known = true.depth[:, 1][mask[:, 1]]
     assert report["depth"]["abs_rel"] == pytest.approx(1.0)
     assert report["depth"]["rmse_m"] == pytest.approx(np.sqrt((known**2).mean()), abs=1e-3)
@@ -68,7 +76,7 @@ def test_depth_of_another_unit_is_wrong_as_it_is_and_right_when_aligned():
 def test_pixels_without_known_depth_do_not_count():
     true, mask = truth()
     depth = np.where(mask, true.depth, 99.0)
-    assert errors(Geometry(depth, true.extrinsics, true.fields_of_view), true, mask, VIEWS)["wrist"]["depth"][
+    assert errors(ViewGeometry(depth, true.extrinsics, true.fields_of_view), true, mask, VIEWS)["wrist"]["depth"][
         "abs_rel"
     ] == 0.0  # fmt: skip
 
@@ -79,7 +87,7 @@ def test_a_camera_turned_and_moved_by_so_much_is_found_to_be():
     centre = -np.einsum("nji,nj->ni", moved[:, 1, :, :3], moved[:, 1, :, 3])
     moved[:, 1, :, :3] = turn(1, np.radians(10)) @ moved[:, 1, :, :3]
     moved[:, 1, :, 3] = -np.einsum("nij,nj->ni", moved[:, 1, :, :3], centre + np.array((0.03, 0.0, 0.04)))
-    camera = errors(Geometry(true.depth, moved, true.fields_of_view), true, mask, VIEWS)["wrist"]["camera"]
+    camera = errors(ViewGeometry(true.depth, moved, true.fields_of_view), true, mask, VIEWS)["wrist"]["camera"]
     assert camera["rotation_deg"] == pytest.approx(10.0, abs=1e-2)
     assert camera["translation_m"] == pytest.approx(0.05, abs=1e-4)
 
@@ -90,7 +98,7 @@ def test_cameras_are_judged_relative_to_the_first_view():
     world = np.eye(4)
     world[:3, :3], world[:3, 3] = turn(0, 0.5), (0.2, -0.1, 0.4)
     moved = (true.extrinsics.astype(np.float64) @ world).astype(np.float32)
-    camera = errors(Geometry(true.depth, moved, true.fields_of_view), true, mask, VIEWS)["wrist"]["camera"]
+    camera = errors(ViewGeometry(true.depth, moved, true.fields_of_view), true, mask, VIEWS)["wrist"]["camera"]
     assert camera["rotation_deg"] < 0.1
     assert camera["translation_m"] < 1e-3
 
@@ -196,8 +204,8 @@ def test_episodes_without_ground_truth_are_refused():
 def test_the_picture_has_a_row_a_sample_and_view(tmp_path):
     true, mask = truth()
     images = np.random.default_rng(0).integers(0, 256, (6, 2, 3, SIZE, SIZE), dtype=np.uint8)
-    draw_geometry(Comparison(images, mask, true, true), VIEWS, tmp_path / "two.png", samples=2)
-    draw_geometry(Comparison(images, mask, true, true), VIEWS, tmp_path / "one.png", samples=1)
+    draw_geometry(GeometryComparison(images, mask, true, true), VIEWS, tmp_path / "two.png", samples=2)
+    draw_geometry(GeometryComparison(images, mask, true, true), VIEWS, tmp_path / "one.png", samples=1)
     two, one = Image.open(tmp_path / "two.png"), Image.open(tmp_path / "one.png")
     assert two.width == one.width
     assert two.height > 1.8 * one.height

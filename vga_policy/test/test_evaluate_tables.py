@@ -20,15 +20,17 @@ from vga_policy.evaluate.trials import Outcome, Trial
 
 
 def evaluation(
-    method="VGA", view="id", run="", control="", tasks=("pick_cube",), successes=4, n=5, strategy="receding"
+    method="VGA", camera_set="id", run="", control="", tasks=("pick_cube",), successes=4, n=5, strategy="receding"
 ):
     trials = []
     for task in tasks:
         for seed in range(n):
             outcome = Outcome.SUCCESS if seed < successes else Outcome.STEP_LIMIT
             trials.append(Trial(task, seed, "do it", outcome, 50 + seed, 5.0 + seed, "why", refused={"jump": seed}))
-    cameras = ("fixed_1" if view == "id" else "fixed_2", "wrist")
-    conditions = Conditions(method, view, cameras, strategy, 1200, "fast", 0, latency=0.13, control=control, run=run)
+    cameras = ("fixed_1" if camera_set == "id" else "fixed_2", "wrist")
+    conditions = Conditions(
+        method, camera_set, cameras, strategy, 1200, "fast", 0, latency=0.13, control=control, run=run
+    )
     return Evaluation(conditions, tuple(trials))
 
 
@@ -39,6 +41,20 @@ def test_results_read_back_as_written(tmp_path):
     rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
     assert [row["outcome"] for row in rows] == ["success"] * 4 + ["step limit"] + ["success"] * 4 + ["step limit"]
     assert rows[3]["refused"] == "jump:3"
+
+
+def test_trials_not_reached_are_named_and_leave_their_cells_empty(tmp_path):
+    cut = replace(evaluation(n=2, successes=2), missing=(("pick_cube", 2), ("stack_cube", 0)))
+    cut.save(tmp_path)
+    assert results.load(tmp_path) == cut
+    rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
+    assert [(row["task"], row["seed"], row["outcome"]) for row in rows[2:]] == [
+        ("pick_cube", "2", ""),
+        ("stack_cube", "0", ""),
+    ]
+    assert cut.to_json()["tasks"]["stack_cube"]["n"] == 0
+    assert "| 100 [34.2, 100] 2/2 |  |" in table_text.markdown(table.compare([cut]))
+    assert "missing" not in evaluation().to_json()
 
 
 def test_results_hold_rates_and_every_trial():
@@ -87,7 +103,7 @@ def test_a_table_has_views_tasks_and_averages():
     made = table.compare(
         [
             evaluation(tasks=("pick_cube", "press_button"), successes=4),
-            evaluation(view="ood", tasks=("pick_cube",), successes=1),
+            evaluation(camera_set="ood", tasks=("pick_cube",), successes=1),
             evaluation("ACT", tasks=("pick_cube",), successes=2),
         ]
     )
@@ -104,7 +120,7 @@ def test_there_is_no_average_over_tasks_tried_unequally_often():
         [
             evaluation(),
             evaluation(tasks=("press_button",), n=8),
-            *(evaluation(view="ood", tasks=(task,), successes=1) for task in ("pick_cube", "press_button")),
+            *(evaluation(camera_set="ood", tasks=(task,), successes=1) for task in ("pick_cube", "press_button")),
         ]
     )
     assert ("id", "average") not in made.rows["VGA"]
@@ -114,7 +130,7 @@ def test_there_is_no_average_over_tasks_tried_unequally_often():
 
 
 def test_the_unseen_view_is_compared_on_the_same_trials():
-    made = table.compare([evaluation(successes=4), evaluation(view="ood", successes=1)])
+    made = table.compare([evaluation(successes=4), evaluation(camera_set="ood", successes=1)])
     drop = next(c for c in made.comparisons if c.column == "pick cube")
     assert (drop.first, drop.second) == ("VGA, unseen view", "seen view")
     assert drop.difference == paired_difference([True] + [False] * 4, [True] * 4 + [False])
@@ -165,7 +181,7 @@ def test_the_same_trial_twice_is_refused():
     [("weights", "b1", "0"), ("max_steps", 300, "0"), ("latency", 0.3, "1"), ("cell", "lab", "1")],
 )
 def test_a_row_is_of_trials_run_alike(tmp_path, condition, value, run):
-    seen, unseen = evaluation(run="0"), evaluation(view="ood", run=run)
+    seen, unseen = evaluation(run="0"), evaluation(camera_set="ood", run=run)
     seen.save(tmp_path / "seen")
     replace(unseen, conditions=replace(unseen.conditions, **{condition: value})).save(tmp_path / "unseen")
     pair = [results.load(tmp_path / name) for name in ("seen", "unseen")]
@@ -182,7 +198,7 @@ def test_trainings_of_one_method_have_weights_of_their_own():
 
 
 def test_markdown_is_a_table_that_states_its_conditions():
-    text = table_text.markdown(table.compare([evaluation(), evaluation(view="ood", successes=0)]))
+    text = table_text.markdown(table.compare([evaluation(), evaluation(camera_set="ood", successes=0)]))
     lines = text.splitlines()
     assert lines[0].startswith("| Method | Seen view: pick cube | Seen view: average | Unseen view: pick cube |")
     assert lines[2].startswith("| VGA | 80 [37.6, 96.4] 4/5 |")
@@ -200,7 +216,7 @@ def test_csv_has_a_line_a_cell():
 
 
 def test_the_picture_is_drawn(tmp_path):
-    made = table.compare([evaluation(), evaluation(view="ood"), evaluation("ACT, a longer name of a method")])
+    made = table.compare([evaluation(), evaluation(camera_set="ood"), evaluation("ACT, a longer name of a method")])
     draw_table(made, tmp_path / "table.png")
     picture = Image.open(tmp_path / "table.png").convert("L")
     assert picture.width > picture.height > 200

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from toy_environment import DT, Hearing, Seeing, Still, ToyEnvironment, Wild
 from vga_policy.evaluate.controls import OTHER_TRIAL, control
-from vga_policy.evaluate.trials import Outcome, run_trial
+from vga_policy.evaluate.rollout import SteppedRollout, run_trial
+from vga_policy.evaluate.trials import Outcome
 from vga_policy.evaluate.video import TrialVideo
 
 
 def trial(actor, environment=None, max_steps=40, **options):
-    return run_trial(environment or ToyEnvironment(), actor, "go", 7, dt=DT, max_steps=max_steps, **options)
+    return run_trial(SteppedRollout(environment or ToyEnvironment(), actor, max_steps), "go", 7, dt=DT, **options)
 
 
 def test_a_trial_ends_with_its_success():

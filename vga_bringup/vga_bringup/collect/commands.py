@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from vga_policy.message_constants import SUCCESS
+from vga_policy.names import TASK_NAMES
 
 
 def collect_command(subparsers: argparse._SubParsersAction) -> None:
@@ -16,7 +17,7 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "collect", help="record demonstrations of a task, done by the scripted operator in the simulated cell"
     )
-    parser.add_argument("--task", required=True, help="pick_cube, press_button, stack_cube or grasp_vegetable")
+    parser.add_argument("--task", required=True, help=", ".join(TASK_NAMES))
     parser.add_argument("--episodes", type=_positive, required=True, help="how many")
     parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")

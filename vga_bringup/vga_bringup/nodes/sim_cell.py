@@ -120,7 +120,9 @@ class SimCell(Node):
         """Publishes how the trial stands."""
         state = TaskState(header=Header(stamp=self.get_clock().now().to_msg()))
         if self._referee is not None:
-            state.success, state.failed, state.detail = self._referee.judge()
+            judgement = self._referee.judge()
+            state.success, state.failed, state.detail = judgement.success, judgement.failed, judgement.detail
+            state.picks, state.grasped = judgement.grasped is not None, judgement.grasped or ""
             if (arrangement := self._referee.arrangement) is not None:
                 state.task, state.seed = arrangement.task, arrangement.seed
                 state.instruction = arrangement.instruction

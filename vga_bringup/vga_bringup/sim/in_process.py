@@ -15,6 +15,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.evaluate.environment import Judgement
 from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.units import SECOND
@@ -31,7 +32,7 @@ from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
 from vga_bringup.sim.rendering.renderer import CellRenderer
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.snapshot import CellSnapshot, snapshot
-from vga_bringup.sim.scene.tasks import Arrangement, Judge, Judgement, arrange
+from vga_bringup.sim.scene.tasks import Arrangement, Judge, arrange
 
 STEP = 0.001  # s of physics
 JUDGED_EVERY = 0.05  # s

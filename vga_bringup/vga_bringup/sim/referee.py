@@ -7,12 +7,13 @@ import time
 import mujoco
 import numpy as np
 from vga_policy.cell.schema import Cell
+from vga_policy.evaluate.environment import Judgement
 
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.sim.physics.placing import POLL_S, PlacementOutbox
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import Snapshot, StateReader
-from vga_bringup.sim.scene.tasks import Arrangement, Judge, Judgement, arrange
+from vga_bringup.sim.scene.tasks import Arrangement, Judge, arrange
 
 PATIENCE = 1.0  # s the physics may take to place the objects
 CLEARANCE = 0.15  # m the hand must be above the table while they are placed

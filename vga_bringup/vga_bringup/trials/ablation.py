@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 from rich.console import Console
 from vga_policy.cell.errors import CellError
-from vga_policy.evaluate import results
 from vga_policy.evaluate.results import Evaluation, ResultsError
 from vga_policy.evaluate.tables import files as table_files
 from vga_policy.evaluate.tables import table
@@ -20,26 +18,29 @@ from vga_policy.train.ablation.files import Finished, finished
 from vga_policy.train.runs.failure import TrainingError
 
 from vga_bringup.trials.conditions import TrialsError
-from vga_bringup.trials.evaluation import conditions_of, in_words, request_for, run_trials, save
+from vga_bringup.trials.evaluation import conditions_of, figures_in_words, request_for, save
+from vga_bringup.trials.options import EvalOptions, TrialOptions
+from vga_bringup.trials.running import begun, run_trials
 
 TRIALS = "trials"
 
 
-def run(args: argparse.Namespace) -> int:
+def run(ablation: Path, camera_sets: Sequence[str], trials: TrialOptions, out: Path | None) -> int:
     """Tries what has been trained, but for what was tried before: 0; 1 when it cannot be; 130 after Ctrl-C."""
     console = Console(stderr=True, highlight=False)
-    out = args.out or args.ablation / TRIALS
+    out = out or ablation / TRIALS
     done: list[Evaluation] = []
     try:
-        runs = finished(args.ablation)
+        runs = finished(ablation)
         if not runs:
-            raise TrialsError(f"{args.ablation}: holds no finished run of `vga ablate`")
-        for one, view in product(runs, args.view):
-            evaluation = _tried(one, view, out / one.run.parent.name / one.run.name / view, args, console)
-            if evaluation is None:
+            raise TrialsError(f"{ablation}: holds no finished run of `vga ablate`")
+        for one, camera_set in product(runs, camera_sets):
+            evaluation = _tried(_options(one, camera_set, trials, out), console)
+            if evaluation.missing:
                 return 130
             for task in evaluation.tasks:
-                print(f"{one.variant}, seed {one.seed}, {view}, {task}: {in_words(evaluation.of(task))}", flush=True)
+                words = figures_in_words(evaluation.of(task))
+                print(f"{one.variant}, seed {one.seed}, {camera_set}, {task}: {words}", flush=True)
             done.append(evaluation)
             table_files.save(table.compare(done), out)
     except (TrialsError, CellError, GraphError, OSError, ResultsError, TrainingError) as error:
@@ -49,24 +50,28 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _tried(one: Finished, view: str, directory: Path, args: argparse.Namespace, console: Console) -> Evaluation | None:
-    """The run's trials, from `directory` if they are there; None when interrupted, which leaves no results."""
-    chosen = {"checkpoint": str(one.checkpoint), "method": one.variant, "training": str(one.seed), "view": view}
-    fixed = {"out": directory, "fast": True, "control": "", "videos": 0, "python": sys.executable}
-    own = argparse.Namespace(**{**vars(args), **chosen, **fixed})
-    request = request_for(own)
-    conditions = conditions_of(own, request)
-    if (directory / results.FILE).exists():
-        known = results.load(directory)
-        tried = sorted((trial.task, trial.seed) for trial in known.trials)
-        if replace(known.conditions, machine=conditions.machine) != conditions or tried != sorted(request.seeds()):
-            raise TrialsError(f"{directory}: holds other trials; give another --out")
-        return known
-    trials, problem = run_trials(request, own, console)
+def _options(one: Finished, camera_set: str, trials: TrialOptions, out: Path) -> EvalOptions:
+    """The trials of one run."""
+    return EvalOptions(
+        checkpoint=str(one.checkpoint),
+        trials=trials,
+        camera_set=camera_set,
+        in_process=True,
+        method=one.variant,
+        training=str(one.seed),
+        out=out / one.run.parent.name / one.run.name / camera_set,
+    )
+
+
+def _tried(options: EvalOptions, console: Console) -> Evaluation:
+    """The run's trials, those left by an earlier call not tried again; some are missing when interrupted."""
+    request = request_for(options)
+    before = begun(request, conditions_of(request))
+    if not before.missing:
+        return before
+    evaluation, problem = run_trials(request, before, options.trials.jobs, console)
     if problem is not None:
         raise problem
-    if len(trials) < len(request.seeds()):
-        return None
-    evaluation = Evaluation(conditions, tuple(trials))
-    save(evaluation, directory)
+    if not evaluation.missing:
+        save(evaluation, request.directory)
     return evaluation

@@ -14,9 +14,9 @@ from vga_policy.inference.policy import Policy, PolicyError
 from vga_policy.inference.untrained import untrained_policy
 from vga_policy.text.pretrained import EncoderError
 
-from vga_bringup.trials.conditions import Request, TrialsError
-from vga_bringup.trials.in_process_environment import FastEnvironment
-from vga_bringup.trials.oracle import Rehearsed
+from vga_bringup.trials.conditions import EvalRequest, TrialsError
+from vga_bringup.trials.in_process_environment import InProcessEnvironment
+from vga_bringup.trials.oracle import OracleActor
 
 UNTRAINED, OPERATOR = "untrained", "operator"
 SPECIAL = {
@@ -25,11 +25,11 @@ SPECIAL = {
 }
 
 
-def open_actor(request: Request, environment: FastEnvironment) -> Actor:
+def open_actor(request: EvalRequest, environment: InProcessEnvironment) -> Actor:
     """The request's actor, on one core. Raises TrialsError when the checkpoint cannot be used in its cell."""
     checkpoint, cell = request.checkpoint, request.cell
     if checkpoint == OPERATOR:
-        return Rehearsed(cell, environment)
+        return OracleActor(cell, environment)
     if checkpoint == UNTRAINED:
         return untrained_policy(cell)
     try:

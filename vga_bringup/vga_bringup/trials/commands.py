@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vga_policy.cell.schema import Strategy
 from vga_policy.evaluate.controls import CONTROLS
@@ -13,6 +15,7 @@ from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
 
 from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
+from vga_bringup.trials.options import EvalOptions, TrialOptions
 
 MOST_TRIALS = 100_000
 
@@ -24,8 +27,8 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         help="closed-loop trials in the simulated cell",
         description="Closed-loop trials in the simulated cell, as the paper runs them (section 6, appendix F.2): scene "
         "and arm pose drawn from each trial's seed, success by the physical state. Through the ROS graph in real time, "
-        "or with --fast in this program's own processes on simulated time. Writes results.json, trials.csv, "
-        "table.{md,csv,png} and videos.",
+        "or with --in-process in this program's own processes on simulated time. Writes results.json, trials.csv, "
+        "table.{md,csv,png} and videos. Trials are kept as they end: the same command goes on after an interruption.",
     )
     parser.add_argument(
         "--checkpoint",
@@ -38,10 +41,13 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         "--view", choices=(SEEN, UNSEEN), default=SEEN, help="id: the training's cameras; ood: the other fixed camera "
         "in slot 0 (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument("--fast", action="store_true", help="without ROS, on simulated time, several trials at once")
+    parser.add_argument(
+        "--in-process", action="store_true", help="without ROS, on simulated time, several trials at once"
+    )
+    parser.add_argument("--fast", action=_Fast, nargs=0, dest="in_process", help=argparse.SUPPRESS)
     parser.add_argument(
         "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
-        "trial's images, of all cameras or of those in one role (with --fast)",
+        "trial's images, of all cameras or of those in one role (with --in-process)",
     )  # fmt: skip
     parser.add_argument(
         "--videos", type=_number, default=TRIALS, help="trials of each task filmed (default: %(default)s)"
@@ -65,8 +71,8 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     parser = subparsers.add_parser(
         "ablation",
         help="every run of `vga ablate` in the same closed-loop trials",
-        description="Tries every finished run of an ablation as `vga eval sim --fast` does, on the same scenes, and "
-        "compares the variants with VGA: paired, and over the training seeds. Runs tried before are not tried again. "
+        description="Tries every finished run of an ablation as `vga eval sim --in-process` does, on the same scenes, "
+        "and compares the variants with VGA: paired, and over the training seeds. What was tried is not tried again. "
         "Writes results a run and table.{md,csv,png}.",
     )
     parser.add_argument("ablation", type=Path, metavar="DIR", help="--out of `vga ablate`")
@@ -83,7 +89,9 @@ def _trial_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
     parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
     parser.add_argument("--seed", type=_seed, default=SEED, help="of the first trial (default: %(default)s)")
-    parser.add_argument("--jobs", type=_count, default=os.cpu_count(), help="processes of --fast (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=_count, default=os.cpu_count(), help="processes of --in-process (default: one a core)"
+    )
     parser.add_argument(
         "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
         help="how chunks are executed (default: the cell's)",
@@ -93,22 +101,61 @@ def _trial_options(parser: argparse.ArgumentParser) -> None:
         "800 and 1200 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --fast; default: %(default)s, "
-        "the median that vga demo measures on two cores",
+        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --in-process; default: "
+        "%(default)s, the median that vga demo measures on two cores",
     )  # fmt: skip
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
+
+
+class _Fast(argparse.Action):
+    """The former name of --in-process."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,  # noqa: ARG002
+        option_string: str | None = None,
+    ) -> None:
+        print(f"{option_string} is now --in-process", file=sys.stderr)
+        setattr(namespace, self.dest, True)
 
 
 def _sim(arguments: argparse.Namespace) -> int:
     from vga_bringup.trials.evaluation import run
 
-    return run(arguments)
+    options = EvalOptions(
+        checkpoint=arguments.checkpoint,
+        trials=_trials(arguments),
+        camera_set=arguments.view,
+        in_process=arguments.in_process,
+        control=arguments.control,
+        videos=arguments.videos,
+        method=arguments.method,
+        training=arguments.training,
+        python=arguments.python,
+        out=arguments.out,
+    )
+    return run(options, as_json=arguments.json)
 
 
 def _ablation(arguments: argparse.Namespace) -> int:
     from vga_bringup.trials.ablation import run
 
-    return run(arguments)
+    return run(arguments.ablation, arguments.view, _trials(arguments), arguments.out)
+
+
+def _trials(arguments: argparse.Namespace) -> TrialOptions:
+    return TrialOptions(
+        tasks=tuple(arguments.task),
+        trials=arguments.trials,
+        seed=arguments.seed,
+        cell=arguments.cell,
+        strategy=arguments.strategy,
+        max_steps=arguments.max_steps,
+        latency=arguments.latency,
+        jobs=arguments.jobs,
+    )
 
 
 def _number(text: str) -> int:

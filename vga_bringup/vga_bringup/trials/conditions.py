@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,17 +9,12 @@ from pathlib import Path
 
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell, Strategy
-from vga_policy.evaluate.environment import Judgement
 from vga_policy.evaluate.trials import MAX_STEPS
 
 SEED = 1_000_000  # of the first trial by default: demonstrations count from 0
 LATENCY = 0.13  # s; the median from capture to command that `vga demo` reports on two cores
 
-SEEN, UNSEEN = "id", "ood"
-
-# How sim.tasks puts into words what the fingers hold, in the tasks to pick something up.
-_GRASPED = re.compile(r"^(?:the )?(?P<name>.+?) (?:held \d|was picked up instead)")
-_NOTHING = "nothing held"
+SEEN, UNSEEN = "id", "ood"  # camera sets: the training's, and with the other fixed camera
 
 
 class TrialsError(RuntimeError):
@@ -28,26 +22,30 @@ class TrialsError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Request:
+class EvalRequest:
     """Trials to run: `trials` of each task, with seeds from `seed` on.
 
-    checkpoint: directory, or a word of `actors.SPECIAL`. latency: s from observation to the chunk's arrival at the
-    driver. videos: how many trials of each task are filmed, into `directory`/videos. python: interpreter for a
-    checkpoint of LeRobot's.
+    checkpoint: directory, or a word of `actors.SPECIAL`. camera_set: SEEN or UNSEEN. latency: s from observation to the
+    chunk's arrival at the driver, in process. videos: how many trials of each task are filmed, into `directory`/videos.
+    python: interpreter for a checkpoint of LeRobot's. method, training: the policy's name in tables, and which training
+    of it this is.
     """
 
     checkpoint: str
     cell: Cell
-    view: str
+    camera_set: str
     tasks: tuple[str, ...]
     trials: int
     seed: int
     directory: Path
+    in_process: bool = True
     max_steps: int = MAX_STEPS
     latency: float = LATENCY
     control: str = ""
     videos: int = 0
     python: str = sys.executable
+    method: str = ""
+    training: str = ""
 
     def seeds(self) -> list[tuple[str, int]]:
         """Task and seed of each trial, in order."""
@@ -57,17 +55,17 @@ class Request:
         """Where the trial's video goes; None for one that is not filmed."""
         if seed - self.seed >= self.videos:
             return None
-        return self.directory / "videos" / f"{task}_{self.view}_{seed}.mp4"
+        return self.directory / "videos" / f"{task}_{self.camera_set}_{seed}.mp4"
 
 
-def cell_for(cell: Cell, view: str, strategy: str = "", trained_on: Sequence[str] = ()) -> Cell:
-    """The cell with the view's cameras in its slots, and chunks executed by `strategy`, if given.
+def cell_for(cell: Cell, camera_set: str, strategy: str = "", trained_on: Sequence[str] = ()) -> Cell:
+    """The cell with the set's cameras in its slots, and chunks executed by `strategy`, if given.
 
-    The seen view is `trained_on`, by default the cell's own slots; in the unseen one, the fixed camera that has no
-    slot takes the fixed camera's place (paper, section 6.3). Raises CellError.
+    The seen set is `trained_on`, by default the cell's own slots; in the unseen one, the fixed camera that has no slot
+    takes the fixed camera's place (paper, section 6.3). Raises CellError.
     """
     names = list(trained_on) or [camera.name for camera in cell.views]
-    if view == UNSEEN:
+    if camera_set == UNSEEN:
         spare = [camera.name for camera in cell.cameras if camera.role == "fixed" and camera.name not in names]
         slots = [slot for slot, name in enumerate(names) if cell.camera(name).role == "fixed"]
         if not spare or not slots:
@@ -77,10 +75,3 @@ def cell_for(cell: Cell, view: str, strategy: str = "", trained_on: Sequence[str
     if not strategy:
         return cell
     return cell.model_copy(update={"execution": cell.execution.model_copy(update={"strategy": Strategy(strategy)})})
-
-
-def judgement(success: bool, failed: bool, detail: str) -> Judgement:
-    """A judgement of the simulated cell, with the object that its words say is held."""
-    match = _GRASPED.match(detail)
-    grasped = match["name"] if match else "" if detail == _NOTHING else None
-    return Judgement(success, failed, detail, grasped)

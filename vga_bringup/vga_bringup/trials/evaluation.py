@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
-from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate
-from vga_policy.evaluate.results import FILE, Conditions, Evaluation, figures
+from vga_policy.evaluate.results import FILE, GRAPH, IN_PROCESS, Conditions, Evaluation, ResultsError, figures
 from vga_policy.evaluate.tables import files as table_files
 from vga_policy.evaluate.tables import table
 from vga_policy.evaluate.tables.text import percent
@@ -28,44 +23,51 @@ from vga_policy.ros.errors import GraphError
 from vga_policy.train.runs.run import BEST
 
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
-from vga_bringup.trials.conditions import Request, TrialsError, cell_for
+from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
+from vga_bringup.trials.options import EvalOptions
+from vga_bringup.trials.running import begun, in_words, run_trials
 
 
-def run(args: argparse.Namespace) -> int:
+def run(options: EvalOptions, *, as_json: bool) -> int:
     """Runs the trials: 0 when all ran, whatever they showed; 1 when some cannot be run or kept; 130 after Ctrl-C.
 
-    Those that ran are kept and told in any case.
+    Those that ran are kept and told in any case, and are not run again.
     """
     progress = Console(stderr=True, highlight=False)
-    if args.checkpoint not in SPECIAL:
-        args.checkpoint = str(locate(args.checkpoint))
-    args.method = args.method or named(args.checkpoint)
-    args.out = args.out or default_out(args)
     try:
-        if (args.out / FILE).exists():
-            raise TrialsError(f"{args.out / FILE} exists: choose another --out")
-        request = request_for(args)
-        conditions = conditions_of(args, request)
-        trials, problem = run_trials(request, args, progress)
+        request = request_for(options)
+        before = _begun(request)
+        evaluation, problem = run_trials(request, before, options.trials.jobs, progress)
     except (TrialsError, CellError, GraphError) as error:
         return _problem(error)
-    status = 0 if len(trials) == len(request.seeds()) else 130
+    status = 130 if evaluation.missing else 0
     if problem is not None:
         status = _problem(problem)
-    if not trials:
+    if not evaluation.trials:
         return status
-    evaluation = Evaluation(conditions, tuple(trials))
     try:
-        save(evaluation, args.out)
-        written = str(args.out)
+        save(evaluation, request.directory)
+        written = str(request.directory)
     except OSError as error:
-        status = _problem(f"{args.out}: the results cannot be written: {error}")
+        status = 1 if problem is not None else _problem(f"{request.directory}: the results cannot be written: {error}")
         written = "not written"
-    if args.json:
+    if as_json:
         print(json.dumps(evaluation.to_json(), indent=2))
     else:
         _print(evaluation, written)
     return status
+
+
+def _begun(request: EvalRequest) -> Evaluation:
+    """What there is of the trials. Raises TrialsError unless they can go on from there."""
+    path = request.directory / FILE
+    try:
+        before = begun(request, conditions_of(request))
+    except ResultsError as error:
+        raise TrialsError(f"{error}; choose another --out") from None
+    if not before.missing:
+        raise TrialsError(f"{path} exists: choose another --out")
+    return before
 
 
 def _problem(error: object) -> int:
@@ -79,46 +81,60 @@ def save(evaluation: Evaluation, directory: Path) -> None:
     table_files.save(table.compare([evaluation]), directory)
 
 
-def request_for(args: argparse.Namespace) -> Request:
-    """The trials that the command line asks for. Raises TrialsError, CellError."""
-    if args.control and not args.fast:
-        raise TrialsError(f"--control {args.control} changes what the policy is given: add --fast")
-    if args.checkpoint == OPERATOR and not args.fast:
-        raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --fast")
-    if is_baseline(args.checkpoint) and not args.fast:
-        raise TrialsError("the policy's node runs no policies of LeRobot: add --fast")
-    cell: Cell = load_cell(cell_path(args.cell))
-    return Request(
-        checkpoint=args.checkpoint,
-        cell=cell_for(cell, args.view, args.strategy, trained_on(args.checkpoint)),
-        view=args.view,
-        tasks=tuple(dict.fromkeys(args.task)),
-        trials=args.trials,
-        seed=args.seed,
-        directory=args.out,
-        max_steps=args.max_steps,
-        latency=args.latency,
-        control=args.control,
-        videos=args.videos,
-        python=args.python,
+def request_for(options: EvalOptions) -> EvalRequest:
+    """The trials that are asked for, with everything looked up. Raises TrialsError, CellError."""
+    trials, checkpoint = options.trials, options.checkpoint
+    if checkpoint not in SPECIAL:
+        checkpoint = str(locate(checkpoint))
+    if not options.in_process:
+        _refuse_in_real_time(checkpoint, options.control)
+    method = options.method or named(checkpoint)
+    cell = load_cell(cell_path(trials.cell))
+    return EvalRequest(
+        checkpoint=checkpoint,
+        cell=cell_for(cell, options.camera_set, trials.strategy, trained_on(checkpoint)),
+        camera_set=options.camera_set,
+        tasks=tuple(dict.fromkeys(trials.tasks)),
+        trials=trials.trials,
+        seed=trials.seed,
+        directory=options.out or default_out(method, options.training, options.camera_set, options.control),
+        in_process=options.in_process,
+        max_steps=trials.max_steps,
+        latency=trials.latency,
+        control=options.control,
+        videos=options.videos,
+        python=options.python,
+        method=method,
+        training=options.training,
     )
 
 
-def conditions_of(args: argparse.Namespace, request: Request) -> Conditions:
+def _refuse_in_real_time(checkpoint: str, control: str) -> None:
+    """Raises TrialsError for what the ROS graph cannot do."""
+    if control:
+        raise TrialsError(f"--control {control} changes what the policy is given: add --in-process")
+    if checkpoint == OPERATOR:
+        raise TrialsError(f"{OPERATOR!r} rehearses in simulated time: add --in-process")
+    if is_baseline(checkpoint):
+        raise TrialsError("the policy's node runs no policies of LeRobot: add --in-process")
+
+
+def conditions_of(request: EvalRequest) -> Conditions:
     """What a result of these trials is the result of."""
+    checkpoint = request.checkpoint
     return Conditions(
-        method=args.method,
-        view=request.view,
+        method=request.method,
+        camera_set=request.camera_set,
         cameras=tuple(camera.name for camera in request.cell.views),
         strategy=str(request.cell.execution.strategy),
         max_steps=request.max_steps,
-        path="fast" if args.fast else "ros",
+        path=IN_PROCESS if request.in_process else GRAPH,
         seed=request.seed,
-        latency=request.latency if args.fast else None,
+        latency=request.latency if request.in_process else None,
         control=request.control,
-        run=args.training,
-        checkpoint=args.checkpoint if args.checkpoint in SPECIAL else Path(args.checkpoint).resolve().name,
-        weights=digest(args.checkpoint),
+        run=request.training,
+        checkpoint=checkpoint if checkpoint in SPECIAL else Path(checkpoint).resolve().name,
+        weights=digest(checkpoint),
         cell=request.cell.name,
         machine={"cores": str(os.cpu_count()), "machine": platform.machine(), "python": platform.python_version()},
     )
@@ -132,81 +148,35 @@ def named(checkpoint: str) -> str:
     return (path.parent if path.name == BEST else path).resolve().name
 
 
-def default_out(args: argparse.Namespace) -> Path:
-    """A directory for each thing that is tried."""
-    parts = (args.method, args.training, args.view, args.control)
+def default_out(*parts: str) -> Path:
+    """A directory for each thing that is tried: method, training, camera set and control, where given."""
     return Path("out", "eval", "-".join(filter(None, parts)).replace("/", "_"))
-
-
-def run_trials(
-    request: Request, args: argparse.Namespace, console: Console
-) -> tuple[list[Trial], TrialsError | GraphError | OSError | None]:
-    """The trials that were run, and what kept the others from it; nothing did if all were run, or after Ctrl-C.
-
-    Raises TrialsError when nothing can be written into the request's directory.
-    """
-    _make_writable(request.directory)
-    done: list[Trial] = []
-    problem = None
-    columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        row = bar.add_task("trials", total=len(request.seeds()))
-        try:
-            with closing(_trials(request, args)) as trials:
-                for trial in trials:
-                    done.append(trial)
-                    successes = sum(other.success for other in done)
-                    bar.update(row, completed=len(done), description=f"{trial.task}: {successes} successes, trials")
-        except KeyboardInterrupt:
-            pass
-        except (TrialsError, GraphError, OSError) as error:
-            problem = error
-    if len(done) < len(request.seeds()):
-        console.print(f"stopped after {len(done)} of {len(request.seeds())} trials")
-    return done, problem
-
-
-def _make_writable(directory: Path) -> None:
-    """Makes the directory; tells before the trials rather than after them when there is no writing into it."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise TrialsError(f"{directory}: cannot be written: {error.strerror}; choose another --out") from None
-
-
-def _trials(request: Request, args: argparse.Namespace) -> Generator[Trial, None, None]:
-    if args.fast:
-        from vga_bringup.trials.in_process_trials import run_fast
-
-        return run_fast(request, args.jobs)
-    from vga_bringup.trials.ros_trials import run_graph
-
-    return run_graph(request)
 
 
 def _print(evaluation: Evaluation, written: str) -> None:
     conditions = evaluation.conditions
-    path = f"simulated time, {conditions.latency} s from image to chunk" if conditions.path == "fast" else "real time"
+    in_process = f"simulated time, {conditions.latency} s from image to chunk"
+    path = in_process if conditions.path == IN_PROCESS else "real time"
     control = f", control: {conditions.control}" if conditions.control else ""
     print(
-        f"{conditions.method}, {' + '.join(conditions.cameras)} ({conditions.view}), {conditions.strategy}, "
+        f"{conditions.method}, {' + '.join(conditions.cameras)} ({conditions.camera_set}), {conditions.strategy}, "
         f"at most {conditions.max_steps} steps, {path}{control}"
     )
     for trial in evaluation.trials:
-        reason = f" ({trial.reason})" if trial.reason else ""
-        refused = f", refused {dict(trial.refused)}" if trial.refused else ""
-        print(f"  {trial.task} {trial.seed}: {trial.outcome} after {trial.steps} steps{reason}{refused}")
+        print(f"  {in_words(trial)}")
+    for task, seed in evaluation.missing:
+        print(f"  {task} {seed}: not reached")
     for task in evaluation.tasks:
-        print(f"{task}: {in_words(evaluation.of(task))}")
+        print(f"{task}: {figures_in_words(evaluation.of(task))}")
     if len(evaluation.tasks) > 1:
-        print(f"all: {in_words(evaluation.trials)}")
+        print(f"all: {figures_in_words(evaluation.trials)}")
     print(f"results: {written}")
 
 
-def in_words(trials: Sequence[Trial]) -> str:
+def figures_in_words(trials: Sequence[Trial]) -> str:
     """Their figures in a line."""
+    if not trials:
+        return "not reached"
     report = figures(trials)
     low, high = map(percent, report["interval"])
     words = f"success_rate {percent(report['success_rate'])} % [{low}, {high}], {report['successes']} of {report['n']}"

@@ -14,10 +14,10 @@ from vga_policy.observation.observation import ActionChunk, Observation
 
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene.tasks import Arrangement, UnknownTaskError
-from vga_bringup.trials.conditions import LATENCY, judgement
+from vga_bringup.trials.conditions import LATENCY
 
 
-class FastEnvironment:
+class InProcessEnvironment:
     """One FastCell; close it in the thread that made it.
 
     latency: s from an observation to the arrival of its chunk at the driver: the image's way, the policy, the chunk's.
@@ -26,49 +26,49 @@ class FastEnvironment:
     def __init__(self, cell: Cell, latency: float = LATENCY) -> None:
         self._cell = cell
         self._latency = latency
-        self._fast = FastCell(cell)
+        self._world = FastCell(cell)
         self._observed = 0.0
 
     @property
     def arrangement(self) -> Arrangement:
         """The scene of the trial."""
-        return self._fast.arrangement
+        return self._world.arrangement
 
     def close(self) -> None:
         """Frees what drawing took."""
-        self._fast.close()
+        self._world.close()
 
     def reset(self, task: str, seed: int) -> str:
         """Sets the scene; the arm is at rest at the trial's start, the hand open. Raises EnvironmentFault."""
         try:
-            return self._fast.reset(task, seed).instruction
+            return self._world.reset(task, seed).instruction
         except UnknownTaskError as error:
             raise EnvironmentFault(str(error)) from None
 
     def observe(self) -> Observation:
         """All views now, as the JPEG images that the policy node gets."""
-        self._observed = self._fast.now
-        observation = self._fast.observe()
+        self._observed = self._world.now
+        observation = self._world.observe()
         views = zip(self._cell.views, observation.images, strict=True)
         return replace(observation, images=tuple(_through_jpeg(camera, image) for camera, image in views))
 
     def execute(self, chunk: ActionChunk) -> None:
         """Sends the chunk on its way."""
-        self._fast.offer(chunk, self._observed, self._latency)
+        self._world.offer(chunk, self._observed, self._latency)
 
     def advance(self) -> None:
         """One control step. Raises EnvironmentFault when the driver has stopped the arm."""
-        self._fast.step(self._cell.dt)
-        if self._fast.problem:
-            raise EnvironmentFault(self._fast.problem)
+        self._world.step(self._cell.dt)
+        if self._world.problem:
+            raise EnvironmentFault(self._world.problem)
 
     def judge(self) -> Judgement:
         """How the trial stands."""
-        return judgement(*self._fast.task_state)
+        return self._world.task_state
 
     def refused(self) -> Mapping[str, int]:
         """Chunks that the safety filter refused, by reason."""
-        return self._fast.rejected
+        return self._world.rejected
 
 
 def _through_jpeg(camera: Camera, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

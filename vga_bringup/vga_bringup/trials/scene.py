@@ -11,8 +11,6 @@ from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError, RefusedError
 
-from vga_bringup.trials.conditions import judgement
-
 SPEED = 0.5  # of the cell's speed: between trials nobody stands beside a simulated arm
 AT_REST_WITHIN = 5.0  # s
 PAUSE = 0.3  # s between two attempts to move
@@ -35,7 +33,7 @@ def prepare(session: Session, driver: DriverClient, scene: SceneClient, task: st
 def judge(scene: SceneClient) -> Judgement:
     """How the trial stands. Raises GraphError when the cell has gone silent."""
     state = scene.judged()
-    return judgement(state.success, state.failed, state.detail)
+    return Judgement(state.success, state.failed, state.detail, state.grasped if state.picks else None)
 
 
 def _go(session: Session, driver: DriverClient, position: Sequence[float] = ()) -> None:

@@ -10,7 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from vga_policy.evaluate.environment import Actor, Environment, Judgement
-from vga_policy.evaluate.trials import run_trial
+from vga_policy.evaluate.rollout import SteppedRollout, run_trial
 from vga_policy.observation.observation import ActionChunk, Observation
 
 SHUFFLED = {"shuffled": ("fixed", "wrist"), "shuffled-fixed": ("fixed",), "shuffled-wrist": ("wrist",)}
@@ -76,12 +76,10 @@ class ShuffledImages(Control):
         """Runs the other trial, then resets for this one."""
         self._seen = []
         run_trial(
-            self._environment,
-            self._actor,
+            SteppedRollout(self._environment, self._actor, self._max_steps),
             task,
             seed + OTHER_TRIAL,
             dt=self._dt,
-            max_steps=self._max_steps,
             watch=lambda observation: self._seen.append(tuple(map(_packed, observation.images))),
         )
         self._step = 0

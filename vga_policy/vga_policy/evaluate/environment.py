@@ -17,7 +17,8 @@ class EnvironmentFault(RuntimeError):  # noqa: N818 - named for what happened
 class Judgement:
     """How a trial stands, by the physical state. detail: in words.
 
-    grasped: the object picked up, empty for none; None where the task is not to pick something up.
+    grasped: the object that the fingers hold, in words, empty for none; None where the task is not to pick something
+    up, and where its object has left the table.
     """
 
     success: bool

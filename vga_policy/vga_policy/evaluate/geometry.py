@@ -27,7 +27,7 @@ class GeometryError(ValueError):
 
 
 @dataclass(frozen=True)
-class Geometry:
+class ViewGeometry:
     """What some samples' views look like, in the first view's camera frame and metres.
 
     depth [N, V, H, W] along the optical axis. extrinsics [N, V, 3, 4]: first camera → camera (OpenCV).
@@ -40,13 +40,13 @@ class Geometry:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GeometryComparison:
     """Samples with their ground truth and the policy's view of it. mask [N, V, H, W]: where the true depth is known."""
 
     images: NDArray[np.uint8]
     mask: NDArray[np.bool_]
-    truth: Geometry
-    prediction: Geometry
+    truth: ViewGeometry
+    prediction: ViewGeometry
 
 
 def evenly(dataset: Dataset[dict[str, Any]], count: int) -> Subset[dict[str, Any]]:
@@ -56,7 +56,7 @@ def evenly(dataset: Dataset[dict[str, Any]], count: int) -> Subset[dict[str, Any
 
 
 @torch.inference_mode()
-def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: str = "cpu") -> Comparison:
+def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: str = "cpu") -> GeometryComparison:
     """Predicts what the samples (EpisodeDataset's, with geometry) show. Samples without ground truth are left out.
 
     Raises GeometryError when the policy has no camera and depth heads, or no sample has ground truth.
@@ -74,10 +74,12 @@ def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: st
             parts.append(_compare(checkpoint, model, _rows(batch, known), device))
     if not parts:
         raise GeometryError("no sample has the ground truth of every view: record with depth, or give other --views")
-    return Comparison(*(_joined(values) for values in zip(*parts, strict=True)))
+    return GeometryComparison(*(_joined(values) for values in zip(*parts, strict=True)))
 
 
-def errors(prediction: Geometry, truth: Geometry, mask: NDArray[np.bool_], views: Sequence[str]) -> dict[str, Any]:
+def errors(
+    prediction: ViewGeometry, truth: ViewGeometry, mask: NDArray[np.bool_], views: Sequence[str]
+) -> dict[str, Any]:
     """Errors by view: means over the samples.
 
     depth: AbsRel, RMSE (m) and δ1 as predicted, and `aligned`, scaled by one factor a sample, as estimates
@@ -108,7 +110,7 @@ def errors(prediction: Geometry, truth: Geometry, mask: NDArray[np.bool_], views
     return report
 
 
-def constant(truth: Geometry, mask: NDArray[np.bool_]) -> Geometry:
+def constant(truth: ViewGeometry, mask: NDArray[np.bool_]) -> ViewGeometry:
     """A yardstick, the best guess that looks at nothing: each view's mean depth and camera, of these very samples."""
     count = len(truth.depth)
     depth = (truth.depth * mask).sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
@@ -124,7 +126,7 @@ def constant(truth: Geometry, mask: NDArray[np.bool_]) -> Geometry:
     def repeated(value: NDArray[np.float64]) -> Array:
         return np.broadcast_to(value.astype(np.float32), (count, *value.shape))
 
-    return Geometry(repeated(depth), repeated(extrinsics), repeated(truth.fields_of_view.mean(axis=0)))
+    return ViewGeometry(repeated(depth), repeated(extrinsics), repeated(truth.fields_of_view.mean(axis=0)))
 
 
 def _compare(checkpoint: Checkpoint, model: VGA, batch: Mapping[str, Any], device: str) -> tuple[Any, ...]:
@@ -144,8 +146,8 @@ def _compare(checkpoint: Checkpoint, model: VGA, batch: Mapping[str, Any], devic
     return (
         batch["images"].numpy(),
         batch["depth_mask"].numpy(),
-        Geometry(*(value.numpy() for value in (true.depth, true.extrinsics, fields))),
-        Geometry(*(value.numpy() for value in (found.depth.float().cpu(), extrinsics, cameras[..., 7:]))),
+        ViewGeometry(*(value.numpy() for value in (true.depth, true.extrinsics, fields))),
+        ViewGeometry(*(value.numpy() for value in (found.depth.float().cpu(), extrinsics, cameras[..., 7:]))),
     )
 
 
@@ -160,8 +162,8 @@ def _rows(batch: Mapping[str, Any], which: torch.Tensor) -> dict[str, Any]:
 
 
 def _joined(values: Sequence[Any]) -> Any:
-    if isinstance(values[0], Geometry):
-        return Geometry(*(np.concatenate(parts) for parts in zip(*(vars(v).values() for v in values), strict=True)))
+    if isinstance(values[0], ViewGeometry):
+        return ViewGeometry(*(np.concatenate(parts) for parts in zip(*(vars(v).values() for v in values), strict=True)))
     return np.concatenate(values)
 
 

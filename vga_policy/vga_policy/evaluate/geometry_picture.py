@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vga_policy.evaluate.geometry import Comparison
+from vga_policy.evaluate.geometry import GeometryComparison
 
 SAMPLES = 3
 SIDE = 1.9  # inches
@@ -19,7 +19,7 @@ INK = "#1f2933"
 COLUMNS = ("image", "true depth", "predicted", "predicted less true")
 
 
-def draw_geometry(comparison: Comparison, views: Sequence[str], path: Path, samples: int = SAMPLES) -> None:
+def draw_geometry(comparison: GeometryComparison, views: Sequence[str], path: Path, samples: int = SAMPLES) -> None:
     """Writes the picture: a row a sample and view; samples are spread evenly."""
     chosen = np.unique(np.linspace(0, len(comparison.images) - 1, samples).round().astype(int))
     rows = [(int(sample), slot) for sample in chosen for slot in range(len(views))]

@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Difference:
+class RateDifference:
     """Success rate of one policy less another's on the same trials.
 
     gained, lost: trials that only the first, only the second did. p_value: McNemar's, exact and two-sided.
@@ -54,7 +54,7 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     )
 
 
-def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence: float = CONFIDENCE) -> Difference:
+def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence: float = CONFIDENCE) -> RateDifference:
     """First's rate less second's, trial i of both having had the same scene.
 
     The interval is method 10 of Newcombe, Statistics in Medicine 17 (1998), 2635-2650: Wilson's intervals of both
@@ -77,7 +77,7 @@ def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence:
     value = rate_1 - rate_2
     low = value - reach(rate_1 - low_1, high_2 - rate_2)
     high = value + reach(high_1 - rate_1, rate_2 - low_2)
-    return Difference(value, Interval(low, high), n, gained, lost, mcnemar(gained, lost))
+    return RateDifference(value, Interval(low, high), n, gained, lost, mcnemar(gained, lost))
 
 
 def mcnemar(gained: int, lost: int) -> float:

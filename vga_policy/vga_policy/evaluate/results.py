@@ -17,6 +17,7 @@ from vga_policy.files import write_atomically
 
 FORMAT = 1
 FILE, TRIALS_FILE = "results.json", "trials.csv"
+IN_PROCESS, GRAPH = "fast", "ros"  # `Conditions.path`, as files have it
 
 
 class ResultsError(ValueError):
@@ -28,14 +29,15 @@ class Conditions:
     """What the trials were run with; rates of different conditions are different figures.
 
     method: name of the policy in tables. run: which training of it (a training seed, say), empty if there is one.
-    checkpoint, weights: its directory's name and a digest of its weights. path: "fast", in one process on simulated
-    time, or "ros", the whole graph in real time. cameras: in slot order. strategy, max_steps: how chunks are executed,
-    and for how many control steps. latency: s from observation to chunk, None where it takes the time it takes.
-    control: what was done to the observations, empty for nothing. seed: of the first trial.
+    checkpoint, weights: its directory's name and a digest of its weights. path: IN_PROCESS, on simulated time, or
+    GRAPH, the whole one in real time. camera_set: "id", the training's cameras, or "ood"; cameras: in slot order.
+    strategy, max_steps: how chunks are executed, and for how many control steps. latency: s from observation to chunk,
+    None where it takes the time it takes. control: what was done to the observations, empty for nothing. seed: of the
+    first trial.
     """
 
     method: str
-    view: str
+    camera_set: str
     cameras: tuple[str, ...]
     strategy: str
     max_steps: int
@@ -49,39 +51,53 @@ class Conditions:
     cell: str = ""
     machine: Mapping[str, str] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, in which the camera set is called `view`."""
+        plain = {"view" if name == "camera_set" else name: value for name, value in asdict(self).items()}
+        return {**plain, "cameras": list(self.cameras)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Conditions:
+        """The inverse of `to_json`. Raises KeyError, TypeError."""
+        named = {"camera_set" if name == "view" else name: value for name, value in plain.items()}
+        return cls(**{**named, "cameras": tuple(plain["cameras"])})
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Trials of any number of tasks. source: the file they were read from."""
+    """Trials of any number of tasks. missing: task and seed of those not reached. source: the file these are from."""
 
     conditions: Conditions
     trials: tuple[Trial, ...]
+    missing: tuple[tuple[str, int], ...] = ()
     source: str = field(default="trials just run", compare=False)
 
     @property
     def tasks(self) -> list[str]:
-        """Names of the tasks tried, in order."""
-        return list(dict.fromkeys(trial.task for trial in self.trials))
+        """Names of the tasks, in order; those of which no trial was reached are last."""
+        return list(dict.fromkeys([*(trial.task for trial in self.trials), *(task for task, _ in self.missing)]))
 
     def of(self, task: str) -> list[Trial]:
         """The trials of one task."""
         return [trial for trial in self.trials if trial.task == task]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data: conditions, figures over all and by task, and each trial."""
+        """Plain data: conditions, figures over all and by task, each trial, and which were not reached if there are."""
+        missing = {"missing": [list(trial) for trial in self.missing]} if self.missing else {}
         return {
             "format": FORMAT,
             **figures(self.trials),
             "tasks": {task: figures(self.of(task)) for task in self.tasks},
-            "conditions": {**asdict(self.conditions), "cameras": list(self.conditions.cameras)},
+            "conditions": self.conditions.to_json(),
             "trials": [{**asdict(trial), "outcome": trial.outcome.value} for trial in self.trials],
+            **missing,
         }
 
     def save(self, directory: Path) -> None:
         """Writes results.json and trials.csv into the directory."""
         directory.mkdir(parents=True, exist_ok=True)
         write_atomically(directory / FILE, json.dumps(self.to_json(), indent=2) + "\n")
-        write_atomically(directory / TRIALS_FILE, trials_csv(self.trials))
+        write_atomically(directory / TRIALS_FILE, trials_csv(self.trials, self.missing))
 
 
 def figures(trials: Sequence[Trial]) -> dict[str, Any]:
@@ -121,15 +137,16 @@ def load(path: str | Path) -> Evaluation:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ResultsError(f"{path}: no results of trials of format {FORMAT}; vga eval sim writes them")
     try:
-        conditions = Conditions(**{**data["conditions"], "cameras": tuple(data["conditions"]["cameras"])})
+        conditions = Conditions.from_json(data["conditions"])
         trials = tuple(Trial(**{**trial, "outcome": Outcome(trial["outcome"])}) for trial in data["trials"])
+        missing = tuple((str(task), int(seed)) for task, seed in data.get("missing", ()))
     except (KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path}: not what this version writes: {error}") from None
-    return Evaluation(conditions, trials, str(path))
+    return Evaluation(conditions, trials, missing, str(path))
 
 
-def trials_csv(trials: Iterable[Trial]) -> str:
-    """One line a trial, for a spreadsheet."""
+def trials_csv(trials: Iterable[Trial], missing: Iterable[tuple[str, int]] = ()) -> str:
+    """One line a trial, for a spreadsheet; of those not reached it holds task and seed alone."""
     text = io.StringIO()
     names = [item.name for item in fields(Trial)]
     writer = csv.DictWriter(text, names, lineterminator="\n")
@@ -137,4 +154,5 @@ def trials_csv(trials: Iterable[Trial]) -> str:
     for trial in trials:
         refused = " ".join(f"{reason}:{count}" for reason, count in sorted(trial.refused.items()))
         writer.writerow({**asdict(trial), "outcome": trial.outcome.value, "refused": refused})
+    writer.writerows({"task": task, "seed": seed} for task, seed in missing)
     return text.getvalue()

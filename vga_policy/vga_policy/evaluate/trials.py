@@ -7,12 +7,9 @@ as soon as it cannot succeed any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-
-from vga_policy.evaluate.environment import Actor, Environment, EnvironmentFault
-from vga_policy.observation.observation import Observation
 
 TRIALS = 20
 MAX_STEPS = 1200
@@ -52,46 +49,3 @@ class Trial:
     def success(self) -> bool:
         """Whether the task was done."""
         return self.outcome is Outcome.SUCCESS
-
-
-Watch = Callable[[Observation], None]
-
-
-def run_trial(
-    environment: Environment,
-    actor: Actor,
-    task: str,
-    seed: int,
-    *,
-    dt: float,
-    max_steps: int = MAX_STEPS,
-    watch: Watch | None = None,
-) -> Trial:
-    """One trial: the actor is asked at every control step of `dt` seconds, as the policy node asks its policy.
-
-    watch: called with every observation.
-    """
-    instruction, step, chunks = "", 0, 0
-
-    def ended(outcome: Outcome, reason: str, grasped: str | None = None) -> Trial:
-        refused = dict(environment.refused())
-        return Trial(task, seed, instruction, outcome, step, round(step * dt, 6), reason, grasped, chunks, refused)
-
-    try:
-        instruction = environment.reset(task, seed)
-        while step < max_steps:
-            observation = environment.observe()
-            if watch is not None:
-                watch(observation)
-            chunks += 1
-            environment.execute(actor.act(observation))
-            environment.advance()
-            step += 1
-            judgement = environment.judge()
-            if judgement.success:
-                return ended(Outcome.SUCCESS, judgement.detail, judgement.grasped)
-            if judgement.failed:
-                return ended(Outcome.FAILED, judgement.detail, judgement.grasped)
-    except EnvironmentFault as fault:
-        return ended(Outcome.FAULT, str(fault))
-    return ended(Outcome.STEP_LIMIT, judgement.detail, judgement.grasped)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from vga_policy.evaluate.rollout import Rollout, run_trial
+from vga_policy.evaluate.trials import Trial
 from vga_policy.observation.observation import Observation
 
 HEIGHT = 240  # pixels of every view
@@ -76,6 +78,16 @@ class TrialVideo:
             self._stream.width, self._stream.height = frame.size
         self._container.mux(self._stream.encode(av.VideoFrame.from_image(frame)))
         self._frames += 1
+
+
+def filmed_trial(rollout: Rollout, task: str, seed: int, *, dt: float, path: Path | None) -> Trial:
+    """One trial (see `run_trial`), with a video at `path` if there is one."""
+    if path is None:
+        return run_trial(rollout, task, seed, dt=dt)
+    with TrialVideo(path, 1 / dt) as video:
+        trial = run_trial(rollout, task, seed, dt=dt, watch=video.add)
+        video.close(trial.success, f"{trial.outcome}: {trial.reason}")
+    return trial
 
 
 def _side_by_side(images: tuple[NDArray[np.uint8], ...]) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from numpy.random import Generator
+from vga_policy.evaluate.environment import Judgement
 from vga_policy.message_constants import Mode
 
 from vga_bringup.sim.expert.disturbance import Disturbance
@@ -12,7 +13,6 @@ from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style, random_for
 from vga_bringup.sim.in_process import FastCell
 from vga_bringup.sim.scene import places, views
-from vga_bringup.sim.scene.tasks import Judgement
 
 LEADER_PERIOD = 0.01  # s between two readings of the leader
 PATIENCE = 40.0  # s after which an expert who has not succeeded gives up

@@ -1,6 +1,6 @@
 """The scripted expert of the leader arm. It sees the cell and moves its hand; it knows no time but what it is told.
 
-What it does is written down as a script for each task: a generator that yields once for every snapshot of the cell.
+What it does is written down as a script for each skill: a generator that yields once for every snapshot of the cell.
 It looks where the objects are all the time, with a person's delay, and tries again when a grasp has failed.
 """
 
@@ -17,7 +17,7 @@ from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vect
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.scene.objects import CUBE
 from vga_bringup.sim.scene.snapshot import CAP_TOP, CellSnapshot, Seen
-from vga_bringup.sim.scene.tasks import READY, VEGETABLES, Arrangement
+from vga_bringup.sim.scene.tasks import READY, TASKS, VEGETABLES, Arrangement, Skill
 
 REACTION = 0.12  # s, time constant with which the eye follows an object
 EMPTY = 0.004  # m; fingers closed to this hold nothing
@@ -67,7 +67,7 @@ class ScriptedExpert:
         self._snapshot: CellSnapshot | None = None
         self._eye: dict[str, Seen] = {}
         self._now = 0.0
-        self._script = _SCRIPTS[arrangement.task](self)
+        self._script = _SCRIPTS[TASKS[arrangement.task].skill](self)
         self.done = False
 
     def act(self, now: float, snapshot: CellSnapshot) -> Leader:
@@ -248,11 +248,10 @@ class ScriptedExpert:
         return abs(z - CUBE) < CUBE / 4 and float(np.hypot(x, y)) < CUBE / 2
 
 
-_SCRIPTS: dict[str, Callable[[ScriptedExpert], Script]] = {
-    "pick_cube": ScriptedExpert._pick,
-    "press_button": ScriptedExpert._press,
-    "stack_cube": ScriptedExpert._stack,
-    "grasp_vegetable": ScriptedExpert._pick,
+_SCRIPTS: dict[Skill, Callable[[ScriptedExpert], Script]] = {
+    Skill.PICK: ScriptedExpert._pick,
+    Skill.PRESS: ScriptedExpert._press,
+    Skill.STACK: ScriptedExpert._stack,
 }
 
 

@@ -1,7 +1,10 @@
-"""The four tasks: what is drawn from a seed, what the policy is told, and when it is done.
+"""The tasks: what is drawn from a seed, what the policy is told, and when it is done.
 
 Object position, object rotation and the arm's initial pose vary (paper, appendix F.2, figure 10); the objects a task
 does not use stay where `objects.DEFAULT_PLACEMENTS` has them. Success is judged by the physical state alone.
+
+A new task is an entry of TASKS and its name in `vga_policy.names`; one that asks for a new skill has a script in
+`sim.expert` besides.
 """
 
 from __future__ import annotations
@@ -9,12 +12,14 @@ from __future__ import annotations
 import itertools
 import zlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import NamedTuple
 
 import mujoco
 import numpy as np
 from numpy.random import Generator
+from vga_policy.evaluate.environment import Judgement
 
 from vga_bringup.sim.scene.objects import CUBE, DEFAULT_PLACEMENTS, Placement, button_latched
 
@@ -60,14 +65,6 @@ class Arrangement:
     arm_start: tuple[float, ...]
 
 
-class Judgement(NamedTuple):
-    """How a trial stands, in the terms of vga_msgs/TaskState."""
-
-    success: bool
-    failed: bool
-    detail: str
-
-
 class Range(NamedTuple):
     """Where an object may lie: intervals of x and y (m, arm's base frame) and yaw (rad)."""
 
@@ -80,13 +77,21 @@ class Range(NamedTuple):
         return Placement(random.uniform(*self.x), random.uniform(*self.y), random.uniform(*self.yaw))
 
 
+class Skill(Enum):
+    """What a task asks for. It decides how the task is judged, and how the scripted operator does it."""
+
+    PICK = auto()
+    PRESS = auto()
+    STACK = auto()
+
+
 @dataclass(frozen=True)
 class Task:
     """A task. `draw` gives the target and the placements of the objects that vary."""
 
     instruction: str
+    skill: Skill
     draw: Callable[[Generator], tuple[str, Mapping[str, Placement]]]
-    done: Callable[[Scene, Arrangement], tuple[bool, str]]
     support: str = ""
 
 
@@ -130,37 +135,37 @@ class Judge:
 
     def __init__(self, model: mujoco.MjModel, arrangement: Arrangement) -> None:
         self._arrangement = arrangement
-        self._task = TASKS[arrangement.task]
+        self._state = _STATES[TASKS[arrangement.task].skill]
         self._scene = Scene(model)
         self._done_since: float | None = None
         self._wrong_since: float | None = None
-        self._failure = ""
+        self._failure: Judgement | None = None
 
     def judge(self, now: float, data: mujoco.MjData) -> Judgement:
         """Judges the state at `now` (s, never decreasing). `data`: see `Scene`. Call it ten times a second or more."""
         self._scene.data = data
-        done, detail = self._task.done(self._scene, self._arrangement)
-        self._done_since = (self._done_since if self._done_since is not None else now) if done else None
+        state = self._state(self._scene, self._arrangement)
+        self._done_since = (self._done_since if self._done_since is not None else now) if state.success else None
         self._failure = self._failure or self._failed(now)
-        if self._failure:
-            return Judgement(False, True, self._failure)
-        success = self._done_since is not None and now - self._done_since >= HELD_FOR
-        return Judgement(success, False, detail)
+        if self._failure is not None:
+            return self._failure
+        return replace(state, success=self._done_since is not None and now - self._done_since >= HELD_FOR)
 
-    def _failed(self, now: float) -> str:
-        """Why the task cannot be done any more; empty while it can."""
+    def _failed(self, now: float) -> Judgement | None:
+        """Why the task cannot be done any more; None while it can."""
         scene, arrangement = self._scene, self._arrangement
         for name in filter(None, (arrangement.target, arrangement.support)):
             if scene.height(name) < FALLEN:
-                return f"the {_words(name)} fell off the table"
+                return Judgement(False, True, f"the {_words(name)} fell off the table")
         wrong = ""
         if arrangement.target in VEGETABLES:
             others = (name for name in VEGETABLES if name != arrangement.target)
             wrong = next((name for name in others if scene.height(name) > PICKED_UP and scene.held(name)), "")
         self._wrong_since = (self._wrong_since if self._wrong_since is not None else now) if wrong else None
         if self._wrong_since is not None and now - self._wrong_since >= CHOSEN_FOR:
-            return f"the {_words(wrong)} was picked up instead of the {_words(arrangement.target)}"
-        return ""
+            reason = f"the {_words(wrong)} was picked up instead of the {_words(arrangement.target)}"
+            return Judgement(False, True, reason, _words(wrong))
+        return None
 
 
 def arrange(task: str, seed: int) -> Arrangement:
@@ -237,33 +242,39 @@ def _draw_grasp_vegetable(random: Generator) -> tuple[str, Mapping[str, Placemen
     return str(random.choice(VEGETABLES)), placements
 
 
-# What counts as done.
+# What is the case, by skill; `success` is at this very instant.
 
 
-def _lifted(scene: Scene, arrangement: Arrangement) -> tuple[bool, str]:
+def _picked(scene: Scene, arrangement: Arrangement) -> Judgement:
     target = arrangement.target
     if not scene.held(target):
-        return False, "nothing held"
-    height = scene.height(target)
-    return height >= LIFTED, f"{_words(target)} held {height:.2f} m above the table"
+        return Judgement(False, False, "nothing held", "")
+    height, name = scene.height(target), _words(target)
+    return Judgement(height >= LIFTED, False, f"{name} held {height:.2f} m above the table", name)
 
 
-def _pressed(scene: Scene, _: Arrangement) -> tuple[bool, str]:
-    return scene.pressed, "button pressed" if scene.pressed else "button not pressed"
+def _pressed(scene: Scene, _: Arrangement) -> Judgement:
+    return Judgement(scene.pressed, False, "button pressed" if scene.pressed else "button not pressed")
 
 
-def _stacked(scene: Scene, arrangement: Arrangement) -> tuple[bool, str]:
+def _stacked(scene: Scene, arrangement: Arrangement) -> Judgement:
     upper, lower = arrangement.target, arrangement.support
     x, y, z = scene.offset(upper, lower)
     on_top = np.hypot(x, y) <= STACKED_WITHIN and abs(z - CUBE) <= RESTING_WITHIN
     if on_top and not scene.touched(upper):
-        return True, f"{_words(upper)} rests on the {_words(lower)}"
-    return False, f"{_words(upper)} {'held' if scene.held(upper) else 'not stacked'}"
+        return Judgement(True, False, f"{_words(upper)} rests on the {_words(lower)}")
+    return Judgement(False, False, f"{_words(upper)} {'held' if scene.held(upper) else 'not stacked'}")
 
+
+_STATES: Mapping[Skill, Callable[[Scene, Arrangement], Judgement]] = {
+    Skill.PICK: _picked,
+    Skill.PRESS: _pressed,
+    Skill.STACK: _stacked,
+}
 
 TASKS: Mapping[str, Task] = {
-    "pick_cube": Task("pick up the red cube", _draw_pick_cube, _lifted),
-    "press_button": Task("press the button", _draw_press_button, _pressed),
-    "stack_cube": Task("stack the red cube on the green cube", _draw_stack_cube, _stacked, support="green_cube"),
-    "grasp_vegetable": Task("pick up the {target}", _draw_grasp_vegetable, _lifted),
+    "pick_cube": Task("pick up the red cube", Skill.PICK, _draw_pick_cube),
+    "press_button": Task("press the button", Skill.PRESS, _draw_press_button),
+    "stack_cube": Task("stack the red cube on the green cube", Skill.STACK, _draw_stack_cube, support="green_cube"),
+    "grasp_vegetable": Task("pick up the {target}", Skill.PICK, _draw_grasp_vegetable),
 }

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vga_policy.evaluate.tables.table import AVERAGE, VIEWS, Rate, Table
+from vga_policy.evaluate.tables.table import AVERAGE, CAMERA_SETS, Rate, Table
 from vga_policy.evaluate.tables.text import percent
 
 INK, PALE, LINE = "#1f2933", "#65717c", "#c9d1d8"
@@ -32,9 +32,9 @@ def draw_table(table: Table, path: Path) -> None:
 
     centre = {column: first + COLUMN * (i + 0.5) for i, column in enumerate(table.columns)}
     rule(0.15, weight=1.4)
-    for view in dict.fromkeys(view for view, _ in table.columns):
-        places = [place for (of, _), place in centre.items() if of == view]
-        name = VIEWS.get(view, view)
+    for camera_set in dict.fromkeys(camera_set for camera_set, _ in table.columns):
+        places = [place for (of, _), place in centre.items() if of == camera_set]
+        name = CAMERA_SETS.get(camera_set, camera_set)
         axes.text(sum(places) / len(places), 0.40, name, ha="center", va="center", color=INK, fontsize=10)
         rule(0.60, places[0] - 0.55, places[-1] + 0.55)
     axes.text(0.2, 0.40 + ROW, "Method", va="center", color=PALE, fontsize=9.5)

@@ -1,4 +1,4 @@
-"""Evaluations side by side, as the paper's Table 3: a row a method, a column a task under each view.
+"""Evaluations side by side, as the paper's Table 3: a row a method, a column a task under each camera set.
 
 `table_text` and `table_picture` render it.
 """
@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vga_policy.evaluate.intervals import Difference, Interval, mean_interval, paired_difference, wilson
+from vga_policy.evaluate.intervals import Interval, RateDifference, mean_interval, paired_difference, wilson
 from vga_policy.evaluate.results import Evaluation
 from vga_policy.evaluate.trials import Trial
 
-VIEWS = {"id": "Seen view", "ood": "Unseen view"}
+CAMERA_SETS = {"id": "Seen view", "ood": "Unseen view"}
 AVERAGE = "average"
 SHARED = ("max_steps", "latency", "cell")  # conditions of every trial in a row
 
@@ -49,13 +49,13 @@ class Comparison:
     first: str
     second: str
     column: str
-    difference: Difference
+    difference: RateDifference
     across_runs: Interval | None
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rates by row and column; columns are (view, task), every view's last one its average over the tasks.
+    """Rates by row and column; columns are (camera set, task), every set's last one its average over the tasks.
 
     There is no average over tasks that were tried unequally often: the most tried would count most.
     """
@@ -67,7 +67,7 @@ class Table:
 
 
 def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
-    """The table of some evaluations; those of one row and view are trainings of one method, or tasks of it.
+    """The table of some evaluations; those of one row and camera set are trainings of one method, or tasks of it.
 
     Compared are: unseen and seen view of every row, and every row with `reference`, the first one by default.
     Raises ValueError for no evaluations, an unknown reference, a trial that is there twice, or a row of trials that
@@ -79,12 +79,12 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
     _refuse_mixtures(evaluations, label)
     trials: dict[str, dict[str, dict[Key, Trial]]] = {}
     for evaluation in evaluations:
-        view, run = evaluation.conditions.view, evaluation.conditions.run
-        cell = trials.setdefault(label(evaluation), {}).setdefault(view, {})
+        camera_set, run = evaluation.conditions.camera_set, evaluation.conditions.run
+        cell = trials.setdefault(label(evaluation), {}).setdefault(camera_set, {})
         for trial in evaluation.trials:
             if cell.setdefault((run, trial.task, trial.seed), trial) is not trial:
                 raise ValueError(
-                    f"{label(evaluation)}, {view}: {trial.task} with seed {trial.seed} is there twice; "
+                    f"{label(evaluation)}, {camera_set}: {trial.task} with seed {trial.seed} is there twice; "
                     "give trainings of one method different runs (--run)"
                 )
     reference = reference or next(iter(trials))
@@ -92,16 +92,16 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
         raise ValueError(f"reference {reference!r}: there is {', '.join(map(repr, trials))}")
     columns = _columns(evaluations)
     rows = {
-        row: {column: rate for column in columns if (rate := _rate(_select(views, column))) is not None}
-        for row, views in trials.items()
+        row: {column: rate for column in columns if (rate := _rate(_select(tried, column))) is not None}
+        for row, tried in trials.items()
     }
     return Table(columns, rows, tuple(_comparisons(trials, columns, reference)), _notes(evaluations))
 
 
 def heading(column: tuple[str, str]) -> str:
     """A column in words."""
-    view, task = column
-    return f"{VIEWS.get(view, view)}: {task.replace('_', ' ')}"
+    camera_set, task = column
+    return f"{CAMERA_SETS.get(camera_set, camera_set)}: {task.replace('_', ' ')}"
 
 
 def _labels(evaluations: Sequence[Evaluation]) -> Labels:
@@ -145,15 +145,15 @@ def _refuse_mixtures(evaluations: Iterable[Evaluation], label: Labels) -> None:
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, str], ...]:
-    present = {(evaluation.conditions.view, task): None for evaluation in evaluations for task in evaluation.tasks}
-    views = sorted({view for view, _ in present}, key=lambda view: (view not in VIEWS, view))
+    present = {(one.conditions.camera_set, task): None for one in evaluations for task in one.tasks}
+    sets = sorted({camera_set for camera_set, _ in present}, key=lambda name: (name not in CAMERA_SETS, name))
     tasks = list(dict.fromkeys(task for _, task in present))
-    return tuple((view, task) for view in views for task in (*[t for t in tasks if (view, t) in present], AVERAGE))
+    return tuple((name, task) for name in sets for task in (*[t for t in tasks if (name, t) in present], AVERAGE))
 
 
-def _select(views: dict[str, dict[Key, Trial]], column: tuple[str, str]) -> dict[Key, Trial]:
-    view, task = column
-    selected = {key: trial for key, trial in views.get(view, {}).items() if task in (AVERAGE, trial.task)}
+def _select(tried: dict[str, dict[Key, Trial]], column: tuple[str, str]) -> dict[Key, Trial]:
+    camera_set, task = column
+    selected = {key: trial for key, trial in tried.get(camera_set, {}).items() if task in (AVERAGE, trial.task)}
     return selected if _even(selected) else {}
 
 
@@ -172,17 +172,17 @@ def _comparisons(
     trials: dict[str, dict[str, dict[Key, Trial]]], columns: Sequence[tuple[str, str]], reference: str
 ) -> Iterable[Comparison]:
     tasks = list(dict.fromkeys(task for _, task in columns))
-    for row, views in trials.items():
+    for row, tried in trials.items():
         for task in tasks:
             yield from _comparison(
-                f"{row}, {VIEWS['ood'].lower()}", "seen view", task, _select(views, ("ood", task)),
-                _select(views, ("id", task)),
+                f"{row}, {CAMERA_SETS['ood'].lower()}", "seen view", task, _select(tried, ("ood", task)),
+                _select(tried, ("id", task)),
             )  # fmt: skip
     for row in trials:
         if row != reference:
-            for view, task in columns:
-                pair = (_select(trials[name], (view, task)) for name in (row, reference))
-                yield from _comparison(row, reference, heading((view, task)), *pair)
+            for column in columns:
+                pair = (_select(trials[name], column) for name in (row, reference))
+                yield from _comparison(row, reference, heading(column), *pair)
 
 
 def _comparison(first: str, second: str, column: str, a: dict[Key, Trial], b: dict[Key, Trial]) -> Iterable[Comparison]:
@@ -207,9 +207,9 @@ def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     def listed(values: Iterable[object]) -> str:
         return ", ".join(dict.fromkeys(map(str, values)))
 
-    cameras = ((c.view, " + ".join(c.cameras)) for c in conditions)
+    cameras = ((c.camera_set, " + ".join(c.cameras)) for c in conditions)
     return (
         f"Step limit: {listed(c.max_steps for c in conditions)}. Execution: {listed(c.strategy for c in conditions)}.",
-        f"Views: {listed(f'{view} = {names}' for view, names in cameras)}.",
+        f"Views: {listed(f'{camera_set} = {names}' for camera_set, names in cameras)}.",
         f"Path: {listed(c.path for c in conditions)}. First seed: {listed(c.seed for c in conditions)}.",
     )

@@ -45,9 +45,9 @@ def to_csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("method", "view", "task", "successes", "trials", "runs", "success_rate", "low", "high"))
     for name, cells in table.rows.items():
-        for (view, task), rate in cells.items():
+        for (camera_set, task), rate in cells.items():
             figures = (f"{figure:.4f}" for figure in (rate.value, *rate.interval))
-            writer.writerow((name, view, task, rate.successes, rate.trials, rate.runs, *figures))
+            writer.writerow((name, camera_set, task, rate.successes, rate.trials, rate.runs, *figures))
     return text.getvalue()
 
 
