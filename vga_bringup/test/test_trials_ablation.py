@@ -6,10 +6,10 @@ import json
 import shutil
 
 import pytest
-from vga_policy.checkpoints import locate
+from vga_policy.checkpoints import BEST, locate
 from vga_policy.cli import main
 from vga_policy.train.ablation.files import run_directory, write_variant
-from vga_policy.train.runs.run import BEST, CONFIG, LAST
+from vga_policy.train.runs.run import CONFIG, LAST
 
 TRIALS = ("--task", "press_button", "--trials", "1", "--max-steps", "3", "--jobs", "1")
 

@@ -22,13 +22,13 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Strategy
 from vga_policy.cell.shipped import cell_path
+from vga_policy.checkpoints import BEST
 from vga_policy.cli import main
 from vga_policy.evaluate import results
 from vga_policy.evaluate.rollout import SteppedRollout, run_trial
 from vga_policy.evaluate.trials import Outcome, Trial
 from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk
-from vga_policy.train.runs.run import BEST
 
 CELL = load_cell(cell_path("sim"))
 

@@ -15,7 +15,7 @@ from policy_fixtures import HOME, PANDA_FILE, SIM, observation
 from safetensors.torch import load_file, save_file
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import locate, shipped
+from vga_policy.checkpoints import BEST, locate, shipped
 from vga_policy.checkpoints.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.cli import main
 from vga_policy.inference.policy import Policy, PolicyError
@@ -182,6 +182,17 @@ def test_views_in_another_order_are_refused(saved):
 
 def test_there_must_be_a_directory(tmp_path):
     assert "no such directory" in refusal(tmp_path / "nothing")
+
+
+def test_a_run_stands_for_its_best_checkpoint(policy, tmp_path):
+    run = tmp_path / "run"
+    assert "neither a checkpoint, which has config.json, " in refusal(tmp_path)
+    save(policy.checkpoint, run / "checkpoints" / "0000001")
+    (run / CONFIG).write_text("{}")  # a run's own
+    assert refusal(run).startswith(f"{run}: neither a checkpoint")
+    (run / BEST).symlink_to("checkpoints/0000001")
+    assert locate(run) == run / BEST
+    assert Policy.from_pretrained(run).cell == policy.cell
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS, NORMALIZATION, "cell.yaml"])

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from episode_fixtures import write_episodes
 from safetensors.torch import load_file
 from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
+from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import load
 from vga_policy.dataset.scenes import RenderedScene, SceneDataset, write_shard
 from vga_policy.episodes.listing import DatasetError
@@ -26,7 +27,7 @@ from vga_policy.train.ablation import study as ablation
 from vga_policy.train.ablation.files import finished
 from vga_policy.train.config import GeometryConfig
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
-from vga_policy.train.runs.run import BEST, Run
+from vga_policy.train.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

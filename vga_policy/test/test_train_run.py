@@ -17,13 +17,14 @@ from accelerate import Accelerator
 from episode_fixtures import MadeEpisode, write_episodes
 from policy_fixtures import SIM, observation
 from training_fixtures import curve, start, steps, tiny_loop, tiny_policy, weights
+from vga_policy.checkpoints import BEST
 from vga_policy.inference.policy import Policy
 from vga_policy.train import policy as trainer
 from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import BEST, Run
+from vga_policy.train.runs.run import Run
 
 CELL = SIM.model_copy(
     update={

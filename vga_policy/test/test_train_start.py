@@ -12,6 +12,7 @@ from episode_fixtures import write_episodes
 from policy_fixtures import SIM
 from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
+from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
 from vga_policy.presets.presets import PRESETS
@@ -29,7 +30,7 @@ from vga_policy.train.config import (
 from vga_policy.train.input.split import validation_count
 from vga_policy.train.options import doc
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import BEST, Run
+from vga_policy.train.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -42,7 +42,7 @@ Graph = tuple[NodeSpec, ...]
 
 OPTIONS = {
     "cell": "cell file, or the name of one that vga_bringup ships; empty: the shipped one",
-    "checkpoint": "directory of the policy's checkpoint, or the name of one that vga_policy ships, or untrained",
+    "checkpoint": "directory of a policy's checkpoint or of its run, or the name of a shipped policy, or untrained",
     "policy": "false: leave the policy out, for teleoperation",
     "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
     "teleop": "true: run the leader's node too",

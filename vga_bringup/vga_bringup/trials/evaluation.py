@@ -13,14 +13,13 @@ from rich.console import Console
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
-from vga_policy.checkpoints import locate
+from vga_policy.checkpoints import BEST, locate
 from vga_policy.evaluate.results import FILE, GRAPH, IN_PROCESS, Conditions, Evaluation, ResultsError, figures
 from vga_policy.evaluate.tables import files as table_files
 from vga_policy.evaluate.tables import table
 from vga_policy.evaluate.tables.text import percent
 from vga_policy.evaluate.trials import Trial
 from vga_policy.ros.errors import GraphError
-from vga_policy.train.runs.run import BEST
 
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 HERE = Path(__file__).parent
+BEST = "best"  # in the directory of a run: its best checkpoint
 
 
 def shipped() -> list[str]:
@@ -13,9 +14,11 @@ def shipped() -> list[str]:
 
 
 def locate(checkpoint: str | Path) -> Path:
-    """The directory meant by a path, or by the name of a shipped policy where no such path exists.
+    """The checkpoint meant by the directory of a run (its best), by another path, or by the name of a shipped policy.
 
-    Whether it exists is for its reader to say.
+    A path goes before a name. Whether there is a checkpoint is for its reader to say.
     """
     path = Path(checkpoint)
+    if (path / BEST).exists():
+        return path / BEST
     return HERE / path if str(path) in shipped() and not path.exists() else path

@@ -18,7 +18,7 @@ from torch import Tensor
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import locate, shipped
+from vga_policy.checkpoints import BEST, locate, shipped
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
@@ -28,7 +28,7 @@ from vga_policy.text.encoder import HashedNgrams, TextEncoder
 from vga_policy.text.pretrained import MiniLM, QwenGTE
 
 FORMAT = 1
-CONFIG, WEIGHTS, NORMALIZATION, CELL = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
+CONFIG, WEIGHTS, NORMALIZATION, CELL = FILES = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 NAMES_SHOWN = 5
 
@@ -75,7 +75,7 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
 
 
 def load(directory: str | Path) -> Checkpoint:
-    """Reads a checkpoint, or the shipped one of that name. Raises CheckpointError naming the file and what is wrong."""
+    """Reads a checkpoint, as `locate` finds it. Raises CheckpointError naming the file and what is wrong."""
     directory = locate(directory)
     _require_files(directory)
     data = _json(directory / CONFIG)
@@ -101,12 +101,16 @@ def _require_files(directory: Path) -> None:
         raise CheckpointError(_pickle_refusal(directory))
     if not directory.is_dir():
         raise CheckpointError(f"{directory}: no such directory, nor a shipped policy ({', '.join(shipped())})")
-    for name in (CONFIG, WEIGHTS, NORMALIZATION, CELL):
-        if not (directory / name).is_file():
-            pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
-            if name == WEIGHTS and pickles:
-                raise CheckpointError(_pickle_refusal(pickles[0]))
-            raise CheckpointError(f"{directory / name}: missing from the checkpoint")
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
+    if WEIGHTS in missing and pickles:
+        raise CheckpointError(_pickle_refusal(pickles[0]))
+    if len(missing) > 1:
+        raise CheckpointError(
+            f"{directory}: neither a checkpoint, which has {', '.join(FILES)}, nor a run with one in {BEST}/"
+        )
+    if missing:
+        raise CheckpointError(f"{directory / missing[0]}: missing from the checkpoint")
 
 
 def _pickle_refusal(path: Path) -> str:

@@ -18,7 +18,7 @@ def open_loop_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="What a policy would have done in recorded episodes, against what was done: mean absolute error of "
         "every joint and step, beside that of standing still. Writes open_loop.json and open_loop.png.",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="of the policy")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="the policy's, or its run")
     parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes")
     parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's)")
     parser.add_argument("--samples", type=_positive, default=500, help="at most (default: %(default)s)")
@@ -38,7 +38,7 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "5.3, figure 8). Beside it stands a constant guess, the samples' own mean: what a policy that sees nothing "
         "could reach at best. Writes geometry.json and geometry.png.",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="of the policy")
+    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="the policy's, or its run")
     parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes with depth")
     parser.add_argument(
         "--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's); fixed_2 was not seen"

@@ -17,7 +17,7 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Writes the policy of a checkpoint or a run of vga train as a checkpoint in float16. It is used as "
         "the one it was made of; vga eval open-loop on both shows what the rounding costs.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="DIR", help="checkpoint, run/best for one")
+    parser.add_argument("checkpoint", type=Path, metavar="DIR", help="the policy's checkpoint, or its run")
     parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
     parser.set_defaults(run=_export)
 

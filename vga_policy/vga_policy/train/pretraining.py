@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
+from vga_policy.checkpoints import locate
 from vga_policy.dataset.scenes import SceneDataset, collate_scenes
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.files import whole_directory
@@ -28,7 +29,7 @@ from vga_policy.train.input.loader import DecodedDataset, SampleSource, Subset
 from vga_policy.train.input.split import validation_count
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import BEST, Progress, Run
+from vga_policy.train.runs.run import Progress, Run
 from vga_policy.train.runs.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
 
 
@@ -101,8 +102,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
     torch.manual_seed(config.loop.seed)
     model = preset.model.build()
     if config.init is not None:
-        path = Path(config.init)
-        path = path / BEST if (path / BEST).exists() else path
+        path = locate(config.init)
         try:
             if (path / GEOMETRY).is_file():
                 load_geometry(model, path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from vga_policy.checkpoints import BEST
 from vga_policy.files import write_atomically
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import BEST, CONFIG, Run
+from vga_policy.train.runs.run import CONFIG, Run
 
 VGA = "VGA"
 RUNS, NAME = "runs", "variant.txt"

@@ -22,6 +22,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from vga_policy.checkpoints import BEST
 from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
@@ -32,7 +33,7 @@ from vga_policy.train.input.sampler import BatchSampler
 from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
-from vga_policy.train.runs.run import BEST, Progress, Run, TrainingCheckpoint
+from vga_policy.train.runs.run import Progress, Run, TrainingCheckpoint
 
 SMOOTHING = 0.98
 FIRST_STEPS = 20

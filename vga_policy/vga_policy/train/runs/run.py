@@ -26,12 +26,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vga_policy.checkpoints import BEST
 from vga_policy.files import whole_directory, write_atomically
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import point
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
-LAST, BEST = "last", "best"
+LAST = "last"
 BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
 PROGRESS = "progress.json"
 PARTS = {"weights": "weights", "ema": "average", "optimizer": "optimiser"}  # of a checkpoint: in which file

@@ -19,7 +19,6 @@ from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError, check_fit, read_tensors
 from vga_policy.model.weights.initialize import initialise_from_vggt
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import BEST
 
 GEOMETRY = "geometry.json"
 GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
@@ -32,7 +31,7 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
     `save_geometry` wrote, or public weights of VGGT.
     Raises TrainingError when they do not fit the model, or were made for another cell.
     """
-    path = _found(path)
+    path = locate(path)
     try:
         if (path / CELL).is_file():
             _from_policy(model, path, cell)
@@ -46,7 +45,7 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
 
 def is_policy(path: Path) -> bool:
     """Whether at `path`, as for `start_from`, is a policy, which has all of its weights."""
-    return (_found(path) / CELL).is_file()
+    return (locate(path) / CELL).is_file()
 
 
 def statistics_of(path: Path) -> Normalization | None:
@@ -55,7 +54,7 @@ def statistics_of(path: Path) -> Normalization | None:
     A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError.
     """
     try:
-        return checkpoints.load(_found(path)).normalization if is_policy(path) else None
+        return checkpoints.load(locate(path)).normalization if is_policy(path) else None
     except CheckpointError as error:
         raise TrainingError(f"--init: {error}") from None
 
@@ -73,10 +72,6 @@ def load_geometry(model: VGA, path: Path) -> None:
     wanted = {name: value for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
     check_fit(wanted, tensors, path)
     model.load_state_dict(tensors, strict=False)
-
-
-def _found(path: Path) -> Path:
-    return path / BEST if (path / BEST).exists() else locate(path)
 
 
 def _from_policy(model: VGA, path: Path, cell: Cell) -> None:
