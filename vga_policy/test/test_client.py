@@ -54,7 +54,7 @@ def test_without_a_graph_every_request_says_who_is_missing(session, request_, na
 
 def test_what_is_silent_has_no_state(session):
     driver, recorder, scene = DriverClient(session), RecorderClient(session), SceneClient(session)
-    assert (driver.state, driver.mode, recorder.state, scene.state, scene.offered) == (None, "", None, None, False)
+    assert (driver.state, driver.mode, recorder.state, scene.state, scene.offered) == (None, None, None, None, False)
     with pytest.raises(GraphError, match=r"^/sim_cell/task_state is silent$"):
         scene.judged()
     with pytest.raises(GraphError, match=r"^no task has been started$"):

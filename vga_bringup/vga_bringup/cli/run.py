@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
+from vga_policy.message_constants import TaskOutcome
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
 
-from vga_msgs.action import RunTask
-
-EXIT_CODES = {RunTask.Result.STEP_LIMIT: 0, RunTask.Result.CANCELED: 130, RunTask.Result.ABORTED: 1}
+EXIT_CODES = {TaskOutcome.STEP_LIMIT: 0, TaskOutcome.CANCELED: 130, TaskOutcome.ABORTED: 1}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
             try:
                 driver.policy()
                 if stop.is_set():
-                    return EXIT_CODES[RunTask.Result.CANCELED]
+                    return EXIT_CODES[TaskOutcome.CANCELED]
                 policy.start(args.instruction, args.max_steps)
                 print(f"running {args.instruction!r}; Ctrl-C cancels", flush=True)
                 result = policy.finish(stop)

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from sensor_msgs.msg import JointState
+from vga_policy.message_constants import Mode
 from vga_policy.ros import topics
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.newest import Newest
@@ -65,7 +66,7 @@ class GraphCell:
         self._check()
         driver, recorder, trial = self._driver.state, self._recorder.state, self._scene.state
         return Sight(
-            teleop=self._driver.mode == "TELEOP",
+            teleop=self._driver.mode is Mode.TELEOP,
             hold_reason=driver.hold_reason if driver is not None else "it is silent",
             needs_recovery=driver is not None and driver.needs_recovery,
             misalignment=self._misalignment(),
@@ -80,7 +81,7 @@ class GraphCell:
         """Brings the arm to rest."""
         with self._refusals():
             self._driver.hold()
-        self._until_mode("HOLD")
+        self._until_mode(Mode.HOLD)
         self._until(self._at_rest, "the arm does not come to rest")
 
     def recover(self) -> None:
@@ -122,7 +123,7 @@ class GraphCell:
         self._follow()
         with self._refusals():
             self._driver.teleop()
-        self._until_mode("TELEOP")
+        self._until_mode(Mode.TELEOP)
 
     def start(self, instruction: str) -> Path:
         """Starts an episode; its directory."""
@@ -187,8 +188,8 @@ class GraphCell:
             if not self._session.spin_until(condition, SEEN_WITHIN):
                 raise Refused(otherwise)
 
-    def _until_mode(self, mode: str) -> None:
-        self._until(lambda: self._driver.mode == mode, "the driver's state does not show its mode")
+    def _until_mode(self, mode: Mode) -> None:
+        self._until(lambda: self._driver.mode is mode, "the driver's state does not show its mode")
 
     def _at_rest(self) -> bool:
         state = self._driver.state

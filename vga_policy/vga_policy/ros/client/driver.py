@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, GripperState
 from vga_msgs.srv import SetMode
-from vga_policy.message_constants import MODE_NAMES
+from vga_policy.message_constants import Mode
 from vga_policy.ros import topics
 from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import Session
@@ -43,24 +43,24 @@ class DriverClient:
         return self._state.message
 
     @property
-    def mode(self) -> str:
-        """ "HOLD", "TELEOP" or "POLICY", as of the newest state; empty while the driver is silent."""
+    def mode(self) -> Mode | None:
+        """The mode, as of the newest state; None while the driver is silent."""
         state = self.state
-        return "" if state is None else MODE_NAMES[state.mode]
+        return None if state is None else Mode(state.mode)
 
     # Modes.
 
     def hold(self) -> None:
         """Sets HOLD: the arm brakes, and accepts no motion. Does not wait until it rests: see `state.at_rest`."""
-        self._set_mode(SetMode.Request.HOLD)
+        self._set_mode(Mode.HOLD)
 
     def teleop(self) -> None:
         """Sets TELEOP: the arm follows the leader."""
-        self._set_mode(SetMode.Request.TELEOP)
+        self._set_mode(Mode.TELEOP)
 
     def policy(self) -> None:
         """Sets POLICY: the driver accepts the chunks of the policy's next task."""
-        self._set_mode(SetMode.Request.POLICY)
+        self._set_mode(Mode.POLICY)
 
     # Motions.
 
@@ -130,10 +130,10 @@ class DriverClient:
     def _recover(self) -> ActionClient:
         return ActionClient(self._session.node, Recover, topics.DRIVER_RECOVER)
 
-    def _set_mode(self, mode: int) -> None:
+    def _set_mode(self, mode: Mode) -> None:
         response = self._session.call(self._modes, SetMode.Request(mode=mode))
         if not response.success:
-            raise RefusedError(response.message, f"the driver refuses {MODE_NAMES[mode]}")
+            raise RefusedError(response.message, f"the driver refuses {mode.name}")
 
     def _trigger(self, client: Client, what: str = "") -> str:
         response = self._session.call(client, Trigger.Request())

@@ -73,7 +73,7 @@ class PolicyClient:
         return now - self._seen > GONE_AFTER
 
     def result(self) -> RunTask.Result:
-        """Result of the ended task: `outcome` (one of RunTask.Result's constants), `message`, `steps`, `chunks`."""
+        """Result of the ended task: `outcome` (a TaskOutcome's value), `message`, `steps`, `chunks`."""
         return self._session.result(self._started[1], self._name).result
 
     def cancel(self) -> RunTask.Result:
