@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
+from vga_policy.cli_types import between, share
 from vga_policy.names import TASK_NAMES
 
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
@@ -25,7 +26,9 @@ def run(subparsers: argparse._SubParsersAction) -> None:
     """`vga run`: one task, from arming the driver to its end."""
     parser = subparsers.add_parser("run", help="arm the driver and run the policy on one instruction; Ctrl-C cancels")
     parser.add_argument("instruction", help='what to do, e.g. "pick up the red cube"')
-    parser.add_argument("--max-steps", type=_steps, default=0, help="steps until the task ends (default: no limit)")
+    parser.add_argument(
+        "--max-steps", type=between(0, 2**32 - 1, int), default=0, help="steps until the task ends (default: no limit)"
+    )
     parser.set_defaults(run=_later("cli.run"))
 
 
@@ -33,7 +36,7 @@ def home(subparsers: argparse._SubParsersAction) -> None:
     """`vga home`."""
     parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it")
     parser.add_argument(
-        "--speed", type=_share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
+        "--speed", type=share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
     )
     parser.add_argument(
         "--position", type=float, nargs=7, default=(), metavar="RAD", help="to these joint angles instead"
@@ -59,7 +62,7 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser("demo", help="run one task on the simulated cell, record it and report on it")
     parser.add_argument(
         "--duration",
-        type=_seconds,
+        type=between(1, 3600),
         default=30.0,
         help="seconds of motion, or the most a --task may take (%(default)s)",
     )
@@ -74,24 +77,3 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
 
 def _later(module: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
     return lambda args: getattr(import_module(f"vga_bringup.{module}"), function)(args)
-
-
-def _steps(text: str) -> int:
-    steps = int(text)
-    if not 0 <= steps < 2**32:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return steps
-
-
-def _share(text: str) -> float:
-    share = float(text)
-    if not 0 < share <= 1:
-        raise argparse.ArgumentTypeError("must be above 0, and 1 at most")
-    return share
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 1 <= seconds <= 3600:
-        raise argparse.ArgumentTypeError("must be between 1 and 3600")
-    return seconds

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from vga_policy.cli_types import above_zero, positive, seed
 from vga_policy.message_constants import SUCCESS
 from vga_policy.names import TASK_NAMES
 
@@ -18,18 +19,18 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
         "collect", help="record demonstrations of a task, done by the scripted operator in the simulated cell"
     )
     parser.add_argument("--task", required=True, help=", ".join(TASK_NAMES))
-    parser.add_argument("--episodes", type=_positive, required=True, help="how many")
+    parser.add_argument("--episodes", type=positive, required=True, help="how many")
     parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")
-    parser.add_argument("--seed", type=_seed, default=0, help="of the first episode; the others count on from it")
+    parser.add_argument("--seed", type=seed, default=0, help="of the first episode; the others count on from it")
     fast = parser.add_argument_group("without ROS and faster than real time")
     fast.add_argument("--fast", action="store_true", help="same scene, operator and schema in plain processes")
-    fast.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: %(default)s)")
+    fast.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: %(default)s)")
     fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
     fast.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
     fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
     fast.add_argument(
-        "--images-for", type=_seconds, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
+        "--images-for", type=above_zero, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
         "in which it is decided what the instruction means",
     )  # fmt: skip
     parser.set_defaults(run=_run)
@@ -105,24 +106,3 @@ def run_fast(arguments: argparse.Namespace) -> int:
             if failures:
                 print(f"failed: {', '.join(failures)}")
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return number
-
-
-def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vga_policy.cell.schema import Strategy
+from vga_policy.cli_types import between, seed
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
@@ -18,6 +19,7 @@ from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
 from vga_bringup.trials.options import EvalOptions, TrialOptions
 
 MOST_TRIALS = 100_000
+COUNT = between(1, MOST_TRIALS, int)
 
 
 def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -50,7 +52,10 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         "trial's images, of all cameras or of those in one role (with --in-process)",
     )  # fmt: skip
     parser.add_argument(
-        "--videos", type=_number, default=TRIALS, help="trials of each task filmed (default: %(default)s)"
+        "--videos",
+        type=between(0, MOST_TRIALS, int),
+        default=TRIALS,
+        help="trials of each task filmed (default: %(default)s)",
     )
     parser.add_argument("--method", default="", help="name in tables (default: the checkpoint's)")
     parser.add_argument(
@@ -87,21 +92,21 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 def _trial_options(parser: argparse.ArgumentParser) -> None:
     """What both commands' trials can be given."""
     parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
-    parser.add_argument("--trials", type=_count, default=TRIALS, help="of each task (default: %(default)s)")
-    parser.add_argument("--seed", type=_seed, default=SEED, help="of the first trial (default: %(default)s)")
+    parser.add_argument("--trials", type=COUNT, default=TRIALS, help="of each task (default: %(default)s)")
+    parser.add_argument("--seed", type=seed, default=SEED, help="of the first trial (default: %(default)s)")
     parser.add_argument(
-        "--jobs", type=_count, default=os.cpu_count(), help="processes of --in-process (default: one a core)"
+        "--jobs", type=COUNT, default=os.cpu_count(), help="processes of --in-process (default: one a core)"
     )
     parser.add_argument(
         "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
         help="how chunks are executed (default: the cell's)",
     )  # fmt: skip
     parser.add_argument(
-        "--max-steps", type=_count, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
+        "--max-steps", type=COUNT, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
         "800 and 1200 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--latency", type=_latency, default=LATENCY, help="s from image to chunk with --in-process; default: "
+        "--latency", type=between(0, 0.5, unit="s"), default=LATENCY, help="s from image to chunk with --in-process; default: "
         "%(default)s, the median that vga demo measures on two cores",
     )  # fmt: skip
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
@@ -156,30 +161,3 @@ def _trials(arguments: argparse.Namespace) -> TrialOptions:
         latency=arguments.latency,
         jobs=arguments.jobs,
     )
-
-
-def _number(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= MOST_TRIALS:
-        raise argparse.ArgumentTypeError(f"must be between 0 and {MOST_TRIALS} (found {value})")
-    return value
-
-
-def _count(text: str) -> int:
-    if (value := _number(text)) == 0:
-        raise argparse.ArgumentTypeError("must be at least 1 (found 0)")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**63:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 2^63 - 1 (found {value})")
-    return value
-
-
-def _latency(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 0.5:
-        raise argparse.ArgumentTypeError(f"must be between 0 and 0.5 s (found {value})")
-    return value

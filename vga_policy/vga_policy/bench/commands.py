@@ -7,6 +7,7 @@ import json
 import sys
 from dataclasses import asdict
 
+from vga_policy.cli_types import positive
 from vga_policy.names import PRESET_NAMES
 
 Subparsers = argparse._SubParsersAction
@@ -17,9 +18,9 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     latency = subparsers.add_parser("latency", help="time from camera images to a chunk of actions")
     latency.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     latency.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    latency.add_argument("--views", type=_positive, default=2)
-    latency.add_argument("--threads", type=_positive, help="CPU threads (default: torch's)")
-    latency.add_argument("--repeats", type=_positive, default=100)
+    latency.add_argument("--views", type=positive, default=2)
+    latency.add_argument("--threads", type=positive, help="CPU threads (default: torch's)")
+    latency.add_argument("--repeats", type=positive, default=100)
     latency.add_argument("--json", action="store_true")
     latency.set_defaults(run=_latency)
 
@@ -29,18 +30,18 @@ def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("overfit", help="whether a model learns what it is shown: a few samples by heart")
     parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help="directories of episodes")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
-    parser.add_argument("--samples", type=_positive, default=16, help="to learn by heart (default: %(default)s)")
-    parser.add_argument("--steps", type=_positive, default=240, help="of training (default: %(default)s)")
+    parser.add_argument("--samples", type=positive, default=16, help="to learn by heart (default: %(default)s)")
+    parser.add_argument("--steps", type=positive, default=240, help="of training (default: %(default)s)")
     parser.add_argument(
         "--batch",
-        type=_positive,
+        type=positive,
         default=8,
         help="samples a step; the control takes twice as many (default: %(default)s)",
     )
     parser.add_argument(
         "--control", type=int, default=768, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
     )
-    parser.add_argument("--threads", type=_positive, default=2, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--threads", type=positive, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_overfit)
@@ -98,10 +99,3 @@ def _overfit(arguments: argparse.Namespace) -> int:
     report = {"preset": arguments.preset, "constant_guess_l1": guess, "runs": [asdict(row) for row in rows]}
     print(json.dumps(report, indent=2) if arguments.json else table(rows, guess))
     return 0
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

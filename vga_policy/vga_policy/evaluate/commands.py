@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from vga_policy.cli_types import positive
+
 Subparsers = argparse._SubParsersAction
 
 
@@ -21,9 +23,9 @@ def open_loop_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="the policy's, or its run")
     parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes")
     parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's)")
-    parser.add_argument("--samples", type=_positive, default=500, help="at most (default: %(default)s)")
+    parser.add_argument("--samples", type=positive, default=500, help="at most (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
-    parser.add_argument("--threads", type=_positive, default=1, help="default: %(default)s")
+    parser.add_argument("--threads", type=positive, default=1, help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("out/open_loop"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_open_loop)
@@ -43,7 +45,7 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's); fixed_2 was not seen"
     )
-    parser.add_argument("--samples", type=_positive, default=200, help="at most (default: %(default)s)")
+    parser.add_argument("--samples", type=positive, default=200, help="at most (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="default: %(default)s")
     parser.add_argument("--out", type=Path, default=Path("out/geometry"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--json", action="store_true")
@@ -160,10 +162,3 @@ def _table(arguments: argparse.Namespace) -> int:
     table_files.save(made, arguments.out)
     print(table_text.markdown(made), end="")
     return 0
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

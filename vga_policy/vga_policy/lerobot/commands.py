@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from vga_policy.cli_types import positive
 from vga_policy.message_constants import FAILURE, SUCCESS
 
 Subparsers = argparse._SubParsersAction
@@ -27,7 +28,7 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--video", action="store_true", help="H.264 in MP4 files (default)")
     form.add_argument("--images", action="store_true", help="the cameras' own JPEG images: larger, lossless, fast")
-    parser.add_argument("--fps", type=_positive, help="frames a second (default: the control rate)")
+    parser.add_argument("--fps", type=positive, help="frames a second (default: the control rate)")
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the images (default: as recorded)")
     parser.add_argument(
         "--cameras", type=lambda text: text.split(","), metavar="A,B", help="default: the policy's views"
@@ -103,10 +104,3 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise argparse.ArgumentTypeError(f"width x height such as 224x224 expected, found {text!r}")
     return int(match[1]), int(match[2])
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from vga_policy.cli_types import positive
+
 Subparsers = argparse._SubParsersAction
 
 
@@ -15,7 +17,7 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMG")
     parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="of VGGT: a directory or a file")
     parser.add_argument("--out", type=Path, default=Path("geometry.png"), help="default: %(default)s")
-    parser.add_argument("--width", type=_positive, default=518, help="of each image, pixels (default: %(default)s)")
+    parser.add_argument("--width", type=positive, default=518, help="of each image, pixels (default: %(default)s)")
     parser.set_defaults(run=_geometry)
 
 
@@ -38,10 +40,3 @@ def _geometry(arguments: argparse.Namespace) -> int:
         return 1
     print(arguments.out)
     return 0
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

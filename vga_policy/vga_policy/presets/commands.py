@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from vga_policy.cli_types import positive
 from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
 
 Subparsers = argparse._SubParsersAction
@@ -17,10 +18,8 @@ def model_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser = subparsers.add_parser("model", help="modules and parameters of a model, against the paper's Table 5")
     parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
     parser.add_argument("--ablation", choices=ABLATION_NAMES, help="a row of Table 2")
-    parser.add_argument("--rank", type=_positive, help="of the low-rank updates (default: the preset's)")
-    parser.add_argument(
-        "--actions", type=_positive, default=8, help="numbers a step (8: joints and gripper; LIBERO: 7)"
-    )
+    parser.add_argument("--rank", type=positive, help="of the low-rank updates (default: the preset's)")
+    parser.add_argument("--actions", type=positive, default=8, help="numbers a step (8: joints and gripper; LIBERO: 7)")
     parser.add_argument("--tensors", action="store_true", help="list every tensor that trains")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_model)
@@ -72,10 +71,3 @@ def _describe(counts: dict[str, Any]) -> str:
         lines += ["", f"{note}."]
     lines += [f"trains {name} ({count})" for name, count in counts.get("trainable_tensors", {}).items()]
     return "\n".join(lines)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from vga_policy.cli_types import positive
 from vga_policy.train.config import (
     AugmentationConfig,
     GeometryConfig,
@@ -78,7 +79,7 @@ def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="The rows to train. Default: all.")
     parser.add_argument(
         "--sizes",
-        type=_positive,
+        type=positive,
         nargs="+",
         default=[],
         metavar="N",
@@ -86,7 +87,7 @@ def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--ranks",
-        type=_positive,
+        type=positive,
         nargs="+",
         default=[],
         metavar="N",
@@ -203,10 +204,3 @@ def _loop(arguments: argparse.Namespace, preset: str) -> LoopConfig:
 
 def _augmentation(arguments: argparse.Namespace) -> AugmentationConfig | None:
     return None if arguments.no_augmentation else AugmentationConfig(**given(arguments, AugmentationConfig))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

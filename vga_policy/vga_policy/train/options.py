@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from vga_policy.cli_types import at_least
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,7 @@ def _parsed(option: Option, hint: Any) -> dict[str, Any]:
         return {**told, "choices": get_args(hint)}
     if option.choices is not None:
         return {**told, "choices": option.choices}
-    return {**told, "type": hint if option.minimum is None else partial(_at_least, option.minimum, hint)}
-
-
-def _at_least(minimum: int, kind: type, text: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a number (found {text!r})") from None
-    if not value >= minimum:
-        raise argparse.ArgumentTypeError(f"must be at least {minimum} (found {value})")
-    return value
+    return {**told, "type": hint if option.minimum is None else at_least(option.minimum, hint)}
 
 
 def _told(defaults: Mapping[str, Any]) -> str:

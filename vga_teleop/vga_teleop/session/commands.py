@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from vga_policy.cli_types import between, positive
 from vga_policy.message_constants import DISCARDED, SUCCESS
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
@@ -30,7 +31,7 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--instruction", required=True, help='what the policy will be told, e.g. "pick up the red cube"'
     )
-    parser.add_argument("--episodes", type=_positive, required=True, help="how many to keep")
+    parser.add_argument("--episodes", type=positive, required=True, help="how many to keep")
     parser.add_argument("--directory", type=Path, help="for the episodes (default: the recorder's own)")
     parser.add_argument(
         "--operator", default=os.environ.get("USER", ""), help="who demonstrates (default: %(default)s)"
@@ -44,7 +45,10 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         help="what its keys mean: go, success, failure, discard or quit (default: %(default)s)",
     )
     parser.add_argument(
-        "--spread", type=_spread, default=0.0, help="draw the arm's start this far around home, rad (default: 0)"
+        "--spread",
+        type=between(0, 0.5),
+        default=0.0,
+        help="draw the arm's start this far around home, rad (default: 0)",
     )
     parser.add_argument(
         "--held",
@@ -112,17 +116,3 @@ def summary(taken: Sequence[Taken]) -> str:
         f"{episodes} in {kept[0].path.parent}, {successes} successful ({successes / len(kept):.0%}), "
         f"{mean:.1f} s on average; {len(taken) - len(kept)} discarded"
     )
-
-
-def _spread(text: str) -> float:
-    spread = float(text)
-    if not 0.0 <= spread <= 0.5:
-        raise argparse.ArgumentTypeError("must be between 0 and 0.5")
-    return spread
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number

@@ -13,6 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vga_policy.cli_types import positive
+
 if TYPE_CHECKING:
     from vga_bringup.sim.random_scenes.random_scene import RandomScenes
     from vga_bringup.sim.scene.places import Clearance
@@ -25,10 +27,10 @@ def scenes_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     """Adds `vga scenes`."""
     parser = subparsers.add_parser("scenes", help="random scenes of the simulated cell, for `vga pretrain`")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="goes on there if it was interrupted")
-    parser.add_argument("--count", type=_positive, default=10_000, help="scenes of three views (default: %(default)s)")
+    parser.add_argument("--count", type=positive, default=10_000, help="scenes of three views (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=_positive, default=NANO_SIZE, help="side of the images (default: %(default)s)")
-    parser.add_argument("--jobs", type=_positive, default=os.cpu_count(), help="processes (default: one a processor)")
+    parser.add_argument("--size", type=positive, default=NANO_SIZE, help="side of the images (default: %(default)s)")
+    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: one a processor)")
     parser.add_argument("--cell", default="sim", help="name or path of a cell file (default: %(default)s)")
     parser.set_defaults(run=_scenes)
 
@@ -105,10 +107,3 @@ def _draw_shard(seed: int, start: int, count: int, file: Path) -> Clearance:
     scenes, clearances = zip(*(_drawing.draw(seed, number) for number in range(start, start + count)), strict=True)
     write_shard(scenes, file)
     return Clearance(min(c.distance for c in clearances), min(c.angle for c in clearances))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

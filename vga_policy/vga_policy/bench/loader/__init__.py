@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from vga_policy.cli_types import natural, positive
+
 if TYPE_CHECKING:
     from vga_policy.bench.loader.measure import Speed
 
@@ -39,11 +41,11 @@ def loader_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "model's size; LeRobot's does once so, and once leaves them as they are. Writes loader.json.",
     )
     parser.add_argument("--data", nargs="+", type=Path, default=[Path("out/bench/episodes")], metavar="DIR")
-    parser.add_argument("--workers", type=_count, default=2, help="default: %(default)s")
-    parser.add_argument("--batch", type=_positive, default=32, help="default: %(default)s")
-    parser.add_argument("--image-size", type=_positive, default=112, help="default: %(default)s")
+    parser.add_argument("--workers", type=natural, default=2, help="default: %(default)s")
+    parser.add_argument("--batch", type=positive, default=32, help="default: %(default)s")
+    parser.add_argument("--image-size", type=positive, default=112, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--rounds", type=_positive, default=3, help="default: %(default)s")
+    parser.add_argument("--rounds", type=positive, default=3, help="default: %(default)s")
     parser.add_argument("--python", metavar="PATH", help="interpreter that has LeRobot (default: one is installed)")
     parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=_run)
@@ -162,17 +164,3 @@ def _interpreter(directory: Path) -> str:
 def _bare_environment() -> dict[str, str]:
     """Ours without what leads another interpreter to our libraries."""
     return {name: value for name, value in os.environ.items() if name not in FOREIGN}
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative (found {value})")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (found {value})")
-    return value

@@ -1,0 +1,67 @@
+"""What the commands' arguments may be: types for argparse, which refuse a value in one line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+Number = type[int] | type[float]
+
+
+def at_least(minimum: float, kind: Number = int) -> Callable[[str], Any]:
+    """Type of a number that is `minimum` or more."""
+
+    def parse(text: str) -> Any:
+        return _in_range(_number(text, kind), minimum, math.inf, f"must be at least {minimum}")
+
+    return parse
+
+
+def between(low: float, high: float, kind: Number = float, unit: str = "") -> Callable[[str], Any]:
+    """Type of a number from `low` to `high`, both included. unit: as the refusal names it."""
+
+    def parse(text: str) -> Any:
+        return _in_range(_number(text, kind), low, high, f"must be between {low} and {high}{unit and ' '}{unit}")
+
+    return parse
+
+
+def seed(text: str) -> int:
+    """Type of a seed of random numbers, which has 63 bits."""
+    return int(_in_range(_number(text, int), 0, 2**63 - 1, "must be between 0 and 2^63 - 1"))
+
+
+def above_zero(text: str) -> float:
+    """Type of a finite number above 0."""
+    value = float(_number(text, float))
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0 (found {value})")
+    return value
+
+
+def share(text: str) -> float:
+    """Type of a share of something, but not of nothing."""
+    value = float(_number(text, float))
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be above 0, and 1 at most (found {value})")
+    return value
+
+
+positive = at_least(1)
+natural = at_least(0)
+
+
+def _number(text: str, kind: Number) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        article = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"must be {article} (found {text!r})") from None
+
+
+def _in_range(value: float, low: float, high: float, rule: str) -> float:
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{rule} (found {value})")
+    return value
