@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from vga_bringup.sim.scene.tasks import arrange
+from vga_bringup.trials.scene import judge
 from vga_policy.cli import main
+
+from vga_msgs.msg import TaskState
 
 ADDRESS = f"127.0.8.{1 + os.getpid() % 250}"
 DOMAIN = 93 + os.getpid() % 8
@@ -36,12 +39,25 @@ def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
     # On a busy machine the driver stops a policy that falls silent; that is told, and is no success either.
     assert trial["outcome"] in ("step limit", "fault"), log
     assert trial["reason"]
+    assert trial["grasped"] is None
     assert trial["chunks"] < 2 or 0 < trial["chunk_rate"] < 20
     assert report["conditions"]["path"] == "ros"
     assert report["conditions"]["cameras"] == ["fixed_2", "wrist"]
     assert report["conditions"]["latency"] is None
     assert "arranged press_button, seed 7" in log
     assert (out / "videos" / "press_button_ood_7.mp4").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("told", "grasped"),
+    [({"picks": True, "grasped": "red cube"}, "red cube"), ({"picks": True}, ""), ({"detail": "red cube held"}, None)],
+)
+def test_what_the_fingers_hold_is_read_from_the_task_state(told, grasped):
+    class Told:
+        def judged(self):
+            return TaskState(**told)
+
+    assert judge(Told()).grasped == grasped
 
 
 @pytest.mark.parametrize("arguments", [("operator",), ("untrained", "--control", "no-instruction")])

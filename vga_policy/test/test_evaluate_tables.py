@@ -53,7 +53,9 @@ def test_trials_not_reached_are_named_and_leave_their_cells_empty(tmp_path):
         ("stack_cube", "0", ""),
     ]
     assert cut.to_json()["tasks"]["stack_cube"]["n"] == 0
-    assert "| 100 [34.2, 100] 2/2 |  |" in table_text.markdown(table.compare([cut]))
+    text = table_text.markdown(table.compare([cut]))
+    assert "| 100 [34.2, 100] 2/2 |  |" in text
+    assert "Trials not reached: pick cube 1, stack cube 1." in text
     assert "missing" not in evaluation().to_json()
 
 

@@ -71,9 +71,8 @@ def run_trials(
         except (TrialsError, GraphError, OSError) as error:
             problem = error
     if now.missing:
-        console.print(
-            f"stopped after {len(now.trials)} of {total} trials; the same command goes on from there", soft_wrap=True
-        )
+        going_on = "; the same command goes on from there" if now.trials else ""
+        console.print(f"stopped after {len(now.trials)} of {total} trials{going_on}", soft_wrap=True)
     return now, problem
 
 

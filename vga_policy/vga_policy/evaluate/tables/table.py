@@ -207,9 +207,15 @@ def _notes(evaluations: Sequence[Evaluation]) -> tuple[str, ...]:
     def listed(values: Iterable[object]) -> str:
         return ", ".join(dict.fromkeys(map(str, values)))
 
+    missing = Counter(task.replace("_", " ") for evaluation in evaluations for task, _ in evaluation.missing)
     cameras = ((c.camera_set, " + ".join(c.cameras)) for c in conditions)
     return (
         f"Step limit: {listed(c.max_steps for c in conditions)}. Execution: {listed(c.strategy for c in conditions)}.",
         f"Views: {listed(f'{camera_set} = {names}' for camera_set, names in cameras)}.",
         f"Path: {listed(c.path for c in conditions)}. First seed: {listed(c.seed for c in conditions)}.",
+        *(
+            [f"Trials not reached: {', '.join(f'{task} {count}' for task, count in missing.items())}."]
+            if missing
+            else []
+        ),
     )
