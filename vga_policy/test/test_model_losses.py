@@ -8,8 +8,8 @@ import torch
 from model_fixtures import TINY_VGA, seeded_inputs, seeded_tensor
 from vga_policy.model.geometry.scene import Scene, in_first_camera, normalise, world_points
 from vga_policy.objective.losses import (
-    Labels,
     LossConfig,
+    TrainingLabels,
     action_loss,
     camera_loss,
     depth_loss,
@@ -151,7 +151,7 @@ def test_a_batch_without_3d_labels_trains_the_actions_alone():
     model = TINY_VGA.build()
     inputs = seeded_inputs()
     nothing = torch.zeros(2, 2, 42, 42, dtype=torch.bool)
-    labels = Labels(
+    labels = TrainingLabels(
         actions=seeded_tensor("labels", (2, 8, 8)),
         action_mask=torch.ones(2, 8, dtype=torch.bool),
         cameras=torch.full((2, 2, 9), torch.nan),

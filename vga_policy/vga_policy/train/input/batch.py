@@ -17,7 +17,7 @@ from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.model.geometry.pose import encode_cameras
 from vga_policy.model.geometry.scene import Scene, normalise
-from vga_policy.objective.losses import Labels
+from vga_policy.objective.losses import TrainingLabels
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.train.input.augmentation import Distortion, distort_images, distort_scene
 
@@ -36,7 +36,7 @@ class Batch:
     images: Tensor
     language: Tensor
     proprioception: Tensor
-    labels: Labels
+    labels: TrainingLabels
     keyframe: Tensor
 
 
@@ -66,7 +66,7 @@ class BatchPreprocessor:
             images = distort_images(images, distortion.to(self._device))
         language, proprioception, actions, action_mask, keyframe = self._control(samples, len(images))
         known = mask.flatten(2).any(dim=2) if "geometry_mask" not in samples else samples["geometry_mask"]
-        labels = Labels(
+        labels = TrainingLabels(
             actions=actions,
             action_mask=action_mask,
             cameras=cameras,
