@@ -16,7 +16,7 @@ from vga_policy.cli import main
 from vga_policy.inference.compile import for_inference, fuse, trace
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
-from vga_policy.model.picture import draw_geometry, read_images
+from vga_policy.model.plot import draw_geometry, read_images
 from vga_policy.model.weights.initialize import initialize_from_timm, initialize_from_vggt
 from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
 from vga_policy.objective.lora import make_trainable
