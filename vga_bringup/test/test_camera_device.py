@@ -12,7 +12,7 @@ from software_d415 import Bus, SoftwareD415, image_of
 from vga_bringup.camera import device as device_module
 from vga_bringup.camera.clock import TimestampDomain, milliseconds_to_ns
 from vga_bringup.camera.device import DeviceLoop
-from vga_bringup.camera.discovery import State
+from vga_bringup.camera.discovery import CameraState
 from vga_policy.cell.schema import Camera, ColorProfile
 
 DEADLINE_S = 15
@@ -84,17 +84,17 @@ def test_frames_are_the_cameras_pixel_by_pixel_with_their_stamps():
 
 def test_absent_appears_is_unplugged_and_comes_back():
     with Running() as running:
-        assert running.status().state is State.ABSENT
+        assert running.status().state is CameraState.ABSENT
         for _ in range(2):
             camera = running.plug()
             running.push(camera)
             status = running.status()
-            assert status.state is State.STREAMING
+            assert status.state is CameraState.STREAMING
             assert status.identity.usb == "3.2"
             camera = None
             running.bus.unplug_all()
             silent, gone = running.status(), running.status()
-            assert (silent.state, gone.state) == (State.RECONNECTING, State.ABSENT)
+            assert (silent.state, gone.state) == (CameraState.RECONNECTING, CameraState.ABSENT)
             assert "has sent no frame for 0.5 s" in silent.message
         assert running.statuses.empty()  # one line per transition
 
@@ -104,7 +104,7 @@ def test_absence_names_what_is_connected():
         running.status()
         other = running.plug(serial="007")
         status = running.status()
-        assert status.state is State.ABSENT
+        assert status.state is CameraState.ABSENT
         assert "serial 042" in status.message
         assert "found: 007" in status.message
         del other
@@ -121,7 +121,7 @@ def test_the_right_camera_of_several_is_streamed():
 def test_a_profile_it_does_not_offer_is_refused_with_those_it_does():
     with Running() as running:
         camera = running.plug(width=320, height=240, fps=15, usb="2.1")
-        while (status := running.status()).state is not State.REFUSED:
+        while (status := running.status()).state is not CameraState.REFUSED:
             pass
         assert "does not offer colour 64x48 at 30 fps; it offers 320x240 at 15" in status.message
         assert "use a USB 3 port" in status.message
@@ -131,7 +131,7 @@ def test_a_profile_it_does_not_offer_is_refused_with_those_it_does():
 def test_depth_it_does_not_have_is_refused():
     with Running(DEPTH) as running:
         camera = running.plug()
-        while (status := running.status()).state is not State.REFUSED:
+        while (status := running.status()).state is not CameraState.REFUSED:
             pass
         assert "does not offer depth at 30 fps; it offers none" in status.message
         del camera
@@ -150,11 +150,11 @@ def test_a_camera_in_use_is_waited_for():
     running.loop = DeviceLoop(CAMERA, running._keep, running.statuses.put, bus.context)
     with running:
         status = running.status()
-        assert status.state is State.REFUSED
+        assert status.state is CameraState.REFUSED
         assert "is used by another process" in status.message
         other.stop()
         running.push(camera)
-        assert running.status().state is State.STREAMING
+        assert running.status().state is CameraState.STREAMING
 
 
 def test_lost_and_repeated_frames_are_counted():
@@ -198,7 +198,7 @@ def test_the_timestamp_domain_is_stated(domain):
     with Running() as running:
         camera = running.plug()
         frame, _ = running.push(camera, domain=getattr(rs.timestamp_domain, domain))
-        while (status := running.status()).state is not State.STREAMING:
+        while (status := running.status()).state is not CameraState.STREAMING:
             pass
         assert status.domain == frame.domain == domain
 
@@ -208,7 +208,7 @@ def test_locks_are_reported_as_read_back():
     with Running(contract) as running:
         camera = running.plug()
         running.push(camera)
-        while (status := running.status()).state is not State.STREAMING:
+        while (status := running.status()).state is not CameraState.STREAMING:
             pass
         assert [str(control) for control in status.controls[:1]] == ["8000 (locked)"]
         assert "not locked: gain 64 (asked 500: refused; allowed are 0 to 128" in status.message
@@ -243,7 +243,7 @@ def test_a_failing_receiver_does_not_end_the_loop():
 def test_looking_for_an_absent_camera_never_holds_up_other_threads():
     """pipeline.start() on an absent camera would block every Python thread for 15 s."""
     with Running() as running:
-        assert running.status().state is State.ABSENT
+        assert running.status().state is CameraState.ABSENT
         worst = 0.0
         for _ in range(40):
             started = time.monotonic()

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
-from vga_bringup.collect.in_process import Collector, Request
+from vga_bringup.collect.in_process import Collector, CollectRequest
 from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.cli import main
@@ -44,7 +44,7 @@ OF_A_POLICY = {"/franka_driver/chunk_verdict", "/policy/action_chunk", "/policy/
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory):
-    collector = Collector(Request(CELL, TASK, 1, tmp_path_factory.mktemp("episodes")))
+    collector = Collector(CollectRequest(CELL, TASK, 1, tmp_path_factory.mktemp("episodes")))
     yield collector
     collector.close()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
-from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.doctor.finding import Finding, Health
 from vga_bringup.robot.libfranka import ROBOT_PORT
 from vga_policy.cell.loading import load_cell
 
@@ -55,7 +55,7 @@ def states(findings):
 
 def test_robot_with_open_fci_is_ready_and_left_alone(lab, listen):
     fci = listen(ROBOT_PORT)
-    assert states(robot.arm(lab)) == {"robot": State.READY, "FCI": State.READY}
+    assert states(robot.arm(lab)) == {"robot": Health.READY, "FCI": Health.READY}
     connection, _ = fci.accept()
     connection.settimeout(5)
     assert connection.recv(1) == b""  # closed at once, without a word of libfranka's protocol
@@ -64,14 +64,14 @@ def test_robot_with_open_fci_is_ready_and_left_alone(lab, listen):
 
 def test_robot_without_fci_says_to_activate_it(lab):
     findings = list(robot.arm(lab))
-    assert states(findings) == {"robot": State.READY, "FCI": State.MISSING}  # a refusal is an answer
+    assert states(findings) == {"robot": Health.READY, "FCI": Health.MISSING}  # a refusal is an answer
     assert "activate FCI in Desk" in findings[-1].remedy
 
 
 def test_silent_robot_is_missing(lab, monkeypatch):
     monkeypatch.setattr(robot, "_connect", lambda ip, port: TimeoutError("timed out"))
     (finding,) = robot.arm(lab)
-    assert finding.state == State.MISSING
+    assert finding.state == Health.MISSING
     assert "does not answer" in finding.seen
     assert "arm.ip" in finding.remedy
 
@@ -81,7 +81,7 @@ def test_owned_robot_does_not_hang_the_doctor(lab, listen):
     listen(ROBOT_PORT)
     owner = socket.create_connection((ADDRESS, ROBOT_PORT))
     started = time.monotonic()
-    assert states(robot.arm(lab))["robot"] == State.READY
+    assert states(robot.arm(lab))["robot"] == Health.READY
     assert time.monotonic() - started < 2 * robot.TIMEOUT + 1
     owner.close()
 
@@ -89,18 +89,18 @@ def test_owned_robot_does_not_hang_the_doctor(lab, listen):
 def test_simulated_cell_needs_no_hardware():
     cell = load_cell(CELLS / "sim.yaml")
     assert robot.is_simulated(cell)
-    assert states(cameras.cameras(cell)) == {"cameras": State.READY}
+    assert states(cameras.cameras(cell)) == {"cameras": Health.READY}
     elsewhere = cell.model_copy(update={"arm": cell.arm.model_copy(update={"ip": ADDRESS})})
     (finding,) = robot.arm(elsewhere)
-    assert (finding.state, finding.remedy) == (State.ABSENT, "it runs with: vga sim")
+    assert (finding.state, finding.remedy) == (Health.ABSENT, "it runs with: vga sim")
 
 
 @pytest.mark.parametrize(
     ("mode", "state", "remedy"),
     [
-        ("idle", State.READY, ""),
-        ("user stopped", State.MISSING, "release the user stop"),
-        ("other", State.MISSING, "the brakes are closed: unlock the joints in Desk"),
+        ("idle", Health.READY, ""),
+        ("user stopped", Health.MISSING, "release the user stop"),
+        ("other", Health.MISSING, "the brakes are closed: unlock the joints in Desk"),
     ],
 )
 def test_brakes_are_read_from_a_running_driver(lab, monkeypatch, mode, state, remedy):
@@ -109,16 +109,16 @@ def test_brakes_are_read_from_a_running_driver(lab, monkeypatch, mode, state, re
     monkeypatch.setattr(robot, "driver_state", lambda: seen)
     brakes, hand = robot.driven(lab)
     assert (brakes.state, brakes.remedy) == (state, remedy)
-    assert (hand.subject, hand.state, hand.seen) == ("hand", State.READY, "ready")
+    assert (hand.subject, hand.state, hand.seen) == ("hand", Health.READY, "ready")
 
 
 @pytest.mark.parametrize(
     ("hand", "state", "remedy"),
     [
-        ({"obeys": False, "connected": True, "message": "not homed"}, State.MISSING, "/franka_driver/gripper_homing"),
-        ({"obeys": False, "connected": False, "message": "nobody answers"}, State.MISSING, "plug the hand in"),
-        ({"obeys": True, "connected": True, "message": "grasp lost"}, State.READY, ""),
-        (None, State.UNKNOWN, "try again"),
+        ({"obeys": False, "connected": True, "message": "not homed"}, Health.MISSING, "/franka_driver/gripper_homing"),
+        ({"obeys": False, "connected": False, "message": "nobody answers"}, Health.MISSING, "plug the hand in"),
+        ({"obeys": True, "connected": True, "message": "grasp lost"}, Health.READY, ""),
+        (None, Health.UNKNOWN, "try again"),
     ],
 )
 def test_the_hand_is_read_from_a_running_driver(lab, monkeypatch, hand, state, remedy):
@@ -143,7 +143,7 @@ def test_driver_state_comes_from_the_graph(lab, monkeypatch):
         driver.kill()
         driver.wait()
     (finding,) = robot.driven(lab)  # nobody publishes any more
-    assert finding.state == State.UNKNOWN
+    assert finding.state == Health.UNKNOWN
     hand = {"obeys": False, "connected": True, "message": "not homed"}
     said = {"mode": "HOLD", "reason": "user stop", "connected": True, "robot_mode": "user stopped", "hand": hand}
     assert state == {**said, "settings": "franky.jerk is 7500 (cell: 4500)"}
@@ -154,14 +154,14 @@ def test_settings_that_the_robot_did_not_take_are_a_finding(lab, monkeypatch):
     seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": "idle", "hand": hand}
     monkeypatch.setattr(robot, "driver_state", lambda: {**seen, "settings": "franky.jerk is 7500 (cell: 4500)"})
     *_, finding = robot.driven(lab)
-    assert (finding.state, finding.seen) == (State.MISSING, "franky.jerk is 7500 (cell: 4500)")
+    assert (finding.state, finding.seen) == (Health.MISSING, "franky.jerk is 7500 (cell: 4500)")
     assert "restart the driver" in finding.remedy
 
 
 def test_a_home_at_which_the_arm_is_too_near_itself_is_a_finding(lab):
     folded = lab.arm.model_copy(update={"home": [0.0, -1.7, 0.0, -2.9, 0.0, 0.7, 0.8]})
     *_, finding = robot.limits(lab.model_copy(update={"arm": folded}))
-    assert (finding.subject, finding.state) == ("self-collision", State.MISSING)
+    assert (finding.subject, finding.state) == ("self-collision", Health.MISSING)
     assert "arm.self_collision.clearance: at arm.home" in finding.seen
     assert "move arm.home" in finding.remedy
 
@@ -169,21 +169,21 @@ def test_a_home_at_which_the_arm_is_too_near_itself_is_a_finding(lab):
 def test_libfranka_is_said_with_the_robots_it_speaks_to(lab, monkeypatch):
     (alone,), (finding,) = robot.libfranka(None), robot.libfranka(lab)
     assert alone == finding
-    assert finding.state == State.READY
+    assert finding.state == Health.READY
     monkeypatch.setattr(robot, "libfranka_version", lambda: "0.9.2")
     (finding,) = robot.libfranka(lab)
-    assert finding.state == State.MISSING
+    assert finding.state == Health.MISSING
     assert finding.seen == "0.9.2 speaks to a Franka Emika Robot (Panda) of system 4.2.1 or later; arm.model is fr3"
     assert "franky's wheel for libfranka 0.21.2" in finding.remedy
-    assert states(robot.libfranka(load_cell(CELLS / "lab_panda.yaml"))) == {"libfranka": State.READY}
+    assert states(robot.libfranka(load_cell(CELLS / "lab_panda.yaml"))) == {"libfranka": Health.READY}
 
 
 def test_libfranka_that_cannot_be_told(lab, monkeypatch):
     monkeypatch.setattr(robot, "libfranka_version", lambda: "")
     (finding,) = robot.libfranka(lab)
-    assert (finding.state, finding.seen) == (State.UNKNOWN, "franky does not tell its version")
+    assert (finding.state, finding.seen) == (Health.UNKNOWN, "franky does not tell its version")
     monkeypatch.setattr(robot, "libfranka_version", libfranka_of_a_gpu_pc)
-    assert states(robot.libfranka(lab)) == {"libfranka": State.ABSENT}
+    assert states(robot.libfranka(lab)) == {"libfranka": Health.ABSENT}
 
 
 def libfranka_of_a_gpu_pc():
@@ -205,7 +205,7 @@ def libfranka_of_a_gpu_pc():
 )  # fmt: skip
 def test_limits_that_follow_are_said(name, expected):
     (finding,) = robot.limits(load_cell(CELLS / f"{name}.yaml"))
-    assert (finding.state, finding.seen) == (State.READY, expected)
+    assert (finding.state, finding.seen) == (Health.READY, expected)
 
 
 FAKE_DRIVER = """
@@ -237,7 +237,7 @@ def test_cameras_come_from_librealsense(lab, monkeypatch):
     """No camera has the serial numbers of the shipped file."""
     monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)
     findings = list(cameras.cameras(lab))
-    assert set(states(findings).values()) == {State.MISSING}
+    assert set(states(findings).values()) == {Health.MISSING}
     assert "serial 000000000001 is not connected; connected:" in findings[0].seen
 
 
@@ -249,7 +249,7 @@ def test_each_camera_is_judged_by_serial_and_usb_speed(lab, monkeypatch):
     }
     monkeypatch.setattr(cameras, "connected", lambda: present)
     findings = list(cameras.cameras(lab))
-    assert [finding.state for finding in findings] == [State.READY, State.MISSING, State.MISSING]
+    assert [finding.state for finding in findings] == [Health.READY, Health.MISSING, Health.MISSING]
     assert "USB 3" in findings[1].remedy
     assert "connected: 000000000001, 000000000002" in findings[2].seen
     assert len(list(cameras.cameras(None))) == 2  # without a cell, those that are there
@@ -261,7 +261,7 @@ def test_a_camera_that_adjusts_itself_is_named(lab, monkeypatch):
     automatic = lab.cameras[1].model_copy(update={"exposure_us": None, "gain": None})
     loose = lab.model_copy(update={"cameras": [lab.cameras[0], automatic, lab.cameras[2]]})
     (finding,) = (finding for finding in cameras.cameras(loose) if finding.subject.endswith("image"))
-    assert (finding.subject, finding.state) == ("camera wrist, image", State.ABSENT)
+    assert (finding.subject, finding.state) == ("camera wrist, image", Health.ABSENT)
     assert finding.seen == "adjusts by itself: exposure_us, gain"
 
 
@@ -284,27 +284,27 @@ def _with_port(cell, port):
 
 def test_a_leader_as_shipped_is_not_calibrated(lab):
     uncalibrated, _ = leader.leader(lab)
-    assert (uncalibrated.state, uncalibrated.remedy) == (State.MISSING, "vga gello calibrate --cell FILE")
+    assert (uncalibrated.state, uncalibrated.remedy) == (Health.MISSING, "vga gello calibrate --cell FILE")
 
 
 def test_leader_port(lab, tmp_path):
     adapters = tmp_path / "adapters"
     (finding,) = leader.leader(_with_port(lab, tmp_path / "absent"), adapters)
-    assert finding.state == State.MISSING
+    assert finding.state == Health.MISSING
     assert "does not exist" in finding.seen
 
     main, end = os.openpty()
     port = tmp_path / "by-id"
     port.symlink_to(os.ttyname(end))
-    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": State.READY}
+    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": Health.READY}
 
     timer = adapters / port.resolve().name / "latency_timer"
     timer.parent.mkdir(parents=True)
     timer.write_text("16\n")
     (finding,) = leader.leader(_with_port(lab, port), adapters)
-    assert (finding.state, finding.remedy) == (State.MISSING, f"echo 1 | sudo tee {timer}")
+    assert (finding.state, finding.remedy) == (Health.MISSING, f"echo 1 | sudo tee {timer}")
     timer.write_text("1\n")
-    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": State.READY}
+    assert states(leader.leader(_with_port(lab, port), adapters)) == {"leader": Health.READY}
     os.close(main)
     os.close(end)
 
@@ -312,7 +312,7 @@ def test_leader_port(lab, tmp_path):
 def test_a_simulated_leader_needs_no_hardware(tmp_path):
     cell = _with_port(load_cell(CELLS / "sim.yaml"), tmp_path / "absent")
     (finding,) = leader.leader(cell)
-    assert finding.state is State.ABSENT
+    assert finding.state is Health.ABSENT
     assert "vga sim --teleop true" in finding.remedy
 
 
@@ -321,7 +321,7 @@ def test_leader_port_without_permission(lab, tmp_path, monkeypatch):
     port.touch(stat.S_IRUSR)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open anything
     (finding,) = leader.leader(_with_port(lab, port))
-    assert finding.state == State.MISSING
+    assert finding.state == Health.MISSING
     assert "dialout" in finding.remedy
 
 
@@ -331,10 +331,10 @@ def test_leader_port_without_permission(lab, tmp_path, monkeypatch):
 def test_realtime_kernel_is_needed_where_the_cell_enforces_it(lab, tmp_path):
     (tmp_path / "kernel").mkdir()
     (tmp_path / "kernel" / "realtime").write_text("0\n")
-    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == State.MISSING
-    assert states(machine.realtime(None, tmp_path))["real-time kernel"] == State.ABSENT
+    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == Health.MISSING
+    assert states(machine.realtime(None, tmp_path))["real-time kernel"] == Health.ABSENT
     (tmp_path / "kernel" / "realtime").write_text("1\n")
-    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == State.READY
+    assert states(machine.realtime(lab, tmp_path))["real-time kernel"] == Health.READY
 
 
 TRACKING = "C0A80101,192.168.1.1,3,1764000000.1,{offset},0.000012,0.000020,-1.5,0.001,0.02,0.003,0.001,64.2,{leap}\n"
@@ -343,11 +343,11 @@ TRACKING = "C0A80101,192.168.1.1,3,1764000000.1,{offset},0.000012,0.000020,-1.5,
 @pytest.mark.parametrize(
     ("text", "state"),
     [
-        (TRACKING.format(offset="0.000034", leap="Normal"), State.READY),
-        (TRACKING.format(offset="-0.250000", leap="Normal"), State.MISSING),
-        (TRACKING.format(offset="0.000000", leap="Not synchronised"), State.ABSENT),
-        ("506 Cannot talk to daemon\n", State.UNKNOWN),
-        ("", State.UNKNOWN),
+        (TRACKING.format(offset="0.000034", leap="Normal"), Health.READY),
+        (TRACKING.format(offset="-0.250000", leap="Normal"), Health.MISSING),
+        (TRACKING.format(offset="0.000000", leap="Not synchronised"), Health.ABSENT),
+        ("506 Cannot talk to daemon\n", Health.UNKNOWN),
+        ("", Health.UNKNOWN),
     ],
 )
 def test_clock_offset(text, state):
@@ -355,20 +355,20 @@ def test_clock_offset(text, state):
 
 
 def test_shared_memory_absent_or_small(tmp_path):
-    assert states(machine.shared_memory(tmp_path / "absent")) == {"shared memory": State.MISSING}
-    assert states(machine.shared_memory(Path("/proc"))) == {"shared memory": State.MISSING}  # a file system of 0 bytes
+    assert states(machine.shared_memory(tmp_path / "absent")) == {"shared memory": Health.MISSING}
+    assert states(machine.shared_memory(Path("/proc"))) == {"shared memory": Health.MISSING}  # a file system of 0 bytes
 
 
 def test_gpu_driver_that_fails_is_absent(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert states(machine.gpu()) == {"GPU": State.ABSENT}
+    assert states(machine.gpu()) == {"GPU": Health.ABSENT}
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
     program.chmod(0o755)
-    assert states(machine.gpu()) == {"GPU": State.ABSENT}
+    assert states(machine.gpu()) == {"GPU": Health.ABSENT}
     program.write_text("#!/bin/sh\necho NVIDIA L40S, 46068 MiB, 570.86\n")
     (finding,) = machine.gpu()
-    assert finding == Finding("GPU", State.READY, "NVIDIA L40S, 46068 MiB, 570.86")
+    assert finding == Finding("GPU", Health.READY, "NVIDIA L40S, 46068 MiB, 570.86")
 
 
 # --- ROS ---
@@ -376,22 +376,22 @@ def test_gpu_driver_that_fails_is_absent(tmp_path, monkeypatch):
 
 def test_fast_dds_profile(tmp_path, monkeypatch):
     monkeypatch.delenv(ros.PROFILE, raising=False)
-    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.ABSENT}
+    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": Health.ABSENT}
     file = tmp_path / "profile.xml"
     monkeypatch.setenv(ros.PROFILE, str(file))
     for text in (None, "not xml", "<profiles/>"):
         if text is not None:
             file.write_text(text)
-        assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.MISSING}
+        assert states(ros.fast_dds_profile()) == {"Fast DDS profile": Health.MISSING}
     monkeypatch.setenv(ros.PROFILE, str(CELLS.parents[2] / "vga_policy" / "config" / "fastdds.xml"))
-    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": State.READY}
+    assert states(ros.fast_dds_profile()) == {"Fast DDS profile": Health.READY}
 
 
 def test_other_middleware_is_named(monkeypatch):
-    assert states(ros.environment()) == {"ROS 2": State.READY}
+    assert states(ros.environment()) == {"ROS 2": Health.READY}
     monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
     (finding,) = ros.environment()
-    assert finding.state == State.MISSING
+    assert finding.state == Health.MISSING
     assert "rmw_cyclonedds_cpp" in finding.seen
 
 
@@ -408,15 +408,15 @@ def test_hanging_and_failing_probes_become_rows():
         yield
 
     def works():
-        yield Finding("disk", State.READY, "room")
+        yield Finding("disk", Health.READY, "room")
 
     started = time.monotonic()
     findings = examine({"hangs": hangs, "fails": fails, "works": works}, deadline=0.5)
     assert time.monotonic() - started < 5
     assert [(finding.subject, finding.state) for finding in findings] == [
-        ("hangs", State.UNKNOWN),
-        ("fails", State.UNKNOWN),
-        ("disk", State.READY),
+        ("hangs", Health.UNKNOWN),
+        ("fails", Health.UNKNOWN),
+        ("disk", Health.READY),
     ]
     assert "no answer" in findings[0].seen
     assert "no such thing" in findings[1].seen

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from vga_bringup.judge.bench import Notes
 from vga_bringup.judge.evaluation import ROUNDING, SECOND_COMMAND, differences, judge
-from vga_bringup.judge.picture import draw
+from vga_bringup.judge.plot import draw
 from vga_bringup.judge.report import report
 from vga_bringup.judge.robot.record import CLEAN_AFTER, DT, Record
 from vga_bringup.judge.robot.server import COLUMNS, EXTRAPOLATED, MODES, RECEIVED, Recorder

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulated_arm import CELL
 from vga_bringup.judge.motions import RandomChunks, TowardEnd, ends, judged_cell, sine
-from vga_bringup.judge.offline import DT, Plan, tracked, worst
+from vga_bringup.judge.offline import DT, PlannerLimits, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
 from vga_bringup.robot.safety.safety_filter import SafetyFilter
 from vga_policy.cell.arm_models import FR3, PANDA
@@ -123,6 +123,6 @@ def test_a_panda_keeps_its_own_limits():
 def test_with_the_limits_that_franky_comes_with_it_would_not(streams):
     """The control: else the tests above could not fail."""
     cell, found = streams
-    plan = Plan(PANDA.acceleration, PANDA.jerk)
+    plan = PlannerLimits(PANDA.acceleration, PANDA.jerk)
     driven = [tracked(stream.at, stream.seconds, stream.q[0], cell, plan) for stream in found[:8]]
     assert max(worst(q, dq, FR3).acceleration.largest for q, dq in driven) > 10.0

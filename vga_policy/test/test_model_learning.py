@@ -9,7 +9,7 @@ from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.lora import make_trainable
-from vga_policy.objective.losses import Labels, action_loss, objective
+from vga_policy.objective.losses import TrainingLabels, action_loss, objective
 from vga_policy.objective.recipe import LossConfig, Recipe
 
 SIDE = TINY_VGA.image_size
@@ -49,7 +49,7 @@ def scenes(count):
     cameras[..., 7:] = 1.0
     return Batch(
         (images, torch.zeros(count, 12), torch.zeros(count, 8)),
-        Labels(
+        TrainingLabels(
             actions=(steps * target[:, None]).repeat(1, 1, 4),
             action_mask=torch.ones(count, 8, dtype=torch.bool),
             cameras=cameras,

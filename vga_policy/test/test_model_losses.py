@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from model_fixtures import TINY_VGA, seeded_inputs, seeded_tensor
-from vga_policy.model.geometry.scene import Scene, in_first_camera, normalise, world_points
+from vga_policy.model.geometry.scene import Scene, in_first_camera, normalize, world_points
 from vga_policy.objective.losses import (
-    Labels,
     LossConfig,
+    TrainingLabels,
     action_loss,
     camera_loss,
     depth_loss,
@@ -27,7 +27,7 @@ def doubles(name, *shape):
     return seeded_tensor(name, shape).double()
 
 
-def test_action_loss_counts_labelled_steps_alone():
+def test_action_loss_counts_labeled_steps_alone():
     predicted, actions = doubles("predicted", 2, 3, 4), doubles("actions", 2, 3, 4)
     mask = torch.tensor([[True, True, False], [True, False, False]])
     errors = [abs(predicted[b, k, i] - actions[b, k, i]) for b, k in ((0, 0), (0, 1), (1, 0)) for i in range(4)]
@@ -89,12 +89,12 @@ def depth_inputs():
 
 def test_depth_loss_is_uncertainty_error_and_gradient():
     predicted, confidence, depth, mask = depth_inputs()
-    labelled = mask.nonzero().tolist()
+    labeled = mask.nonzero().tolist()
     total = 0.0
-    for b, s, v, u in labelled:
+    for b, s, v, u in labeled:
         error = abs(predicted[b, s, v, u] - depth[b, s, v, u]).item()
         sure = confidence[b, s, v, u].item()
-        total += (sure * error - 0.2 * math.log(sure) + error) / len(labelled)
+        total += (sure * error - 0.2 * math.log(sure) + error) / len(labeled)
     for stride in (1, 2, 4, 8):
         for dv, du in ((0, stride), (stride, 0)):
             steps = []
@@ -151,7 +151,7 @@ def test_a_batch_without_3d_labels_trains_the_actions_alone():
     model = TINY_VGA.build()
     inputs = seeded_inputs()
     nothing = torch.zeros(2, 2, 42, 42, dtype=torch.bool)
-    labels = Labels(
+    labels = TrainingLabels(
         actions=seeded_tensor("labels", (2, 8, 8)),
         action_mask=torch.ones(2, 8, dtype=torch.bool),
         cameras=torch.full((2, 2, 9), torch.nan),
@@ -196,17 +196,17 @@ def test_the_first_camera_becomes_the_world():
     torch.testing.assert_close(world_points(moved), in_first + first[:, :, None, None, :, 3])
 
 
-def test_normalised_scenes_have_mean_distance_one_and_metric_ones_keep_metres():
+def test_normalized_scenes_have_mean_distance_one_and_metric_ones_keep_meters():
     given = scene()
-    metric, unit = normalise(given, metric=True)
+    metric, unit = normalize(given, metric=True)
     assert torch.equal(metric.depth, given.depth)
     assert unit.tolist() == [1.0, 1.0]
-    scaled, unit = normalise(given, metric=False)
+    scaled, unit = normalize(given, metric=False)
     distances = world_points(scaled).norm(dim=-1)
     for b in range(2):
         assert distances[b][given.mask[b]].mean().item() == pytest.approx(1.0)
     torch.testing.assert_close(scaled.depth * unit.view(2, 1, 1, 1), given.depth)
     torch.testing.assert_close(scaled.extrinsics[..., 3] * unit.view(2, 1, 1), metric.extrinsics[..., 3])
-    unlabelled, unit = normalise(replace(given, mask=torch.zeros_like(given.mask)), metric=False)
+    unlabeled, unit = normalize(replace(given, mask=torch.zeros_like(given.mask)), metric=False)
     assert unit.tolist() == [1.0, 1.0]
-    assert unlabelled.depth.isfinite().all()
+    assert unlabeled.depth.isfinite().all()

@@ -36,8 +36,8 @@ def softmax_attention(q, k, v):
 
 
 def layer_norm(x, weight=None, bias=None, eps=1e-5):
-    centred = x - x.mean(-1, keepdim=True)
-    normal = centred / torch.sqrt((centred * centred).mean(-1, keepdim=True) + eps)
+    centered = x - x.mean(-1, keepdim=True)
+    normal = centered / torch.sqrt((centered * centered).mean(-1, keepdim=True) + eps)
     return normal if weight is None else normal * weight + bias
 
 
@@ -109,8 +109,8 @@ def test_positions_are_resized_like_an_image():
     side = 8
     plane = torch.arange(float(side)).repeat(side, 1).reshape(1, side * side, 1)
     resized = grid_positions(plane, side, 4, 16).view(4, 16)
-    centres = (torch.arange(16) + 0.5) * side / 16 - 0.5
-    torch.testing.assert_close(resized[0, 4:12], centres[4:12], atol=0.05, rtol=0)
+    centers = (torch.arange(16) + 0.5) * side / 16 - 0.5
+    torch.testing.assert_close(resized[0, 4:12], centers[4:12], atol=0.05, rtol=0)
     assert grid_positions(plane, side, side, side) is plane
 
 

@@ -16,8 +16,8 @@ from vga_policy.cli import main
 from vga_policy.inference.compile import for_inference, fuse, trace
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
-from vga_policy.model.picture import draw_geometry, read_images
-from vga_policy.model.weights.initialize import initialise_from_timm, initialise_from_vggt
+from vga_policy.model.plot import draw_geometry, read_images
+from vga_policy.model.weights.initialize import initialize_from_timm, initialize_from_vggt
 from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
 from vga_policy.objective.lora import make_trainable
 from vga_policy.objective.recipe import Recipe
@@ -47,7 +47,7 @@ def policy_on(vggt_config, **changes):
 
 def test_a_policy_starts_as_the_vggt_it_is_built_on(vggt):
     model = policy_on(TINY_VGGT, film=False).build().eval()
-    initialise_from_vggt(model, vggt)
+    initialize_from_vggt(model, vggt)
     public = load_vggt(vggt)
     for name, tensor in public.state_dict().items():
         assert torch.equal(model.state_dict()[name], tensor), name
@@ -59,7 +59,7 @@ def test_what_the_policy_does_not_have_is_skipped_by_name(vggt):
     other = replace(shallow, vision=vision)
     for backbone in (shallow, other):
         model = policy_on(TINY_VGGT, backbone=backbone, camera_head=None, depth_head=None).build()
-        initialise_from_vggt(model, vggt)
+        initialize_from_vggt(model, vggt)
         name = "aggregator.global_blocks.2.attn.qkv.weight"
         assert torch.equal(model.state_dict()[name], seeded_tensor(name, (384, 128)))
 
@@ -67,7 +67,7 @@ def test_what_the_policy_does_not_have_is_skipped_by_name(vggt):
 def test_a_vggt_that_does_not_fit_is_refused(vggt):
     model = replace(TINY_VGA, camera_head=None).build()
     with pytest.raises(WeightsError, match=r"aggregator.camera_token has shape \[1, 2, 1, 128\], expected"):
-        initialise_from_vggt(model, vggt)
+        initialize_from_vggt(model, vggt)
 
 
 def tiny_vit(config):
@@ -79,12 +79,12 @@ def test_timm_weights_made_for_another_image_size_are_resized(config, tmp_path):
     small = TimmVit(tiny_vit(config))
     large = TimmVit(replace(tiny_vit(config), grid=6))
     save_file(seeded_state(large), tmp_path / "model.safetensors")
-    initialise_from_timm(small, tmp_path)
+    initialize_from_timm(small, tmp_path)
     assert small.pos_embed.shape == (1, 9, 16)
     assert torch.equal(small.norm.weight, seeded_tensor("norm.weight", (16,)))
     save_file({"pos_embed": torch.zeros(1, 36, 16)}, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match=r"missing norm\.weight"):
-        initialise_from_timm(small, tmp_path)
+        initialize_from_timm(small, tmp_path)
 
 
 def test_the_fast_model_acts_the_same_and_leaves_the_original_alone():

@@ -38,8 +38,8 @@ def attention(cross, queries, keys):
 
 
 def normal(norm, x):
-    centred = x - x.mean(-1, keepdim=True)
-    return centred / torch.sqrt((centred**2).mean(-1, keepdim=True) + 1e-5) * norm.weight + norm.bias
+    centered = x - x.mean(-1, keepdim=True)
+    return centered / torch.sqrt((centered**2).mean(-1, keepdim=True) + 1e-5) * norm.weight + norm.bias
 
 
 def layer_inputs():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from policy_fixtures import HOME, SIM, observation
 from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.inference.cadence import Cadence
+from vga_policy.inference.cycle_statistics import CycleStatistics
 from vga_policy.inference.policy import ObservationError, Policy, PolicyError
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.inference.task import Phase, Task
@@ -341,7 +341,7 @@ def test_the_stamp_furthest_ahead_tells_that_clocks_differ(monkeypatch):
 
 
 def test_cadence_reports_rate_and_percentiles():
-    cadence = Cadence()
+    cadence = CycleStatistics()
     assert cadence.report() == {}
     for k in range(1, 500):
         cadence.record(0.1 * k, prepare=0.002, predict=0.010 if k % 2 else 0.012)

@@ -103,8 +103,8 @@ def test_images_and_intrinsics_are_cropped_alike(drawn):
             known = cropped.mask[sample, view]
             pixels, _ = project(scene, sample, view, world_points(cropped)[sample, view][known])
             inner = ((pixels > 0.5) & (pixels < SIZE - 1.5)).all(dim=-1)
-            colours = shown[sample, view][:2][:, known][:, inner]
-            torch.testing.assert_close(SIZE * colours.T, pixels[inner], atol=1e-3, rtol=0)
+            colors = shown[sample, view][:2][:, known][:, inner]
+            torch.testing.assert_close(SIZE * colors.T, pixels[inner], atol=1e-3, rtol=0)
 
 
 def test_views_and_samples_are_distorted_each_on_its_own():
@@ -142,10 +142,10 @@ def test_brightness_shifts_and_contrast_stretches_about_the_mean(picture):
 
 
 def test_saturation_and_hue_keep_luma(picture):
-    grey = distort_images(picture, one(saturation=0.0))
-    assert (grey.amax(dim=2) - grey.amin(dim=2)).max() < 2e-3
+    gray = distort_images(picture, one(saturation=0.0))
+    assert (gray.amax(dim=2) - gray.amin(dim=2)).max() < 2e-3
     turned = distort_images(picture, one(hue=0.05))
-    for changed in (grey, turned):
+    for changed in (gray, turned):
         torch.testing.assert_close(luma(changed), luma(picture), atol=2e-3, rtol=0)
     assert (turned - picture).abs().max() > 0.01
     back = distort_images(turned, one(hue=-0.05))

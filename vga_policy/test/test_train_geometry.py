@@ -128,7 +128,7 @@ def test_scenes_of_another_size_or_none_are_refused(scenes, tmp_path):
         pretraining.pretrain(replace(config, views=4), tmp_path / "run2")
 
 
-def test_errors_are_in_degrees_and_metres():
+def test_errors_are_in_degrees_and_meters():
     turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     intrinsics = torch.eye(3) * 50
     here = encode_cameras(torch.eye(4)[:3], intrinsics, (10, 10))

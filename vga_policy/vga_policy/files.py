@@ -37,7 +37,7 @@ def whole_directory(directory: Path) -> Iterator[Path]:
         yield unfinished
         for file in unfinished.rglob("*"):
             if file.is_file():
-                _synchronise(file)
+                _synchronize(file)
         unfinished.rename(directory)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -49,6 +49,6 @@ def parse_yaml(text: str) -> Any:
     return yaml.load(text, Loader=LOADER)
 
 
-def _synchronise(file: Path) -> None:
+def _synchronize(file: Path) -> None:
     with file.open("rb") as opened:
         os.fsync(opened.fileno())

@@ -17,16 +17,16 @@ from vga_policy.cell.schema import Camera
 from vga_bringup.camera.clock import CaptureClock, TimestampDomain
 from vga_bringup.camera.controls import Control, apply_controls
 from vga_bringup.camera.discovery import (
+    CameraState,
     CameraUnavailable,
     Identity,
-    State,
     color_sensor,
     find_device,
     identity,
     start,
     stream_config,
 )
-from vga_bringup.camera.frames import Frame, FrameReader
+from vga_bringup.camera.frames import Frame, FramesetReader
 from vga_bringup.camera.statistics import StreamStatistics
 
 RETRY_S = 0.5
@@ -42,7 +42,7 @@ class Status:
     identity, controls (as read back) and domain (the clock of its timestamps) are known while it streams.
     """
 
-    state: State
+    state: CameraState
     message: str
     identity: Identity | None = None
     controls: tuple[Control, ...] = ()
@@ -66,7 +66,7 @@ class DeviceLoop:
     ) -> None:
         self.camera = camera
         self.statistics = StreamStatistics(time.monotonic_ns())
-        self.status = Status(State.CONNECTING, "looking for the camera")
+        self.status = Status(CameraState.CONNECTING, "looking for the camera")
         self._on_frame = on_frame
         self._on_status = on_status
         self._context = context if context is not None else rs.context()
@@ -91,7 +91,7 @@ class DeviceLoop:
             except CameraUnavailable as reason:
                 self._report(Status(reason.state, str(reason)))
             except Exception as error:  # librealsense raises bare RuntimeErrors, and a cable can cause any of them
-                self._report(Status(State.RECONNECTING, f"streaming failed: {error!r}; trying again"))
+                self._report(Status(CameraState.RECONNECTING, f"streaming failed: {error!r}; trying again"))
             # No reference to the device survives to here: librealsense forgets an unplugged one when nobody holds it.
             self._stopping.wait(RETRY_S)
 
@@ -103,12 +103,12 @@ class DeviceLoop:
         pipeline, profile = start(self._context, device, config)
         try:
             self.statistics.restarted()
-            self._deliver(pipeline, FrameReader(profile, self._clock), identity(device), controls)
+            self._deliver(pipeline, FramesetReader(profile, self._clock), identity(device), controls)
         finally:
             pipeline.stop()
 
     def _deliver(
-        self, pipeline: rs.pipeline, reader: FrameReader, camera: Identity, controls: tuple[Control, ...]
+        self, pipeline: rs.pipeline, reader: FramesetReader, camera: Identity, controls: tuple[Control, ...]
     ) -> None:
         patience_s, last_arrival = FIRST_FRAME_S, time.monotonic()
         while not self._stopping.is_set():
@@ -116,7 +116,7 @@ class DeviceLoop:
             if not arrived:
                 if time.monotonic() - last_arrival > patience_s:
                     silent = f"{camera} has sent no frame for {patience_s:g} s; check its cable; reconnecting"
-                    raise CameraUnavailable(State.RECONNECTING, silent)
+                    raise CameraUnavailable(CameraState.RECONNECTING, silent)
                 continue
             patience_s, last_arrival = max(SILENCE_S, 5 / self.camera.color.fps), time.monotonic()
             frame = reader.read(frameset)
@@ -124,7 +124,7 @@ class DeviceLoop:
                 self.statistics.duplicate()
                 continue
             self.statistics.received(frame.number)
-            if self.status.state is not State.STREAMING or self.status.domain is not frame.domain:
+            if self.status.state is not CameraState.STREAMING or self.status.domain is not frame.domain:
                 self._report(self._streaming(camera, controls, frame.domain))
             self._on_frame(frame)
             self.statistics.delivered(time.time_ns() - frame.capture_ns)
@@ -134,7 +134,7 @@ class DeviceLoop:
         message = f"{camera} streams {color.width}x{color.height} at {color.fps} fps, stamped by {domain}"
         if unlocked := [f"{control.name} {control}" for control in controls if control.problem]:
             message += f"; not locked: {', '.join(unlocked)}"
-        return Status(State.STREAMING, message, camera, controls, domain)
+        return Status(CameraState.STREAMING, message, camera, controls, domain)
 
     def _report(self, status: Status) -> None:
         changed = (status.state, status.message) != (self.status.state, self.status.message)

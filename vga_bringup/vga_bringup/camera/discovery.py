@@ -14,7 +14,7 @@ from vga_policy.cell.schema import Camera
 _BUSY = ("busy", "claim", "power state", "is streaming", "already open")
 
 
-class State(StrEnum):
+class CameraState(StrEnum):
     """What a camera is doing."""
 
     CONNECTING = "connecting"
@@ -27,7 +27,7 @@ class State(StrEnum):
 class CameraUnavailable(Exception):  # noqa: N818 - a state of affairs, not a fault of the program
     """The camera cannot be streamed now: the state it is in, and one line that says why and what to do."""
 
-    def __init__(self, state: State, message: str) -> None:
+    def __init__(self, state: CameraState, message: str) -> None:
         super().__init__(message)
         self.state = state
 
@@ -64,7 +64,7 @@ def find_device(context: rs.context, serial: str) -> rs.device:
             return device
         present.append(found)
     raise CameraUnavailable(
-        State.ABSENT,
+        CameraState.ABSENT,
         f"no RealSense with serial {serial} is connected (found: {', '.join(present) or 'none'}); "
         "plug it in or correct its serial in the cell file; waiting for it",
     )
@@ -75,7 +75,7 @@ def color_sensor(device: rs.device) -> rs.sensor:
     for sensor in device.query_sensors():
         if any(profile.stream_type() == rs.stream.color for profile in sensor.get_stream_profiles()):
             return sensor
-    raise CameraUnavailable(State.REFUSED, f"{identity(device)} has no colour stream; choose another camera")
+    raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} has no colour stream; choose another camera")
 
 
 def stream_config(device: rs.device, camera: Camera) -> rs.config:
@@ -108,14 +108,14 @@ def start(context: rs.context, device: rs.device, config: rs.config) -> tuple[rs
     pipeline = rs.pipeline(context)
     pipeline.set_device(device)
     if not config.can_resolve(rs.pipeline_wrapper(pipeline)):
-        raise CameraUnavailable(State.REFUSED, f"{identity(device)} cannot stream this colour and depth together")
+        raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} cannot stream this colour and depth together")
     try:
         return pipeline, pipeline.start(config)
     except RuntimeError as error:
         reason = str(error)
         if any(word in reason.lower() for word in _BUSY):
             raise CameraUnavailable(
-                State.REFUSED,
+                CameraState.REFUSED,
                 f"{identity(device)} is used by another process ({reason}); close that one; waiting for it",
             ) from None
         raise
@@ -136,4 +136,4 @@ def _refused(device: rs.device, asked: str, offered: list[tuple[int, int, int]])
     sizes = "; ".join(f"{w}x{h} at {', '.join(map(str, sorted(rates[w, h])))}" for w, h in sorted(rates)) or "none"
     camera = identity(device)
     usb = " (fewer than on USB 3: use a USB 3 port and cable)" if camera.usb.startswith("2") else ""
-    return CameraUnavailable(State.REFUSED, f"{camera} does not offer {asked}; it offers {sizes}{usb}")
+    return CameraUnavailable(CameraState.REFUSED, f"{camera} does not offer {asked}; it offers {sizes}{usb}")

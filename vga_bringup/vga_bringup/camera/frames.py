@@ -36,7 +36,7 @@ class Frame:
     model: CameraModel
 
 
-class FrameReader:
+class FramesetReader:
     """Reads the framesets of one started stream; `clock` outlives it, so that stamps increase across reconnections."""
 
     def __init__(self, profile: rs.pipeline_profile, clock: CaptureClock) -> None:

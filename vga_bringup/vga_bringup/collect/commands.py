@@ -74,10 +74,10 @@ def run_fast(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.loading import load_cell
     from vga_policy.cell.shipped import cell_path
 
-    from vga_bringup.collect.in_process import CollectError, Request, collect
+    from vga_bringup.collect.in_process import CollectError, CollectRequest, collect
     from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
 
-    request = Request(
+    request = CollectRequest(
         cell=load_cell(cell_path(arguments.cell)),
         task=arguments.task,
         episodes=arguments.episodes,

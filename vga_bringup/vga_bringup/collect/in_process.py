@@ -35,7 +35,7 @@ class CollectError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Request:
+class CollectRequest:
     """What to collect: episodes of `task` with the seeds from `seed` on, into `directory`.
 
     depth: with depth and camera poses. perturb, random_cameras: see `demonstrate`. images_for: s from the beginning
@@ -67,7 +67,7 @@ class Collected:
     seconds: float
 
 
-def collect(request: Request, jobs: int) -> Iterator[Collected]:
+def collect(request: CollectRequest, jobs: int) -> Iterator[Collected]:
     """Collects episodes in `jobs` processes, each of them yielded when it is complete, in no certain order.
 
     What is in them depends on the seeds alone, apart from when they began. Raises CollectError when an episode exists.
@@ -95,7 +95,7 @@ def collect(request: Request, jobs: int) -> Iterator[Collected]:
 class Collector:
     """Collects one episode after the other in a cell of its own. Close it in the thread that made it."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: CollectRequest) -> None:
         self.request = request
         self._cell = FastCell(request.cell, self._tick, self._frame)
         self._bag: FastBag | None = None
@@ -186,7 +186,7 @@ def _due(turn: int, rate: int, turns_a_second: int) -> bool:
 _collector: Collector | None = None
 
 
-def _open_cell(request: Request) -> None:
+def _open_cell(request: CollectRequest) -> None:
     """Makes this process's cell."""
     global _collector
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which lets the episodes be completed

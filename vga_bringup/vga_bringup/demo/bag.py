@@ -29,7 +29,7 @@ STATE_TOPICS = (
 
 
 @dataclass(frozen=True)
-class Motion:
+class ArmMotion:
     """The arm over time. stamps: int64 [N], ns. position, velocity: float64 [N, 7], rad and rad/s."""
 
     stamps: NDArray[np.int64]
@@ -58,7 +58,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RecordedVerdict:
     """The driver's decision on a chunk. Times in ns."""
 
     goal: bytes
@@ -103,12 +103,12 @@ class Recording:
 
     path: Path
     cell: Cell
-    measured: Motion
-    reference: Motion
+    measured: ArmMotion
+    reference: ArmMotion
     source: Source
     width: Width
     chunks: list[Chunk]
-    verdicts: list[Verdict]
+    verdicts: list[RecordedVerdict]
     frames: dict[str, Frames]
     sim_clock: SimClock
     checkpoint: str
@@ -133,7 +133,7 @@ def read_recording(path: Path) -> Recording:
         path=path,
         cell=cell,
         measured=_measured(cell, [message for _, message in messages[topics.JOINT_STATES]]),
-        reference=Motion(
+        reference=ArmMotion(
             _stamps(references),
             _matrix([m.position for m in references]),
             _matrix([m.velocity for m in references]),
@@ -181,18 +181,18 @@ def _read_cell(path: Path) -> Cell:
     return parse_cell(record.metadata["cell"], f"cell of {path}")
 
 
-def _measured(cell: Cell, messages: list[Any]) -> Motion:
+def _measured(cell: Cell, messages: list[Any]) -> ArmMotion:
     """Joint states in the cell's joint order, whatever their own."""
     columns = [[list(m.name).index(name) for name in cell.arm.joint_names] for m in messages]
-    return Motion(
+    return ArmMotion(
         _stamps(messages),
         _matrix([m.position[column] for m, column in zip(messages, columns, strict=True)]),
         _matrix([m.velocity[column] for m, column in zip(messages, columns, strict=True)]),
     )
 
 
-def _verdict(m: Any) -> Verdict:
-    return Verdict(
+def _verdict(m: Any) -> RecordedVerdict:
+    return RecordedVerdict(
         _goal(m),
         m.sequence,
         nanoseconds(m.t_obs),

@@ -51,8 +51,8 @@ def _headline(figure: Figure, report: Report, instruction: str) -> None:
     about = f"cell {report['cell']}   ·   policy: {report['checkpoint']}   ·   {report['bag']}"
     figure.text(0.04, 0.957, f"“{instruction}”", fontsize=20, weight="bold", color=INK, va="center")
     figure.text(0.04, 0.922, about, fontsize=11, color=PALE, va="center")
-    word, colour = ("healthy", GOOD) if report["healthy"] else ("not healthy", BAD)
-    badge = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
+    word, color = ("healthy", GOOD) if report["healthy"] else ("not healthy", BAD)
+    badge = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "none"}
     figure.text(0.975, 0.947, word, fontsize=16, weight="bold", color="white", ha="right", va="center", bbox=badge)
 
 

@@ -18,7 +18,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.message_constants import FAILURE, SUCCESS, Mode
 from vga_policy.units import SECOND
 
-from vga_bringup.demo.bag import Frames, Motion, Recording
+from vga_bringup.demo.bag import ArmMotion, Frames, Recording
 
 Report = dict[str, Any]
 
@@ -245,7 +245,7 @@ def tracking_error(recording: Recording) -> NDArray[np.float64]:
     return recording.measured.position - np.column_stack(then)
 
 
-def count_violations(cell: Cell, motion: Motion) -> int:
+def count_violations(cell: Cell, motion: ArmMotion) -> int:
     """Samples of any joint outside the cell's position or velocity limits."""
     limits = cell.arm.limits
     outside = (motion.position < np.array(limits.lower)) | (motion.position > np.array(limits.upper))

@@ -18,7 +18,7 @@ from pathlib import Path
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 
-from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.doctor.finding import Finding, Health
 
 DEADLINE = 4.5  # s for all probes together
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Read as if it moved no arm: limits that are too wide are a finding among the others.
     cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell), stored=True)
     findings = examine(_probes(cell))
-    lacking = [finding for finding in findings if finding.state == State.MISSING]
+    lacking = [finding for finding in findings if finding.state == Health.MISSING]
     if arguments.json:
         name = None if cell is None else cell.name
         print(json.dumps({"cell": name, "ready": not lacking, "findings": [asdict(f) for f in findings]}, indent=2))
@@ -60,7 +60,7 @@ def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Findin
         try:
             results[name] = list(probe())
         except Exception as error:  # one broken probe must not hide the others
-            results[name] = [Finding(name, State.UNKNOWN, f"{type(error).__name__}: {error}", "report this as a bug")]
+            results[name] = [Finding(name, Health.UNKNOWN, f"{type(error).__name__}: {error}", "report this as a bug")]
 
     threads = [threading.Thread(target=look, args=item, daemon=True) for item in probes.items()]
     for thread in threads:
@@ -72,7 +72,7 @@ def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Findin
     return [
         finding
         for name in probes
-        for finding in results.get(name, [Finding(name, State.UNKNOWN, late, "look at it by hand")])
+        for finding in results.get(name, [Finding(name, Health.UNKNOWN, late, "look at it by hand")])
     ]
 
 
@@ -109,7 +109,7 @@ def _print_table(findings: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    colors = {State.READY: "green", State.MISSING: "bold red", State.ABSENT: "yellow", State.UNKNOWN: "yellow"}
+    colors = {Health.READY: "green", Health.MISSING: "bold red", Health.ABSENT: "yellow", Health.UNKNOWN: "yellow"}
     table = Table()
     table.add_column("what", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -121,5 +121,5 @@ def _print_table(findings: list[Finding]) -> None:
         table.add_row(finding.subject, Text(finding.state, style=colors[finding.state]), seen)
     console = Console()
     console.print(table)
-    count = sum(finding.state == State.MISSING for finding in findings)
+    count = sum(finding.state == Health.MISSING for finding in findings)
     console.print("Nothing that is needed is missing." if not count else f"Missing: {count}.")

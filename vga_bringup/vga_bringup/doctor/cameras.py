@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vga_policy.cell.schema import Cell
 
-from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.doctor.finding import Finding, Health
 from vga_bringup.doctor.robot import is_simulated
 
 REALSENSE = "8086"  # Intel's USB vendor number
@@ -28,31 +28,31 @@ print(json.dumps([vars(identity(devices[i])) for i in range(len(devices))]))
 def cameras(cell: Cell | None) -> Iterator[Finding]:
     """Every camera of the cell; without a cell, every camera there is."""
     if cell is not None and is_simulated(cell):
-        yield Finding("cameras", State.READY, "rendered: they need no hardware")
+        yield Finding("cameras", Health.READY, "rendered: they need no hardware")
         return
     try:
         found = connected()
     except (subprocess.SubprocessError, ValueError) as error:
-        yield Finding("cameras", State.UNKNOWN, str(error), "reconnect the cameras; rs-enumerate-devices")
+        yield Finding("cameras", Health.UNKNOWN, str(error), "reconnect the cameras; rs-enumerate-devices")
         return
     if cell is None:
         for camera in found.values():
             yield _speed(f"camera {camera['serial']}", camera)
         if not found:
-            yield Finding("cameras", State.ABSENT, "no RealSense is connected", _hint())
+            yield Finding("cameras", Health.ABSENT, "no RealSense is connected", _hint())
         return
     for wanted in cell.cameras:
         subject = f"camera {wanted.name}"
         if automatic := [name for name in LOCKED if getattr(wanted, name) is None]:
             seen = f"adjusts by itself: {', '.join(automatic)}"
             remedy = "lock it in the cell file before you record: it would drift between training and evaluation"
-            yield Finding(f"{subject}, image", State.ABSENT, seen, remedy)
+            yield Finding(f"{subject}, image", Health.ABSENT, seen, remedy)
         if wanted.serial in found:
             yield _speed(subject, found[wanted.serial])
         else:
             others = ", ".join(found) or "none"
             seen = f"serial {wanted.serial} is not connected; connected: {others}"
-            yield Finding(subject, State.MISSING, seen, _hint())
+            yield Finding(subject, Health.MISSING, seen, _hint())
 
 
 def connected() -> dict[str, dict[str, str]]:
@@ -69,8 +69,8 @@ def connected() -> dict[str, dict[str, str]]:
 def _speed(subject: str, camera: dict[str, str]) -> Finding:
     seen = f"{camera['model']}, serial {camera['serial']}, USB {camera['usb']}"
     if camera["usb"].startswith("2"):
-        return Finding(subject, State.MISSING, seen, "a USB 3 port and a USB 3 cable: USB 2 offers few profiles")
-    return Finding(subject, State.READY, seen)
+        return Finding(subject, Health.MISSING, seen, "a USB 3 port and a USB 3 cable: USB 2 offers few profiles")
+    return Finding(subject, Health.READY, seen)
 
 
 def _hint(devices: Path = Path("/sys/bus/usb/devices")) -> str:

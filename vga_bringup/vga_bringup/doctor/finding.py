@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class Health(StrEnum):
     """How a thing stands."""
 
     READY = "ready"
@@ -20,11 +20,11 @@ class Finding:
     """One row of the table: what was looked at, how it stands, what was seen, and what to do unless it is ready."""
 
     subject: str
-    state: State
+    state: Health
     seen: str
     remedy: str = ""
 
 
-def needed(required: bool) -> State:
+def needed(required: bool) -> Health:
     """The state of something that is not there."""
-    return State.MISSING if required else State.ABSENT
+    return Health.MISSING if required else Health.ABSENT

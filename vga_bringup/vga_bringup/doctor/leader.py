@@ -9,7 +9,7 @@ from pathlib import Path
 from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor import robot
-from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.doctor.finding import Finding, Health
 
 
 def leader(
@@ -19,28 +19,28 @@ def leader(
     if cell is None or cell.leader is None:
         present = sorted(str(port) for port in ports.glob("*"))
         if present:
-            yield Finding("leader", State.READY, ", ".join(present))
+            yield Finding("leader", Health.READY, ", ".join(present))
         elif cell is None:
-            yield Finding("leader", State.ABSENT, "no serial adapter is connected", "needed for teleoperation only")
+            yield Finding("leader", Health.ABSENT, "no serial adapter is connected", "needed for teleoperation only")
         return
     port = Path(cell.leader.port)
     if not any(cell.leader.offsets) and not robot.is_simulated(cell):
-        yield Finding("leader calibration", State.MISSING, "every offset is 0", "vga gello calibrate --cell FILE")
+        yield Finding("leader calibration", Health.MISSING, "every offset is 0", "vga gello calibrate --cell FILE")
     if not port.exists() and robot.is_simulated(cell):
-        yield Finding("leader", State.ABSENT, f"no simulated leader at {port}", "it runs with: vga sim --teleop true")
+        yield Finding("leader", Health.ABSENT, f"no simulated leader at {port}", "it runs with: vga sim --teleop true")
         return
     if not port.exists():
         others = ", ".join(str(other) for other in ports.glob("*")) or "none"
         remedy = "plug the leader in; leader.port in the cell file must be one of these"
-        yield Finding("leader", State.MISSING, f"{port} does not exist; serial ports: {others}", remedy)
+        yield Finding("leader", Health.MISSING, f"{port} does not exist; serial ports: {others}", remedy)
         return
     if not os.access(port, os.R_OK | os.W_OK):
         remedy = "sudo usermod -a -G dialout $USER, then log in again"
-        yield Finding("leader", State.MISSING, f"{port} may not be opened", remedy)
+        yield Finding("leader", Health.MISSING, f"{port} may not be opened", remedy)
         return
     timer = adapters / port.resolve().name / "latency_timer"
     latency = timer.read_text().strip() if timer.exists() else None
     if latency in (None, "1"):
-        yield Finding("leader", State.READY, str(port) + (", latency 1 ms" if latency else ""))
+        yield Finding("leader", Health.READY, str(port) + (", latency 1 ms" if latency else ""))
     else:
-        yield Finding("leader", State.MISSING, f"{port}, latency {latency} ms", f"echo 1 | sudo tee {timer}")
+        yield Finding("leader", Health.MISSING, f"{port}, latency {latency} ms", f"echo 1 | sudo tee {timer}")

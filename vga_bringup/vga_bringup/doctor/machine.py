@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vga_policy.cell.schema import Cell
 
-from vga_bringup.doctor.finding import Finding, State, needed
+from vga_bringup.doctor.finding import Finding, Health, needed
 
 RTPRIO = 99  # libfranka asks for the highest priority
 MEMLOCK = 100 * 1024 * 1024  # bytes; libfranka locks its memory
@@ -26,7 +26,7 @@ def realtime(cell: Cell | None, sys: Path = Path("/sys")) -> Iterator[Finding]:
     required = cell is not None and cell.arm.realtime == "enforce"
     kernel = f"{os.uname().release} ({'PREEMPT_RT' if _is_realtime(sys) else 'not real-time'})"
     if _is_realtime(sys):
-        yield Finding("real-time kernel", State.READY, kernel)
+        yield Finding("real-time kernel", Health.READY, kernel)
     else:
         remedy = "on the robot PC, boot a PREEMPT_RT kernel (Ubuntu Pro: pro enable realtime-kernel)"
         yield Finding("real-time kernel", needed(required), kernel, remedy)
@@ -35,7 +35,7 @@ def realtime(cell: Cell | None, sys: Path = Path("/sys")) -> Iterator[Finding]:
     memlock = _hard_limit(resource.RLIMIT_MEMLOCK)
     seen = f"rtprio {_words(rtprio)}, memlock {_words(memlock, 1024, ' kB')}"
     if (rtprio >= RTPRIO or os.geteuid() == 0) and memlock >= MEMLOCK:
-        yield Finding("real-time limits", State.READY, seen + (", root" if os.geteuid() == 0 else ""))
+        yield Finding("real-time limits", Health.READY, seen + (", root" if os.geteuid() == 0 else ""))
     else:
         remedy = (
             "in /etc/security/limits.d/realtime.conf: '@realtime - rtprio 99' and '@realtime - memlock 102400'; "
@@ -48,7 +48,7 @@ def clock() -> Iterator[Finding]:
     """Offset of this machine's clock, from chrony. Matters when cameras, robot and policy run on several hosts."""
     if shutil.which("chronyc") is None:
         remedy = "needed with several PCs: apt-get install chrony on each, one of them the others' server"
-        yield Finding("clock offset", State.ABSENT, "chrony is not installed", remedy)
+        yield Finding("clock offset", Health.ABSENT, "chrony is not installed", remedy)
         return
     output = subprocess.run(["chronyc", "-c", "tracking"], capture_output=True, text=True, timeout=2)
     yield read_tracking(output.stdout)
@@ -58,16 +58,16 @@ def read_tracking(text: str) -> Finding:
     """The finding in the output of `chronyc -c tracking`."""
     fields = next(csv.reader([text.strip()]), [])
     if len(fields) < 14:
-        return Finding("clock offset", State.UNKNOWN, "chronyd does not answer", "systemctl start chrony")
+        return Finding("clock offset", Health.UNKNOWN, "chronyd does not answer", "systemctl start chrony")
     source, offset, leap = fields[1], float(fields[4]), fields[13]
     seen = f"{offset * 1e3:+.3f} ms to {source or fields[0]}"
     if leap == "Not synchronised":
-        return Finding("clock offset", State.ABSENT, "not synchronised", "needed with several PCs: chronyc sources -v")
+        return Finding("clock offset", Health.ABSENT, "not synchronised", "needed with several PCs: chronyc sources -v")
     if abs(offset) > CLOCK_OFFSET:
         return Finding(
-            "clock offset", State.MISSING, seen, f"POLICY needs {CLOCK_OFFSET * 1e3:.0f} ms: chronyc makestep"
+            "clock offset", Health.MISSING, seen, f"POLICY needs {CLOCK_OFFSET * 1e3:.0f} ms: chronyc makestep"
         )
-    return Finding("clock offset", State.READY, seen)
+    return Finding("clock offset", Health.READY, seen)
 
 
 def disk() -> Iterator[Finding]:
@@ -75,9 +75,9 @@ def disk() -> Iterator[Finding]:
     free = shutil.disk_usage(Path.cwd()).free
     seen = f"{free / 1e9:.0f} GB free in {Path.cwd()}"
     if free >= DISK:
-        yield Finding("disk", State.READY, seen)
+        yield Finding("disk", Health.READY, seen)
     else:
-        yield Finding("disk", State.MISSING, seen, "three cameras record about 16 GB an hour: make room")
+        yield Finding("disk", Health.MISSING, seen, "three cameras record about 16 GB an hour: make room")
 
 
 def shared_memory(memory: Path = Path("/dev/shm")) -> Iterator[Finding]:
@@ -85,29 +85,29 @@ def shared_memory(memory: Path = Path("/dev/shm")) -> Iterator[Finding]:
     try:
         size = shutil.disk_usage(memory).total
     except OSError as error:
-        yield Finding("shared memory", State.MISSING, f"{memory}: {error.strerror}", f"mount a tmpfs on {memory}")
+        yield Finding("shared memory", Health.MISSING, f"{memory}: {error.strerror}", f"mount a tmpfs on {memory}")
         return
     seen = f"{size / 1e6:.0f} MB"
     if size >= SHARED_MEMORY:
-        yield Finding("shared memory", State.READY, seen)
+        yield Finding("shared memory", Health.READY, seen)
     else:
         remedy = f"in a container: --ipc=host or --shm-size=1g; else: mount -o remount,size=1g {memory}"
-        yield Finding("shared memory", State.MISSING, seen, remedy)
+        yield Finding("shared memory", Health.MISSING, seen, remedy)
 
 
 def gpu() -> Iterator[Finding]:
     """An NVIDIA GPU, for the policy."""
     remedy = "needed only where a large policy runs or trains: install NVIDIA's driver there"
     if shutil.which("nvidia-smi") is None:
-        yield Finding("GPU", State.ABSENT, "no NVIDIA driver", remedy)
+        yield Finding("GPU", Health.ABSENT, "no NVIDIA driver", remedy)
         return
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=3)
     cards = [line.strip() for line in answer.stdout.splitlines() if line.strip()]
     if answer.returncode == 0 and cards:
-        yield Finding("GPU", State.READY, "; ".join(cards))
+        yield Finding("GPU", Health.READY, "; ".join(cards))
     else:
-        yield Finding("GPU", State.ABSENT, (answer.stdout + answer.stderr).strip() or "no GPU", remedy)
+        yield Finding("GPU", Health.ABSENT, (answer.stdout + answer.stderr).strip() or "no GPU", remedy)
 
 
 def _is_realtime(sys: Path) -> bool:

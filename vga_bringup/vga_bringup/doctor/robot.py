@@ -15,7 +15,7 @@ from vga_policy.cell.limits import limit_problems
 from vga_policy.cell.schema import Cell
 from vga_policy.topics import DRIVER_GRIPPER_HOMING, DRIVER_RECOVER, absolute
 
-from vga_bringup.doctor.finding import Finding, State
+from vga_bringup.doctor.finding import Finding, Health
 from vga_bringup.robot.bounds import self_collision
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.libfranka import ROBOT_PORT, libfranka_version, protocol_of, remedy
@@ -49,32 +49,32 @@ def is_simulated(cell: Cell) -> bool:
 def arm(cell: Cell | None) -> Iterator[Finding]:
     """The arm's network side. One client at a time may own the robot, so this only opens a connection and closes it."""
     if cell is None:
-        yield Finding("robot", State.UNKNOWN, "no cell file given", "vga doctor --cell my_cell.yaml")
+        yield Finding("robot", Health.UNKNOWN, "no cell file given", "vga doctor --cell my_cell.yaml")
         return
     ip = cell.arm.ip
     if is_simulated(cell):
         if _connect(ip, ROBOT_PORT) is None:
-            yield Finding("robot", State.READY, f"the simulated arm answers on {ip}")
+            yield Finding("robot", Health.READY, f"the simulated arm answers on {ip}")
         else:
-            yield Finding("robot", State.ABSENT, f"no simulated arm on {ip}", "it runs with: vga sim")
+            yield Finding("robot", Health.ABSENT, f"no simulated arm on {ip}", "it runs with: vga sim")
         return
 
     refusal = _connect(ip, ROBOT_PORT)
     desk = _connect(ip, DESK)
     if refusal is None or desk is None or isinstance(refusal, ConnectionRefusedError):
-        yield Finding("robot", State.READY, f"{ip} answers")
+        yield Finding("robot", Health.READY, f"{ip} answers")
     else:
         remedy = (
             "switch the control box on; connect this PC to its LAN port; give this PC an address of the same "
             "network; arm.ip in the cell file must be the robot's"
         )
-        yield Finding("robot", State.MISSING, f"{ip} does not answer: {_reason(refusal)}", remedy)
+        yield Finding("robot", Health.MISSING, f"{ip} does not answer: {_reason(refusal)}", remedy)
         return
     if refusal is None:
-        yield Finding("FCI", State.READY, f"port {ROBOT_PORT} is open")
+        yield Finding("FCI", Health.READY, f"port {ROBOT_PORT} is open")
     else:
         seen = f"port {ROBOT_PORT}: {_reason(refusal)}"
-        yield Finding("FCI", State.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
+        yield Finding("FCI", Health.MISSING, seen, LOOK_IN_DESK.format(ip=ip))
 
 
 def libfranka(cell: Cell | None) -> Iterator[Finding]:
@@ -83,17 +83,17 @@ def libfranka(cell: Cell | None) -> Iterator[Finding]:
     try:
         version = libfranka_version()
     except PackageNotFoundError:
-        yield Finding(subject, State.ABSENT, "no franky here", "on the robot PC: make setup PURPOSES=robot")
+        yield Finding(subject, Health.ABSENT, "no franky here", "on the robot PC: make setup PURPOSES=robot")
         return
     spoken = protocol_of(version)
     if spoken is None:
         seen = f"which robots {version} speaks to is unknown" if version else "franky does not tell its version"
-        yield Finding(subject, State.UNKNOWN, seen, "the robot refuses one that does not fit it: docs/panda.md")
+        yield Finding(subject, Health.UNKNOWN, seen, "the robot refuses one that does not fit it: docs/panda.md")
     elif cell is not None and spoken.model != cell.arm.model:
         seen = f"{version} speaks to {spoken.robot}; arm.model is {cell.arm.model}"
-        yield Finding(subject, State.MISSING, seen, remedy(cell.arm.model))
+        yield Finding(subject, Health.MISSING, seen, remedy(cell.arm.model))
     else:
-        yield Finding(subject, State.READY, f"{version}, for {spoken.robot}")
+        yield Finding(subject, Health.READY, f"{version}, for {spoken.robot}")
 
 
 def limits(cell: Cell | None) -> Iterator[Finding]:
@@ -102,13 +102,13 @@ def limits(cell: Cell | None) -> Iterator[Finding]:
         return
     problems = limit_problems(cell)
     for problem in problems:
-        yield Finding("arm limits", State.MISSING, problem, f"values that fit: {_EXAMPLES[cell.arm.model]}")
+        yield Finding("arm limits", Health.MISSING, problem, f"values that fit: {_EXAMPLES[cell.arm.model]}")
     if problems:
         return
-    yield Finding("arm limits", State.READY, _limits_in_words(cell))
+    yield Finding("arm limits", Health.READY, _limits_in_words(cell))
     for problem in self_collision.problems(cell):
         seen, _, remedy_here = problem.rpartition(": ")
-        yield Finding("self-collision", State.MISSING, seen, remedy_here)
+        yield Finding("self-collision", Health.MISSING, seen, remedy_here)
 
 
 def driven(cell: Cell | None) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def driven(cell: Cell | None) -> Iterator[Finding]:
         yield _hand(state["hand"])
         if state["settings"]:
             remedy_here = "restart the driver; if it stays, install the pinned franky: make setup PURPOSES=robot"
-            yield Finding("driver's settings", State.MISSING, state["settings"], remedy_here)
+            yield Finding("driver's settings", Health.MISSING, state["settings"], remedy_here)
 
 
 def _brakes(cell: Cell, state: dict[str, Any] | None) -> Finding:
@@ -129,19 +129,19 @@ def _brakes(cell: Cell, state: dict[str, Any] | None) -> Finding:
     if state is None or not state["connected"]:
         seen = "only a connected driver can tell" if state is None else "the driver is not connected to the robot"
         remedy = "it runs with: vga sim" if is_simulated(cell) else f"look in Desk: https://{cell.arm.ip}"
-        return Finding(subject, State.UNKNOWN, seen, remedy)
+        return Finding(subject, Health.UNKNOWN, seen, remedy)
     mode = state["robot_mode"]
     seen = f"robot mode {mode}; driver in {state['mode']}" + (f" ({state['reason']})" if state["reason"] else "")
     remedy = _REMEDIES.get(mode, "")
-    return Finding(subject, State.MISSING if remedy else State.READY, seen, remedy)
+    return Finding(subject, Health.MISSING if remedy else Health.READY, seen, remedy)
 
 
 def _hand(hand: dict[str, Any] | None) -> Finding:
     if hand is None:
-        return Finding("hand", State.UNKNOWN, "the driver sent no diagnostics meanwhile", "try again")
+        return Finding("hand", Health.UNKNOWN, "the driver sent no diagnostics meanwhile", "try again")
     if hand["obeys"]:
-        return Finding("hand", State.READY, hand["message"])
-    return Finding("hand", State.MISSING, hand["message"], HOME_THE_HAND if hand["connected"] else CONNECT_THE_HAND)
+        return Finding("hand", Health.READY, hand["message"])
+    return Finding("hand", Health.MISSING, hand["message"], HOME_THE_HAND if hand["connected"] else CONNECT_THE_HAND)
 
 
 def driver_state() -> dict[str, Any] | None:

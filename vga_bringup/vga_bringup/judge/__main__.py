@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vga_policy.cell.loading import load_cell
 
-from vga_bringup.judge.picture import draw
+from vga_bringup.judge.plot import draw
 from vga_bringup.judge.report import MAX_LOST, kept, report
 from vga_bringup.judge.robot.control import franky_limits
 from vga_bringup.judge.robot.model import write_model

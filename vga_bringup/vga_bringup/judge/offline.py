@@ -35,7 +35,7 @@ HEAD = f"{'':27s}   s | reference: |dq|  acceleration     jerk    | commanded: |
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class PlannerLimits:
     """What franky plans with, each [7]: acceleration (rad/s^2) and jerk (rad/s^3)."""
 
     acceleration: Vector
@@ -83,7 +83,7 @@ class Extremes:
 
 
 def tracked(
-    reference: Reference, seconds: float, q0: Vector, cell: Cell, plan: Plan | None = None
+    reference: Reference, seconds: float, q0: Vector, cell: Cell, plan: PlannerLimits | None = None
 ) -> tuple[Vector, Vector]:
     """What the arm is commanded in velocity mode: q, dq [N, 7] every millisecond, from rest at `q0` (rad).
 
@@ -91,7 +91,7 @@ def tracked(
     driver gives it.
     """
     limits, gain, every = Limits(cell), cell.arm.tracking.gain, round(1 / cell.arm.tracking.rate_hz / DT)
-    plan = plan or Plan(limits.tracker_acceleration, limits.tracker_jerk)
+    plan = plan or PlannerLimits(limits.tracker_acceleration, limits.tracker_jerk)
     generator = ruckig.Ruckig(7, DT)
     state, answer = ruckig.InputParameter(7), ruckig.OutputParameter(7)
     state.control_interface = ruckig.ControlInterface.Velocity
@@ -138,7 +138,7 @@ class _Row:
     lag: float = 0.0
 
 
-def table(streams: Sequence[Stream], cell: Cell, plan: Plan | None = None) -> str:
+def table(streams: Sequence[Stream], cell: Cell, plan: PlannerLimits | None = None) -> str:
     """The extremes of every kind of stream: the reference's, and what franky makes of it."""
     rows: dict[str, _Row] = {}
     for stream in streams:
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--amount", type=float, default=1.0, help="share of the random motions (default: %(default)s)")
     parser.add_argument("--control", choices=("franky-limits",), help="let franky plan with the limits it comes with")
     options = parser.parse_args(arguments)
-    plan = Plan(PANDA.acceleration, PANDA.jerk) if options.control else None
+    plan = PlannerLimits(PANDA.acceleration, PANDA.jerk) if options.control else None
     for speed in options.speed or SPEEDS:
         began = time.monotonic()
         cell = judged_cell(load_cell(cell_path(options.cell)), "127.0.0.1", "velocity", speed)

@@ -39,7 +39,7 @@ from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.messages import time_message
 
 from vga_bringup.camera.clock import TimestampDomain
-from vga_bringup.camera.device import DeviceLoop, State, Status
+from vga_bringup.camera.device import CameraState, DeviceLoop, Status
 from vga_bringup.camera.frames import Frame
 from vga_bringup.camera.intrinsics import CameraModel
 from vga_bringup.camera.statistics import StreamReport
@@ -113,7 +113,7 @@ class CameraNode(Node):
         return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array.array("B", jpeg))
 
     def _log(self, status: Status) -> None:
-        if status.state is State.STREAMING:
+        if status.state is CameraState.STREAMING:
             self.get_logger().info(status.message)
         else:
             self.get_logger().error(status.message)
@@ -149,9 +149,9 @@ class CameraNode(Node):
     def _judge(self, status: Status, report: StreamReport) -> tuple[bytes, str]:
         """Diagnostic level of the stream, and one line that says why."""
         fps = self._camera.color.fps
-        if status.state is State.CONNECTING:
+        if status.state is CameraState.CONNECTING:
             return DiagnosticStatus.WARN, status.message
-        if status.state is not State.STREAMING:
+        if status.state is not CameraState.STREAMING:
             return DiagnosticStatus.ERROR, status.message
         if any(control.problem for control in status.controls):
             return DiagnosticStatus.WARN, status.message

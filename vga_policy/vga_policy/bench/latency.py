@@ -86,7 +86,7 @@ def _measure(model: VGA, device: str, views: int, repeats: int, *, eager: bool) 
         for row in times:
             start = time.perf_counter()
             images = prepare()
-            _synchronise(device)
+            _synchronize(device)
             prepared = time.perf_counter()
             chunk(images)
             row[:] = prepared - start, (end := time.perf_counter()) - prepared, end - start
@@ -98,7 +98,7 @@ def _percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:
     return {f"p{p}": round(1e3 * float(np.percentile(seconds, p)), 2) for p in (50, 95, 99)}
 
 
-def _synchronise(device: str) -> None:
+def _synchronize(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize()
 

@@ -26,7 +26,7 @@ from vga_policy.episodes.listing import DatasetError
 from vga_policy.model.geometry.metrics import relative_depth_error
 from vga_policy.model.vga import VGA
 from vga_policy.objective.lora import make_trainable, trainable
-from vga_policy.objective.losses import Labels, action_loss, objective
+from vga_policy.objective.losses import TrainingLabels, action_loss, objective
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
 from vga_policy.train.config import OptimizerConfig
@@ -225,7 +225,7 @@ def _depth_error(model: VGA, batch: Batch) -> float:
 
 def _some(batch: Batch, indices: Tensor) -> Batch:
     """These samples of a batch."""
-    labels = Labels(**{name: value[indices] for name, value in vars(batch.labels).items()})
+    labels = TrainingLabels(**{name: value[indices] for name, value in vars(batch.labels).items()})
     inputs = {name: getattr(batch, name)[indices] for name in ("images", "language", "proprioception", "keyframe")}
     return Batch(labels=labels, **inputs)
 

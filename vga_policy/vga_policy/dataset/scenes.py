@@ -107,13 +107,13 @@ class _Shard:
 
     def scene(self, index: int) -> dict[str, Tensor]:
         views = range(index * self._intrinsics.shape[1], (index + 1) * self._intrinsics.shape[1])
-        colour = [simplejpeg.decode_jpeg(self._blob("jpeg", view)) for view in views]
+        color = [simplejpeg.decode_jpeg(self._blob("jpeg", view)) for view in views]
         depth = [cv2.imdecode(self._blob("png", view), cv2.IMREAD_UNCHANGED) for view in views]
-        metres = torch.from_numpy(np.array(depth, dtype=np.float32) / 1000)
+        meters = torch.from_numpy(np.array(depth, dtype=np.float32) / 1000)
         return {
-            "images": torch.from_numpy(np.stack(colour).transpose(0, 3, 1, 2)),
-            "depth": metres,
-            "depth_mask": metres > 0,
+            "images": torch.from_numpy(np.stack(color).transpose(0, 3, 1, 2)),
+            "depth": meters,
+            "depth_mask": meters > 0,
             "intrinsics": self._intrinsics[index],
             "extrinsics": self._extrinsics[index],
             "geometry_mask": torch.ones(len(views), dtype=torch.bool),

@@ -25,7 +25,7 @@ from vga_policy.text.encoder import HashedNgrams
 
 # Joints 2 and 4 decide the height of the hand: they move less, around a centre that lifts it.
 AMPLITUDE = np.array([0.28, 0.12, 0.28, 0.12, 0.28, 0.28, 0.33])  # rad
-CENTRE = np.array([0.12, -0.06, 0.12, 0.06, 0.12, 0.12, 0.10])  # rad from home, so that home is no still point
+CENTER = np.array([0.12, -0.06, 0.12, 0.06, 0.12, 0.12, 0.10])  # rad from home, so that home is no still point
 PAIRS = ((0, 1), (2, 3), (4, 5))  # joint 7 follows joint 5
 TURN_RATES = (0.9, 1.2)  # rad/s, range they are drawn from
 PULL = 1.0  # 1/s, towards the circle
@@ -63,14 +63,14 @@ def untrained_checkpoint(cell: Cell, *, seed: int = 0) -> Checkpoint:
 
 def _normalization(cell: Cell) -> Normalization:
     reach = FIELD_RADIUS * AMPLITUDE
-    centre = np.array(cell.arm.home) + CENTRE
+    center = np.array(cell.arm.home) + CENTER
     width = cell.gripper.max_width
     due = cell.dt * np.arange(1, cell.action.horizon + 1)
     travel = STEP_SPEED * np.tile(due[:, None], ARM_JOINTS)
     closed, opened = np.zeros((len(due), 1)), np.full((len(due), 1), width)
     return Normalization(
         action=Range(np.hstack([-travel, closed]), np.hstack([travel, opened])),
-        proprioception=Range(np.append(centre - reach, 0.0), np.append(centre + reach, width)),
+        proprioception=Range(np.append(center - reach, 0.0), np.append(center + reach, width)),
         relative=True,
     )
 

@@ -24,7 +24,7 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def _geometry(arguments: argparse.Namespace) -> int:
     import cv2
 
-    from vga_policy.model.picture import draw_geometry, read_images
+    from vga_policy.model.plot import draw_geometry, read_images
     from vga_policy.model.vggt import InputError
     from vga_policy.model.weights.convert import WeightsError, load_vggt
 

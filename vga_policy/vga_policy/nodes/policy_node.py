@@ -44,7 +44,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints.checkpoint import CheckpointError
-from vga_policy.inference.cadence import Cadence
+from vga_policy.inference.cycle_statistics import CycleStatistics
 from vga_policy.inference.dump import dump_inputs
 from vga_policy.inference.policy import Policy, PolicyError
 from vga_policy.inference.task import Phase, Task
@@ -107,7 +107,7 @@ class PolicyNode(Node):
         self._disbelief, self._disbelief_at = "", 0.0
         self._arm = SolePublisher(self, topics.JOINT_STATES)
         self._clocks = ClockWatch()
-        self._cadence = Cadence()
+        self._cadence = CycleStatistics()
         self._queue = PublishQueue()
         self._worker = Worker(self._cycle, self._on_failure)
         self._encoder = Worker(self._encode, self._on_failure)

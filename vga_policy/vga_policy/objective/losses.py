@@ -13,7 +13,7 @@ from vga_policy.objective.recipe import LossConfig
 
 
 @dataclass(frozen=True)
-class Labels:
+class TrainingLabels:
     """What a batch should have been predicted as. Masks are True where there is a label; elsewhere it may be anything.
 
     actions [B, horizon, actions], normalised, with action_mask [B, horizon]. cameras [B, S, 9] with camera_mask [B, S].
@@ -29,7 +29,7 @@ class Labels:
     depth_mask: Tensor
 
 
-def objective(prediction: Prediction, labels: Labels, config: LossConfig) -> dict[str, Tensor]:
+def objective(prediction: Prediction, labels: TrainingLabels, config: LossConfig) -> dict[str, Tensor]:
     """The terms `action`, `camera`, `depth` and their weighted sum `total` (equation 7)."""
     terms = {
         "action": action_loss(prediction.actions, labels.actions, labels.action_mask),

@@ -15,7 +15,7 @@ from vga_policy.model.geometry.metrics import relative_depth_error, rotation_err
 from vga_policy.model.vga import VGA
 from vga_policy.model.vggt import predict_cameras, predict_depth
 from vga_policy.objective.keyframe import KeyframeHead
-from vga_policy.objective.losses import Labels, action_loss, camera_loss, depth_loss
+from vga_policy.objective.losses import TrainingLabels, action_loss, camera_loss, depth_loss
 from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.train.input.batch import Batch
 
@@ -101,12 +101,12 @@ class PolicyObjective(nn.Module):
         return {"keyframe": Term(errors, torch.ones_like(errors))}
 
     @staticmethod
-    def _action(actions: Tensor, labels: Labels) -> Term:
+    def _action(actions: Tensor, labels: TrainingLabels) -> Term:
         return _per_sample(action_loss, labels.action_mask, actions.float(), labels.actions)
 
 
 def geometry_terms(
-    model: VGA, features: Features, images: Tensor, labels: Labels, losses: LossConfig, *, errors: bool = False
+    model: VGA, features: Features, images: Tensor, labels: TrainingLabels, losses: LossConfig, *, errors: bool = False
 ) -> LossTerms:
     """Terms `camera` and `depth`; with `errors` also AbsRel, rotation (degrees) and translation of all views but the
     first, which is the world."""
@@ -144,8 +144,8 @@ def _count(mask: Tensor) -> Tensor:
     return mask.flatten(1).sum(dim=1).float()
 
 
-def _labels_of(labels: Labels, every: int) -> Labels:
-    return Labels(**{name: value[::every] for name, value in vars(labels).items()})
+def _labels_of(labels: TrainingLabels, every: int) -> TrainingLabels:
+    return TrainingLabels(**{name: value[::every] for name, value in vars(labels).items()})
 
 
 def _features_of(features: Features, every: int) -> Features:

@@ -28,7 +28,7 @@ from vga_policy.model.backbone.dino_siglip import DinoSiglip
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError
-from vga_policy.model.weights.initialize import initialise_from_timm
+from vga_policy.model.weights.initialize import initialize_from_timm
 from vga_policy.objective.lora import make_trainable, merge_lora
 from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
@@ -253,7 +253,7 @@ def _encoders(vision: nn.Module, config: PolicyConfig) -> None:
         return
     try:
         for part, path in zip((vision.dino, vision.siglip), config.encoders, strict=True):
-            initialise_from_timm(part, path)
+            initialize_from_timm(part, path)
     except WeightsError as error:
         raise TrainingError(f"--encoders: {error}") from None
 

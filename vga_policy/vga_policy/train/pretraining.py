@@ -17,7 +17,7 @@ from vga_policy.files import whole_directory
 from vga_policy.model.backbone.dino_siglip import DinoSiglipConfig
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.weights.convert import WeightsError
-from vga_policy.model.weights.initialize import initialise_from_vggt
+from vga_policy.model.weights.initialize import initialize_from_vggt
 from vga_policy.objective.lora import NEVER_TRAINED
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
@@ -107,7 +107,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
             if (path / GEOMETRY).is_file():
                 load_geometry(model, path)
             else:
-                initialise_from_vggt(model, path)
+                initialize_from_vggt(model, path)
         except WeightsError as error:
             raise TrainingError(f"--init: {error}") from None
     for name, parameter in model.named_parameters():

@@ -145,8 +145,8 @@ class ScriptedExpert:
         start, start_width, began = self._hand, self._width, self._now
         way = goal().position - start.position
         turn = np.linalg.norm(rotation_vector(goal().rotation @ start.rotation.T))
-        least, metres_per_second = speed
-        duration = (least + max(float(np.linalg.norm(way)), 0.15 * float(turn)) / metres_per_second) / self._style.pace
+        least, meters_per_second = speed
+        duration = (least + max(float(np.linalg.norm(way)), 0.15 * float(turn)) / meters_per_second) / self._style.pace
         sideways = self._style.arc * np.array((-way[1], way[0], 0.0)) / max(float(np.linalg.norm(way)), 1e-9)
         while (share := (self._now - began) / duration) < 1.0 and not until():
             self._hand = _between(start, goal(), _minimum_jerk(share))

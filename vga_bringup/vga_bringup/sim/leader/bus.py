@@ -17,7 +17,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vga_bringup.sim.leader.protocol import BROADCAST, Error, Instruction, Parser, Request, fast_status, status
+from vga_bringup.sim.leader.protocol import (
+    BROADCAST,
+    Error,
+    Instruction,
+    InstructionPacket,
+    Parser,
+    fast_status,
+    status,
+)
 from vga_bringup.sim.leader.servo import FIRMWARE_VERSION, MODEL_NUMBER, Servo
 
 BITS_A_BYTE = 10  # start, 8 data, stop
@@ -142,7 +150,7 @@ class LeaderBus:
             self._closing.wait(NOBODY_S)
         return b""
 
-    def _serve(self, request: Request, master: int) -> None:
+    def _serve(self, request: InstructionPacket, master: int) -> None:
         began = time.monotonic()
         with self._lock:
             fault = self._fault
@@ -157,7 +165,7 @@ class LeaderBus:
             os.write(master, answer)
             self._answered += 1
 
-    def _answer(self, request: Request, fault: Fault) -> bytes:
+    def _answer(self, request: InstructionPacket, fault: Fault) -> bytes:
         ids, parameters = self._reachable(fault), request.parameters
         if request.instruction in (Instruction.SYNC_READ, Instruction.FAST_SYNC_READ):
             return self._sync_read(request, ids)
@@ -170,7 +178,7 @@ class LeaderBus:
     def _reachable(self, fault: Fault) -> list[int]:
         return [identity for identity in self._servos if not (fault.kind == "silent" and identity == fault.value)]
 
-    def _one(self, identity: int, request: Request) -> bytes:
+    def _one(self, identity: int, request: InstructionPacket) -> bytes:
         servo, parameters = self._servos[identity], request.parameters
         if not request.intact:
             return status(identity, error=Error.CRC)
@@ -186,7 +194,7 @@ class LeaderBus:
             return status(identity)
         return status(identity, error=Error.INSTRUCTION)
 
-    def _sync_read(self, request: Request, reachable: list[int]) -> bytes:
+    def _sync_read(self, request: InstructionPacket, reachable: list[int]) -> bytes:
         """The answers up to the first servo that does not answer: those after it wait for it."""
         if not request.intact or len(request.parameters) < 5:
             return b""

@@ -35,7 +35,7 @@ class Error(IntEnum):
 
 
 @dataclass(frozen=True)
-class Request:
+class InstructionPacket:
     """An instruction packet. length: bytes on the wire. intact: whether its CRC was right."""
 
     servo: int
@@ -93,7 +93,7 @@ class Parser:
     def __init__(self) -> None:
         self._buffer = b""
 
-    def feed(self, data: bytes) -> list[Request]:
+    def feed(self, data: bytes) -> list[InstructionPacket]:
         """The packets that `data` completes."""
         self._buffer += data
         found = []
@@ -101,7 +101,7 @@ class Parser:
             found.append(request)
         return found
 
-    def _next(self) -> Request | None:
+    def _next(self) -> InstructionPacket | None:
         while True:
             start = self._buffer.find(HEADER)
             self._buffer = self._buffer[start:] if start >= 0 else self._buffer[-len(HEADER) + 1 :]
@@ -115,4 +115,4 @@ class Parser:
             return None
         packet, self._buffer = self._buffer[: 7 + length], self._buffer[7 + length :]
         parameters = packet[8:-2].replace(HEADER[:3] + HEADER[2:3], HEADER[:3])
-        return Request(packet[4], packet[7], parameters, len(packet), crc(packet[:-2]) == packet[-2:])
+        return InstructionPacket(packet[4], packet[7], parameters, len(packet), crc(packet[:-2]) == packet[-2:])

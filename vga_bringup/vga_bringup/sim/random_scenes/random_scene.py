@@ -172,12 +172,12 @@ class RandomScenes:
         if not clearance.keeps():
             return None
         height, width = camera.color.height, camera.color.width
-        colour, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint16)
-        self._renderer.draw(camera, colour, depth)
+        color, depth = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint16)
+        self._renderer.draw(camera, color, depth)
         matrix = views.intrinsics(width, height)
         matrix[[0, 1], [0, 1]] /= zoom
         extrinsics = np.linalg.inv(pose).astype(np.float32)
-        return colour, depth, scale_intrinsics(matrix, width, height, self._size), extrinsics, clearance
+        return color, depth, scale_intrinsics(matrix, width, height, self._size), extrinsics, clearance
 
 
 Drawn = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArray[np.float32], Clearance]

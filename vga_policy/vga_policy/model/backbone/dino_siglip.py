@@ -18,7 +18,7 @@ from vga_policy.model.backbone.patches import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     PATCH,
-    Colour,
+    Color,
     GridEncoder,
     PatchProjection,
     grid_positions,
@@ -42,8 +42,8 @@ class TimmVitConfig:
     prefix_tokens: int
     layer_scale: float | None
     pooled: bool
-    mean: Colour
-    std: Colour
+    mean: Color
+    std: Color
     grid: int = 16
 
 

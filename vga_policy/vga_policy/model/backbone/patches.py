@@ -13,10 +13,10 @@ PATCH = 14
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
-def standardise(images: Tensor, mean: Colour, std: Colour) -> Tensor:
+def standardise(images: Tensor, mean: Color, std: Color) -> Tensor:
     """(images − mean) / std per channel; images [N, 3, H, W] in [0, 1].
 
     In plain numbers: constants would be a copy to the GPU each time, or buffers that the meta device leaves empty.

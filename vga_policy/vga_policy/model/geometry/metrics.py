@@ -24,9 +24,9 @@ def rotation_error(predicted: Tensor, cameras: Tensor) -> Tensor:
 
 def translation_error(predicted: Tensor, cameras: Tensor) -> Tensor:
     """Distance between predicted and true camera centres, in the world's unit; camera encodings [..., 9] → [...]."""
-    return (_centre(predicted) - _centre(cameras)).norm(dim=-1)
+    return (_center(predicted) - _center(cameras)).norm(dim=-1)
 
 
-def _centre(encoding: Tensor) -> Tensor:
+def _center(encoding: Tensor) -> Tensor:
     rotation = quaternion_to_rotation(encoding[..., 3:7])
     return -(rotation.transpose(-1, -2) @ encoding[..., :3, None])[..., 0]

@@ -31,7 +31,7 @@ def in_first_camera(scene: Scene) -> Scene:
     return replace(scene, extrinsics=extrinsics)
 
 
-def normalise(scene: Scene, *, metric: bool) -> tuple[Scene, Tensor]:
+def normalize(scene: Scene, *, metric: bool) -> tuple[Scene, Tensor]:
     """The scene in its first camera's frame, and the length [B] its unit of length has in metres.
 
     VGGT measures in units of the mean distance of all known points from the first camera. Actions are metric, though,

@@ -145,12 +145,12 @@ def add_position(x: Tensor, aspect: float) -> Tensor:
     """
     _, channels, height, width = x.shape
     diagonal = math.hypot(aspect, 1.0)
-    column = _embed(_centres(width, aspect / diagonal, x.device), channels // 2)[:, None, :].expand(-1, height, -1)
-    row = _embed(_centres(height, 1.0 / diagonal, x.device), channels // 2)[:, :, None].expand(-1, -1, width)
+    column = _embed(_centers(width, aspect / diagonal, x.device), channels // 2)[:, None, :].expand(-1, height, -1)
+    row = _embed(_centers(height, 1.0 / diagonal, x.device), channels // 2)[:, :, None].expand(-1, -1, width)
     return x + 0.1 * torch.cat([column, row]).to(x.dtype)
 
 
-def _centres(count: int, span: float, device: torch.device) -> Tensor:
+def _centers(count: int, span: float, device: torch.device) -> Tensor:
     """Centres of `count` pixels that cover [−span, span]."""
     outermost = span * (count - 1) / count
     return torch.linspace(-outermost, outermost, count, device=device)

@@ -13,7 +13,7 @@ from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import SKIPPED_HEADS, check_fit, find_weights, read_tensors
 
 
-def initialise_from_vggt(model: VGA, path: str | Path) -> None:
+def initialize_from_vggt(model: VGA, path: str | Path) -> None:
     """Starts the backbone and the 3D heads of `model` from a public VGGT checkpoint, in place.
 
     Skipped by name: the point and track heads, heads the model was built without, VGGT's patch embedding where the
@@ -39,7 +39,7 @@ def initialise_from_vggt(model: VGA, path: str | Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def initialise_from_timm(encoder: TimmVit, path: str | Path) -> None:
+def initialize_from_timm(encoder: TimmVit, path: str | Path) -> None:
     """Starts one encoder of a `dinosiglip` model from timm's weights, whatever image size they were made for."""
     file = find_weights(path)
     tensors = read_tensors(file)

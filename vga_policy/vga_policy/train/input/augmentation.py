@@ -63,7 +63,7 @@ def draw(config: AugmentationConfig, batch: int, views: int, rng: np.random.Gene
 def distort_images(images: Tensor, distortion: Distortion) -> Tensor:
     """Images float [B, V, 3, S, S] in [0, 1], cropped, resized back to S and recoloured, in [0, 1]."""
     cropped = _resample(images, distortion, "bilinear")
-    return _recolour(cropped, distortion).clamp_(0.0, 1.0)
+    return _recolor(cropped, distortion).clamp_(0.0, 1.0)
 
 
 def distort_scene(scene: Scene, distortion: Distortion) -> Scene:
@@ -95,14 +95,14 @@ def _resample(images: Tensor, distortion: Distortion, mode: str) -> Tensor:
     return resampled.unflatten(0, images.shape[:2])
 
 
-def _recolour(images: Tensor, distortion: Distortion) -> Tensor:
+def _recolor(images: Tensor, distortion: Distortion) -> Tensor:
     """Brightness, contrast about each channel's mean, then saturation and hue: together one affine map of colours."""
     mean = images.mean(dim=(-2, -1))
     contrast = distortion.contrast[..., None]
     shift = (1 - contrast) * mean + distortion.brightness[..., None]
     chroma = _chroma_map(distortion.saturation, distortion.hue)
-    recoloured = (contrast[..., None] * chroma) @ images.flatten(-2) + chroma @ shift[..., None]
-    return recoloured.unflatten(-1, images.shape[-2:])
+    recolored = (contrast[..., None] * chroma) @ images.flatten(-2) + chroma @ shift[..., None]
+    return recolored.unflatten(-1, images.shape[-2:])
 
 
 def _chroma_map(saturation: Tensor, hue: Tensor) -> Tensor:

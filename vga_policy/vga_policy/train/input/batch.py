@@ -16,8 +16,8 @@ from torch import Tensor
 from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.model.geometry.pose import encode_cameras
-from vga_policy.model.geometry.scene import Scene, normalise
-from vga_policy.objective.losses import Labels
+from vga_policy.model.geometry.scene import Scene, normalize
+from vga_policy.objective.losses import TrainingLabels
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.train.input.augmentation import Distortion, distort_images, distort_scene
 
@@ -36,7 +36,7 @@ class Batch:
     images: Tensor
     language: Tensor
     proprioception: Tensor
-    labels: Labels
+    labels: TrainingLabels
     keyframe: Tensor
 
 
@@ -66,7 +66,7 @@ class BatchPreprocessor:
             images = distort_images(images, distortion.to(self._device))
         language, proprioception, actions, action_mask, keyframe = self._control(samples, len(images))
         known = mask.flatten(2).any(dim=2) if "geometry_mask" not in samples else samples["geometry_mask"]
-        labels = Labels(
+        labels = TrainingLabels(
             actions=actions,
             action_mask=action_mask,
             cameras=cameras,
@@ -90,7 +90,7 @@ class BatchPreprocessor:
         scene = Scene(given["extrinsics"][..., :3, :], given["intrinsics"], given["depth"], given["depth_mask"])
         if distortion is not None:
             scene = distort_scene(scene, distortion.to(self._device))
-        scene, _ = normalise(scene, metric=self._metric)
+        scene, _ = normalize(scene, metric=self._metric)
         cameras = encode_cameras(scene.extrinsics, scene.intrinsics, (size, size))
         return cameras, scene.depth, scene.mask
 
@@ -102,14 +102,14 @@ class BatchPreprocessor:
         proprioception = samples["proprioception"].to(self._device)
         observed = self._normalization.proprioception
         arm = Range(observed.q01[:ARM_JOINTS], observed.q99[:ARM_JOINTS])
-        actions = normalised_actions(samples["actions"].to(self._device), proprioception, self._normalization)
+        actions = normalized_actions(samples["actions"].to(self._device), proprioception, self._normalization)
         language = torch.stack([self.embed(instruction) for instruction in samples["instruction"]])
         return (
             language,
-            _normalised(proprioception, observed),
+            _normalized(proprioception, observed),
             actions,
             samples["action_mask"].to(self._device),
-            _normalised(samples["keyframe"].to(self._device), arm),
+            _normalized(samples["keyframe"].to(self._device), arm),
         )
 
     def embed(self, instruction: str) -> Tensor:
@@ -120,7 +120,7 @@ class BatchPreprocessor:
         return self._embeddings[instruction]
 
 
-def normalised_actions(actions: Tensor, proprioception: Tensor, normalization: Normalization) -> Tensor:
+def normalized_actions(actions: Tensor, proprioception: Tensor, normalization: Normalization) -> Tensor:
     """Chunks [B, H, 8] in rad and m, observed at proprioception [B, 8], as the model's targets in [-1, 1].
 
     The inverse of `Normalization.chunk`, but for the clipping.
@@ -129,10 +129,10 @@ def normalised_actions(actions: Tensor, proprioception: Tensor, normalization: N
         offset = proprioception.clone()
         offset[:, ARM_JOINTS:] = 0.0
         actions = actions - offset[:, None]
-    return _normalised(actions, normalization.action)
+    return _normalized(actions, normalization.action)
 
 
-def _normalised(values: Tensor, span: Range) -> Tensor:
+def _normalized(values: Tensor, span: Range) -> Tensor:
     """`Range.normalize` for tensors."""
     low, high = (torch.as_tensor(bound, dtype=values.dtype, device=values.device) for bound in (span.q01, span.q99))
     half = (high - low) / 2

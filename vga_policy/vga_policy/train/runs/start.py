@@ -17,7 +17,7 @@ from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.model.config import to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError, check_fit, read_tensors
-from vga_policy.model.weights.initialize import initialise_from_vggt
+from vga_policy.model.weights.initialize import initialize_from_vggt
 from vga_policy.train.runs.failure import TrainingError
 
 GEOMETRY = "geometry.json"
@@ -38,7 +38,7 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
         elif (path / GEOMETRY).is_file():
             load_geometry(model, path)
         else:
-            initialise_from_vggt(model, path)
+            initialize_from_vggt(model, path)
     except (CheckpointError, WeightsError) as error:
         raise TrainingError(f"--init: {error}") from None
 

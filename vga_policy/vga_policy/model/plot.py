@@ -37,17 +37,17 @@ def draw_geometry(model: VGGT, images: Tensor) -> NDArray[np.uint8]:
     geometry = model.geometry(images)
     size = (images.shape[-2], images.shape[-1])
     extrinsics, intrinsics = decode_cameras(geometry["pose_enc"][0], size)
-    centres = -torch.einsum("sji,sj->si", extrinsics[..., :3], extrinsics[..., 3])
+    centers = -torch.einsum("sji,sj->si", extrinsics[..., :3], extrinsics[..., 3])
     depth = geometry["depth"][0, ..., 0]
     low, high = (float(torch.quantile(depth.flatten()[::7], q)) for q in (0.02, 0.98))
     columns = []
     for view in range(images.shape[1]):
-        colour = (images[0, view].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        color = (images[0, view].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
         near = 1 - (depth[view].numpy() - low) / max(high - low, 1e-6)
         shade = cv2.applyColorMap((near.clip(0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-        x, y, z = centres[view].tolist()
+        x, y, z = centers[view].tolist()
         lines = (f"at {x:.2f} {y:.2f} {z:.2f}", f"f {intrinsics[view, 0, 0]:.0f} {intrinsics[view, 1, 1]:.0f} px")
-        columns.append(np.vstack([cv2.cvtColor(colour, cv2.COLOR_RGB2BGR), shade, _caption(lines, size[1])]))
+        columns.append(np.vstack([cv2.cvtColor(color, cv2.COLOR_RGB2BGR), shade, _caption(lines, size[1])]))
     return np.hstack(columns)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 CYCLES_KEPT = 100  # 10 s at 10 Hz
 
 
-class Cadence:
+class CycleStatistics:
     """Rolling record of control cycles. Written by one thread, read by any."""
 
     def __init__(self) -> None:
