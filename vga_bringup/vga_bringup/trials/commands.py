@@ -106,9 +106,12 @@ def _trial_options(parser: argparse.ArgumentParser) -> None:
         "800 and 1200 (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--latency", type=between(0, 0.5, unit="s"), default=LATENCY, help="s from image to chunk with --in-process; default: "
-        "%(default)s, the median that vga demo measures on two cores",
-    )  # fmt: skip
+        "--latency",
+        type=between(0, 0.5, unit="s"),
+        default=LATENCY,
+        help="s from image to chunk with --in-process; default: %(default)s, the median that vga demo measures on two "
+        "cores",
+    )
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
 
 
