@@ -13,10 +13,10 @@ from policy_fixtures import SIM
 from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
-from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
 from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
+from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train import policy as trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
 from vga_policy.train.config import (

@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.data import default_collate
 
-from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.statistics import normalization
 from vga_policy.episodes.listing import DatasetError
@@ -29,6 +28,7 @@ from vga_policy.objective.lora import make_trainable, trainable
 from vga_policy.objective.losses import TrainingLabels, action_loss, objective
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import Preset, without_joint_training, zeroinit_lora
+from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train.config import OptimizerConfig
 from vga_policy.train.engine.optimizer import build_optimizers, set_lr
 from vga_policy.train.engine.precision import computes_bfloat16

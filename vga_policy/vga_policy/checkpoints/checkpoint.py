@@ -6,6 +6,7 @@ Only data is read, never code: pickles are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,8 @@ from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
-from vga_policy.text.encoder import HashedNgrams, TextEncoder
-from vga_policy.text.pretrained import MiniLM, QwenGTE
+from vga_policy.text.encoder import TextEncoder
+from vga_policy.text.registry import TEXT_ENCODERS
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZATION, CELL = FILES = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
@@ -34,7 +35,6 @@ NAMES_SHOWN = 5
 
 
 MODELS: dict[str, type[Any]] = {"vga": VGAConfig, "rhythmic_vga": RhythmicVGAConfig}
-TEXT_ENCODERS: dict[str, type[Any]] = {"hashed_ngrams": HashedNgrams, "minilm": MiniLM, "qwen_gte": QwenGTE}
 
 
 class CheckpointError(ValueError):
@@ -139,13 +139,13 @@ def _parse_config(data: Any, path: Path) -> tuple[VGAConfig, TextEncoder]:
     return config, encoder
 
 
-def _describe(registry: dict[str, type[Any]], part: Any) -> dict[str, Any]:
+def _describe(registry: Mapping[str, type[Any]], part: Any) -> dict[str, Any]:
     """A registered dataclass as plain data: its name and its fields."""
     name = next(name for name, kind in registry.items() if type(part) is kind)
     return {"name": name, **to_plain(part)}
 
 
-def _build(key: str, registry: dict[str, type[Any]], data: Any, path: Path) -> Any:
+def _build(key: str, registry: Mapping[str, type[Any]], data: Any, path: Path) -> Any:
     """The part that `data` describes."""
     if not isinstance(data, dict) or "name" not in data:
         raise CheckpointError(f"{path}: {key}: expected a mapping with a name (found {data!r})")

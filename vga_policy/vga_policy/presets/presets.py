@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from vga_policy.model.backbone.aggregator import AggregatorConfig
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
@@ -16,16 +15,13 @@ from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.recipe import LossConfig, Recipe
 
-TextEncoderName = Literal["qwen_gte", "minilm"]
-"""Encoders of vga_policy.text.pretrained."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A model, what encodes its instructions, and how it is trained."""
+    """A model, what encodes its instructions (one of names.TEXT_ENCODER_NAMES), and how it is trained."""
 
     model: VGAConfig
-    text_encoder: TextEncoderName = "qwen_gte"
+    text_encoder: str = "qwen_gte"
     recipe: Recipe = field(default_factory=Recipe)
 
 

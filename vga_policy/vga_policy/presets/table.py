@@ -12,7 +12,8 @@ import torch
 from vga_policy.model.backbone.dino_siglip import DinoSiglipConfig
 from vga_policy.model.backbone.dinov2 import DinoV2Config
 from vga_policy.objective.lora import make_trainable
-from vga_policy.presets.presets import Preset, TextEncoderName
+from vga_policy.presets.presets import Preset
+from vga_policy.text.registry import TEXT_ENCODERS
 
 PAPER = {
     "Vision encoder": (730.9, 0.0),
@@ -73,7 +74,7 @@ def table(preset: Preset, *, against_paper: bool) -> dict[str, Any]:
         model = preset.model.build()
         make_trainable(model, preset.recipe)
     tensors = [(name, p.numel(), p.numel() if p.requires_grad else 0) for name, p in model.named_parameters()]
-    tensors.append(("language_encoder", language_encoder(preset.text_encoder), 0))
+    tensors.append(("language_encoder", TEXT_ENCODERS[preset.text_encoder].parameters(), 0))
     rows = _count(tensors, (*ROWS, ("Language encoder", "language_encoder")))
     backbone = _count((tensor for tensor in tensors if _first(ROWS, tensor[0]) == "Transformer backbone"), BACKBONE)
     order = [*PAPER, "Unlisted in the paper"]
@@ -90,30 +91,6 @@ def table(preset: Preset, *, against_paper: bool) -> dict[str, Any]:
         "backbone": [asdict(Count(name, *backbone[name])) for name, _ in BACKBONE if name in backbone],
         "total": asdict(total),
     }
-
-
-def language_encoder(name: TextEncoderName) -> int:
-    """Parameters of a text encoder, without its weights."""
-    from transformers import BertConfig, BertModel, Qwen2Config, Qwen2Model  # takes seconds to import
-
-    with torch.device("meta"):
-        encoder: torch.nn.Module
-        if name == "qwen_gte":
-            encoder = Qwen2Model(
-                Qwen2Config(
-                    vocab_size=151646,
-                    hidden_size=1536,
-                    intermediate_size=8960,
-                    num_hidden_layers=28,
-                    num_attention_heads=12,
-                    num_key_value_heads=2,
-                )
-            )
-        else:
-            encoder = BertModel(
-                BertConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12)
-            )
-    return sum(parameter.numel() for parameter in encoder.parameters())
 
 
 def _variants(preset: Preset) -> dict[str, int]:

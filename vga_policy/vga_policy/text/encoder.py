@@ -22,6 +22,10 @@ class TextEncoder(Protocol):
     def encode(self, text: str) -> NDArray[np.float32]:
         """The embedding [width] of one instruction."""
 
+    @staticmethod
+    def parameters() -> int:
+        """How many it has, counted without its weights."""
+
 
 @dataclass(frozen=True)
 class HashedNgrams:
@@ -31,6 +35,11 @@ class HashedNgrams:
     """
 
     width: int = 256
+
+    @staticmethod
+    def parameters() -> int:
+        """None."""
+        return 0
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """The embedding [width]; zero for a text without letters or digits."""

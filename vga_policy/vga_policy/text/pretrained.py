@@ -30,6 +30,15 @@ class MiniLM:
 
     width: int = 384
 
+    @staticmethod
+    def parameters() -> int:
+        """Counted without its weights."""
+        from transformers import BertConfig, BertModel  # takes seconds to import
+
+        config = BertConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12)
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in BertModel(config).parameters())
+
     def encode(self, text: str) -> NDArray[np.float32]:
         """The mean of the tokens' last hidden states, [384], unit length; as sentence-transformers computes it."""
         return _encode(self, text)
@@ -58,6 +67,22 @@ class QwenGTE:
 
     weights: str = "Alibaba-NLP/gte-Qwen2-1.5B-instruct"
     width: int = 1536
+
+    @staticmethod
+    def parameters() -> int:
+        """Counted without its weights."""
+        from transformers import Qwen2Config, Qwen2Model  # takes seconds to import
+
+        config = Qwen2Config(
+            vocab_size=151646,
+            hidden_size=1536,
+            intermediate_size=8960,
+            num_hidden_layers=28,
+            num_attention_heads=12,
+            num_key_value_heads=2,
+        )
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in Qwen2Model(config).parameters())
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """The last token's hidden state, [width], unit length."""

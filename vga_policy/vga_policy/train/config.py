@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
+from vga_policy.names import ABLATION_NAMES, PRESET_NAMES, TEXT_ENCODER_NAMES
 from vga_policy.objective.recipe import LossConfig, Strategy
 from vga_policy.train.options import Doc, Option, check
 from vga_policy.train.runs.failure import TrainingError
@@ -165,8 +165,8 @@ class PolicyConfig:
         int | None, Option("The rank of the low-rank updates.", metavar="RANK", minimum=1, default="the preset's")
     ] = None
     text_encoder: Annotated[
-        Literal["hashed_ngrams", "minilm", "qwen_gte"] | None,
-        Option("What turns the instruction into numbers.", default="the preset's"),
+        str | None,
+        Option("What turns the instruction into numbers.", choices=TEXT_ENCODER_NAMES, default="the preset's"),
     ] = None
     episodes: Annotated[
         int | None, Option("The most episodes that train.", metavar="EPISODES", minimum=1, default="all")
@@ -229,6 +229,9 @@ class PolicyConfig:
         """The preset with the run's changes. Raises TrainingError when what is asked for contradicts itself."""
         from vga_policy.presets.presets import ABLATIONS, PRESETS  # they are models: heavy
 
+        if self.text_encoder not in (None, *TEXT_ENCODER_NAMES):
+            known = ", ".join(TEXT_ENCODER_NAMES)
+            raise TrainingError(f"text_encoder {self.text_encoder!r} is unknown; known: {known}")
         preset = PRESETS[self.preset]()
         if self.ablation is not None:
             preset = ABLATIONS[self.ablation](preset)

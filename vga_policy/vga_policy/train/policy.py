@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from vga_policy.checkpoints import checkpoint as checkpoints
-from vga_policy.checkpoints.checkpoint import TEXT_ENCODERS, Checkpoint
+from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.index import SampleTable
@@ -33,6 +33,7 @@ from vga_policy.objective.lora import make_trainable, merge_lora
 from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError
+from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
