@@ -19,7 +19,7 @@ from vga_policy.episodes.metadata import Episode
 from vga_policy.message_constants import FAILURE, SUCCESS
 from vga_policy.units import SECOND
 
-from vga_bringup.collect.in_process_bag import FastBag
+from vga_bringup.collect.in_process_bag import InProcessBag
 from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.expert.scripted_expert import Leader
@@ -98,7 +98,7 @@ class Collector:
     def __init__(self, request: CollectRequest) -> None:
         self.request = request
         self._cell = FastCell(request.cell, self._tick, self._frame)
-        self._bag: FastBag | None = None
+        self._bag: InProcessBag | None = None
         self._leader: Leader | None = None
         self._ticks = 0
 
@@ -113,7 +113,7 @@ class Collector:
         work.mkdir()
         started = time.time_ns()
         self._ticks = 0
-        bag = FastBag(bag_file(work).with_name(bag_file(path).name), request.cell, started, depth=request.depth)
+        bag = InProcessBag(bag_file(work).with_name(bag_file(path).name), request.cell, started, depth=request.depth)
         self._bag = bag
         try:
             judgement = demonstrate(

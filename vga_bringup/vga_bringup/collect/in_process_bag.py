@@ -46,7 +46,7 @@ TOPICS = {
 }
 
 
-class FastBag:
+class InProcessBag:
     """Writes one bag into `file`. Times are ns of the simulated clock, which begins at `started_ns` of the epoch.
 
     depth: write the ground truth as well.
