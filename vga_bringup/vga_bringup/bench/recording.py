@@ -78,11 +78,12 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="record_", dir=disk.absolute())))
         stamps = directory / "stamps.npz"
         parameters = {"cell": path, "directory": str(directory)}
+        load = ["--ros-args", "-p", f"cell:={path}", "-p", f"stamps:={stamps}"]
         recorder = stack.enter_context(
             _process(command(NodeSpec("vga_teleop", "recorder_node", "recorder", parameters=parameters)))
         )
         publisher = stack.enter_context(
-            _process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", path, str(stamps)])
+            _process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", *load])
         )
         session = stack.enter_context(Session("vga_bench_record"))
         client = RecorderClient(session)

@@ -7,12 +7,13 @@ import time
 from array import array
 
 from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.schema import Cell
 from vga_policy.message_constants import Mode
+from vga_policy.ros.diagnostics import ERROR, OK, WARN, diagnostic, judged
 from vga_policy.ros.messages import time_message, uuid_message
 from vga_policy.units import SECOND, nanoseconds
 
@@ -29,6 +30,7 @@ REASONS = (
     "self_collision",
 )  # fmt: skip
 LIMITS = ("velocity", "acceleration", "position", "workspace", "keep_out", "self_collision")  # of robot.following
+HARDWARE = "franka"  # in diagnostics
 SLOW = 0.95  # share of the tracking rate below which the loop is reported as slow
 
 
@@ -150,15 +152,15 @@ def gripper_state(state: GripperState) -> msg.GripperState:
 def diagnostics(figures: Figures, name: str, rate_hz: float, messages_lost: int) -> list[DiagnosticStatus]:
     """The health of control loop and hand; rate_hz is what the loop should achieve."""
     state, cadence = figures.state, figures.cadence
-    level, message = DiagnosticStatus.OK, state.mode.name
+    level, message = OK, state.mode.name
     if state.hold_reason:
         message = f"HOLD: {state.hold_reason}"
     if not state.connected or state.needs_recovery:
-        level = DiagnosticStatus.ERROR
+        level = ERROR
     elif wrong := [setting.name for setting in figures.settings if not setting.ok]:
-        level, message = DiagnosticStatus.WARN, f"{message}; the robot uses other values for {', '.join(wrong)}"
+        level, message = WARN, f"{message}; the robot uses other values for {', '.join(wrong)}"
     elif cadence.rate_hz < SLOW * rate_hz:
-        level, message = DiagnosticStatus.WARN, f"{message}; the loop runs at {cadence.rate_hz:.1f} of {rate_hz:g} Hz"
+        level, message = WARN, f"{message}; the loop runs at {cadence.rate_hz:.1f} of {rate_hz:g} Hz"
     control = {
         "mode": state.mode.name,
         "hold_reason": state.hold_reason,
@@ -191,23 +193,21 @@ def diagnostics(figures: Figures, name: str, rate_hz: float, messages_lost: int)
         "is_grasped": gripper.is_grasped,
         "moving": gripper.moving,
     }
-    hand_level = DiagnosticStatus.WARN if gripper.notice else DiagnosticStatus.OK
-    if gripper.problem:
-        hand_level = DiagnosticStatus.ERROR
+    hand_state = judged(gripper.problem, gripper.notice, "ready")
     return [
-        _status(f"{name}: control", level, message, control),
-        _status(f"{name}: gripper", hand_level, gripper.problem or gripper.notice or "ready", hand),
+        diagnostic(f"{name}: control", HARDWARE, level, message, control),
+        diagnostic(f"{name}: gripper", HARDWARE, *hand_state, hand),
         _teleoperation(figures.teleop, name, state.mode is Mode.TELEOP),
     ]
 
 
 def _teleoperation(figures: TeleopFigures, name: str, active: bool) -> DiagnosticStatus:
     """How closely the arm follows the leader, and what keeps it from that."""
-    level, message = DiagnosticStatus.OK, "no leader" if not figures.samples else "leader heard"
+    level, message = OK, "no leader" if not figures.samples else "leader heard"
     if active:
         message = "approaching the leader" if figures.approaching else "following"
     if active and figures.limited_since:
-        level, message = DiagnosticStatus.WARN, f"{message}, limited by {', '.join(sorted(figures.limited_since))}"
+        level, message = WARN, f"{message}, limited by {', '.join(sorted(figures.limited_since))}"
     latencies = sorted(figures.latencies)
     limiting = figures.limiting
     values = {
@@ -221,12 +221,7 @@ def _teleoperation(figures: TeleopFigures, name: str, active: bool) -> Diagnosti
         "read_to_command_ms_p95": _milliseconds(latencies, 0.95),
         "read_to_command_ms_worst": _milliseconds(latencies, 1.0),
     }
-    return _status(f"{name}: teleoperation", level, message, values)
-
-
-def _status(name: str, level: bytes, message: str, values: dict[str, object]) -> DiagnosticStatus:
-    pairs = [KeyValue(key=key, value=str(value)) for key, value in values.items()]
-    return DiagnosticStatus(name=name, level=level, message=message, hardware_id="franka", values=pairs)
+    return diagnostic(f"{name}: teleoperation", HARDWARE, level, message, values)
 
 
 def _figure(value: float) -> str:

@@ -1,40 +1,30 @@
 """The Franka arm and hand as a ROS 2 node.
 
-Parameter: `cell`, path of the cell file. All decisions are made in vga_bringup.robot; this file carries them to
+All decisions are made in vga_bringup.robot; this file carries them to
 and from ROS. Nothing that moves the arm waits for DDS: the publish queue's thread publishes everything.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import sys
-import threading
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import ParameterDescriptor
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.action import CancelResponse
 from rclpy.action.server import ServerGoalHandle
-from rclpy.exceptions import ParameterException
 from rclpy.experimental import EventsExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import ClockWatch, every
+from vga_policy.ros.log import RosLogHandler
 from vga_policy.ros.long_action import LongActionServer
-from vga_policy.ros.publish_queue import PublishQueue
+from vga_policy.ros.node import CellNode, run_node
 
 from vga_bringup.nodes import driver_messages as messages
 from vga_bringup.robot.bounds.self_collision import problems as crowded
@@ -48,78 +38,67 @@ from vga_msgs import action, msg, srv
 
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
 LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
-SPIN_AT_MOST = 0.1  # s
 REPLAY = f"somebody publishes {topics.CLOCK}: replayed time must not move a robot; end the replay or simulation"
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
-class FrankaDriverNode(Node):
-    """Wires one driver to ROS. Raises CellError when the cell file is wrong or time is not the system's."""
+class FrankaDriverNode(CellNode):
+    """Wires one driver to ROS."""
 
     def __init__(self) -> None:
         super().__init__(topics.DRIVER)
+
+    def configure(self) -> None:
+        """Makes the driver. Raises CellError when time is not the system's or the cell is none to drive in."""
         if self.get_parameter("use_sim_time").value:
             raise CellError("use_sim_time is set: replayed time must not move a robot; start the driver without it")
-        path = self.declare_parameter("cell", "", ParameterDescriptor(read_only=True)).value
-        if not path:
-            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
-        cell = load_cell(path)
-        if problems := [problem for problem in (build_problem(cell.arm.model), *crowded(cell)) if problem]:
-            raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
-        self._rate_hz = cell.arm.tracking.rate_hz
-
+        super().configure()
+        if problems := [problem for problem in (build_problem(self.cell.arm.model), *crowded(self.cell)) if problem]:
+            raise CellError("\n".join(f"{self.cell_path}: {problem}" for problem in problems))
         self._joint_states = self.create_publisher(JointState, topics.JOINT_STATES, 10)
         self._reference = self.create_publisher(msg.RobotReference, topics.DRIVER_REFERENCE, 10)
         self._state = self.create_publisher(msg.DriverState, topics.DRIVER_STATE, topics.LATCHED)
         self._verdict = self.create_publisher(msg.ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, CHUNK_DEPTH)
         self._gripper_state = self.create_publisher(msg.GripperState, topics.DRIVER_GRIPPER_STATE, 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
-        self._tick_messages = messages.TickMessages(cell)
-        self._queue = PublishQueue()
+        self._tick_messages = messages.TickMessages(self.cell)
+        self._policy_clock = ClockWatch()
+        self._pending: list[_PendingGoal] = []
+        self.driver = FrankaDriver(self.cell, self, on_gripper=lambda state: self.send(self._publish_gripper, state))
 
+    def activate(self) -> None:
+        """Answers the other nodes from now on, and connects to arm and hand."""
+        self.start_publish_queue()
         log = logging.getLogger("vga_bringup")
         log.setLevel(logging.INFO)
-        log.addHandler(_RosLog(self, self._queue))
-        self.driver = FrankaDriver(cell, self, on_gripper=lambda state: self._queue.put(self._publish_gripper, state))
+        log.addHandler(RosLogHandler(self.get_logger(), self.send))
         self.create_subscription(msg.ActionChunk, topics.POLICY_ACTION_CHUNK, self._on_chunk, CHUNK_DEPTH)
-        self._policy_clock = ClockWatch()
         self.create_subscription(msg.PolicyHeartbeat, topics.POLICY_HEARTBEAT, self._on_heartbeat, 10)
         self.create_subscription(JointState, topics.GELLO_JOINT_STATES, self._on_leader, 10)
         every(self, 0.1, self._on_look)
-        every(self, 1.0, self._diagnose)
+        self.start_diagnostics()
         self.create_service(srv.SetMode, topics.DRIVER_SET_MODE, self._on_set_mode)
         self.create_service(Trigger, topics.DRIVER_STOP, self._on_stop)
         self.create_service(Trigger, topics.DRIVER_OPEN_HAND, self._on_open_hand)
-        self._pending: list[_PendingGoal] = []
         self._homing, self._recovery, self._gripper_homing = (
-            LongActionServer(self, kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
+            self.create_long_action(kind, name, begin, cancel_callback=lambda _: CancelResponse.ACCEPT)
             for kind, name, begin in (
                 (action.Home, topics.DRIVER_HOME, self._begin_homing),
                 (action.Recover, topics.DRIVER_RECOVER, self._begin_recovery),
                 (action.GripperHoming, topics.DRIVER_GRIPPER_HOMING, self._begin_gripper_homing),
             )
         )
-
-    def close(self) -> None:
-        """Brings the arm to rest and says so."""
-        self.driver.close()
-        self._queue.close()
-
-    def destroy_node(self) -> None:
-        """Takes the node out of the graph, with its memory shared with others."""
-        for server in (self._homing, self._recovery, self._gripper_homing):
-            server.destroy()
-        super().destroy_node()
+        self.driver.start()
+        self.resources.callback(self.driver.close)  # brings the arm to rest and says so
 
     # What the driver says, in its own threads.
 
     def on_tick(self, tick: Tick) -> None:
         """Has the measured joints published, and the reference they are asked to track."""
-        self._queue.put(self._publish_tick, tick)
+        self.send(self._publish_tick, tick)
 
     def on_state(self, state: DriverState) -> None:
         """Has the driver's state published."""
-        self._queue.put(self._publish_state, state)
+        self.send(self._publish_state, state)
 
     # The publish queue's thread.
 
@@ -145,7 +124,7 @@ class FrankaDriverNode(Node):
     def _on_chunk(self, chunk: msg.ActionChunk) -> None:
         clock = messages.Clock()
         verdict = self.driver.submit(messages.chunk_request(chunk, clock))
-        self._queue.put(self._verdict.publish, messages.chunk_verdict(chunk, verdict, clock))
+        self.send(self._verdict.publish, messages.chunk_verdict(chunk, verdict, clock))
 
     def _on_heartbeat(self, heartbeat: msg.PolicyHeartbeat) -> None:
         goal = bytes(heartbeat.goal_id.uuid)
@@ -214,13 +193,12 @@ class FrankaDriverNode(Node):
             return
         if pending.goal.is_cancel_requested:
             pending.job.cancel()
-        self._queue.put(pending.goal.publish_feedback, pending.feedback())
+        self.send(pending.goal.publish_feedback, pending.feedback())
 
-    def _diagnose(self) -> None:
-        name = self.get_fully_qualified_name()
-        status = messages.diagnostics(self.driver.figures(), name, self._rate_hz, self._queue.lost)
-        stamp = messages.Clock().to_stamp()
-        self._queue.put(self._diagnostics.publish, DiagnosticArray(header=Header(stamp=stamp), status=status))
+    def diagnostics(self) -> list[DiagnosticStatus]:
+        """How control loop, hand and teleoperation do."""
+        name, rate_hz = self.get_fully_qualified_name(), self.cell.arm.tracking.rate_hz
+        return messages.diagnostics(self.driver.figures(), name, rate_hz, self.messages_lost)
 
 
 @dataclass(eq=False)
@@ -244,75 +222,13 @@ class _PendingGoal:
         return self.result(success=self.job.success, message=self.job.message)
 
 
-class _RosLog(logging.Handler):
-    """Carries Python's log records to the node's logger, which publishes them too."""
-
-    def __init__(self, node: Node, queue: PublishQueue) -> None:
-        super().__init__()
-        self._logger = node.get_logger()
-        self._queue = queue
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._queue.put(self._say, record)
-
-    def _say(self, record: logging.LogRecord) -> None:
-        # Two lines, because rclpy ties a severity to the line it is logged from.
-        if record.levelno >= logging.WARNING:
-            self._logger.warning(record.getMessage())
-        else:
-            self._logger.info(record.getMessage())
-
-
 def main(args: list[str] | None = None) -> int:
-    """Runs the driver until SIGINT or SIGTERM.
+    """Runs the driver until SIGINT or SIGTERM; ROS stays up until the arm has come to rest.
 
     Ends with 2 when its parameters or the cell file are wrong, with 1 when it came to its end by itself, else with 0.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
-    signals = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # in all threads to come; this one waits for them below
-    # ROS stays up until the arm has come to rest.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        node = FrankaDriverNode()
-    except (CellError, ParameterException) as error:
-        print(f"franka_driver_node: {error}", file=sys.stderr)
-        return 2
-    executor = EventsExecutor()
-    executor.add_node(node)
-    left, failed = threading.Event(), threading.Event()
-
-    def spin() -> None:  # in portions: EventsExecutor may not be shut down by another thread while it spins
-        try:
-            while not left.is_set():
-                executor.spin_once(timeout_sec=SPIN_AT_MOST)
-        except Exception:  # nobody could stop the arm any more: it comes to rest now
-            node.get_logger().fatal(f"a callback failed, the driver ends: {traceback.format_exc()}")
-            failed.set()
-            signal.pthread_kill(main_thread, signal.SIGTERM)
-
-    main_thread = threading.get_ident()
-    spinning = threading.Thread(target=spin, name="ros", daemon=True)
-    spinning.start()
-    node.driver.start()
-    signal.sigwait(signals)
-    for number in signals:  # Ctrl-C under a launcher comes twice, and threads older than the mask still take signals
-        signal.signal(number, signal.SIG_IGN)
-
-    def leave() -> None:
-        node.close()
-        left.set()
-        spinning.join()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown()
-
-    leaving = threading.Thread(target=leave, daemon=True)
-    leaving.start()
-    leaving.join(timeout=LEAVE_TIMEOUT)
-    sys.stderr.flush()
-    # Whatever still waits inside libfranka or DDS, for a peer that hangs or was killed, ends here.
-    os._exit(1 if failed.is_set() else 0)
+    return run_node("franka_driver_node", FrankaDriverNode, args, executor=EventsExecutor, leave_within=LEAVE_TIMEOUT)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Publishes what a busy cell publishes, with images made beforehand: the load of `vga bench record`.
 
-    python -m vga_bringup.nodes.load_publisher CELL_FILE STAMPS_FILE
+    python -m vga_bringup.nodes.load_publisher --ros-args -p cell:=CELL_FILE -p stamps:=STAMPS_FILE
 
 Ends at SIGINT or SIGTERM, and then writes every header stamp that it published, by topic, to STAMPS_FILE (.npz).
 """
@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 import simplejpeg
 from numpy.typing import NDArray
+from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from vga_policy.bags import cdr
-from vga_policy.cell.loading import load_cell
+from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.ros import topics
-from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.node import CellNode, run_node
+from vga_policy.ros.parameters import NodeParameter
 from vga_policy.units import sec_and_nanosec
 
 JOINT_STATES_HZ = 1000.0
@@ -87,23 +88,43 @@ def jpeg(camera: Camera, number: int) -> bytes:
     return bytes(simplejpeg.encode_jpeg(image, quality=camera.jpeg_quality, colorsubsampling="420"))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Publishes until a signal comes."""
-    cell_file, stamps_file = sys.argv[1:] if arguments is None else arguments
-    stop = start_ros([])
-    node = rclpy.create_node("busy_cell")
-    found = load_publishers(node, load_cell(cell_file))
-    while not stop:
+class LoadNode(CellNode):
+    """Publishes a busy cell's topics on time."""
+
+    stamps = NodeParameter("", "file (.npz) that every published header stamp is written to in the end")
+
+    def __init__(self) -> None:
+        super().__init__("busy_cell")
+
+    def configure(self) -> None:
+        """Makes the messages. Raises CellError when there is no file for the stamps."""
+        super().configure()
+        if not self.stamps:
+            raise CellError("parameter 'stamps' is missing: give the path of a file with -p stamps:=PATH")
+        self._load = load_publishers(self, self.cell)
+
+    def activate(self) -> None:
+        """Has the stamps written in the end."""
+        self.resources.callback(self._write)
+
+    def spin(self, executor: Executor) -> None:  # noqa: ARG002 - nothing calls this node back
+        """Publishes what is due, and sleeps until more is."""
         now = time.monotonic()
-        for publisher in found:
+        for publisher in self._load:
             if publisher.due <= now:
                 publisher.publish()
-        time.sleep(max(0.0, min(publisher.due for publisher in found) - time.monotonic()))
-    stamps: dict[str, Any] = {topics.absolute(publisher.topic): np.array(publisher.stamps) for publisher in found}
-    np.savez(Path(stamps_file), **stamps)
-    node.destroy_node()
-    rclpy.try_shutdown()
-    return 0
+        time.sleep(max(0.0, min(publisher.due for publisher in self._load) - time.monotonic()))
+
+    def _write(self) -> None:
+        stamps: dict[str, Any] = {
+            topics.absolute(publisher.topic): np.array(publisher.stamps) for publisher in self._load
+        }
+        np.savez(Path(self.stamps), **stamps)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Publishes until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, else 0."""
+    return run_node("load_publisher", LoadNode, args)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The simulated cell as a ROS 2 node: an FR3 behind libfranka's protocol, and the pictures its cameras take.
 
-Parameters: `cell`, path of the cell file; `capture_delay`, seconds from the instant an image shows to its delivery by
-the camera (default 0.04, as a D415's). The arm answers at the cell file's `arm.ip`, a loopback address.
+The arm answers at the cell file's `arm.ip`, a loopback address.
 
 Service ~/arrange (vga_msgs/ArrangeScene) places the objects for one trial of a task; ~/task_state (vga_msgs/TaskState,
 10 Hz) tells how that trial stands. Physics and drawing run in child processes. This one watches over them and publishes
@@ -10,21 +9,15 @@ Service ~/arrange (vga_msgs/ArrangeScene) places the objects for one trial of a 
 
 from __future__ import annotations
 
-import sys
-
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from diagnostic_msgs.msg import DiagnosticStatus
+from rcl_interfaces.msg import FloatingPointRange
 from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import load_cell
-from vga_policy.cell.schema import Cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
-from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.diagnostics import OK, WARN, diagnostic
+from vga_policy.ros.node import CellNode, NodeError, run_node
+from vga_policy.ros.parameters import NodeParameter
 
 from vga_bringup.sim.physics.children import Children
 from vga_bringup.sim.physics.shared import remove_segments
@@ -46,61 +39,71 @@ SLOW = 0.95  # real-time factor below which the cell is reported as slow
 RENDERER_ENVIRONMENT = {"LP_NUM_THREADS": "0"}
 
 
-class CellFailed(Exception):  # noqa: N818 - named for what happened
+class CellFailed(NodeError):  # noqa: N818 - named for what happened
     """A part of the simulated cell ended by itself. The message says which."""
 
 
-class SimCell(Node):
+class SimCell(CellNode):
     """Starts the parts of the simulated cell and reports how they do.
 
-    Raises CellError when the cell file is wrong or asks for what is not simulated, and CellFailed, out of spin(),
-    when a part ends by itself.
+    Raises CellFailed, out of spin(), when a part ends by itself.
     """
+
+    capture_delay = NodeParameter(
+        CAPTURE_DELAY,
+        "seconds from the instant an image shows to its delivery by the camera, by default a D415's",
+        floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1.0)],
+    )
 
     def __init__(self) -> None:
         super().__init__(topics.SIM_CELL)
-        path = ParameterDescriptor(read_only=True)
-        seconds = [FloatingPointRange(from_value=0.0, to_value=1.0)]
-        delay = ParameterDescriptor(read_only=True, floating_point_range=seconds)
-        self._path = str(self.declare_parameter("cell", "", path).value)
-        self._capture_delay = float(self.declare_parameter("capture_delay", CAPTURE_DELAY, delay).value or 0.0)
-        self._cell = _load(self._path)
+
+    def configure(self) -> None:
+        """Raises CellError when the cell file asks for what is not simulated."""
+        super().configure()
+        for camera in self.cell.cameras:
+            if camera.name not in VIEWS:
+                simulated = ", ".join(VIEWS)
+                raise CellError(f"{self.cell_path}: camera '{camera.name}' is not simulated; simulated are {simulated}")
         meshes.light_meshes()
         self._children = Children()
-        self._physics, self._renderer = self._start()
         self._state: StateReader | None = None
         self._frames: list[FrameReader] = []
         self._last: Snapshot | None = None
         self._referee: Referee | None = None
         self._task_state = self.create_publisher(TaskState, topics.SIM_CELL_TASK_STATE, 10)
+
+    def activate(self) -> None:
+        """Starts the parts of the cell."""
+        self.resources.callback(self._remove)
+        self._physics, self._renderer = self._start()
         self.create_service(ArrangeScene, topics.SIM_CELL_ARRANGE, self._arrange)
-        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, 10)
-        every(self, 1.0, self._diagnose)
+        self.start_diagnostics()
         every(self, 0.1, self._watch)
         every(self, 0.1, self._judge)
 
-    def close(self) -> None:
+    def _remove(self) -> None:
         """Ends the parts of the cell, and removes what they could not."""
-        remove_segments(self._cell.arm.ip, self._children.stop())
+        remove_segments(self.cell.arm.ip, self._children.stop())
 
     def _start(self) -> tuple[int, int]:
         """Starts the parts of the cell; process ids of physics and renderer."""
-        physics = self._children.start(PHYSICS, "--cell", self._path)
-        arguments = ("--cell", self._path, "--physics", str(physics), "--capture-delay", f"{self._capture_delay:g}")
+        physics = self._children.start(PHYSICS, "--cell", self.cell_path)
+        arguments = ("--cell", self.cell_path, "--physics", str(physics), "--capture-delay", f"{self.capture_delay:g}")
         return physics, self._children.start(RENDERER, *arguments, environment=RENDERER_ENVIRONMENT)
 
     def _watch(self) -> None:
         if failure := self._children.ended():
             raise CellFailed(failure)
         if self._state is None:
-            self._state = find_state(self._cell.arm.ip, self._physics)
+            self._state = find_state(self.cell.arm.ip, self._physics)
             if self._state is not None:
-                self._referee = cell_referee(self._cell, self._state)
+                self._referee = cell_referee(self.cell, self._state)
         elif not self._frames:
             self._frames = self._find_frames()
             if self._frames:
-                names = ", ".join(camera.name for camera in self._cell.cameras)
-                self.get_logger().info(f"ready: FR3 at {self._cell.arm.ip}, cameras {names}")
+                names = ", ".join(camera.name for camera in self.cell.cameras)
+                self.get_logger().info(f"ready: FR3 at {self.cell.arm.ip}, cameras {names}")
 
     def _arrange(self, request: ArrangeScene.Request, response: ArrangeScene.Response) -> ArrangeScene.Response:
         if self._referee is None:
@@ -131,68 +134,32 @@ class SimCell(Node):
     def _find_frames(self) -> list[FrameReader]:
         """The rings of all cameras; none before every one has a frame."""
         try:
-            frames = [FrameReader(self._cell.arm.ip, camera) for camera in self._cell.cameras]
+            frames = [FrameReader(self.cell.arm.ip, camera) for camera in self.cell.cameras]
         except (FileNotFoundError, ValueError):  # not there yet, or left over with another profile
             return []
         return frames if all(ring.writer == self._renderer and ring.written for ring in frames) else []
 
-    def _diagnose(self) -> None:
-        level, message, values = DiagnosticStatus.WARN, "starting", {}
+    def diagnostics(self) -> list[DiagnosticStatus]:
+        """How the cell keeps up with real time."""
+        level, message = WARN, "starting"
+        values: dict[str, object] = {}
         if self._state is not None:
             now = self._state.read()
             if self._last is not None and now.wall_time > self._last.wall_time:
                 factor = (now.sim_time - self._last.sim_time) / (now.wall_time - self._last.wall_time)
-                level, message = DiagnosticStatus.OK, "in step with real time"
+                level, message = OK, "in step with real time"
                 if factor < SLOW:
-                    level, message = DiagnosticStatus.WARN, "slower than real time: this computer has too much to do"
+                    level, message = WARN, "slower than real time: this computer has too much to do"
                 values["real_time_factor"] = f"{factor:.4f}"
             values["sim_time"] = f"{now.sim_time:.3f}"
             values["wall_time"] = f"{now.wall_time:.6f}"
             self._last = now
-        values["frames_rendered"] = str(sum(ring.written for ring in self._frames))
-        values["frames_late"] = str(sum(ring.late for ring in self._frames))
-        values["capture_delay_ms"] = f"{1e3 * self._capture_delay:g}"
-        status = DiagnosticStatus(
-            level=level,
-            name="sim_cell: real_time_factor",
-            message=message,
-            hardware_id=self._cell.arm.ip,
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
-        header = Header(stamp=self.get_clock().now().to_msg())
-        self._diagnostics.publish(DiagnosticArray(header=header, status=[status]))
-
-
-def _load(path: str) -> Cell:
-    if not path:
-        raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
-    cell = load_cell(path)
-    for camera in cell.cameras:
-        if camera.name not in VIEWS:
-            raise CellError(f"{path}: camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
-    return cell
+        values["frames_rendered"] = sum(ring.written for ring in self._frames)
+        values["frames_late"] = sum(ring.late for ring in self._frames)
+        values["capture_delay_ms"] = f"{1e3 * self.capture_delay:g}"
+        return [diagnostic("sim_cell: real_time_factor", self.cell.arm.ip, level, message, values)]
 
 
 def main(args: list[str] | None = None) -> int:
     """Runs the cell until SIGINT or SIGTERM. Returns 2 when parameters or cell file are wrong, 1 when a part failed."""
-    stop = start_ros(args)
-    try:
-        node = SimCell()
-    except (CellError, ParameterException) as error:
-        print(f"sim_cell: {error}", file=sys.stderr)
-        rclpy.shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while not stop:
-            executor.spin_once(timeout_sec=0.1)
-    except CellFailed as failure:
-        print(f"sim_cell: {failure}", file=sys.stderr)
-        return 1
-    finally:
-        node.close()
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown()
-    return 0
+    return run_node("sim_cell", SimCell, args)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
+from typing import Any
 
 from vga_policy.message_constants import TaskOutcome
 from vga_policy.units import SECOND
@@ -24,16 +25,20 @@ class Task:
 
     Ending and publishing exclude each other: what is posted once `end` has returned comes after all of this task.
 
-    encoded: whether the policy has encoded the instruction. chunks: published so far.
+    goal: whose task it is; only handed through. encoded: whether the policy has encoded the instruction.
+    chunks: published so far.
     waiting_for: why no chunk is being published; empty when running.
     """
 
-    def __init__(self, goal_id: bytes, instruction: str, max_steps: int, dt: float, accepted_ns: int) -> None:
+    def __init__(
+        self, goal_id: bytes, instruction: str, max_steps: int, dt: float, accepted_ns: int, goal: Any = None
+    ) -> None:
         """max_steps: control steps of `dt` seconds until the task should end; 0 for no limit."""
         self.goal_id = goal_id
         self.instruction = instruction
         self.max_steps = max_steps
         self.accepted_ns = accepted_ns
+        self.goal = goal
         self.encoded = False
         self.steps = 0
         self.chunks = 0

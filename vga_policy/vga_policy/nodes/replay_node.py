@@ -1,8 +1,5 @@
 """Replays recorded bags with their original stamps and publishes /clock, for nodes that run with use_sim_time.
 
-Parameters: `bags`, paths of bags or of directories of bags; `rate`, speed; `loop`, start over at the end;
-`start_paused`; `topics`, what to replay, by default everything recorded except what a policy had said.
-
 Offers ~/pause (std_srvs/SetBool). A robot's driver refuses to move while a replay publishes /clock.
 """
 
@@ -20,12 +17,8 @@ from pathlib import Path
 
 import rclpy
 import yaml
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.executors import Executor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import SetBool
@@ -35,36 +28,49 @@ from vga_policy.bags.reader import BagError, BagTopic
 from vga_policy.episodes.listing import DatasetError, find_episodes
 from vga_policy.ros import topics as names
 from vga_policy.ros.clocks import every
-from vga_policy.ros.lifetime import start_ros
 from vga_policy.ros.messages import time_message
+from vga_policy.ros.node import REFUSED, BaseNode, NodeError, run_node
+from vga_policy.ros.parameters import NodeParameter
 from vga_policy.units import SECOND
 
 PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
 LEAD_IN = 1.0  # s the clock stands at the first bag's start, so that subscribers find the publishers
 FAREWELL = Duration(seconds=1)  # longest wait for the last messages of a topic to arrive
-SETUP_ERRORS = (BagError, DatasetError, ParameterException, ValueError)
 
 
-class ReplayNode(Node):
-    """Wires a playback to publishers. Raises one of SETUP_ERRORS when there is nothing to replay.
+class LivePublisherError(NodeError):
+    """Somebody else publishes what is replayed."""
+
+    code = REFUSED
+
+
+class ReplayNode(BaseNode):
+    """Wires a playback to publishers.
 
     live: topics of the replay that somebody else publishes as well.
     """
 
+    bags = NodeParameter[list[str]]([], "paths of bags or of directories of bags")
+    topics = NodeParameter[list[str]]([], "what to replay; empty: everything recorded except what a policy had said")
+    rate = NodeParameter(1.0, "speed")
+    loop = NodeParameter(False, "whether to start over at the end")
+    start_paused = NodeParameter(False, "whether to wait for the space bar, or for ~/pause")
+
     def __init__(self) -> None:
         super().__init__(names.REPLAY)
-        read_only = ParameterDescriptor(read_only=True)
-        self.declare_parameter("bags", Parameter.Type.STRING_ARRAY, read_only)
-        self.declare_parameter("topics", Parameter.Type.STRING_ARRAY, read_only)
-        topics = self._strings("topics")
+
+    def configure(self) -> None:
+        """Opens the first bag. Raises BagError, DatasetError or ValueError when there is nothing to replay."""
+        topics = self.topics
         self.playback = Playback(
-            _bags(self._strings("bags")),
-            rate=self.declare_parameter("rate", 1.0, read_only).value,
-            loop=self.declare_parameter("loop", False, read_only).value,
-            paused=self.declare_parameter("start_paused", False, read_only).value,
+            _bags(self.bags),
+            rate=self.rate,
+            loop=self.loop,
+            paused=self.start_paused,
             wanted=(lambda name: name in topics) if topics else _is_recorded_input,
         )
+        self.resources.callback(self.playback.close)
         self._clock_publisher = self.create_publisher(ClockMessage, names.CLOCK, 10)
         self._outlets = {}
         for topic in self.playback.topics.values():
@@ -72,16 +78,33 @@ class ReplayNode(Node):
                 self._outlets[topic.name] = publisher
         self.live: list[str] = []
         self._announced: Path | None = None
+
+    def activate(self) -> None:
+        """Starts the replay."""
+        self.resources.callback(self._see_off)
+        self._keys = self.resources.enter_context(_keys())
         self._last = time.monotonic() + LEAD_IN
         self.create_service(SetBool, names.REPLAY_PAUSE, self._on_pause)
         every(self, PERIOD, self._advance)
         every(self, LOOK_PERIOD, self._look_around)
 
-    def close(self) -> None:
-        """Waits until the last messages have arrived, and lets go of the bag."""
+    @property
+    def exit_code(self) -> int | None:
+        """0 when the last bag has ended."""
+        return 0 if self.playback.finished else None
+
+    def spin(self, executor: Executor) -> None:
+        """Replays on, and looks at the keys."""
+        super().spin(executor)
+        if " " in self._keys():
+            self.toggle_pause()
+        if self.live:
+            raise LivePublisherError(f"{', '.join(self.live)}: published by a live node; use another ROS_DOMAIN_ID")
+
+    def _see_off(self) -> None:
+        """Waits until the last messages have arrived."""
         for outlet in (self._clock_publisher, *self._outlets.values()):
             outlet.wait_for_all_acked(FAREWELL)
-        self.playback.close()
 
     def toggle_pause(self) -> None:
         """Stops the replay's clock, or lets it go on."""
@@ -122,10 +145,6 @@ class ReplayNode(Node):
             return None
         return self.create_publisher(message_class, names.relative(topic.name), offered_qos(topic.qos))
 
-    def _strings(self, name: str) -> list[str]:
-        parameter = self.get_parameter_or(name, None)
-        return list(parameter.value) if parameter is not None and parameter.value else []
-
 
 def offered_qos(recorded: str) -> QoSProfile:
     """The QoS a topic was recorded with, from rosbag2's YAML; reliable where the bag does not say."""
@@ -144,31 +163,7 @@ def offered_qos(recorded: str) -> QoSProfile:
 
 def main(args: list[str] | None = None) -> int:
     """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 0, or 2 when it cannot replay."""
-    stop = start_ros(args)
-    try:
-        node = ReplayNode()
-    except SETUP_ERRORS as error:
-        print(f"replay: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return 2
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    status = 0
-    with _keys() as keys:
-        while not stop and not node.playback.finished:
-            executor.spin_once(timeout_sec=0.1)
-            if " " in keys():
-                node.toggle_pause()
-            if node.live:
-                topics = ", ".join(node.live)
-                print(f"replay: {topics}: published by a live node; use another ROS_DOMAIN_ID", file=sys.stderr)
-                status = 2
-                break
-    node.close()
-    executor.shutdown()
-    node.destroy_node()
-    rclpy.try_shutdown()
-    return status
+    return run_node("replay", ReplayNode, args, refusals=(BagError, DatasetError, ValueError))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 
 import rclpy
@@ -18,14 +19,30 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked = False
+        # No Event: its lock may be held by the very thread that a signal interrupts.
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         for number in SIGNALS:
-            signal.signal(number, self._ask)
+            signal.signal(number, self._on_signal)
 
     def __bool__(self) -> bool:
         return self._asked
 
-    def _ask(self, *_: object) -> None:
-        self._asked = True  # and no lock: the thread that this interrupts may hold it
+    def ask(self) -> None:
+        """Asks as a signal does; any thread may."""
+        self._asked = True
+        self._news.put(None)
+
+    def wait(self) -> None:
+        """Returns once it has been asked. For the main thread."""
+        self._news.get()
+        self._ignore()
+
+    def _on_signal(self, *_: object) -> None:
+        self._ignore()
+        self.ask()
+
+    @staticmethod
+    def _ignore() -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 

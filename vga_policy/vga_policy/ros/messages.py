@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from builtin_interfaces.msg import Time as TimeMsg
 from cv_bridge import CvBridge, CvBridgeError
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.duration import Duration
 from sensor_msgs.msg import Image
@@ -71,20 +68,3 @@ def chunk_message(
         for k, joints in enumerate(chunk.joints)
     ]
     return message
-
-
-def diagnostic(
-    name: str, hardware_id: str, problem: str, fine: str, values: Mapping[str, object], warning: str = ""
-) -> DiagnosticStatus:
-    """One status line: ERROR with the problem, else WARN with the warning, or OK with what is fine."""
-    level = DiagnosticStatus.ERROR if problem else DiagnosticStatus.WARN if warning else DiagnosticStatus.OK
-    return DiagnosticStatus(
-        name=name,
-        hardware_id=hardware_id,
-        level=level,
-        message=problem or warning or fine,
-        values=[
-            KeyValue(key=key, value=f"{value:.4g}" if isinstance(value, float) else str(value))
-            for key, value in values.items()
-        ],
-    )

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import importlib
 import struct
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import rclpy
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import CallbackGroup
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.executors import Executor
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -22,11 +18,10 @@ from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import load_cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
-from vga_policy.ros.lifetime import start_ros
+from vga_policy.ros.node import CellNode, run_node
+from vga_policy.ros.parameters import NodeParameter
 from vga_policy.units import SECOND
 
 from vga_msgs.msg import DriverState, RecorderState, TaskState
@@ -62,27 +57,32 @@ class RecordedTopic(NamedTuple):
     gaps: Gaps
 
 
-class RecorderNode(Node):
-    """Parameters: cell (path of the cell file), directory (where episodes go; may be set between episodes).
+class RecorderNode(CellNode):
+    """Records what the cell file names.
 
     Messages are taken many at a time, with :meth:`take`: rclpy prepares anew for every message that it waits for, which
     at the rates of a cell costs more than all the rest of recording.
     """
 
+    directory = NodeParameter("episodes", "where episodes go; may be set between episodes", read_only=False)
+
     def __init__(self) -> None:
         super().__init__(topics.RECORDER)
-        path = self.declare_parameter("cell", "").value
-        if not path:
-            raise CellError("parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH")
-        cell = load_cell(path)
-        directory = Path(self.declare_parameter("directory", "episodes").value)
-        self.recorder = Recorder(cell, directory)
+
+    def configure(self) -> None:
+        """Repairs what a killed recorder left in the directory."""
+        super().configure()
+        self.recorder = Recorder(self.cell, Path(self.directory))
         self._repair()
-        self._missing = recorded_topics(cell)
+        self._missing = recorded_topics(self.cell)
         self._taken_here = TakenByOwner()
         self._topics: list[RecordedTopic] = []
         self._scene = TaskState()
         self._state = self.create_publisher(RecorderState, topics.RECORDER_STATE, topics.LATCHED)
+
+    def activate(self) -> None:
+        """Takes messages and requests from now on."""
+        self.resources.callback(self._finish)
         self.create_service(StartEpisode, topics.RECORDER_START, self._start)
         self.create_service(StopEpisode, topics.RECORDER_STOP, self._stop)
         self.create_service(Trigger, topics.RECORDER_DISCARD, self._discard)
@@ -92,7 +92,13 @@ class RecorderNode(Node):
         every(self, 0.5, self._look)
         self._look()
 
-    def close(self) -> None:
+    def spin(self, executor: Executor) -> None:
+        """Serves what is due, and takes what has arrived."""
+        time.sleep(TAKE_EVERY)
+        executor.spin_once(timeout_sec=0.0)
+        self.take()
+
+    def _finish(self) -> None:
         """Finishes the bag of an episode that still runs."""
         if self.recorder.recording:
             self.take()
@@ -240,23 +246,4 @@ def header_stamp(data: bytes) -> int:
 
 def main() -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    stop = start_ros()
-    try:
-        node = RecorderNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        try:
-            while not stop:
-                time.sleep(TAKE_EVERY)
-                executor.spin_once(timeout_sec=0.0)
-                node.take()
-        finally:
-            node.close()
-            executor.shutdown()
-            node.destroy_node()
-    except (CellError, ParameterException) as error:
-        print(f"recorder_node: {error}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
-    return 0
+    return run_node("recorder_node", RecorderNode)

@@ -1,0 +1,216 @@
+"""What every node of the project does alike: parameters, steps, endings, severities."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import rclpy
+from rcl_interfaces.msg import Log
+from rcl_interfaces.srv import DescribeParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from vga_policy.ros.log import RosLogHandler
+
+DOMAIN = 70 + os.getpid() % 7
+ENVIRONMENT = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
+DEADLINE = 30.0
+SIM_FILE = Path(__file__).parents[1] / "vga_bringup/config/cells/sim.yaml"
+
+# A node of all kinds: it says what it does, and ends as it is told.
+NODE = """
+import sys, time
+from rclpy.experimental import EventsExecutor
+from vga_policy.ros.clocks import every
+from vga_policy.ros.node import CellNode, NodeError, run_node
+from vga_policy.ros.parameters import NodeParameter
+
+class PartFailed(NodeError):
+    pass
+
+class Tool(CellNode):
+    end = NodeParameter("", "how it ends")
+    speed = NodeParameter(1.0, "how fast", read_only=False)
+
+    def __init__(self):
+        super().__init__("tool")
+
+    def configure(self):
+        super().configure()
+        self.say("configured for " + self.cell.name)
+        self.resources.callback(self.say, "let go")
+        if self.end == "refused":
+            raise LookupError("no such tool")
+
+    def activate(self):
+        self.resources.callback(self.say, "stopped")
+        if self.end == "stillborn":
+            raise PartFailed("the tool is broken")
+        self.say("runs")
+        every(self, 0.05, self.work)
+
+    @property
+    def exit_code(self):
+        return 7 if self.end == "done" else None
+
+    def work(self):
+        if self.end == "failed":
+            raise PartFailed("the tool broke")
+        if self.end == "bug":
+            raise RuntimeError("a mistake")
+
+    def say(self, what):
+        print(what, flush=True)
+
+sys.exit(run_node("tool", Tool, refusals=(LookupError,), executor=EXECUTOR, leave_within=LEAVE))
+"""
+HERE = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "None")
+APART = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "5.0")
+WHOLE_LIFE = ["configured for sim", "runs", "stopped", "let go"]
+
+
+def tool(program, cell=SIM_FILE, **parameters):
+    given = [f"{name}:={value}" for name, value in {"cell": cell, **parameters}.items() if value]
+    return subprocess.Popen(
+        [sys.executable, "-c", program, "--ros-args", *(word for each in given for word in ("-p", each))],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process):
+    """Exit code, lines of stdout, stderr."""
+    output, errors = process.communicate(timeout=DEADLINE)
+    return process.returncode, output.splitlines(), errors
+
+
+@pytest.mark.parametrize("program", [HERE, APART], ids=["here", "apart"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_order(program, number):
+    process = tool(program)
+    assert [process.stdout.readline(), process.stdout.readline()] == ["configured for sim\n", "runs\n"]
+    process.send_signal(number)
+    process.send_signal(number)  # Ctrl-C under a launcher comes twice
+    code, lines, errors = ended(process)
+    assert (code, lines, errors) == (0, WHOLE_LIFE[2:], "")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "why"),
+    [
+        ({"cell": ""}, "parameter 'cell' is missing: give the path of the cell file with -p cell:=PATH"),
+        ({"cell": "/nowhere.yaml"}, "/nowhere.yaml"),
+        ({"end": "refused"}, "no such tool"),
+        ({"speed": "fast"}, "speed"),
+    ],
+)
+def test_what_it_refuses_is_a_line_and_exit_code_2(parameters, why):
+    code, lines, errors = ended(tool(HERE, **parameters))
+    assert code == 2
+    assert "runs" not in lines
+    assert errors.startswith("tool: ")
+    assert why in errors
+    assert "Traceback" not in errors
+
+
+def test_what_was_opened_before_a_refusal_is_let_go():
+    _, lines, _ = ended(tool(HERE, end="refused"))
+    assert lines == ["configured for sim", "let go"]
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "line", "life"),
+    [
+        ("failed", 1, ["tool: the tool broke"], WHOLE_LIFE),
+        ("stillborn", 1, ["tool: the tool is broken"], ["configured for sim", "stopped", "let go"]),
+        ("done", 7, [], WHOLE_LIFE),
+    ],
+)
+def test_it_may_end_by_itself(end, code, line, life):
+    returned, lines, errors = ended(tool(HERE, end=end))
+    assert (returned, lines) == (code, life)
+    assert errors.splitlines()[-1:] == line  # rclpy's executors have their say before
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("program", [HERE, APART], ids=["here", "apart"])
+def test_a_mistake_in_a_callback_is_traced_and_the_node_closed(program):
+    code, lines, errors = ended(tool(program, end="bug"))
+    assert (code, lines) == (1, WHOLE_LIFE)
+    assert "RuntimeError: a mistake" in errors
+
+
+class Listener:
+    """A node of this process, which hears the others."""
+
+    def __init__(self):
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=DOMAIN)
+        self.node = Node("listener", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+
+    def until(self, condition):
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            assert time.monotonic() < end
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def close(self):
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self._context.try_shutdown()
+
+
+@pytest.fixture
+def listener():
+    listener = Listener()
+    yield listener
+    listener.close()
+
+
+def test_parameters_are_described_and_settled_at_start_unless_they_say_otherwise(listener):
+    process = tool(HERE)
+    try:
+        client = listener.node.create_client(DescribeParameters, "/tool/describe_parameters")
+        listener.until(client.service_is_ready)
+        answer = client.call_async(DescribeParameters.Request(names=["cell", "end", "speed"]))
+        listener.until(answer.done)
+    finally:
+        process.send_signal(signal.SIGINT)
+        ended(process)
+    described = [(d.description, d.read_only) for d in answer.result().descriptors]
+    assert described == [("path of the cell file", True), ("how it ends", True), ("how fast", False)]
+
+
+def test_log_records_keep_their_severity(listener):
+    heard = []
+    listener.node.create_subscription(Log, "/rosout", heard.append, 100)
+    log = logging.getLogger("test_log_records_keep_their_severity")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    speaker = Node("speaker", context=listener.node.context)
+    speaker.get_logger().set_level(rclpy.logging.LoggingSeverity.DEBUG)
+    log.addHandler(RosLogHandler(speaker.get_logger(), lambda publish, record: publish(record)))
+    listener.until(lambda: listener.node.count_publishers("/rosout") >= 2)
+    said = {
+        logging.DEBUG: Log.DEBUG,
+        logging.INFO: Log.INFO,
+        logging.WARNING: Log.WARN,
+        logging.ERROR: Log.ERROR,
+        logging.CRITICAL: Log.FATAL,
+    }
+    for _ in range(2):  # rclpy refuses a line that changes its severity the second time it is used
+        for level in said:
+            log.log(level, "level %d", level)
+    spoken = [(level_of, f"level {level}") for level, level_of in said.items()] * 2
+    listener.until(lambda: len([message for message in heard if message.name == "speaker"]) == len(spoken))
+    assert [(message.level, message.msg) for message in heard if message.name == "speaker"] == spoken
+    speaker.destroy_node()
