@@ -82,9 +82,7 @@ def measure(cell: str, seconds: float, disk: Path) -> dict[str, Any]:
         recorder = stack.enter_context(
             _process(command(NodeSpec("vga_teleop", "recorder_node", "recorder", parameters=parameters)))
         )
-        publisher = stack.enter_context(
-            _process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", *load])
-        )
+        publisher = stack.enter_context(_process([sys.executable, "-m", "vga_bringup.nodes.load_publisher", *load]))
         session = stack.enter_context(Session("vga_bench_record"))
         client = RecorderClient(session)
 
