@@ -15,6 +15,7 @@ DATA_BYTES = 100 * 1024**2  # of a Parquet file, after which the next one is beg
 VIDEO_BYTES = 200 * 1024**2
 
 V2_EPISODES, V2_STATISTICS, V2_TASKS = "meta/episodes.jsonl", "meta/episodes_stats.jsonl", "meta/tasks.jsonl"
+MODALITY = "meta/modality.json"  # asked for by GR00T besides v2.1
 INFO, STATISTICS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 OURS = "meta/vga.json"  # cell contract and labels; other readers ignore it
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
@@ -78,6 +79,17 @@ def features(
     frame["timestamp"] = _numbers("float32")
     frame |= {key: _numbers("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
     return frame
+
+
+def modality(joints: list[str], cameras: list[str]) -> dict[str, Any]:
+    """What GR00T wants to know of a v2.1 dataset: which numbers are the arm and the gripper, and what else is what."""
+    groups = {"arm": {"start": 0, "end": len(joints)}, "gripper": {"start": len(joints), "end": len(joints) + 1}}
+    return {
+        "state": groups,
+        "action": groups,
+        "video": {camera: {"original_key": image_key(camera)} for camera in cameras},
+        "annotation": {"human.task_description": {"original_key": "task_index"}},
+    }
 
 
 def place(number: int) -> dict[str, int]:

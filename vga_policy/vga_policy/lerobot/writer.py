@@ -117,6 +117,8 @@ class DatasetWriter:
         for name, lines in listed.items():
             text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
             (self._root / name).write_text(text, encoding="utf-8")
+        modality = layout.modality(self._format.joints, list(self._format.cameras))
+        (self._root / layout.MODALITY).write_text(json.dumps(modality, indent=2), encoding="utf-8")
 
     def _write_data(self, columns: dict[str, NDArray[Any]], jpegs: dict[str, list[bytes]]) -> dict[str, int]:
         """Appends the rows of an episode as one row group. Returns in which file."""
