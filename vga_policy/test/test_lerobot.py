@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
@@ -20,6 +21,7 @@ from vga_policy.episodes.decisions import Curation, Verdict, decide
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.export import ExportError, export
+from vga_policy.lerobot.frames import frames_of
 from vga_policy.lerobot.importing import ImportingError, import_dataset
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.lerobot.statistics import QUANTILES
@@ -125,6 +127,37 @@ def test_statistics_are_those_of_the_data(exported):
         np.testing.assert_allclose(np.ravel(found[key][name]), expected, atol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["--images", "--video"])
+def test_version_2_has_files_of_its_own_for_each_episode(recorded, exported, tmp_path, form, capsys):
+    """LeRobot 0.3.3 reads both forms; here, what its reader looks up."""
+    root = tmp_path / "old"
+    assert main(["export", "lerobot", str(recorded), str(root), "--version", "2.1", "--size", "160x120", form]) == 0
+    info = json.loads((root / layout.INFO).read_text())
+    assert (info["codebase_version"], info["total_chunks"]) == ("v2.1", 1)
+    assert info["total_videos"] == (COUNT * len(VIEWS) if form == "--video" else 0)
+    lines = {name: [json.loads(line) for line in (root / f"meta/{name}.jsonl").read_text().splitlines()]
+             for name in ("tasks", "episodes", "episodes_stats")}  # fmt: skip
+    assert [line["task"] for line in lines["tasks"]] == [f"pick up the cube, attempt {i}" for i in range(COUNT)]
+    modality = json.loads((root / "meta/modality.json").read_text())
+    assert modality["video"]["wrist"] == {"original_key": "observation.images.wrist"}
+    for episode, line in enumerate(lines["episodes"]):
+        table = pq.read_table(root / info["data_path"].format(episode_chunk=0, episode_index=episode))
+        assert (line["episode_index"], line["length"]) == (episode, len(table))
+        expected = rows(exported).filter(pc.field("episode_index") == episode)
+        assert table.select(["action", "timestamp"]).equals(expected.select(["action", "timestamp"]))
+        found = lines["episodes_stats"][episode]["stats"][layout.ACTION]
+        np.testing.assert_allclose(found["max"], np.array(table["action"].to_pylist()).max(axis=0))
+        if form == "--images":
+            described = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+            assert described["observation.images.wrist"] == {"_type": "Image"}
+            assert sorted(described) == sorted(table.column_names)
+            continue
+        video = info["video_path"].format(episode_chunk=0, episode_index=episode, video_key="observation.images.wrist")
+        with av.open(str(root / video)) as container:
+            times = [frame.time for frame in container.decode(video=0)]
+        np.testing.assert_allclose(times, table["timestamp"].to_numpy(), atol=1e-4)
+
+
 def test_a_video_frame_is_found_at_its_time(recorded, tmp_path):
     """As LeRobot looks one up: from_timestamp + timestamp, within 0.1 ms, in a file of several episodes."""
     out = tmp_path / "videos"
@@ -170,6 +203,35 @@ def test_a_hole_is_no_frame(recorded, tmp_path):
     assert skipped.path.name == "gap"
     assert skipped.reason.startswith("no observation 1.")
     assert done.episodes == COUNT
+
+
+def test_damaged_episodes_are_named_once_and_the_rest_exported(recorded, tmp_path, capsys, monkeypatch):
+    """Whatever is wrong with them; exit status 1 says so, unlike for what a person rejected."""
+    for number in range(2, 5):
+        shutil.copytree(recorded / "e0", tmp_path / "set" / f"e{number}")
+    for number in range(COUNT):
+        shutil.copytree(recorded / f"e{number}", tmp_path / "set" / f"e{number}")
+    decide(tmp_path / "set" / "e1", Verdict.REJECT, "too slow")
+    bag = tmp_path / "set" / "e2" / "e0_0.mcap"
+    bag.write_bytes(bag.read_bytes()[:-5000])
+    (tmp_path / "set" / "e3" / "episode.yaml").write_text("task: [")
+
+    def odd(demonstration, *others):
+        if demonstration.path.name == "e4":
+            raise KeyError("odd")
+        return frames_of(demonstration, *others)
+
+    monkeypatch.setattr("vga_policy.lerobot.export.frames_of", odd)
+    assert main(["export", "lerobot", str(tmp_path / "set"), str(tmp_path / "out"), "--images"]) == 1
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(f"left out: {tmp_path / 'set'}/e{number}") for number, line in enumerate(lines, 1))
+    assert "KeyError" in lines[3]
+    assert ": 1 episodes" in output.out
+    for number in (2, 3, 4):
+        shutil.rmtree(tmp_path / "set" / f"e{number}")
+    assert main(["export", "lerobot", str(tmp_path / "set"), str(tmp_path / "again"), "--images"]) == 0
 
 
 def test_a_failed_export_leaves_nothing(tmp_path):
@@ -266,5 +328,6 @@ def test_a_broken_dataset_is_refused_and_a_broken_episode_left_out(exported, tmp
     assert [path.name for path in written] == ["e0"]
     assert "episode 1: its times run backwards" in problem.reason
     assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["e0"]
-    with pytest.raises(ImportingError, match="e0 exists already"):
-        import_dataset(root, tmp_path / "back", SIM)
+    before = (tmp_path / "back" / "e0" / "e0_0.mcap").stat().st_mtime_ns
+    assert import_dataset(root, tmp_path / "back", SIM) == (written, [problem])
+    assert (tmp_path / "back" / "e0" / "e0_0.mcap").stat().st_mtime_ns == before

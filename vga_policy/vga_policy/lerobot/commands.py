@@ -17,11 +17,12 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga export lerobot`."""
     parser = subparsers.add_parser(
         "lerobot",
-        help="episodes as a LeRobot v3.0 dataset",
-        description="Writes the usable episodes in DIR as one LeRobot v3.0 dataset. A frame is what the policy would "
+        help="episodes as a LeRobot dataset",
+        description="Writes the usable episodes in DIR as one LeRobot dataset. A frame is what the policy would "
         "have seen at a tick of the control rate: observation.state is the measured joints (rad) and opening (m) at "
         "stamp_ns, action the accepted reference one step later. LeRobot wants timestamp = frame_index / fps; the true "
-        "times are in stamp_ns and, for each camera, in capture_stamps_ns.",
+        "times are in stamp_ns and, for each camera, in capture_stamps_ns. Exit status 1 says that an episode was left "
+        "out because something is wrong with it.",
     )
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
@@ -32,6 +33,12 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the images (default: as recorded)")
     parser.add_argument(
         "--cameras", type=lambda text: text.split(","), metavar="A,B", help="default: the policy's views"
+    )
+    parser.add_argument(
+        "--version",
+        choices=("3.0", "2.1"),
+        default="3.0",
+        help="of the format: 3.0 for LeRobot from 0.4 on (default), 2.1 for openpi, GR00T and LeRobot up to 0.3",
     )
     parser.add_argument("--all", action="store_true", help="failures and what curation rejects as well")
     parser.set_defaults(run=_export)
@@ -44,7 +51,8 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="a LeRobot v3.0 dataset as episodes",
         description="Writes every episode of a LeRobot v3.0 dataset as a bag, if its joints and cameras are those of "
         "the cell: state and action must be called like the cell's joints and gripper_width, in rad and m, and each "
-        "view's images observation.images.<camera>.",
+        "view's images observation.images.<camera>. An episode that is wrong in any way is left out and named; the "
+        "same call again goes on with what is missing. Exit status 1 says that something was left out.",
     )
     parser.add_argument("format", choices=("lerobot",))
     parser.add_argument("dataset", type=Path, metavar="DIR")
@@ -60,6 +68,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.errors import CellError
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.lerobot.export import ExportError, export
+    from vga_policy.lerobot.layout import VERSIONS
 
     try:
         done = export(
@@ -70,6 +79,7 @@ def _export(arguments: argparse.Namespace) -> int:
             size=arguments.size,
             cameras=arguments.cameras,
             usable_only=not arguments.all,
+            version=VERSIONS[arguments.version],
         )
     except (CellError, DatasetError, ExportError, OSError) as error:
         print(f"vga export lerobot: {error}", file=sys.stderr)
@@ -80,7 +90,7 @@ def _export(arguments: argparse.Namespace) -> int:
         f"{arguments.out}: {done.episodes} episodes, {done.frames} frames; {done.repeated} repeat the one before; "
         f"timestamps are within {1000 * done.unsteady:.0f} ms of the true times (stamp_ns)"
     )
-    return 0
+    return 1 if done.damaged else 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -96,7 +106,7 @@ def _import(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{arguments.out}: {len(written)} episodes")
-    return 0 if written else 1
+    return 1 if problems or not written else 0
 
 
 def _size(text: str) -> tuple[int, int]:
