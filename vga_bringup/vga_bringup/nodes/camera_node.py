@@ -125,6 +125,7 @@ class CameraNode(CellNode):
             "frames": report.delivered,
             "frames_lost": report.lost,
             "frames_duplicated": report.duplicates,
+            "frames_ahead_of_arrival": report.ahead,
             "timestamp_domain": status.domain or "",
             "capture_to_publish_ms": f"{report.latency_ms:.1f}",
             "capture_to_publish_worst_ms": f"{report.worst_latency_ms:.1f}",
