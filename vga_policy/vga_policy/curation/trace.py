@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,26 @@ class Stream:
 
 
 @dataclass(frozen=True)
+class PassedOver:
+    """What was left out of an episode's streams.
+
+    hand, arm: for how long, s, joint states lacked the hand's joint, or were not believed; why: the first of these.
+    stamps: by topic, the share of its messages whose stamps cannot be, and how many and which, in words.
+    """
+
+    hand: float = 0.0
+    arm: float = 0.0
+    why: str = ""
+    stamps: dict[str, tuple[float, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Trace:
     """One episode.
 
     streams: by topic. reference, measured: what the arm was told and what it did. strips: of every camera, by name.
-    faults: why the driver needed recovery, in its words; holds: why it held the arm before it moved on.
+    faults: why the driver needed recovery, in its words; holds: why it held the arm before it moved on. passed_over:
+    what was left out of the streams, and for how long.
     """
 
     path: Path
@@ -48,6 +63,7 @@ class Trace:
     strips: dict[str, Strip]
     faults: list[str]
     holds: list[str]
+    passed_over: PassedOver
 
     @property
     def start_ns(self) -> int:
@@ -70,7 +86,7 @@ def read_trace(path: Path) -> Trace:
     bag, cell = demonstration.bag, demonstration.cell
     images = {camera.name: image_topic(camera.name) for camera in cell.cameras}
     for topic in images.values():
-        bag.require(topic, COMPRESSED_IMAGE)
+        bag.require(topic, COMPRESSED_IMAGE, "data")
     measured, reference = demonstration.measured, demonstration.reference
     slowest = cell.control_rate_hz if demonstration.episode.source == IMPORTED else float("inf")
     expected: dict[str, float | None] = {
@@ -92,6 +108,7 @@ def read_trace(path: Path) -> Trace:
         strips={name: read_strip(bag, topic) for name, topic in images.items()},
         faults=faults,
         holds=holds,
+        passed_over=PassedOver(*demonstration.passed_over(), _odd_stamps(bag)),
     )
     demonstration.close()
     return trace
@@ -102,11 +119,18 @@ def _stream(bag: Bag, topic: str, rate_hz: float | None) -> Stream:
     return Stream(stamps, rate_hz, float(np.median(bag.log_times(topic) - stamps)) / SECOND)
 
 
+def _odd_stamps(bag: Bag) -> dict[str, tuple[float, str]]:
+    return {
+        topic: (count / (count + bag.count(topic)), f"{count}, the first: {words}")
+        for topic, (count, words) in bag.passed_over.items()
+    }
+
+
 def _driver_states(bag: Bag) -> tuple[list[str], list[str]]:
     """Faults of the driver, and the reasons of those holds after which it moved on; each named once."""
     if not bag.count(DRIVER_STATE):
         return [], []
-    bag.require(DRIVER_STATE, "vga_msgs/msg/DriverState")
+    bag.require(DRIVER_STATE, "vga_msgs/msg/DriverState", "mode", "hold_reason", "needs_recovery", "connected")
     faults: dict[str, None] = {}
     holds: dict[str, None] = {}
     pending: dict[str, None] = {}
