@@ -46,7 +46,7 @@ def test_the_part_to_train_on_is_a_view():
     ("text", "message"),
     [
         ("proposed: perhaps", "proposed: .* 'accept', 'review' or 'reject' \\(found 'perhaps'\\)"),
-        ("verdict: accept", "unknown keys \\['verdict'\\]"),
+        ("verdict: accept", "unknown key 'verdict'"),
         ("start_ns: 1.5", "start_ns: .* \\(found 1.5\\)"),
         ("start_ns: -1", "start_ns: .* \\(found -1\\)"),
         ("{start_ns: 7, end_ns: 6}", "start_ns 7 is after end_ns 6"),

@@ -86,7 +86,7 @@ def read_trace(path: Path) -> Trace:
     bag, cell = demonstration.bag, demonstration.cell
     images = {camera.name: image_topic(camera.name) for camera in cell.cameras}
     for topic in images.values():
-        bag.require(topic, COMPRESSED_IMAGE, "data")
+        bag.require(topic, COMPRESSED_IMAGE, "header", "data")
     measured, reference = demonstration.measured, demonstration.reference
     slowest = cell.control_rate_hz if demonstration.episode.source == IMPORTED else float("inf")
     expected: dict[str, float | None] = {

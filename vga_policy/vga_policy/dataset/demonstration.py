@@ -67,8 +67,9 @@ class Demonstration:
         self.bag.verify()
         self._images = {image_topic(camera.name): camera.name for camera in self.cell.views}
         for topic in self._images:
-            self.bag.require(topic, COMPRESSED_IMAGE, "data")
+            self.bag.require(topic, COMPRESSED_IMAGE, "header", "data")
             self.bag.ordered_stamps(topic)
+        self.bag.require(JOINT_STATES, JOINT_STATE, "header", "name", "position")
 
     def close(self) -> None:
         """Lets go of the bag."""
@@ -130,8 +131,6 @@ class Demonstration:
     def measured(self) -> Track:
         """Measured joints (rad) and opening (m): [N, 8]. As live, what is not believed is passed over."""
         values, disbelieved = self._joint_states
-        if len(disbelieved) == len(values):
-            raise BagError(f"{self.bag.file}: {JOINT_STATES}: none is believed; the first: {disbelieved[0]}")
         kept = np.delete(np.arange(len(values)), list(disbelieved))
         return Track(self.bag.ordered_stamps(JOINT_STATES)[kept], values[kept])
 
@@ -151,7 +150,7 @@ class Demonstration:
     @cached_property
     def leader(self) -> Track:
         """Where the leader arm stood: joints (rad) and opening (m), [N, 8]. What lacks a joint is passed over."""
-        self.bag.require(LEADER, JOINT_STATE, "name", "position")
+        self.bag.require(LEADER, JOINT_STATE, "header", "name", "position")
         values = np.full((self.bag.count(LEADER), PROPRIOCEPTION), np.nan)
         why = "not finite"
         for index, message in enumerate(self.bag.messages(LEADER)):
@@ -167,7 +166,7 @@ class Demonstration:
     @cached_property
     def reference(self) -> Track:
         """What the driver accepted: joints (rad) and commanded opening (m), [N, 8]."""
-        self.bag.require(REFERENCE, ROBOT_REFERENCE, "joint_names", "position", "gripper_width")
+        self.bag.require(REFERENCE, ROBOT_REFERENCE, "header", "joint_names", "position", "gripper_width")
         stamps = self.bag.ordered_stamps(REFERENCE)
         values = np.empty((len(stamps), PROPRIOCEPTION))
         names, columns = None, []
@@ -211,8 +210,10 @@ class Demonstration:
 
     @cached_property
     def _joint_states(self) -> tuple[NDArray[np.float64], dict[int, JointStateError]]:
-        """Every joint state, [N, 8], and by the index of those that are not believed the reason why."""
-        self.bag.require(JOINT_STATES, JOINT_STATE, "name", "position")
+        """Every joint state, [N, 8], and by the index of those that are not believed the reason why.
+
+        Raises BagError when none is.
+        """
         believe, disbelieved = JointStates(self.cell).believed, dict[int, JointStateError]()
         values = np.zeros((self.bag.count(JOINT_STATES), PROPRIOCEPTION))
         for index, message in enumerate(self.bag.messages(JOINT_STATES)):
@@ -220,6 +221,8 @@ class Demonstration:
                 values[index] = believe(message.name, message.position)
             except JointStateError as error:
                 disbelieved[index] = error
+        if len(disbelieved) == len(values):
+            raise BagError(f"{self.bag.file}: {JOINT_STATES}: none is believed; the first: {disbelieved[0]}")
         return values, disbelieved
 
     def _columns(self, names: Sequence[str], index: int) -> list[int]:

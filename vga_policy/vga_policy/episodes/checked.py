@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -38,7 +39,9 @@ def read_mapping(path: Path, adapter: TypeAdapter[Read], known: list[str]) -> Re
     if not isinstance(data, dict):
         raise ValueError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
     if unknown := [key for key in data if key not in known]:
-        raise ValueError(f"{path}: unknown keys {SHORT.repr(sorted(map(str, unknown)))}; known: {', '.join(known)}")
+        close = get_close_matches(str(unknown[0]), known, 1)
+        hint = f"did you mean {close[0]}?" if close else "remove it"
+        raise ValueError(f"{path}: unknown key {SHORT.repr(unknown[0])}: {hint}")
     try:
         return adapter.validate_python(data)
     except ValidationError as error:

@@ -31,9 +31,10 @@ class Skipped(NamedTuple):
     @classmethod
     def because(cls, path: Path, error: Exception) -> Skipped:
         """An episode left out because of an error of any kind; one that nobody foresaw is told by its name as well."""
-        text = (str(error).strip() or type(error).__name__).splitlines()[0][: LONGEST_REASON + len(str(path))]
-        foreseen = type(error).__module__.startswith("vga_policy.")
-        return cls(path, text if foreseen else f"{path}: {type(error).__name__}: {text[:LONGEST_REASON]}")
+        text = (str(error).strip() or "no more is known").splitlines()[0]
+        if not type(error).__module__.startswith("vga_policy."):
+            text = f"{path}: {type(error).__name__}: {text}"
+        return cls(path, text[: LONGEST_REASON + len(str(path))])
 
 
 def find_episodes(directories: Sequence[str | Path]) -> list[Path]:
