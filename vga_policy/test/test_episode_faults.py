@@ -191,13 +191,32 @@ def test_an_episode_with_an_odd_picture_is_used_without_it(episode, tmp_path, nu
     (assessment,) = review(directory).assessments
     (finding,) = [each for each in assessment.findings if each.rule == "odd_stamps"]
     assert finding.reason.startswith(
-        f"messages passed over: wrist: {len(numbers)}, the first: message {min(numbers)}: stamp "
+        f"stamps that cannot be: wrist: {len(numbers)} passed over, the first: message {min(numbers)}: stamp "
     )
     data = EpisodeDataset([directory], 56, skip_idle=False)
     with Bag(episode) as bag:
         true = np.delete(bag.stamps(WRIST), list(numbers))
     slot = [camera.name for camera in data.cell.views].index("wrist")
     assert set(data.samples.image_stamps[:, slot]) <= set(true.tolist())
+
+
+class Diagnosed(MadeEpisode):
+    """The wrist camera's node drops 3 frames that are stamped ahead of their arrival."""
+
+    def _messages(self):
+        yield from super()._messages()
+        for since, dropped in ((0.1, 2), (0.6, 4), (1.1, 5)):
+            values = [{"key": "frames", "value": "9"}, {"key": "frames_ahead_of_arrival", "value": str(dropped)}]
+            status = [{"name": "/cameras/wrist/camera: stream", "values": values}, {"name": "/other: arm"}]
+            yield since, "/diagnostics", cdr.new("diagnostic_msgs/msg/DiagnosticArray", status=status)
+
+
+def test_curate_tells_of_the_frames_that_the_camera_dropped(tmp_path):
+    Diagnosed(**SHORT).write(tmp_path / "episode")
+    (assessment,) = review(tmp_path).assessments
+    (finding,) = [each for each in assessment.findings if each.rule == "odd_stamps"]
+    said = "wrist: 3 frames dropped when they came, stamped ahead of their arrival"
+    assert finding.reason == f"stamps that cannot be: {said}"
 
 
 def first_log_time(time):

@@ -125,12 +125,11 @@ def hand_away(case: Case) -> tuple[Verdict, str] | None:
 
 
 def odd_stamps(case: Case) -> tuple[Verdict, str] | None:
-    """Messages that are passed over because their stamps cannot be."""
+    """Messages that are left out because their stamps cannot be."""
     if not (found := case.passed_over.stamps):
         return None
-    verdicts = [_above(share, case.thresholds.odd_stamps) for share, _ in found.values()]
-    words = (f"{short(topic)}: {said}" for topic, (_, said) in found.items())
-    return _worst(verdicts), f"messages passed over: {'; '.join(words)}"
+    verdicts = [_above(share, case.thresholds.odd_stamps) for share, _ in found]
+    return _worst(verdicts), f"stamps that cannot be: {'; '.join(words for _, words in found)}"
 
 
 def rate(case: Case) -> tuple[Verdict, str] | None:

@@ -14,7 +14,16 @@ from vga_policy.curation.pictures import Strip, read_strip
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, Demonstration
 from vga_policy.episodes.metadata import IMPORTED, Episode
-from vga_policy.episodes.topics import DRIVER_STATE, JOINT_STATES, LEADER, REFERENCE, image_topic
+from vga_policy.episodes.topics import (
+    DIAGNOSTICS,
+    DRIVER_STATE,
+    FRAMES_AHEAD,
+    JOINT_STATES,
+    LEADER,
+    REFERENCE,
+    camera_of,
+    image_topic,
+)
 from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
 
@@ -36,13 +45,13 @@ class PassedOver:
     """What was left out of an episode's streams.
 
     hand, arm: for how long, s, joint states lacked the hand's joint, or were not believed; why: the first of these.
-    stamps: by topic, the share of its messages whose stamps cannot be, and how many and which, in words.
+    stamps: of every topic with messages whose stamps cannot be their share, and how many and which, in words.
     """
 
     hand: float = 0.0
     arm: float = 0.0
     why: str = ""
-    stamps: dict[str, tuple[float, str]] = field(default_factory=dict)
+    stamps: list[tuple[float, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -119,11 +128,30 @@ def _stream(bag: Bag, topic: str, rate_hz: float | None) -> Stream:
     return Stream(stamps, rate_hz, float(np.median(bag.log_times(topic) - stamps)) / SECOND)
 
 
-def _odd_stamps(bag: Bag) -> dict[str, tuple[float, str]]:
-    return {
-        topic: (count / (count + bag.count(topic)), f"{count}, the first: {words}")
+def _odd_stamps(bag: Bag) -> list[tuple[float, str]]:
+    """What the reader passed over, and what the cameras' nodes had dropped before."""
+    found = [
+        (count / (count + bag.count(topic)), f"{camera_of(topic) or topic}: {count} passed over, the first: {words}")
         for topic, (count, words) in bag.passed_over.items()
-    }
+    ]
+    for camera, dropped in _dropped_frames(bag).items():
+        words = f"{camera}: {dropped} frames dropped when they came, stamped ahead of their arrival"
+        found.append((dropped / (dropped + bag.count(image_topic(camera))), words))
+    return found
+
+
+def _dropped_frames(bag: Bag) -> dict[str, int]:
+    """By camera, how many frames its node dropped for their stamps while the diagnostics were recorded."""
+    topic = bag.topics.get(DIAGNOSTICS)
+    if topic is None or topic.unreadable or topic.type != "diagnostic_msgs/msg/DiagnosticArray":
+        return {}
+    counts: dict[str, list[int]] = {}
+    for message in bag.messages(DIAGNOSTICS):
+        for status in message.status:
+            said = {value.key: value.value for value in status.values}
+            if (camera := camera_of(status.name)) and said.get(FRAMES_AHEAD, "").isdecimal():
+                counts.setdefault(camera, []).append(int(said[FRAMES_AHEAD]))
+    return {camera: seen[-1] - seen[0] for camera, seen in counts.items() if seen[-1] > seen[0]}
 
 
 def _driver_states(bag: Bag) -> tuple[list[str], list[str]]:
