@@ -20,7 +20,7 @@ LONGEST_GAP = 3600 * SECOND  # between two messages, and between a stamp and its
 LONGEST_SPAN = 12 * LONGEST_GAP
 AHEAD = SECOND // 5  # of its arrival, more than the topic's others are: clocks of two hosts may differ, but steadily
 FEW = 8  # at most one message in so many is passed over
-USED = (topics.JOINT_STATES, topics.REFERENCE, topics.LEADER, topics.DRIVER_STATE)
+USED = (topics.JOINT_STATES, topics.REFERENCE, topics.LEADER)
 
 
 class OddTime(NamedTuple):

@@ -11,21 +11,17 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from vga_policy.bags.reader import BagError
 from vga_policy.cell.compatibility import differences
-from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import Demonstration, StoredImage, read_span
-from vga_policy.episodes.decisions import CurationError, decision
+from vga_policy.episodes.decisions import decision
 from vga_policy.episodes.listing import Skipped, find_episodes, why_unusable
-from vga_policy.episodes.metadata import EpisodeError
 from vga_policy.files import whole_directory
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
 from vga_policy.lerobot.writer import DatasetWriter, Format
 from vga_policy.units import SECOND
 
-FAULTS = (BagError, CellError, CurationError, EpisodeError, FramesError)
 RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes
 
 
@@ -103,8 +99,8 @@ class _Export:
             frames = frames_of(demonstration, fps, decision(path).holds)
             jpegs = self._jpegs(demonstration, frames)
             writer = self._ready(demonstration, fps, jpegs)
-        except FAULTS as error:
-            self.exported.skipped.append(Skipped(path, str(error).splitlines()[0]))
+        except Exception as error:  # of any kind: one bad episode must not end the others
+            self.exported.skipped.append(Skipped.because(path, error))
             return
         self._cell = self._cell or cell
         episode = demonstration.episode

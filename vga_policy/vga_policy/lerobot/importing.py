@@ -14,6 +14,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from vga_policy.bags import cdr
+from vga_policy.bags.times import EARLIEST
 from vga_policy.bags.writer import BagFile
 from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import dump_cell
@@ -108,7 +109,7 @@ def _label(reader: LeRobotReader, episode: int) -> dict[str, Any]:
 def _write(reader: LeRobotReader, episode: int, cell: Cell, path: Path, name: str, outcome: str | None) -> None:
     label, numbers, task = _label(reader, episode), reader.numbers(episode), reader.task(episode)
     cameras = [camera.name for camera in cell.cameras]
-    times = _Times.of(reader, numbers, cameras, int(label.get("started_ns") or 0))
+    times = _Times.of(reader, numbers, cameras, int(label.get("started_ns") or EARLIEST))
     text = dump_cell(cell)
     file = path / f"{name}_0.mcap"
     bag = BagFile(file, {"cell": text})
