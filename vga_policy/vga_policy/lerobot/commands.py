@@ -43,7 +43,8 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="a LeRobot v3.0 dataset as episodes",
         description="Writes every episode of a LeRobot v3.0 dataset as a bag, if its joints and cameras are those of "
         "the cell: state and action must be called like the cell's joints and gripper_width, in rad and m, and each "
-        "view's images observation.images.<camera>.",
+        "view's images observation.images.<camera>. An episode that is wrong in any way is left out and named; the "
+        "same call again goes on with what is missing. Exit status 1 says that something was left out.",
     )
     parser.add_argument("format", choices=("lerobot",))
     parser.add_argument("dataset", type=Path, metavar="DIR")
@@ -95,7 +96,7 @@ def _import(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{arguments.out}: {len(written)} episodes")
-    return 0 if written else 1
+    return 1 if problems or not written else 0
 
 
 def _size(text: str) -> tuple[int, int]:
