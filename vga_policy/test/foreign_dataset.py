@@ -1,4 +1,7 @@
-"""A small LeRobot v3.0 dataset as others write one, and ways to damage it. A picture's gray level is its frame's number."""
+"""A small LeRobot v3.0 dataset as others write one, and ways to damage it.
+
+A picture's gray level tells its frame's number, and the first joint's angle its row's.
+"""
 
 import json
 import shutil
@@ -23,6 +26,7 @@ INFO, TASKS = Path("meta/info.json"), Path("meta/tasks.parquet")
 DATA, EPISODES = Path("data/chunk-000/file-000.parquet"), Path("meta/episodes/chunk-000/file-000.parquet")
 VIDEOS = tuple(Path(f"videos/{key}/chunk-000/file-000.mp4") for key in KEYS)
 NAMES = [*SIM.arm.joint_names, "gripper_width"]
+X264 = {"g": "2", "bf": "0", "crf": "1"}
 DARK, STEP = 20, 4  # gray level of frame 0, and how much lighter the next one is
 
 
@@ -66,16 +70,17 @@ def write(root):
         film(root / video, range(COUNT))
 
 
-def film(path, numbers, fps=FPS, times=None, **options):
+def film(path, numbers, fps=FPS, times=None, codec="libx264", pixels="yuv420p", **options):
     """A video of the frames of these numbers, shown at `times` (in frames; by default one after another)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"g": "2", "bf": "0", "crf": "1", **options})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream = container.add_stream(codec, rate=fps, options={**X264, **options} if codec == "libx264" else options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        stream.codec_context.time_base = Fraction(1, 10 * fps)
         for place, number in enumerate(numbers):
-            pixels = np.full((HEIGHT, WIDTH, 3), DARK + STEP * number, dtype=np.uint8)
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.time_base = Fraction(1, 10 * fps)
+            picture = np.full((HEIGHT, WIDTH, 3), DARK + STEP * number, dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.time_base = stream.codec_context.time_base
             frame.pts = round(10 * (place if times is None else times[place]))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -27,7 +27,7 @@ from vga_policy.episodes.metadata import IMPORTED, Episode, load_episode
 from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
-from vga_policy.lerobot.description import LATEST_NS, Label
+from vga_policy.lerobot.description import LATEST_NS, Feature, Label
 from vga_policy.lerobot.errors import LeRobotError, quoted
 from vga_policy.lerobot.pictures import Size, jpeg, promised_size
 from vga_policy.lerobot.reader import LeRobotReader
@@ -139,30 +139,32 @@ def _cell_of(reader: LeRobotReader, cell: Cell) -> Cell:
     where = reader.root / layout.INFO
     expected = [*cell.arm.joint_names, layout.GRIPPER]
     for key in (layout.STATE, layout.ACTION):
-        feature = reader.feature(key) if key in reader.features else None
-        found = feature.listed_names if feature else None
-        if feature is None or found != expected:
+        feature = _feature(reader, key, cell)
+        if feature.listed_names != expected:
             raise LeRobotError(
-                f"{where}: {key} is {quoted(found)}, cell '{cell.name}' needs {quoted(expected)} (rad, m): correct "
-                "the names if they mean the same"
+                f"{where}: {key} is {quoted(feature.listed_names)}, cell '{cell.name}' needs {quoted(expected)} "
+                "(rad, m): correct the names if they mean the same"
             )
         if feature.shape != [len(expected)]:
             raise LeRobotError(f"{where}: {key}: shape is {quoted(feature.shape)}, but it has {len(expected)} names")
     cameras: list[Camera] = []
     for camera in cell.cameras:
         key = layout.image_key(camera.name)
-        if key not in reader.features:
-            if camera.slot is not None:
-                has = [name for name in reader.features if name.startswith(layout.image_key(""))]
-                raise LeRobotError(f"{where}: no {key}, which cell '{cell.name}' needs; has {quoted(has)}")
-            continue
-        try:
-            height, width = promised_size(reader.feature(key), key)
-        except LeRobotError as error:
-            raise LeRobotError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from None
+        if key not in reader.features and camera.slot is None:
+            continue  # recorded but not shown to the policy: others need not have it
+        height, width = promised_size(_feature(reader, key, cell), f"{where}: {key}")
         color = camera.color.model_copy(update={"height": height, "width": width})
         cameras.append(camera.model_copy(update={"color": color}))
     return cell.model_copy(update={"cameras": cameras})
+
+
+def _feature(reader: LeRobotReader, key: str, cell: Cell) -> Feature:
+    """A feature that the cell needs. Raises LeRobotError when the dataset has none of this name."""
+    if key not in reader.features:
+        has = [name for name in reader.features if name.startswith(key.partition(".")[0])]
+        where = reader.root / layout.INFO
+        raise LeRobotError(f"{where}: features: no {key}, which cell '{cell.name}' needs; has {quoted(has)}")
+    return reader.feature(key)
 
 
 def _write(reader: LeRobotReader, source: _Source, path: Path, name: str, outcome: str | None) -> None:

@@ -31,21 +31,23 @@ class Size(NamedTuple):
         return f"{self.width}x{self.height}"
 
 
-def promised_size(feature: Feature, key: str) -> Size:
+def promised_size(feature: Feature, where: str) -> Size:
     """How large a color camera's pictures are by the names of the shape's axes, else by where its 3 channels are.
+
+    where: file and key, for messages.
 
     Raises LeRobotError when the feature is not of color pictures, or its shape is none of theirs.
     """
-    described = f"{key}: shape {quoted(feature.shape)}, names {quoted(feature.names)}"
+    described = f"{where}: shape {quoted(feature.shape)}, names {quoted(feature.names)}"
     if feature.dtype not in ("image", "video"):
-        raise LeRobotError(f"{key}: dtype is {quoted(feature.dtype)}, expected image or video")
+        raise LeRobotError(f"{where}: dtype is {quoted(feature.dtype)}, expected image or video")
     if len(feature.shape) != 3:
         raise LeRobotError(f"{described}: expected height, width and 3 channels: correct it")
     sizes = _by_names(feature) or _by_channels(feature.shape)
     info = feature.info or {}
     flags = [info[name] for name in DEPTH_KEYS if name in info]
-    if any(flags) or (DEPTH_NAME.search(key) and not flags):
-        raise LeRobotError(f"{key}: is a depth map: depth is not taken for color: choose the color feature")
+    if any(flags) or (DEPTH_NAME.search(where.rpartition(": ")[2]) and not flags):
+        raise LeRobotError(f"{where}: is a depth map: depth is not taken for color: choose the color feature")
     if sizes["channels"] != 3:
         raise LeRobotError(f"{described}: {sizes['channels']} channels, a color camera has 3: correct it")
     if max(sizes["height"], sizes["width"]) > WIDEST:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vga_policy.lerobot import description, layout
 from vga_policy.lerobot.columns import matrix, vector
-from vga_policy.lerobot.description import Feature, Index, Label, Length, Place, Span, checked
+from vga_policy.lerobot.description import MOST_FRAMES, Feature, Index, Label, Length, Place, Span, checked
 from vga_policy.lerobot.errors import LeRobotError, quoted
 from vga_policy.lerobot.footage import Claim, Footage
 
@@ -46,6 +46,7 @@ class LeRobotReader:
         self._labels = self._labels_of(self._json(layout.OURS)) if (root / layout.OURS).exists() else []
         self._tasks = self._task_texts()
         self.problems: list[str] = []
+        self._lost: list[tuple[float, Row]] = []  # rows of no known episode, and where they are among the others
         self._rows = self._episode_rows()
         self._footage: dict[Path, Footage | str] = {}
         self._misplaced: dict[str, dict[int, str]] = {}
@@ -190,35 +191,33 @@ class LeRobotReader:
 
     def _misplaced_in(self, key: str) -> dict[int, str]:
         """Of a camera's episodes, those whose pictures may not be where they say, and why."""
-        unknown: list[Claim] = []
-        files: dict[Path, list[Claim]] = {}
-        for episode in self.episodes:
-            lengths = self._possible_lengths(episode, key)
+        unknown = [(place, Claim(-1, None, None, 0, self._lengths(row, key))) for place, row in self._lost]
+        files: dict[Path, list[tuple[float, Claim]]] = {}
+        for episode, row in self._rows.items():
+            lengths = self._lengths(row, key, self._counts[episode])
             try:
                 span = self._span(episode, key)
                 claim = Claim(episode, span.from_timestamp, span.to_timestamp, self._length(episode), lengths)
-                files.setdefault(self._video_file(key, span), []).append(claim)
+                files.setdefault(self._video_file(key, span), []).append((episode, claim))
             except LeRobotError:  # it is raised again when the episode itself is read
-                unknown.append(Claim(episode, None, None, 0, lengths))
+                unknown.append((episode, Claim(episode, None, None, 0, lengths)))
         found: dict[int, str] = {}
         for path, claims in files.items():
             try:
                 footage = self._open(path)
             except LeRobotError as error:
-                found |= {claim.episode: str(error) for claim in claims}
+                found |= {claim.episode: str(error) for _, claim in claims}
                 continue
-            found |= footage.misplaced(sorted([*claims, *unknown], key=lambda claim: claim.episode), self.fps)
+            in_order = [claim for _, claim in sorted([*claims, *unknown], key=lambda placed: placed[0])]
+            found |= footage.misplaced(in_order, self.fps)
         return found
 
-    def _possible_lengths(self, episode: int, key: str) -> tuple[int, ...]:
-        """How many frames an episode may have: by its rows, by its length, by its times."""
-        values = self._rows[episode].values
-        said = {self._counts[episode]}
-        times = [values.get(f"videos/{key}/{name}") for name in ("to_timestamp", "from_timestamp")]
-        for number in (values.get("length"), _difference(*times) * self.fps):
-            if isinstance(number, int | float) and 0 < number <= description.MOST_FRAMES:
-                said.add(round(number))
-        return tuple(sorted(said - {0}))
+    def _lengths(self, row: Row, key: str, count: int = 0) -> tuple[int, ...]:
+        """How many frames an episode may have: as counted, by its length, by its times."""
+        times = [row.values.get(f"videos/{key}/{name}") for name in ("to_timestamp", "from_timestamp")]
+        said = (count, row.values.get("length"), _difference(*times) * self.fps)
+        known = {round(number) for number in said if isinstance(number, int | float) and 0 < number <= MOST_FRAMES}
+        return tuple(sorted(known - {0}))
 
     @cached_property
     def _counts(self) -> Counter[int]:
@@ -300,31 +299,44 @@ class LeRobotReader:
 
     def _episode_rows(self) -> dict[int, Row]:
         """What `meta/episodes` says, by episode. What cannot be told of which episode goes to `problems`."""
-        rows: list[tuple[int, Row]] = []
+        rows: list[tuple[int | None, Row]] = []
         for file in sorted(self.root.glob("meta/episodes/*/*.parquet")):
             try:
                 used = [name for name in self._schema(file) if not name.startswith("stats/")]
-                for number, values in enumerate(self._table(file, columns=used).to_pylist()):
-                    row = Row(file, values)
-                    rows.append((checked(Index, values, f"{file}: row {number}").episode_index, row))
+                values = self._table(file, columns=used).to_pylist()
             except LeRobotError as error:
                 self.problems.append(str(error))
-        found = dict(rows)
-        for index, count in Counter(index for index, _ in rows).items():
-            if count > 1:
-                self.problems.append(
-                    f"{found.pop(index).file}: {EPISODE_INDEX} {index} is there {count} times: correct it"
-                )
-        expected = self.info.total_episodes
-        if expected is not None and expected > len(rows) and not self.problems:
+                continue
+            rows += [(self._index(Row(file, each), number), Row(file, each)) for number, each in enumerate(values)]
+        found: dict[int, Row] = {}
+        counts, last = Counter(index for index, _ in rows), -1
+        for index, row in rows:
+            if index is None or counts[index] > 1:
+                self._lost.append((last + 0.5, row))
+            else:
+                found[index] = row
+            last = last if index is None else index
+        twice = [index for index, count in counts.items() if index is not None and count > 1]
+        self.problems += [f"{rows[0][1].file}: {EPISODE_INDEX} {index} is there twice: correct it" for index in twice]
+        expected = self.info.total_episodes or 0
+        if expected > len(rows) and not self.problems:
             listed = (
                 f"{self.root / 'meta/episodes'}: {len(rows)} episodes, but info.json says total_episodes {expected}"
             )
             self.problems.append(f"{listed}: fetch the missing files")
         if not found:
-            reason = self.problems[0] if self.problems else f"{self.root / 'meta/episodes'}: no episode is listed"
-            raise LeRobotError(reason)
+            raise LeRobotError(
+                self.problems[0] if self.problems else f"{self.root / 'meta/episodes'}: no episode in it"
+            )
         return found
+
+    def _index(self, row: Row, number: int) -> int | None:
+        """Which episode a row is of; None, and a problem, where it does not say."""
+        try:
+            return checked(Index, row.values, f"{row.file}: row {number}").episode_index
+        except LeRobotError as error:
+            self.problems.append(str(error))
+            return None
 
 
 def _below(values: Mapping[str, Any], folder: str) -> dict[str, Any]:
