@@ -20,7 +20,8 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Writes the usable episodes in DIR as one LeRobot v3.0 dataset. A frame is what the policy would "
         "have seen at a tick of the control rate: observation.state is the measured joints (rad) and opening (m) at "
         "stamp_ns, action the accepted reference one step later. LeRobot wants timestamp = frame_index / fps; the true "
-        "times are in stamp_ns and, for each camera, in capture_stamps_ns.",
+        "times are in stamp_ns and, for each camera, in capture_stamps_ns. Exit status 1 says that an episode was left "
+        "out because something is wrong with it.",
     )
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
@@ -80,7 +81,7 @@ def _export(arguments: argparse.Namespace) -> int:
         f"{arguments.out}: {done.episodes} episodes, {done.frames} frames; {done.repeated} repeat the one before; "
         f"timestamps are within {1000 * done.unsteady:.0f} ms of the true times (stamp_ns)"
     )
-    return 0
+    return 1 if done.damaged else 0
 
 
 def _import(arguments: argparse.Namespace) -> int:

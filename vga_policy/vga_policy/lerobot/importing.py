@@ -28,7 +28,7 @@ from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.description import LATEST_NS, Feature, Label
-from vga_policy.lerobot.errors import LeRobotError, quoted
+from vga_policy.lerobot.errors import LeRobotError, in_one_line, quoted
 from vga_policy.lerobot.pictures import Size, jpeg, promised_size
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.message_constants import Mode
@@ -40,11 +40,13 @@ START_NS = 1_577_836_800 * SECOND
 FARTHEST = 10 * SECOND  # ns that a frame's true times may be away from the dataset's grid
 DIGEST = "lerobot"  # key in the bag's first record: what of the dataset became of this episode
 NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next episode could not be written either
-EXCEPTION_LENGTH = 150  # characters
 
 
 class ImportingError(ValueError):
     """A dataset that cannot become episodes of the cell. The message says what differs."""
+
+
+FAULTS = (LeRobotError, ImportingError)
 
 
 def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None) -> tuple[list[Path], list[Skipped]]:
@@ -82,18 +84,11 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
         except Exception as error:  # of any kind: the other episodes do not suffer
             if isinstance(error, OSError) and error.errno in NO_MORE:
                 raise
-            problems.append(Skipped(path, f"episode {episode}: {_in_one_line(error)}"))
+            problems.append(Skipped(path, f"episode {episode}: {in_one_line(error, FAULTS)}"))
     if not written:
         with suppress(OSError):
             out.rmdir()  # unless there was something in it
     return written, problems
-
-
-def _in_one_line(error: Exception) -> str:
-    """What went wrong; with the error's kind where the words are not ours."""
-    if isinstance(error, LeRobotError | ImportingError):
-        return str(error)
-    return f"{type(error).__name__}: {quoted(str(error), EXCEPTION_LENGTH)[1:-1]}"
 
 
 @dataclass(frozen=True)
