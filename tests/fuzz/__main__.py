@@ -11,7 +11,9 @@ from fuzz.run import run
 def main() -> int:
     """Exit status 1 if any case ended in a traceback, a hang, out of memory, or cost another episode."""
     parser = argparse.ArgumentParser(prog="make fuzz", description="Damaged input at every entrance.")
-    parser.add_argument("--seconds", type=float, default=780.0, help="after which no case begins (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=780.0, help="after which no case begins (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="what cases are drawn with (default: %(default)s)")
     parser.add_argument("--inputs", type=int, help="of each entrance (default: 1000, messages 200)")
     parser.add_argument("--first", type=int, default=0, help="number of the first case (default: %(default)s)")
@@ -42,7 +44,9 @@ def _print(report: dict) -> None:
     shown = {}
     for name, about in report["entrances"].items():
         for failure in about["failures"]:
-            shown.setdefault((name, failure["result"], failure["words"][-1] if failure["words"] else ""), failure["number"])
+            shown.setdefault(
+                (name, failure["result"], failure["words"][-1] if failure["words"] else ""), failure["number"]
+            )
     for (name, result, words), number in list(shown.items())[:40]:
         print(f"{name}, case {number}: {result}: {words[:200]}", file=sys.stderr)
     few = [name for name, about in report["entrances"].items() if about["inputs"] < about["wanted"]]

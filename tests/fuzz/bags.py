@@ -296,7 +296,9 @@ def odd_field(rng: Random, message) -> None:
 
 
 def _definition(rng: Random, topic: Recorded) -> Recorded:
-    schema = rng.choice((draw.text(rng, topic.schema), draw.data(rng, topic.schema), b"", topic.schema.split(b"=" * 80)[0]))
+    schema = rng.choice(
+        (draw.text(rng, topic.schema), draw.data(rng, topic.schema), b"", topic.schema.split(b"=" * 80)[0])
+    )
     return topic._replace(schema=schema)
 
 

@@ -24,11 +24,15 @@ def value(rng: Random, old):
         if isinstance(old, int | float):
             return rng.choice((-old, old + 1, old - 1, old * 1000, old / 1000, old * 1e9, old + 0.5, str(old), [old]))
         if isinstance(old, str):
-            return rng.choice((old[:-1], old * 2, old.upper(), f"{old}\n{old}", f" {old} ", [old], old * 300, old[::-1]))
+            return rng.choice(
+                (old[:-1], old * 2, old.upper(), f"{old}\n{old}", f" {old} ", [old], old * 300, old[::-1])
+            )
         if isinstance(old, list):
             return rng.choice((old[:-1], old + old, old[::-1], old[:1], old * 500, {"a": old}, tuple(old) and old[0:2]))
         if isinstance(old, dict):
-            return rng.choice((list(old), dict(reversed(old.items())), {**old, "extra": 1}, {str(k): None for k in old}))
+            return rng.choice(
+                (list(old), dict(reversed(old.items())), {**old, "extra": 1}, {str(k): None for k in old})
+            )
     return copy.deepcopy(rng.choice(VALUES))
 
 

@@ -70,7 +70,9 @@ def _rewrite(file: Path, rng: Random) -> None:
             table = table.append_column("language_events", pa.array(extra))
         elif way == 5:
             start = rng.randrange(len(table))
-            table = pa.concat_tables([table.slice(0, start), table.slice(min(len(table), start + rng.choice((1, 5, 1000))))])
+            table = pa.concat_tables(
+                [table.slice(0, start), table.slice(min(len(table), start + rng.choice((1, 5, 1000))))]
+            )
         elif way == 6:
             table = pa.concat_tables([table, table.slice(0, rng.randrange(1, len(table) + 1))])
         else:

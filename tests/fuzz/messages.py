@@ -185,7 +185,15 @@ def _policy_node():
     )  # fmt: skip
     handlers = {
         name: getattr(PolicyNode, name).__get__(node)
-        for name in ("_on_joints", "_on_image", "_on_raw_image", "_on_driver", "_cycle", "_follow_driver", "_sender_problem")
+        for name in (
+            "_on_joints",
+            "_on_image",
+            "_on_raw_image",
+            "_on_driver",
+            "_cycle",
+            "_follow_driver",
+            "_sender_problem",
+        )
     }
     vars(node).update(handlers)
     node._on_driver(_driver_state())

@@ -39,7 +39,9 @@ def make(directory: Path) -> None:
         with tarfile.open(ARTEFACTS / f"{archive}.tar.xz") as archived:
             archived.extractall(directory, filter="data")
     tiny = VGGTConfig(
-        aggregator=AggregatorConfig(width=64, depth=4, heads=1, vision=DinoV2Config(width=64, depth=1, heads=1, grid=2)),
+        aggregator=AggregatorConfig(
+            width=64, depth=4, heads=1, vision=DinoV2Config(width=64, depth=1, heads=1, grid=2)
+        ),
         camera_head=CameraHeadConfig(depth=1, heads=16),
         depth_head=DepthHeadConfig(channels=(4, 4, 4, 4), features=8, last=4),
     )

@@ -56,7 +56,11 @@ def attempt(entrance, seed: int, number: int, valid: Path, scratch: Path) -> Out
 
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    case, seen, started = Case(Random(f"{seed}:{entrance.name}:{number}"), number, valid, scratch), Seen(), time.monotonic()
+    case, seen, started = (
+        Case(Random(f"{seed}:{entrance.name}:{number}"), number, valid, scratch),
+        Seen(),
+        time.monotonic(),
+    )
     given = None
     try:
         given = entrance.damage(case)

@@ -20,6 +20,7 @@ from vga_policy.episodes.decisions import Curation, Verdict, decide
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.lerobot import layout
 from vga_policy.lerobot.export import ExportError, export
+from vga_policy.lerobot.frames import frames_of
 from vga_policy.lerobot.importing import ImportingError, import_dataset
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.lerobot.statistics import QUANTILES
@@ -172,6 +173,35 @@ def test_a_hole_is_no_frame(recorded, tmp_path):
     assert done.episodes == COUNT
 
 
+def test_damaged_episodes_are_named_once_and_the_rest_exported(recorded, tmp_path, capsys, monkeypatch):
+    """Whatever is wrong with them; exit status 1 says so, unlike for what a person rejected."""
+    for number in range(2, 5):
+        shutil.copytree(recorded / "e0", tmp_path / "set" / f"e{number}")
+    for number in range(COUNT):
+        shutil.copytree(recorded / f"e{number}", tmp_path / "set" / f"e{number}")
+    decide(tmp_path / "set" / "e1", Verdict.REJECT, "too slow")
+    bag = tmp_path / "set" / "e2" / "e0_0.mcap"
+    bag.write_bytes(bag.read_bytes()[:-5000])
+    (tmp_path / "set" / "e3" / "episode.yaml").write_text("task: [")
+
+    def odd(demonstration, *others):
+        if demonstration.path.name == "e4":
+            raise KeyError("odd")
+        return frames_of(demonstration, *others)
+
+    monkeypatch.setattr("vga_policy.lerobot.export.frames_of", odd)
+    assert main(["export", "lerobot", str(tmp_path / "set"), str(tmp_path / "out"), "--images"]) == 1
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith(f"left out: {tmp_path / 'set'}/e{number}") for number, line in enumerate(lines, 1))
+    assert "KeyError" in lines[3]
+    assert ": 1 episodes" in output.out
+    for number in (2, 3, 4):
+        shutil.rmtree(tmp_path / "set" / f"e{number}")
+    assert main(["export", "lerobot", str(tmp_path / "set"), str(tmp_path / "again"), "--images"]) == 0
+
+
 def test_a_failed_export_leaves_nothing(tmp_path):
     MadeEpisode(seconds=1.0, outcome="failure").write(tmp_path / "set" / "failure")
     with pytest.raises(ExportError, match="outcome: failure"):
@@ -266,5 +296,6 @@ def test_a_broken_dataset_is_refused_and_a_broken_episode_left_out(exported, tmp
     assert [path.name for path in written] == ["e0"]
     assert "episode 1: its times run backwards" in problem.reason
     assert sorted(path.name for path in (tmp_path / "back").iterdir()) == ["e0"]
-    with pytest.raises(ImportingError, match="e0 exists already"):
-        import_dataset(root, tmp_path / "back", SIM)
+    before = (tmp_path / "back" / "e0" / "e0_0.mcap").stat().st_mtime_ns
+    assert import_dataset(root, tmp_path / "back", SIM) == (written, [problem])
+    assert (tmp_path / "back" / "e0" / "e0_0.mcap").stat().st_mtime_ns == before

@@ -21,7 +21,8 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Writes the usable episodes in DIR as one LeRobot v3.0 dataset. A frame is what the policy would "
         "have seen at a tick of the control rate: observation.state is the measured joints (rad) and opening (m) at "
         "stamp_ns, action the accepted reference one step later. LeRobot wants timestamp = frame_index / fps; the true "
-        "times are in stamp_ns and, for each camera, in capture_stamps_ns.",
+        "times are in stamp_ns and, for each camera, in capture_stamps_ns. Exit status 1 says that an episode was left "
+        "out because something is wrong with it.",
     )
     parser.add_argument("directories", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("out", type=Path, metavar="OUT", help="must not exist")
@@ -44,7 +45,8 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="a LeRobot v3.0 dataset as episodes",
         description="Writes every episode of a LeRobot v3.0 dataset as a bag, if its joints and cameras are those of "
         "the cell: state and action must be called like the cell's joints and gripper_width, in rad and m, and each "
-        "view's images observation.images.<camera>.",
+        "view's images observation.images.<camera>. An episode that is wrong in any way is left out and named; the "
+        "same call again goes on with what is missing. Exit status 1 says that something was left out.",
     )
     parser.add_argument("format", choices=("lerobot",))
     parser.add_argument("dataset", type=Path, metavar="DIR")
@@ -80,7 +82,7 @@ def _export(arguments: argparse.Namespace) -> int:
         f"{arguments.out}: {done.episodes} episodes, {done.frames} frames; {done.repeated} repeat the one before; "
         f"timestamps are within {1000 * done.unsteady:.0f} ms of the true times (stamp_ns)"
     )
-    return 0
+    return 1 if done.damaged else 0
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -96,7 +98,7 @@ def _import(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{arguments.out}: {len(written)} episodes")
-    return 0 if written else 1
+    return 1 if problems or not written else 0
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import simplejpeg
 
+from vga_policy.bags.reader import BagError
 from vga_policy.cell.compatibility import differences
+from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import Demonstration, StoredImage, read_span
-from vga_policy.episodes.decisions import decision
+from vga_policy.episodes.decisions import CurationError, decision
 from vga_policy.episodes.listing import Skipped, find_episodes, why_unusable
+from vga_policy.episodes.metadata import Episode, EpisodeError
 from vga_policy.files import whole_directory
+from vga_policy.lerobot.errors import in_one_line
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
 from vga_policy.lerobot.writer import DatasetWriter, Format
 from vga_policy.units import SECOND
 
+FAULTS = (BagError, CellError, CurationError, EpisodeError, FramesError)
 RESIZED_QUALITY = 95  # of JPEGs whose size was asked for; others are the bag's own bytes
 
 
@@ -33,6 +38,7 @@ class ExportError(ValueError):
 class Exported:
     """What was exported. repeated: frames at which there was nothing new. unsteady: largest difference, s, between
     `timestamp` and the true time since the episode's first frame. skipped: episodes left out, and why.
+    damaged: how many of those because something is wrong with them, not because nobody wants them.
     """
 
     episodes: int = 0
@@ -40,6 +46,7 @@ class Exported:
     repeated: int = 0
     unsteady: float = 0.0
     skipped: list[Skipped] = field(default_factory=list)
+    damaged: int = 0
 
 
 def export(
@@ -70,6 +77,16 @@ def export(
     return run.exported
 
 
+class _Ready(NamedTuple):
+    """An episode that has been read, and fits."""
+
+    episode: Episode
+    cell: Cell
+    frames: Frames
+    jpegs: dict[str, list[bytes]]
+    format: Format
+
+
 class _Export:
     """An export under way. The first episode decides cell, rate and sizes."""
 
@@ -90,25 +107,35 @@ class _Export:
                 self.exported.skipped.append(Skipped(path, reason))
                 return
             demonstration = Demonstration(path, self._cameras)
-            if self._cell and (found := differences(self._cell, demonstration.cell)):
-                raise FramesError(f"recorded in another cell: {'; '.join(map(str, found))}")
-            fps = self._fps or _whole(demonstration.cell.control_rate_hz)
-            # A frame a control step, so an action is due one frame after its observation.
-            cell = demonstration.cell
-            demonstration.cell = cell.model_copy(update={"control_rate_hz": float(fps)})
-            frames = frames_of(demonstration, fps, decision(path).holds)
-            jpegs = self._jpegs(demonstration, frames)
-            writer = self._ready(demonstration, fps, jpegs)
-        except Exception as error:  # of any kind: one bad episode must not end the others
-            self.exported.skipped.append(Skipped.because(path, error))
+            try:
+                ready = self._prepared(demonstration)
+            finally:
+                demonstration.close()
+        except Exception as error:  # of any kind: the other episodes do not suffer
+            self.exported.skipped.append(Skipped(path, in_one_line(error, FAULTS)))
+            self.exported.damaged += 1
             return
-        self._cell = self._cell or cell
-        episode = demonstration.episode
-        writer.add_episode(frames, jpegs, episode.instruction)
+        self._append(ready)  # what goes wrong here is the output's
+
+    def _prepared(self, demonstration: Demonstration) -> _Ready:
+        """All that is written of an episode. Raises FramesError when it does not fit, and whatever else is wrong."""
+        cell = demonstration.cell
+        if self._cell and (found := differences(self._cell, cell)):
+            raise FramesError(f"recorded in another cell: {'; '.join(map(str, found))}")
+        fps = self._fps or _whole(cell.control_rate_hz)
+        # A frame a control step, so an action is due one frame after its observation.
+        demonstration.cell = cell.model_copy(update={"control_rate_hz": float(fps)})
+        frames = frames_of(demonstration, fps, decision(demonstration.path).holds)
+        jpegs = self._jpegs(demonstration, frames)
+        return _Ready(demonstration.episode, cell, frames, jpegs, self._fitting(demonstration, fps, jpegs))
+
+    def _append(self, ready: _Ready) -> None:
+        if self._format is None or self._writer is None:
+            self._format, self._writer, self._cell = ready.format, DatasetWriter(self._root, ready.format), ready.cell
+        self._writer.add_episode(ready.frames, ready.jpegs, ready.episode.instruction)
         kept = ("id", "task", "instruction", "operator", "outcome", "note", "seed", "started_ns")
-        self._labels.append({name: getattr(episode, name) for name in kept})
-        self._count(frames, fps)
-        demonstration.close()
+        self._labels.append({name: getattr(ready.episode, name) for name in kept})
+        self._count(ready.frames, self._format.fps)
 
     def finish(self) -> None:
         """Completes the dataset. Raises ExportError when there is no episode in it."""
@@ -117,17 +144,15 @@ class _Export:
             raise ExportError(f"no episode can be exported:{reasons}")
         self._writer.close({"cell": dump_cell(self._cell), "episodes": self._labels})
 
-    def _ready(self, demonstration: Demonstration, fps: int, jpegs: dict[str, list[bytes]]) -> DatasetWriter:
-        """The writer, whose format fits this episode. Raises FramesError when it does not."""
+    def _fitting(self, demonstration: Demonstration, fps: int, jpegs: dict[str, list[bytes]]) -> Format:
+        """How the episode is written. Raises FramesError when the others are not written so."""
         sizes = {camera: simplejpeg.decode_jpeg_header(images[0])[:2] for camera, images in jpegs.items()}
         if self._video and (odd := [camera for camera, (h, w) in sizes.items() if h % 2 or w % 2]):
             raise FramesError(f"{', '.join(odd)}: videos need an even width and height: give --size or --images")
         how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._video)
-        if self._format is None or self._writer is None:
-            self._format, self._writer = how, DatasetWriter(self._root, how)
-        if how != self._format:
+        if self._format is not None and how != self._format:
             raise FramesError(f"its images are {sizes}, the others' {self._format.cameras}: give --size")
-        return self._writer
+        return how
 
     def _jpegs(self, demonstration: Demonstration, frames: Frames) -> dict[str, list[bytes]]:
         cameras = [camera.name for camera in demonstration.cell.views]

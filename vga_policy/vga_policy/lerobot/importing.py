@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from vga_policy.bags import cdr
-from vga_policy.bags.times import EARLIEST
-from vga_policy.bags.writer import BagFile
+from vga_policy.bags.reader import Bag
+from vga_policy.bags.writer import BagFile, bag_file
 from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.loading import dump_cell
-from vga_policy.cell.schema import Camera, Cell
+from vga_policy.cell.schema import ARM_JOINTS, Camera, Cell
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, JOINT_STATE, ROBOT_REFERENCE
 from vga_policy.episodes.listing import Skipped
-from vga_policy.episodes.metadata import IMPORTED, Episode
+from vga_policy.episodes.metadata import IMPORTED, Episode, load_episode
 from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
-from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
-from vga_policy.message_constants import OUTCOMES, Mode
+from vga_policy.lerobot.description import LATEST_NS, Feature, Label
+from vga_policy.lerobot.errors import LeRobotError, in_one_line, quoted
+from vga_policy.lerobot.pictures import Size, jpeg, promised_size
+from vga_policy.lerobot.reader import LeRobotReader
+from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-JPEG_START = b"\xff\xd8\xff"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+# When an episode of a dataset begins that does not say when: 1 January 2020. Clocks that were never set say earlier.
+START_NS = 1_577_836_800 * SECOND
+FARTHEST = 10 * SECOND  # ns that a frame's true times may be away from the dataset's grid
+DIGEST = "lerobot"  # key in the bag's first record: what of the dataset became of this episode
+NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next episode could not be written either
 
 
 class ImportingError(ValueError):
     """A dataset that cannot become episodes of the cell. The message says what differs."""
+
+
+FAULTS = (LeRobotError, ImportingError)
 
 
 def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None) -> tuple[list[Path], list[Skipped]]:
@@ -44,103 +55,145 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
     outcome: label of episodes that have none. Joint states and references are put in between the frames at the cell's
     tracking rate, linearly; actions are taken for what the arm was told for one frame later, as `vga export` writes it.
 
-    Raises ImportingError when nothing can be imported: no dataset, other joints or cameras, or episodes that exist.
+    An episode that an earlier call has written is returned too, and not done again. One that is wrong in any way is
+    left out, and says why; the others do not suffer.
+
+    Raises ImportingError when nothing can be imported: no dataset, other joints or cameras.
     """
     try:
         reader = LeRobotReader(root)
+        cell = _cell_of(reader, cell)
     except LeRobotError as error:
         raise ImportingError(str(error)) from None
-    cell = _cell_of(reader, cell)
-    names = [_name(reader, episode) for episode in range(len(reader))]
-    if existing := [name for name in names if (out / name).exists()]:
-        raise ImportingError(f"{out}: {existing[0]} exists already: give another directory")
     out.mkdir(parents=True, exist_ok=True)
-    written, problems = [], []
-    for episode, name in enumerate(names):
+    written: list[Path] = []
+    problems = [Skipped(root, problem) for problem in reader.problems]
+    taken: set[str] = set()
+    for episode in reader.episodes:
+        path = out / f"episode_{episode:06d}"
         try:
-            with whole_directory(out / name) as unfinished:
-                _write(reader, episode, cell, unfinished, name, outcome)
-            written.append(out / name)
-        except (LeRobotError, ImportingError) as error:
-            problems.append(Skipped(out / name, str(error)))
+            label = reader.label(episode)
+            if (name := label.id or "") not in taken and NAME.fullmatch(name):
+                path = out / name
+            taken.add(path.name)
+            source = _Source.of(reader, episode, label, cell)
+            if not _is_there(path, source):
+                with whole_directory(path) as unfinished:
+                    _write(reader, source, unfinished, path.name, outcome)
+            written.append(path)
+        except Exception as error:  # of any kind: the other episodes do not suffer
+            if isinstance(error, OSError) and error.errno in NO_MORE:
+                raise
+            problems.append(Skipped(path, f"episode {episode}: {in_one_line(error, FAULTS)}"))
     if not written:
         with suppress(OSError):
             out.rmdir()  # unless there was something in it
     return written, problems
 
 
+@dataclass(frozen=True)
+class _Source:
+    """An episode of the dataset besides its pictures. state, action: float64 [N, 8]. digest: of all of this."""
+
+    episode: int
+    label: Label
+    task: str
+    state: NDArray[np.float64]
+    action: NDArray[np.float64]
+    times: _Times
+    cell: Cell
+    digest: str
+
+    @classmethod
+    def of(cls, reader: LeRobotReader, episode: int, label: Label, cell: Cell) -> _Source:
+        """Raises LeRobotError when something of it is missing or wrong."""
+        task = reader.task(episode)
+        numbers = reader.numbers(episode)
+        state, action = numbers[layout.STATE], numbers[layout.ACTION]
+        times = _Times.of(reader, numbers, [camera.name for camera in cell.cameras], label.started_ns)
+        digest = hashlib.sha256()
+        for part in (label.model_dump_json().encode(), task.encode(), dump_cell(cell).encode()):
+            digest.update(part)
+        for array in (state, action, times.t_obs, times.captures):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return cls(episode, label, task, state, action, times, cell, digest.hexdigest())
+
+
+def _is_there(path: Path, source: _Source) -> bool:
+    """Whether an earlier call has written this episode. Raises ImportingError when something else is there."""
+    if not path.exists():
+        return False
+    with suppress(Exception), Bag(path) as bag:  # whatever it is, it is not ours
+        if load_episode(path).source == IMPORTED and bag.metadata.get(DIGEST) == source.digest:
+            return True
+    raise ImportingError(f"{path} exists already and is something else: give another directory or remove it")
+
+
 def _cell_of(reader: LeRobotReader, cell: Cell) -> Cell:
-    """The cell with the cameras that the dataset has, at its image sizes. Raises ImportingError where they differ."""
-    where, features = reader.root / layout.INFO, reader.features
+    """The cell with the cameras that the dataset has, at its image sizes. Raises LeRobotError where they differ."""
+    where = reader.root / layout.INFO
     expected = [*cell.arm.joint_names, layout.GRIPPER]
     for key in (layout.STATE, layout.ACTION):
-        found = features.get(key, {}).get("names")
-        found = found.get("motors", found) if isinstance(found, dict) else found
-        if found != expected:
-            raise ImportingError(
-                f"{where}: {key} is {found}, cell '{cell.name}' needs {expected} (rad, and m): where they mean the "
-                "same, correct the names"
+        feature = _feature(reader, key, cell)
+        if feature.listed_names != expected:
+            raise LeRobotError(
+                f"{where}: {key} is {quoted(feature.listed_names)}, cell '{cell.name}' needs {quoted(expected)} "
+                "(rad, m): correct the names if they mean the same"
             )
+        if feature.shape != [len(expected)]:
+            raise LeRobotError(f"{where}: {key}: shape is {quoted(feature.shape)}, but it has {len(expected)} names")
     cameras: list[Camera] = []
     for camera in cell.cameras:
-        feature = features.get(layout.image_key(camera.name))
-        if feature is None and camera.slot is not None:
-            images = [key for key, each in features.items() if each["dtype"] in ("image", "video")]
-            raise ImportingError(
-                f"{where}: no {layout.image_key(camera.name)}, which cell '{cell.name}' needs; has {images}"
-            )
-        if feature is not None:
-            height, width = feature["shape"][:2]
-            color = camera.color.model_copy(update={"height": height, "width": width})
-            cameras.append(camera.model_copy(update={"color": color}))
+        key = layout.image_key(camera.name)
+        if key not in reader.features and camera.slot is None:
+            continue  # recorded but not shown to the policy: others need not have it
+        height, width = promised_size(_feature(reader, key, cell), f"{where}: {key}")
+        color = camera.color.model_copy(update={"height": height, "width": width})
+        cameras.append(camera.model_copy(update={"color": color}))
     return cell.model_copy(update={"cameras": cameras})
 
 
-def _name(reader: LeRobotReader, episode: int) -> str:
-    name = str(_label(reader, episode).get("id", ""))
-    return name if NAME.fullmatch(name) else f"episode_{episode:06d}"
+def _feature(reader: LeRobotReader, key: str, cell: Cell) -> Feature:
+    """A feature that the cell needs. Raises LeRobotError when the dataset has none of this name."""
+    if key not in reader.features:
+        has = [name for name in reader.features if name.startswith(key.partition(".")[0])]
+        where = reader.root / layout.INFO
+        raise LeRobotError(f"{where}: features: no {key}, which cell '{cell.name}' needs; has {quoted(has)}")
+    return reader.feature(key)
 
 
-def _label(reader: LeRobotReader, episode: int) -> dict[str, Any]:
-    labels = reader.ours.get("episodes", [])
-    return dict(labels[episode]) if episode < len(labels) else {}
-
-
-def _write(reader: LeRobotReader, episode: int, cell: Cell, path: Path, name: str, outcome: str | None) -> None:
-    label, numbers, task = _label(reader, episode), reader.numbers(episode), reader.task(episode)
-    cameras = [camera.name for camera in cell.cameras]
-    times = _Times.of(reader, numbers, cameras, int(label.get("started_ns") or EARLIEST))
-    text = dump_cell(cell)
-    file = path / f"{name}_0.mcap"
-    bag = BagFile(file, {"cell": text})
+def _write(reader: LeRobotReader, source: _Source, path: Path, name: str, outcome: str | None) -> None:
+    text = dump_cell(source.cell)
+    file = path / bag_file(path.with_name(name)).name
+    bag = BagFile(file, {"cell": text, DIGEST: source.digest})
     try:
         for topic, kind in (
             (JOINT_STATES, JOINT_STATE),
             (REFERENCE, ROBOT_REFERENCE),
-            *((image_topic(camera.name), COMPRESSED_IMAGE) for camera in cell.cameras),
+            *((image_topic(camera.name), COMPRESSED_IMAGE) for camera in source.cell.cameras),
         ):
             bag.add_topic(cdr.topic(topic, kind))
-        messages = [*_robot(numbers, cell, times), *_pictures(reader, episode, cell, times)]
+        messages = [*_robot(source), *_pictures(reader, source)]
         for log_time, topic, message in sorted(messages, key=lambda each: each[0]):
             bag.write(topic, message, log_time, log_time)
         bag.close()
     finally:
         bag.abandon()
     bag.describe(file)
-    given = label.get("outcome", outcome)
+    label = source.label
     Episode(
         id=name,
-        task=str(label.get("task") or re.sub(r"\W+", "_", task.lower()).strip("_")),
-        instruction=task,
-        operator=str(label.get("operator", "")),
+        task=label.task or re.sub(r"\W+", "_", source.task.lower()).strip("_"),
+        instruction=source.task,
+        operator=label.operator or "",
         started_ns=bag.first,
         cell=text,
         ended_ns=bag.last,
-        outcome=given if given in OUTCOMES else outcome,
-        note=str(label.get("note", "")),
+        outcome=label.outcome or outcome,
+        note=label.note or "",
         messages=dict(bag.counts),
         source=IMPORTED,
-        seed=label.get("seed"),
+        seed=label.seed,
     ).save(path)
 
 
@@ -158,52 +211,71 @@ class _Times:
         self.period = round(SECOND / fps)
 
     @classmethod
-    def of(cls, reader: LeRobotReader, numbers: dict[str, NDArray[Any]], cameras: list[str], start_ns: int) -> _Times:
-        """The true times where the dataset has them, else its timestamps after `start_ns`."""
-        where = f"{reader.root}: episode {int(numbers['episode_index'][0])}"
-        if layout.STAMP in numbers and layout.CAPTURE_STAMPS in numbers:
-            known = list(reader.features[layout.CAPTURE_STAMPS]["names"])
-            if missing := [camera for camera in cameras if camera not in known]:
-                raise LeRobotError(f"{where}: {layout.CAPTURE_STAMPS} lacks {', '.join(missing)}")
-            t_obs = numbers[layout.STAMP]
-            captures = numbers[layout.CAPTURE_STAMPS].reshape(len(t_obs), -1)
-            captures = captures[:, [known.index(camera) for camera in cameras]]
+    def of(
+        cls, reader: LeRobotReader, numbers: dict[str, NDArray[Any]], cameras: list[str], start_ns: int | None
+    ) -> _Times:
+        """The true times where the dataset has them, else its timestamps after `start_ns`. Raises LeRobotError."""
+        if layout.STAMP in numbers:
+            t_obs, captures = cls._true(reader, numbers, cameras)
         else:
-            t_obs = start_ns + np.round(numbers["timestamp"].astype(np.float64) * SECOND).astype(np.int64)
+            timestamps = numbers["timestamp"]
+            off = np.abs(timestamps - np.arange(len(timestamps)) / reader.fps)
+            if len(wrong := np.flatnonzero(off > 0.5 / reader.fps)):
+                frame = int(wrong[0])
+                found, expected = timestamps[frame], frame / reader.fps
+                raise LeRobotError(f"timestamp of frame {frame} is {found:g} s, expected {expected:g}: correct it")
+            start = START_NS if start_ns is None else start_ns
+            t_obs = start + np.round(timestamps * SECOND).astype(np.int64)
             captures = np.repeat(t_obs[:, None], len(cameras), axis=1)
         if (np.diff(t_obs) < 0).any() or (np.diff(captures, axis=0) < 0).any():
-            raise LeRobotError(f"{where}: its times run backwards")
+            raise LeRobotError("its times run backwards")
         return cls(t_obs, captures, reader.fps)
 
+    @staticmethod
+    def _true(
+        reader: LeRobotReader, numbers: dict[str, NDArray[Any]], cameras: list[str]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Columns stamp_ns and, of these cameras, capture_stamps_ns. Raises LeRobotError where they make no sense."""
+        known = reader.feature(layout.CAPTURE_STAMPS).listed_names or []
+        if missing := [camera for camera in cameras if camera not in known]:
+            raise LeRobotError(f"{layout.CAPTURE_STAMPS} lacks {', '.join(missing)}")
+        t_obs = numbers[layout.STAMP]
+        captures = numbers[layout.CAPTURE_STAMPS][:, [known.index(camera) for camera in cameras]]
+        expected = t_obs[:1] + np.round(np.arange(len(t_obs)) / reader.fps * SECOND).astype(np.int64)
+        for name, stamps in ((layout.STAMP, t_obs[:, None]), (layout.CAPTURE_STAMPS, captures)):
+            wrong = np.argwhere((np.abs(stamps - expected[:, None]) > FARTHEST) | (stamps < 0) | (stamps >= LATEST_NS))
+            if len(wrong):
+                frame, column = wrong[0]
+                found = f"{name} of frame {frame} is {stamps[frame, column]} ns"
+                raise LeRobotError(f"{found}, expected about {expected[frame]}: correct it")
+        return t_obs, captures
 
-def _robot(numbers: dict[str, NDArray[Any]], cell: Cell, times: _Times) -> Iterator[tuple[int, str, bytes]]:
+
+def _robot(source: _Source) -> Iterator[tuple[int, str, bytes]]:
     """Joint states and references between the frames, at the cell's tracking rate and at every instant that counts."""
+    times, cell = source.times, source.cell
     end = int(times.captures.max())
     step = round(SECOND / cell.arm.tracking.rate_hz)
     names = cell.joint_state_names
-    frames = {key: np.asarray(numbers[key], dtype=np.float64) for key in (layout.STATE, layout.ACTION)}
-    for key, values in frames.items():
-        if not np.isfinite(values).all():
-            raise LeRobotError(f"episode {int(numbers['episode_index'][0])}: {key} is not finite")
     fresh = np.flatnonzero(np.diff(times.t_obs, prepend=times.t_obs[0] - 1))
-    state = Track(times.t_obs[fresh], frames[layout.STATE][fresh])
+    state = Track(times.t_obs[fresh], source.state[fresh])
     # The first action is due one frame after the first observation: until then, the arm stays where it is.
     told = Track(
         np.concatenate([times.t_obs[:1], times.t_obs[fresh] + times.period]),
-        np.concatenate([_at_rest(frames), frames[layout.ACTION][fresh]]),
+        np.concatenate([_at_rest(source), source.action[fresh]]),
     )
     instants = np.unique(np.concatenate([np.arange(times.t_obs[0], end, step), times.t_obs, times.captures.ravel()]))
     for stamp, values in zip(instants.tolist(), state.interpolated(instants), strict=True):
-        position = [*values[:7], finger_joint(values[7])]
+        position = [*values[:ARM_JOINTS], finger_joint(values[ARM_JOINTS])]
         message = cdr.new(JOINT_STATE, header={"stamp": stamp}, name=names, position=position)
         yield max(stamp, int(times.ticks[0])), JOINT_STATES, cdr.encode(message)
     instants = np.unique(np.concatenate([np.arange(times.t_obs[0], told.stamps[-1], step), told.stamps]))
     joints, widths = told.interpolated(instants), told.held(instants)
-    for stamp, q, width in zip(instants.tolist(), joints[:, :7], widths[:, 7], strict=True):
+    for stamp, q, width in zip(instants.tolist(), joints[:, :ARM_JOINTS], widths[:, ARM_JOINTS], strict=True):
         message = cdr.new(
             ROBOT_REFERENCE,
             header={"stamp": stamp, "frame_id": cell.arm.base_frame},
-            joint_names=names[:7],
+            joint_names=names[:ARM_JOINTS],
             position=q,
             gripper_width=float(width),
             mode=Mode.TELEOP,
@@ -211,38 +283,23 @@ def _robot(numbers: dict[str, NDArray[Any]], cell: Cell, times: _Times) -> Itera
         yield max(stamp, int(times.ticks[0])), REFERENCE, cdr.encode(message)
 
 
-def _at_rest(frames: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _at_rest(source: _Source) -> NDArray[np.float64]:
     """Reference [1, 8] before the first action: the measured joints; the first command of the gripper."""
-    return np.append(frames[layout.STATE][0, :7], frames[layout.ACTION][0, 7])[None]
+    return np.append(source.state[0, :ARM_JOINTS], source.action[0, ARM_JOINTS])[None]
 
 
-def _pictures(reader: LeRobotReader, episode: int, cell: Cell, times: _Times) -> Iterator[tuple[int, str, bytes]]:
+def _pictures(reader: LeRobotReader, source: _Source) -> Iterator[tuple[int, str, bytes]]:
     """Every camera's images, a repeated one once."""
-    for view, camera in enumerate(cell.cameras):
-        key, stamps = layout.image_key(camera.name), times.captures[:, view].tolist()
-        frame = -1
-        for frame, image in enumerate(reader.images(episode, key)):
+    for view, camera in enumerate(source.cell.cameras):
+        key, stamps = layout.image_key(camera.name), source.times.captures[:, view].tolist()
+        size = Size(camera.color.height, camera.color.width)
+        for frame, image in enumerate(reader.images(source.episode, key)):
             if frame and stamps[frame] == stamps[frame - 1]:
                 continue
+            try:
+                data = jpeg(image, camera.jpeg_quality, size)
+            except LeRobotError as error:
+                raise LeRobotError(f"{key}: picture {frame} {error}") from None
             header = {"stamp": stamps[frame], "frame_id": f"{camera.name}_color_optical_frame"}
-            message = cdr.new(
-                COMPRESSED_IMAGE,
-                header=header,
-                format="rgb8; jpeg compressed bgr8",
-                data=_jpeg(image, camera.jpeg_quality, f"{reader.root}: episode {episode}: {key}: frame {frame}"),
-            )
-            yield int(times.ticks[frame]), image_topic(camera.name), cdr.encode(message)
-        if frame + 1 != len(stamps):
-            raise LeRobotError(f"{reader.root}: episode {episode}: {key} has {frame + 1} images, {len(stamps)} frames")
-
-
-def _jpeg(image: bytes | NDArray[np.uint8], quality: int, where: str) -> bytes:
-    """The image as JPEG: as it is if it is one."""
-    if isinstance(image, bytes):
-        if image.startswith(JPEG_START):
-            return image
-        decoded = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-        if decoded is None:
-            raise LeRobotError(f"{where} cannot be decoded")
-        image = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8)
-    return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420"))
+            message = cdr.new(COMPRESSED_IMAGE, header=header, format="rgb8; jpeg compressed bgr8", data=data)
+            yield int(source.times.ticks[frame]), image_topic(camera.name), cdr.encode(message)

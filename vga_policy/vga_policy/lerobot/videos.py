@@ -1,8 +1,8 @@
-"""Video files of many episodes, one after another, at a constant rate."""
+"""Writes video files of many episodes, one after another, at a constant rate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -78,18 +78,3 @@ class VideoWriter:
             stream.pix_fmt = PIXELS
             self._stream = stream
         return self._container, self._stream
-
-
-def read_frames(path: Path, from_timestamp: float, count: int, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """`count` frames [H, W, 3] of a video file, from this time on (s)."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        if stream.time_base is not None:
-            container.seek(round(from_timestamp / stream.time_base), stream=stream)
-        wanted = 0
-        for frame in container.decode(stream):
-            if wanted == count:
-                return
-            if frame.time is not None and frame.time >= from_timestamp + (wanted - 0.5) / fps:
-                wanted += 1
-                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
