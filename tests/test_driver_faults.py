@@ -149,7 +149,7 @@ def test_a_fault_at_rest(rig):
 
 @BOTH_TRACKINGS
 def test_an_arm_that_does_not_follow_is_held_where_it_is(rig, cell, monkeypatch):
-    monkeypatch.setattr("vga_bringup.robot.driver.MAX_ERROR", 0.1)
+    monkeypatch.setattr("vga_bringup.robot.arbiter.MAX_ERROR", 0.1)
     driver, _, (robot,) = rig
     policy = move(driver, cell, robot)
     stuck = robot.q.copy()
@@ -183,6 +183,30 @@ def test_settings_that_cannot_be_applied_mean_recovery(cell):
         robot.refuse_settings = ""
         assert recover(driver)[0]
         assert all(setting.ok for setting in driver.figures().settings)
+
+
+def test_a_robot_that_is_taking_its_settings_is_waited_for(cell, monkeypatch):
+    taking, go_on = threading.Event(), threading.Event()
+
+    def slow(*_):
+        taking.set()
+        assert go_on.wait(5.0)
+
+    robot = FaultyRobot(cell.arm.home)
+    monkeypatch.setattr(robot, "set_load", slow)
+    driver = FrankaDriver(cell, Log(), lambda _: robot, lambda _: FaultyHand())
+    with ports(ADDRESS):
+        driver.start()
+        try:
+            assert taking.wait(5.0)
+            with pytest.raises(ModeRefusedError, match="the robot is taking the cell's settings: wait a moment"):
+                driver.set_mode(Mode.POLICY)
+            go_on.set()
+            wait_for(lambda: driver.state.connected)
+            driver.set_mode(Mode.POLICY)
+        finally:
+            go_on.set()
+            driver.close()
 
 
 def test_an_unreachable_robot_is_waited_for(cell, caplog):

@@ -1,4 +1,4 @@
-"""Every package.xml names the ROS packages that the package's code imports: what `rosdep install` goes by."""
+"""Every package.xml names the ROS packages that the code imports, for `rosdep install`; a class has its name alone."""
 
 import ast
 import re
@@ -57,3 +57,13 @@ def test_what_the_graph_starts_is_there():
         if find_spec(target)
     }
     assert {(node.package, node.executable) for node in graph} <= scripts
+
+
+@pytest.mark.parametrize("package", ["vga_policy", "vga_bringup", "vga_teleop"])
+def test_a_class_name_means_one_class_of_its_package(package):
+    found: dict[str, list[str]] = {}
+    for file in sorted((ROOT / package / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

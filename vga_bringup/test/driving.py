@@ -9,7 +9,7 @@ import time
 import numpy as np
 from simulated_arm import CELL
 from vga_bringup.robot.driver import FrankaDriver
-from vga_bringup.robot.safety.safety_filter import ChunkRequest
+from vga_bringup.robot.types import ChunkRequest
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
-from vga_bringup.robot.motion.strategy import ChunkRefusedError
 from vga_bringup.robot.motion.trajectory import BRAKE_STEP
+from vga_bringup.robot.types import ChunkRefusedError
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
 from vga_policy.cell.schema import Strategy

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from vga_bringup.sim.expert.demonstration import demonstrate
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.places import clearance_of
 from vga_bringup.sim.scene.tasks import UnknownTaskError
@@ -19,7 +19,7 @@ LATENCY = 0.15
 
 @pytest.fixture(scope="module")
 def cell():
-    cell = FastCell(CELL)
+    cell = InProcessCell(CELL)
     yield cell
     cell.close()
 
@@ -60,7 +60,7 @@ def test_two_cells_with_the_same_inputs_agree_to_the_last_bit(cell):
         demonstrate(cell, "press_button", 4, perturb=True)
         return cell.now, cell.proprioception, cell.picture("wrist", with_depth=True)
 
-    other = FastCell(CELL)
+    other = InProcessCell(CELL)
     try:
         cell.reset("stack_cube", 9)  # whatever happened before leaves no trace
         cell.step(0.5)

@@ -8,7 +8,7 @@ import pytest
 from simulated_arm import CELL
 from vga_bringup.judge.__main__ import again, plan
 from vga_bringup.judge.bench import Notes
-from vga_bringup.judge.evaluation import Judgement
+from vga_bringup.judge.evaluation import Findings
 from vga_bringup.judge.robot.model import write_model
 from vga_bringup.judge.scenarios import CHUNKS, SCENARIOS, scenario
 from vga_bringup.judge.session import Outcome, Session
@@ -47,7 +47,7 @@ def test_what_lost_too_many_cycles_is_repeated_as_far_as_there_is_time():
     none = np.zeros((0, 7))
 
     def outcome(of, name, lost):
-        return Outcome(of, name, 1, 10.0, Notes(), Judgement(due=100, lost=lost), none, none)
+        return Outcome(of, name, 1, 10.0, Notes(), Findings(due=100, lost=lost), none, none)
 
     outcomes = [outcome(session, "home", 4), outcome(session, "random", 1), outcome(session, "ends", 9)]
     outcomes.append(outcome(other, "home", 3))

@@ -10,7 +10,7 @@ from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
 from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.tasks import READY, TASKS
 from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
@@ -22,7 +22,7 @@ POINTING_DOWN = np.diag((1.0, -1.0, -1.0))
 
 @pytest.fixture(scope="module")
 def cell():
-    cell = FastCell(CELL)
+    cell = InProcessCell(CELL)
     yield cell
     cell.close()
 

@@ -10,9 +10,11 @@ from simulated_arm import own_address
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.homing import WayHome
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter
+from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest
 from vga_bringup.sim.expert.demonstration import demonstrate
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_policy.cell.arm_models import FR3, PANDA
 from vga_policy.cell.compatibility import differences
 from vga_policy.cell.loading import load_cell
@@ -44,7 +46,7 @@ def verdict(cell, positions):
     """What the filter of a cell says of a chunk, for an arm that rests where the chunk begins."""
     executor = Executor(cell)
     executor.reset(0.0, np.array(positions[0]), 0.08)
-    return SafetyFilter(cell).admit(executor, request(cell, positions), Context(1.0, Mode.POLICY, GOAL))
+    return submit(executor, SafetyFilter(cell), request(cell, positions), Context(1.0, Mode.POLICY, GOAL))
 
 
 def request(cell, positions, t_obs=1.0, sequence=1):
@@ -107,7 +109,7 @@ def test_what_the_filter_takes_the_arm_takes(joint, side):
     for step in range(30):
         now = 0.1 * step
         chunk = request(cell, [way(now + 0.1 * (k + 1)) for k in range(8)], t_obs=now, sequence=step + 1)
-        assert safety.admit(executor, chunk, Context(now, Mode.POLICY, GOAL)).message == ""
+        assert submit(executor, safety, chunk, Context(now, Mode.POLICY, GOAL)).message == ""
         executed += [executor.reference(now + 1e-3 * k) for k in range(100)]
     positions, speeds = (np.array([getattr(reference, name) for reference in executed]) for name in ("q", "dq"))
     lowest, highest = PANDA.velocity_limits(positions)
@@ -157,7 +159,7 @@ def test_the_driver_homes_it_and_follows_a_policy():
 
 def test_the_simulated_cell_does_a_task_within_its_limits():
     """Led by the scripted operator, then the same way in chunks, as from a policy."""
-    cell = FastCell(CELL)
+    cell = InProcessCell(CELL)
     times, ticks = [], []
 
     def record(tick):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from vga_bringup.robot.bounds.kinematics import Pose
 from vga_bringup.sim.expert.inverse import InverseKinematics
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import views
 from vga_policy.bench.overfit import learned
 from vga_policy.cell.loading import load_cell
@@ -57,7 +57,7 @@ def reaching(cell, task, seed):
 
 @pytest.fixture(scope="module")
 def shown():
-    with closing(FastCell(CELL)) as cell:
+    with closing(InProcessCell(CELL)) as cell:
         samples = [reaching(cell, task, seed) for seed in range(4) for task in ("pick_cube", "press_button")]
     stacked = {
         key: [sample[key] for sample in samples]

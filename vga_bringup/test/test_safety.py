@@ -20,7 +20,9 @@ from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.bounds.space import Space
 from vga_bringup.robot.motion.executor import Executor
-from vga_bringup.robot.safety.safety_filter import SAMPLING, ChunkRequest, Context, SafetyFilter
+from vga_bringup.robot.safety.safety_filter import SAMPLING, Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Box, Strategy
 from vga_policy.cli import main
@@ -138,7 +140,7 @@ HERE_ONLY = ("jump", "workspace", "keep_out")  # reasons that depend on where th
 
 def test_a_good_chunk_is_accepted():
     executor, safety = start()
-    verdict = safety.admit(executor, request(), POLICY)
+    verdict = submit(executor, safety, request(), POLICY)
     assert verdict.accepted, verdict
     assert (verdict.anchor, verdict.steps_dropped) == (1.1, 0)
     assert executor.reference(1.2).sequence == 1
@@ -148,46 +150,46 @@ def test_a_good_chunk_is_accepted():
 def test_every_fault_has_its_reason(fault):
     bad, context, reason, words = FAULTS[fault]
     executor, safety = start()
-    verdict = safety.admit(executor, bad, context)
+    verdict = submit(executor, safety, bad, context)
     assert verdict.reason == reason, verdict
     assert words in verdict.message
     assert math.isnan(verdict.anchor)
     assert executor.at_rest(context.now)
-    assert safety.admit(executor, request(), POLICY).accepted
+    assert submit(executor, safety, request(), POLICY).accepted
 
 
 def test_chunks_out_of_order_are_refused_for_their_sequence():
     executor, safety = start()
-    assert safety.admit(executor, request(sequence=3), POLICY).accepted
+    assert submit(executor, safety, request(sequence=3), POLICY).accepted
     later = replace(POLICY, now=1.2)
-    assert safety.admit(executor, request(sequence=3, t_obs=1.1), later).reason == "sequence"
-    assert safety.admit(executor, request(sequence=4, t_obs=0.9), later).reason == "sequence"
+    assert submit(executor, safety, request(sequence=3, t_obs=1.1), later).reason == "sequence"
+    assert submit(executor, safety, request(sequence=4, t_obs=0.9), later).reason == "sequence"
     jitter = 2e-4  # of converting the stamp of the same observation
-    assert safety.admit(executor, request(sequence=4, t_obs=1.0 - jitter), later).accepted
+    assert submit(executor, safety, request(sequence=4, t_obs=1.0 - jitter), later).accepted
 
 
 @pytest.mark.parametrize("fault", [name for name, (*_, reason, _) in FAULTS.items() if reason not in HERE_ONLY])
 def test_a_faulty_copy_of_a_chunk_already_taken_is_refused_for_its_fault(fault):
     bad, context, reason, _ = FAULTS[fault]
     executor, safety = start()
-    assert safety.admit(executor, request(), POLICY).accepted
-    assert safety.admit(executor, replace(bad, sequence=1), context).reason == reason
+    assert submit(executor, safety, request(), POLICY).accepted
+    assert submit(executor, safety, replace(bad, sequence=1), context).reason == reason
 
 
 def test_a_chunk_with_every_step_past_is_stale():
     executor, safety = start()
-    assert safety.admit(executor, request(ramp(0.3 * joint[0])), POLICY).accepted
+    assert submit(executor, safety, request(ramp(0.3 * joint[0])), POLICY).accepted
     patient = CELL.model_copy(update={"execution": CELL.execution.model_copy(update={"max_chunk_age": 2.0})})
-    verdict = SafetyFilter(patient).admit(executor, request(sequence=2, t_obs=1.05), replace(POLICY, now=1.91))
+    verdict = submit(executor, SafetyFilter(patient), request(sequence=2, t_obs=1.05), replace(POLICY, now=1.91))
     assert verdict.reason == "stamp_stale"
     assert "past its last step" in verdict.message
 
 
 def test_a_jump_in_motion_is_refused_even_where_its_first_steps_are_past():
     executor, safety = start()
-    assert safety.admit(executor, request(ramp(0.3 * joint[0])), POLICY).accepted
+    assert submit(executor, safety, request(ramp(0.3 * joint[0])), POLICY).accepted
     bad = ramp(0.3 * joint[0], HOME + 0.2 * joint[0])
-    verdict = safety.admit(executor, request(bad, sequence=2, t_obs=1.15), replace(POLICY, now=1.5))
+    verdict = submit(executor, safety, request(bad, sequence=2, t_obs=1.15), replace(POLICY, now=1.5))
     assert verdict.reason == "jump"
 
 
@@ -196,7 +198,7 @@ def test_a_chunk_that_could_not_be_stopped_inside_the_limits_is_refused():
     steps = np.cumsum(speeds)[:, None] * DT * joint[0]
     near = HOME + joint[0] * (LIMITS.upper[0] - 0.005) - steps[-1]  # every step is inside
     executor, safety = start(q=near)
-    verdict = safety.admit(executor, request(near + steps), POLICY)
+    verdict = submit(executor, safety, request(near + steps), POLICY)
     assert verdict.reason == "joint_limit"
     assert "while stopping after the last step" in verdict.message
 
@@ -209,25 +211,25 @@ def test_near_an_end_the_arms_own_limit_of_speed_holds():
     begin[1], begin[3] = 1.72 - steps[-1, 1], -1.5
     wide = CELL.model_copy(update={"workspace": Box(min=[-2, -2, -2], max=[2, 2, 2]), "keep_out": []})
     executor, safety = start(cell=wide, q=begin)
-    verdict = safety.admit(executor, request(begin + steps), POLICY)
+    verdict = submit(executor, safety, request(begin + steps), POLICY)
     assert verdict.reason == "velocity_limit"
     assert re.search(r"fr3_joint2 needs 0\.\d+ rad/s at 1\.\d+ rad .* limit 0\.\d+ there", verdict.message)
     slower = np.cumsum(speeds / 2)[:, None] * DT * joint[1]
     executor, safety = start(cell=wide, q=begin)
-    assert safety.admit(executor, request(begin + slower), POLICY).accepted
+    assert submit(executor, safety, request(begin + slower), POLICY).accepted
 
 
 def test_speed_scale_lowers_the_velocity_limit():
     slow = CELL.model_copy(update={"arm": CELL.arm.model_copy(update={"speed_scale": 0.2})})
     executor, safety = start()
     fast = request(eased(0.5 * joint[0]))
-    assert SafetyFilter(slow).admit(executor, fast, POLICY).reason == "velocity_limit"
-    assert safety.admit(executor, fast, POLICY).accepted
+    assert submit(executor, SafetyFilter(slow), fast, POLICY).reason == "velocity_limit"
+    assert submit(executor, safety, fast, POLICY).accepted
 
 
 def test_widths_of_a_float32_policy_are_accepted():
     executor, safety = start()
-    assert safety.admit(executor, request(gripper_width=[float(np.float32(0.08))] * HORIZON), POLICY).accepted
+    assert submit(executor, safety, request(gripper_width=[float(np.float32(0.08))] * HORIZON), POLICY).accepted
 
 
 numbers = st.floats() | st.sampled_from([0.0, 0.1, math.nan, math.inf, -math.inf])
@@ -249,7 +251,7 @@ garbage = st.builds(
 @given(garbage)
 def test_garbage_never_raises_and_is_never_executed(bad):
     executor, safety = start()
-    verdict = safety.admit(executor, bad, POLICY)
+    verdict = submit(executor, safety, bad, POLICY)
     if verdict.accepted:
         assert np.isfinite(np.array(bad.positions)).all()
         assert np.isfinite(bad.gripper_width).all()
@@ -271,13 +273,13 @@ def test_rejected_chunks_change_nothing(strategy):
             t_obs = now - 0.15
             phase = t_obs - 1.1 + DT * np.arange(1, HORIZON + 1)
             good = request(HOME + 0.2 * (1 - np.cos(phase.clip(0.0)))[:, None], sequence=i, t_obs=t_obs)
-            verdicts = [safety.admit(executor, good, context) for executor, safety in runs]
+            verdicts = [submit(executor, safety, good, context) for executor, safety in runs]
             assert verdicts[0] == verdicts[1] or not verdicts[0].accepted
             accepted += verdicts[0].accepted
         fault = bad[i % len(bad)]
         executor, safety = runs[1]
-        assert not safety.admit(
-            executor, replace(fault, t_obs=fault.t_obs + now - POLICY.now, sequence=9999), context
+        assert not submit(
+            executor, safety, replace(fault, t_obs=fault.t_obs + now - POLICY.now, sequence=9999), context
         ).accepted
         plain, disturbed = (executor.reference(now) for executor, _ in runs)
         np.testing.assert_array_equal((plain.q, plain.dq), (disturbed.q, disturbed.dq))
@@ -300,7 +302,7 @@ def test_what_is_accepted_stays_within_every_limit(strategy, seed, stopped_at):
             wander = np.cumsum(np.cumsum(rng.normal(0, rng.choice([0.005, 0.02, 0.04]), (HORIZON, 7)), axis=0), axis=0)
             joints = reference.q + reference.dq * DT * np.arange(1, HORIZON + 1)[:, None] + wander
             chunk = request(joints, t_obs=now - 0.1, sequence=i + 1)
-            safety.admit(executor, chunk, replace(POLICY, now=now))
+            submit(executor, safety, chunk, replace(POLICY, now=now))
         elif 0 <= now - stopped_at < 0.01:
             executor.stop(now)
         reference = executor.reference(now)
@@ -370,7 +372,7 @@ def test_a_check_looks_at_no_more_than_the_motion_ahead_however_long_the_task(st
         now = 1.1 + wait * i
         phase = moved * i + DT * np.arange(1, HORIZON + 1)
         chunk = request(HOME + 0.1 * (1 - np.cos(phase))[:, None], t_obs=now - 0.05, sequence=i + 1)
-        assert safety.admit(executor, chunk, replace(POLICY, now=now)).accepted
+        assert submit(executor, safety, chunk, replace(POLICY, now=now)).accepted
     assert len(looked_at) == 100  # once a chunk
     ahead = HORIZON * DT + CELL.execution.max_chunk_age + 1.0  # s: the chunk, its age, and a second to come to rest
     assert max(looked_at) <= ahead / SAMPLING

@@ -11,7 +11,7 @@ from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupS
 from serial import SerialException
 from simulated_arm import CELL
 from vga_bringup.sim.expert.scripted_expert import Leader
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.leader.protocol import Parser, crc, status
@@ -171,7 +171,7 @@ def test_packets_are_found_in_noise():
 
 @pytest.fixture(scope="module")
 def fast():
-    cell = FastCell(load_cell(CELL))
+    cell = InProcessCell(load_cell(CELL))
     yield cell
     cell.close()
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.tasks import VEGETABLES
 from vga_bringup.trials import running
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
@@ -153,7 +153,7 @@ def test_a_driver_that_stops_the_arm_ends_the_trial():
 
 
 def test_a_wrong_vegetable_is_a_failure_and_counted_as_grasped():
-    cell = FastCell(CELL)
+    cell = InProcessCell(CELL)
     arrangement = cell.reset("grasp_vegetable", 3, Mode.TELEOP)
     wrong = next(name for name in VEGETABLES if name != arrangement.target)
     style = Style.draw(np.random.default_rng(0))

@@ -20,7 +20,9 @@ from vga_policy.message_constants import Mode
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.bounds.space import Place
 from vga_bringup.robot.motion.executor import Executor
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter
+from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest
 
 Array = NDArray[np.float64]
 
@@ -85,7 +87,7 @@ def measure(cell: Cell, chunks: int = CHUNKS) -> Cost:
             gripper_width=[width] * len(due),
         )
         began = time.thread_time()
-        verdict = safety.admit(executor, request, Context(now=now, mode=Mode.POLICY, goal=goal))
+        verdict = submit(executor, safety, request, Context(now=now, mode=Mode.POLICY, goal=goal))
         checked = time.thread_time()
         if not verdict.accepted:
             raise ValueError(f"the cell refuses a gentle motion about its home: {verdict.message}")

@@ -1,4 +1,4 @@
-"""Collection without waiting: the scripted operator in FastCells, one process a processor, one bag an episode."""
+"""Collection without waiting: the scripted operator in InProcessCells, one process a processor, one bag an episode."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vga_bringup.collect.in_process_bag import InProcessBag
 from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.expert.scripted_expert import Leader
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 
 SOURCE = "collect --fast"
 OPERATOR = "scripted operator"
@@ -97,7 +97,7 @@ class Collector:
 
     def __init__(self, request: CollectRequest) -> None:
         self.request = request
-        self._cell = FastCell(request.cell, self._tick, self._frame)
+        self._cell = InProcessCell(request.cell, self._tick, self._frame)
         self._bag: InProcessBag | None = None
         self._leader: Leader | None = None
         self._ticks = 0

@@ -1,4 +1,4 @@
-"""The bag of a demonstration in a FastCell: the topics, types and quality of service of one recorded over ROS.
+"""The bag of a demonstration in an InProcessCell: the topics, types and quality of service of one recorded over ROS.
 
 In addition it holds ground truth that a real cell has not: depth as image_transport's compressedDepth, and the pose of
 each camera's optical frame in the arm's base frame, both with the stamps of the images they belong to.

@@ -22,7 +22,7 @@ from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.motion.teleoperation import LeaderSample
 from vga_bringup.robot.reports import DriverState, Tick
 from vga_bringup.robot.safety.modes import ModeRefusedError
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
+from vga_bringup.robot.types import ChunkRequest, Verdict
 
 Vector = NDArray[np.float64]
 Ending = Literal["hold", "stop", "silence"]

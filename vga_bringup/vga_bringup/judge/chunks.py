@@ -26,9 +26,11 @@ from vga_policy.message_constants import Mode
 
 from vga_bringup.judge.motions import judged_cell
 from vga_bringup.robot.motion.executor import Executor
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
+from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest, Verdict
 from vga_bringup.sim.expert.demonstration import demonstrate
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.link_capsules import collision_model
 from vga_bringup.sim.scene.tasks import TASKS
 
@@ -108,7 +110,7 @@ def operator_refusals(cell: Cell, seeds: Sequence[int]) -> Counter[str]:
 def _demonstrations(cell: Cell, seeds: Sequence[int]) -> Iterator[Vector]:
     """The references of the operator's successful demonstrations, [N, 7] every control step."""
     ticks: list[Vector] = []
-    simulated = FastCell(cell, on_tick=lambda tick: ticks.append(tick.reference.q.copy()))
+    simulated = InProcessCell(cell, on_tick=lambda tick: ticks.append(tick.reference.q.copy()))
     every = round(cell.dt * cell.arm.tracking.rate_hz)
     try:
         for task in TASKS:
@@ -123,7 +125,7 @@ def _demonstrations(cell: Cell, seeds: Sequence[int]) -> Iterator[Vector]:
 def _offer(safety: SafetyFilter, executor: Executor, cell: Cell, joints: Vector, now: float, sequence: int) -> Verdict:
     due = (cell.dt * np.arange(1, cell.action.horizon + 1)).tolist()
     request = ChunkRequest(now, GOAL, sequence, cell.arm.joint_names, joints.tolist(), due, [WIDTH] * len(due))
-    return safety.admit(executor, request, Context(now, Mode.POLICY, GOAL))
+    return submit(executor, safety, request, Context(now, Mode.POLICY, GOAL))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,7 +48,7 @@ EVENTS = 300  # that a report lists at most
 
 
 @dataclass
-class Judgement:
+class Findings:
     """What a stretch of a record amounts to.
 
     commands: received in it. clean: of those, after a stream without gaps. due, lost: cycles in which one was due, and
@@ -75,7 +75,7 @@ class Judgement:
         """Of the cycles due."""
         return self.lost / self.due if self.due else 0.0
 
-    def add(self, other: Judgement) -> None:
+    def add(self, other: Findings) -> None:
         """Counts another stretch in."""
         self.commands += other.commands
         self.clean += other.clean
@@ -108,11 +108,11 @@ class Worst:
     where: str = ""
 
 
-def judge(record: Record, model: ArmModel, t: float, until: float, where: str = "") -> Judgement:
+def judge(record: Record, model: ArmModel, t: float, until: float, where: str = "") -> Findings:
     """Judges what happened from `t` to `until` (s, monotonic). where: the name of that stretch."""
     inside = (record.t >= t) & (record.t < until)
     due, lost = record.cycles(t, until)
-    judgement = Judgement(int((inside & record.received).sum()), int((inside & record.clean).sum()), due, lost)
+    judgement = Findings(int((inside & record.received).sum()), int((inside & record.clean).sum()), due, lost)
     judgement.stops = sum(t <= stop < until for stop in record.stops)
     measures = _measures(record, model, inside & record.clean)
     for limit, (values, limits, rows) in measures.items():

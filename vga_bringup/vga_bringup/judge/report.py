@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vga_bringup.judge.evaluation import ARTEFACTS, EVENTS, KNOWN, Judgement, Worst
+from vga_bringup.judge.evaluation import ARTEFACTS, EVENTS, KNOWN, Findings, Worst
 from vga_bringup.judge.session import Outcome
 
 MAX_LOST = 0.03  # of a scenario's cycles
@@ -90,8 +90,8 @@ def kept(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return list(best.values())
 
 
-def _sum(outcomes: Sequence[Outcome]) -> Judgement:
-    total = Judgement()
+def _sum(outcomes: Sequence[Outcome]) -> Findings:
+    total = Findings()
     for outcome in outcomes:
         total.add(outcome.judgement)
     return total
@@ -116,7 +116,7 @@ def _idle(outcomes: Sequence[Outcome]) -> list[str]:
     ]
 
 
-def _errors(total: Judgement, stopped: Judgement) -> list[str]:
+def _errors(total: Findings, stopped: Findings) -> list[str]:
     problems = [f"{count} clean commands: {kind}" for kind, count in total.errors_clean.items()]
     if not sum(total.errors_clean.values()):  # else they say the same
         problems += [f"{n} clean commands beyond the limit of {limit}" for limit, n in total.beyond.items() if n]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
 
 from vga_bringup.judge.bench import Bench, Notes
-from vga_bringup.judge.evaluation import Judgement, judge
+from vga_bringup.judge.evaluation import Findings, judge
 from vga_bringup.judge.motions import judged_cell
 from vga_bringup.judge.robot.process import JudgingRobot
 from vga_bringup.judge.robot.record import Record
@@ -52,7 +52,7 @@ class Outcome:
     attempt: int
     seconds: float
     notes: Notes
-    judgement: Judgement
+    judgement: Findings
     q: NDArray[np.float32]
     speed: NDArray[np.float32]
 

@@ -18,7 +18,9 @@ from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.following import Following
 from vga_bringup.robot.motion.homing import WayHome
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter
+from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest
 
 Vector = NDArray[np.float64]
 
@@ -112,7 +114,7 @@ def chunks(
         for joints in source.tries(reference.q, reference.dq, lag):
             sequence += 1
             request = _request(cell, newest, sequence, joints)
-            if taken := safety.admit(executor, request, Context(now, Mode.POLICY, GOAL)).accepted:
+            if taken := submit(executor, safety, request, Context(now, Mode.POLICY, GOAL)).accepted:
                 break
         accepted, refused = accepted + taken, 0 if taken else refused + 1
         until = min(now + cell.dt, end)

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 from vga_policy.cell.finger import finger_joint
 from vga_policy.cell.schema import Cell
-from vga_policy.message_constants import Mode
+from vga_policy.message_constants import Mode, Refusal
 from vga_policy.ros.diagnostics import ERROR, OK, WARN, diagnostic, judged
 from vga_policy.ros.messages import time_message, uuid_message
 from vga_policy.units import SECOND, nanoseconds
@@ -20,15 +20,9 @@ from vga_policy.units import SECOND, nanoseconds
 from vga_bringup.robot.gripper import GripperState
 from vga_bringup.robot.motion.teleoperation import LeaderSample, TeleopFigures
 from vga_bringup.robot.reports import DriverState, Figures, Tick
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Verdict
+from vga_bringup.robot.types import ChunkRequest, Verdict
 from vga_msgs import msg
 
-# Every reason of vga_msgs/ChunkVerdict, so that diagnostics always show all of them.
-REASONS = (
-    "mode", "goal", "sequence", "joint_names", "length", "dt", "nonfinite", "stamp_future", "stamp_stale",
-    "joint_limit", "gripper_limit", "velocity_limit", "acceleration_limit", "jump", "workspace", "keep_out",
-    "self_collision",
-)  # fmt: skip
 LIMITS = ("velocity", "acceleration", "position", "workspace", "keep_out", "self_collision")  # of robot.following
 HARDWARE = "franka"  # in diagnostics
 SLOW = 0.95  # share of the tracking rate below which the loop is reported as slow
@@ -170,7 +164,7 @@ def diagnostics(figures: Figures, name: str, rate_hz: float, messages_lost: int)
         "control_command_success_rate": _figure(state.success_rate),
         "chunks_accepted": figures.accepted,
         "chunks_rejected": sum(figures.rejected.values()),
-        **{f"rejected_{reason}": figures.rejected.get(reason, 0) for reason in REASONS},
+        **{f"rejected_{reason}": figures.rejected.get(reason, 0) for reason in Refusal},
         "steps_dropped": figures.steps_dropped,
         "tracking": state.tracking,
         "tracking_rms_rad": _figure(figures.tracking_rms),

@@ -44,11 +44,11 @@ class Grasp:
 
 
 @dataclass(frozen=True)
-class Homing:
+class HandHoming:
     """Find the maximum opening."""
 
 
-Command = Move | Grasp | Homing
+Command = Move | Grasp | HandHoming
 
 
 def decide(width: float, last: Command | None, config: GripperConfig) -> Command | None:
@@ -79,7 +79,7 @@ def homing_needed(max_width: float, config: GripperConfig) -> str:
 
 def shortfall(command: Command, width: float) -> str:
     """What it means that a command was answered with false, the fingers at `width` (m); empty: nothing is wrong."""
-    if isinstance(command, Homing):
+    if isinstance(command, HandHoming):
         return f"homing failed: {HOME_IT} again"
     if isinstance(command, Move):
         remedy = f"something is in the way, or the hand needs homing (action {absolute(DRIVER_GRIPPER_HOMING)})"
@@ -239,7 +239,7 @@ class Gripper:
         with self._lock:
             wanted, homing = self._wanted, self._homing
         running = self._execution
-        if running is not None and isinstance(running.command, Homing):
+        if running is not None and isinstance(running.command, HandHoming):
             overtaken = homing is not None and homing.cancelled
         else:
             command = self._next(wanted, homing)
@@ -254,12 +254,12 @@ class Gripper:
 
     def _next(self, wanted: float | None, homing: Job | None) -> Command | None:
         if homing is not None:
-            return Homing()
+            return HandHoming()
         return None if wanted is None else decide(wanted, self._last, self._config)
 
     def _call(self, hand: Any, command: Command) -> bool:
         speed, force = self._config.speed, self._config.force
-        if isinstance(command, Homing):
+        if isinstance(command, HandHoming):
             return bool(hand.homing())
         if isinstance(command, Move):
             return bool(hand.move(command.width, speed))
@@ -275,7 +275,7 @@ class Gripper:
             failure = str(error)
         elif not execution.success:
             failure = shortfall(command, float(reading.width))
-        if isinstance(command, Homing):
+        if isinstance(command, HandHoming):
             self._last = None
             if execution.superseded or failure:
                 self._finish_homing(False, "cancelled" if execution.superseded else failure)

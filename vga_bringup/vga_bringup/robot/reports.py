@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -13,9 +14,9 @@ from vga_policy.message_constants import Mode
 
 from vga_bringup.robot.arm import ArmState, Setting
 from vga_bringup.robot.gripper import GripperState
-from vga_bringup.robot.motion.executor import Reference
 from vga_bringup.robot.motion.teleoperation import TeleopFigures
 from vga_bringup.robot.safety.modes import GoalId
+from vga_bringup.robot.types import Reference, Verdict
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,23 @@ class Tick:
     reference: Reference
     mode: Mode
     goal: GoalId | None
+
+
+@dataclass
+class ChunkCounts:
+    """What became of the chunks since the start. rejected: by reason. steps_dropped: of accepted ones, past by then."""
+
+    accepted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    steps_dropped: int = 0
+
+    def add(self, verdict: Verdict) -> None:
+        """Counts one more."""
+        if verdict.accepted:
+            self.accepted += 1
+            self.steps_dropped += verdict.steps_dropped
+        else:
+            self.rejected[verdict.reason] += 1
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The cell without network and without waiting: physics, driver and cameras in one process, on a simulated clock.
 
-What decides is the code of the real path: the leader is followed by `robot.following`, chunks pass the safety filter
-and the executor, the gripper is commanded by `robot.gripper`'s rule. What lies between them and the physics, franky and
+What decides is the code of the real path: the driver's arbiter says what the arm is asked to do, chunks pass the safety
+filter, the gripper is commanded by `robot.gripper`'s rule. What lies between them and the physics, franky and
 libfranka's protocol, is replaced by what they amount to: a joint velocity that is ramped up a little later.
 """
 
@@ -20,12 +20,15 @@ from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.units import SECOND
 
+from vga_bringup.robot.arbiter import Arbiter
 from vga_bringup.robot.arm import ArmState
 from vga_bringup.robot.bounds.limits import Limits
-from vga_bringup.robot.motion.executor import Executor, Reference
-from vga_bringup.robot.motion.following import Following
+from vga_bringup.robot.motion.executor import Executor
+from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
 from vga_bringup.robot.reports import Tick
-from vga_bringup.robot.safety.safety_filter import ChunkRequest, Context, SafetyFilter, Verdict
+from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
+from vga_bringup.robot.submission import submit
+from vga_bringup.robot.types import ChunkRequest, Reference, Verdict
 from vga_bringup.sim.physics.hand import Hand
 from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
@@ -39,7 +42,6 @@ JUDGED_EVERY = 0.05  # s
 GOAL = bytes(16)  # of the one policy that commands this cell
 
 COMMAND_DELAY = 0.003  # s between the driver's velocity command and the arm: network and franky's planner
-MAX_ERROR = 0.3  # rad between reference and arm beyond which the driver gives up
 
 Vector = NDArray[np.float64]
 
@@ -55,7 +57,7 @@ class Picture(NamedTuple):
     pose: Vector
 
 
-class FastCell:
+class InProcessCell:
     """The simulated cell in this process. Time, in seconds, starts at zero with every `reset`; nothing else moves it.
 
     on_tick: called with every control tick, as the driver's listener is. on_step: called before every millisecond of
@@ -84,6 +86,7 @@ class FastCell:
         self._hand = Hand(self.simulator.robot, cell.gripper)
         self._safety = SafetyFilter(cell)
         self._limits = Limits(cell)
+        self._leader_names = [*cell.arm.joint_names, cell.gripper.joint_name]
         self._steps_a_tick = round(1 / cell.arm.tracking.rate_hz / STEP)
         self._snapshot = np.empty(mujoco.mj_stateSize(self._model, PUBLIC_STATE))
         self._renderer: CellRenderer | None = None
@@ -110,9 +113,13 @@ class FastCell:
         self._velocity = np.zeros(7)
         self._target = np.zeros(7)
         self._hand.reset(0.0)
-        self._executor, self._following = Executor(self.cell), Following(self.cell)
-        self._executor.reset(0.0, self._q, self.cell.gripper.max_width)
-        self._following.reset(0.0, self._q, self.cell.gripper.max_width)
+        self._width = self.cell.gripper.max_width  # of the newest reference that the arm followed, m
+        self._executor, self._teleop = Executor(self.cell), Teleoperation(self.cell)
+        sources = {Mode.TELEOP: self._teleop}
+        self._arbiter = Arbiter(self.cell, self._executor, self._safety, sources, hand_width=lambda: self._width)
+        self._arbiter.measured(self._q.copy())
+        self._arbiter.rest_here(0.0)
+        self._arbiter.lend(mode, 0.0)
         self._judge = Judge(self._model, self.arrangement)
         self._judgement = self._judge.judge(0.0, self._data)
         if self._renderer is not None:
@@ -140,7 +147,7 @@ class FastCell:
 
     def lead(self, q: Vector, width: float) -> None:
         """One sample of the leader, read now: joint angles [7] (rad) and opening (m)."""
-        self._following.leader(self.now, q, width)
+        self._teleop.take(LeaderSample(self.now, self._leader_names, [*q, width / 2]), self.now)
 
     def offer(self, chunk: ActionChunk, t_obs: float, latency: float) -> None:
         """A chunk observed at `t_obs` that reaches the driver `latency` seconds later, or now if that is past."""
@@ -226,17 +233,19 @@ class FastCell:
             time_from_start=[(k + 1) * self.cell.dt for k in range(chunk.horizon)],
             gripper_width=chunk.gripper_width.tolist(),
         )
-        return self._safety.admit(self._executor, request, Context(self.now, self.mode, GOAL))
+        return submit(self._executor, self._safety, request, Context(self.now, self.mode, GOAL))
 
     def _tick(self) -> None:
-        now, source = self.now, self._following if self.mode is Mode.TELEOP else self._executor
-        reference = source.reference(now)
-        target = source.reference(now + self._steps_a_tick * STEP)
-        error = np.abs(reference.q - self._q).max()
-        if not self.problem and (error > MAX_ERROR or not self._safety.tick_ok(target.q, target.dq)):
-            self.problem = "the arm does not follow" if error > MAX_ERROR else "the reference left the cell's limits"
-        if self.problem:
-            reference = target = Reference(self._q.copy(), np.zeros(7), reference.gripper_width, None, -1, False)
+        now, arbiter = self.now, self._arbiter
+        arbiter.measured(self._q.copy())
+        if not self.problem:
+            arbiter.step(self.mode, now)
+        reference, target = arbiter.reference(now), arbiter.reference(now + self._steps_a_tick * STEP)
+        if problem := arbiter.problem(reference, target):
+            self.problem = problem
+            arbiter.let_go()
+            reference = target = arbiter.reference(now)
+        self._width = reference.gripper_width
         velocity = target.dq + self.cell.arm.tracking.gain * (target.q - self._q)
         command = self._limits.commanded(self._q, self._dq, velocity)
         self._commands.append((self._steps + round(COMMAND_DELAY / STEP), command))

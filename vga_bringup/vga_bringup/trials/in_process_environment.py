@@ -12,13 +12,13 @@ from vga_policy.cell.schema import Camera, Cell
 from vga_policy.evaluate.environment import EnvironmentFault, Judgement
 from vga_policy.observation.observation import ActionChunk, Observation
 
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.tasks import Arrangement, UnknownTaskError
 from vga_bringup.trials.conditions import LATENCY
 
 
 class InProcessEnvironment:
-    """One FastCell; close it in the thread that made it.
+    """One InProcessCell; close it in the thread that made it.
 
     latency: s from an observation to the arrival of its chunk at the driver: the image's way, the policy, the chunk's.
     """
@@ -26,7 +26,7 @@ class InProcessEnvironment:
     def __init__(self, cell: Cell, latency: float = LATENCY) -> None:
         self._cell = cell
         self._latency = latency
-        self._world = FastCell(cell)
+        self._world = InProcessCell(cell)
         self._observed = 0.0
 
     @property

@@ -10,7 +10,7 @@ from vga_policy.units import SECOND
 
 from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.expert.demonstration import demonstrate
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.trials.in_process_environment import InProcessEnvironment
 
 
@@ -24,7 +24,7 @@ class OracleActor:
         self._dt, self._horizon = cell.dt, cell.action.horizon
         self._rate = cell.arm.tracking.rate_hz
         self._environment = environment
-        self._demonstrator = FastCell(cell, self._on_tick)
+        self._demonstrator = InProcessCell(cell, self._on_tick)
         self._demonstrated: tuple[str, int] | None = None
         self._references: list[NDArray[np.float64]] = []
 

@@ -40,7 +40,7 @@ class Objection:
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class MotionStart:
     """A motion's beginning: the state that the robot reported, which its first command goes on from, each [7]."""
 
     t: float
@@ -70,7 +70,7 @@ class Record:
             rows[:, column[f"{name}1"] : column[f"{name}7"] + 1] for name in ("signal", "q", "dq")
         )
         self.motions = {
-            int(row[0]): Motion(row[1], MODES[int(row[2])], row[3:10], row[10:17], row[17:24]) for row in motions
+            int(row[0]): MotionStart(row[1], MODES[int(row[2])], row[3:10], row[10:17], row[17:24]) for row in motions
         }
         self.objections = [Objection(**item) for item in objections]
         self.stops = stops

@@ -10,9 +10,8 @@ All times are seconds (float) on one monotonic clock. Step k of a chunk is due a
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,86 +20,13 @@ from vga_policy.message_constants import Refusal
 from vga_policy.observation.observation import ActionChunk
 
 from vga_bringup.robot.bounds.limits import Limits
-from vga_bringup.robot.motion.strategy import Arrival, ChunkRefusedError, Plan, strategy_of
+from vga_bringup.robot.motion.proposal import Admission, ExecutorState, Proposal
+from vga_bringup.robot.motion.strategy import Arrival, Plan, strategy_of
 from vga_bringup.robot.motion.trajectory import Curve, brake, fade, rest, spline, stop
+from vga_bringup.robot.types import ChunkRefusedError, Reference
 
 HISTORY = 2.0  # seconds of the executed reference kept, for the anchors of chunks still under way
-SAME_TIME = 1e-3  # s; two chunks of one observation differ by the jitter of converting clocks
 EASE_SHARE = 0.5  # of a joint's acceleration limit that going over to a chunk may use
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the arm is asked to do at one instant.
-
-    q: float64 [7], rad. dq: float64 [7], rad/s. gripper_width: total opening, m.
-    sequence: of the chunk in force, the newest where several are; None when none is executed (at rest or stopping).
-    step: that chunk's first step whose due time has not passed, -1 when there is none.
-    moving: a chunk or a stop is being executed.
-    """
-
-    q: NDArray[np.float64]
-    dq: NDArray[np.float64]
-    gripper_width: float
-    sequence: int | None
-    step: int
-    moving: bool
-
-
-@dataclass(frozen=True)
-class Admission:
-    """How an accepted chunk is executed.
-
-    anchor: start of its time axis, s: t_obs, or the start of the motion for a chunk observed before it.
-    start: when it takes over, s. steps_dropped: steps already past by then, never executed.
-    """
-
-    anchor: float
-    start: float
-    steps_dropped: int
-
-
-@dataclass(frozen=True)
-class State:
-    """Everything the executor knows. Replaced as a whole, never changed.
-
-    path: the executed reference, past and future; its last piece is rest.
-    width: of the gripper (m) until the first plan takes over.
-    plans: those that may still be in force, in the order in which they take over.
-    moving_since: when the reference last left rest. rest_at: when its motion ends.
-    newest: t_obs and sequence of the newest chunk taken.
-    """
-
-    path: Curve
-    width: float
-    plans: tuple[Plan, ...] = ()
-    moving_since: float = -math.inf
-    rest_at: float = -math.inf
-    newest: tuple[float, int] = (-math.inf, -1)
-
-    def plan_at(self, t: float) -> Plan | None:
-        """The newest plan that has taken over by `t`, ended or not."""
-        return next((plan for plan in reversed(self.plans) if plan.start <= t), None)
-
-    def width_at(self, t: float) -> float:
-        """Gripper width in force at `t`: that of the step due next, at last that of the last step."""
-        plan = self.plan_at(t)
-        return self.width if plan is None else plan.widths[min(bisect_left(plan.due, t), len(plan.due) - 1)]
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What would be executed if a chunk were accepted.
-
-    plan: the chunk's own spline. offset: the difference to it that fades out from `admission.start` on.
-    before, after: the executor's state without and with the chunk.
-    """
-
-    admission: Admission
-    plan: Plan
-    offset: Curve
-    before: State
-    after: State
 
 
 class Executor:
@@ -118,16 +44,16 @@ class Executor:
         self._stopping = limits.stopping
         self._strategy = strategy_of(cell.execution)
         self._horizon = cell.action.horizon
-        self._state = State(rest(0.0, np.array(cell.arm.home)), cell.gripper.max_width)
+        self._state = ExecutorState(rest(0.0, np.array(cell.arm.home)), cell.gripper.max_width)
 
     def reset(self, now: float, q: NDArray[np.float64], gripper_width: float) -> None:
         """Rests at `q` (rad) from `now` on and forgets everything before."""
-        self._state = State(rest(now, np.array(q, dtype=float)), float(gripper_width))
+        self._state = ExecutorState(rest(now, np.array(q, dtype=float)), float(gripper_width))
 
     def stop(self, now: float) -> None:
         """Brakes along the path from `now` on and forgets all chunks; the gripper keeps its width."""
         state = self._state
-        forgetful = replace(state, width=state.width_at(now), plans=(), newest=State.newest)
+        forgetful = replace(state, width=state.width_at(now), plans=(), newest=ExecutorState.newest)
         if now < state.rest_at:
             path = state.path.then(now, brake(state.path, now, self._stopping))
             forgetful = replace(forgetful, path=path, rest_at=float(path.starts[-1]))
@@ -154,7 +80,7 @@ class Executor:
 
     def offer(self, now: float, chunk: ActionChunk, t_obs: float, sequence: int) -> Admission:
         """Executes a chunk observed at `t_obs`, without any safety check. Raises ChunkRefusedError."""
-        self.check_order(t_obs, sequence)
+        self._state.check_order(t_obs, sequence)
         proposal = self.propose(now, chunk, t_obs, sequence)
         self.accept(proposal)
         return proposal.admission
@@ -190,7 +116,7 @@ class Executor:
         live = [other for other in kept if other.end > start]
         path, offsets = self._join(state.path.after(now - HISTORY), self._strategy.pieces([*live, plan], start))
         path = path.then(plan.end, stop(plan.end, *path.at(plan.end), self._stopping))
-        after = State(
+        after = ExecutorState(
             path=path,
             width=state.width_at(now),
             plans=(*kept, plan),
@@ -199,16 +125,7 @@ class Executor:
             newest=(t_obs, sequence),
         )
         admission = Admission(anchor, start, steps_dropped=bisect_left(due, start))
-        return Proposal(admission, plan, offsets[0], before=state, after=after)
-
-    def check_order(self, t_obs: float, sequence: int) -> None:
-        """Raises ChunkRefusedError for a chunk that is not newer than the newest one taken."""
-        newest_t_obs, newest_sequence = self._state.newest
-        if sequence <= newest_sequence:
-            raise ChunkRefusedError(Refusal.SEQUENCE, f"sequence {sequence} after {newest_sequence} was taken")
-        if t_obs < newest_t_obs - SAME_TIME:
-            message = f"observed {newest_t_obs - t_obs:.3f} s before sequence {newest_sequence}, which was taken"
-            raise ChunkRefusedError(Refusal.SEQUENCE, message)
+        return Proposal(chunk, admission, plan, offsets[0], before=state, after=after)
 
     def _join(self, path: Curve, pieces: list[tuple[float, Curve]]) -> tuple[Curve, list[Curve]]:
         """`path` going over into each curve at its time, and the offsets that fade out after each switch."""

@@ -20,7 +20,7 @@ from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.bounds.space import CLOSE, RESERVE, Space
-from vga_bringup.robot.motion.executor import Reference
+from vga_bringup.robot.types import Reference
 
 Vector = NDArray[np.float64]
 

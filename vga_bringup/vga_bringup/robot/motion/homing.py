@@ -8,6 +8,7 @@ from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.jobs import Job
+from vga_bringup.robot.types import Reference
 
 Vector = NDArray[np.float64]
 
@@ -81,17 +82,25 @@ def _minimum_jerk(x: Vector) -> tuple[Vector, Vector, Vector]:
     return x**3 * (10 - 15 * x + 6 * x**2), 30 * x**2 * (1 - x) ** 2, 60 * x * (1 - x) * (1 - 2 * x)
 
 
-class Homing:
-    """A way home under way, and the job of whoever asked for it. goal: elsewhere; None for the cell's home."""
+class HomingTrajectory:
+    """A way home under way, and the job of whoever asked for it.
 
-    def __init__(self, cell: Cell, q: Vector, goal: Vector | None, speed: float, now: float) -> None:
+    q: where the arm rests (rad, [7]). width: of the hand, which it keeps, m. goal: elsewhere; None for the cell's home.
+    """
+
+    def __init__(self, cell: Cell, q: Vector, width: float, goal: Vector | None, speed: float, now: float) -> None:
         self.job = Job("homing")
+        self._width = width
         self._where = "home" if goal is None else "the position asked for"
         self._way = WayHome(Limits(cell), q, np.array(cell.arm.home) if goal is None else goal, speed, now)
 
-    def reference(self, now: float) -> tuple[Vector, Vector]:
-        """Position (rad) and velocity (rad/s) at `now`."""
-        return self._way.reference(now)
+    def reference(self, t: float) -> Reference:
+        """What the arm is asked to do at `t`."""
+        return Reference(*self._way.reference(t), self._width, sequence=None, step=-1, moving=True)
+
+    def at_rest(self, _now: float) -> bool:
+        """Never: the way ends with `step`."""
+        return False
 
     def step(self, q: Vector, now: float) -> bool:
         """Takes the measured position; whether it is over: the reference rests and the job is finished."""

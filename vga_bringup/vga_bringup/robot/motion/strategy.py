@@ -9,14 +9,7 @@ from vga_policy.cell.schema import Execution, Strategy
 from vga_policy.message_constants import Refusal
 
 from vga_bringup.robot.motion.trajectory import Curve, merged
-
-
-class ChunkRefusedError(Exception):
-    """The chunk cannot be executed."""
-
-    def __init__(self, reason: Refusal, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+from vga_bringup.robot.types import ChunkRefusedError
 
 
 @dataclass(frozen=True)

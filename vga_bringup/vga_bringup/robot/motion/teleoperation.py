@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from vga_policy.cell.finger import hand_opening
 from vga_policy.cell.schema import Cell
 
-from vga_bringup.robot.motion.executor import Reference
 from vga_bringup.robot.motion.following import MAX_MISALIGNMENT, Following, Limiting
+from vga_bringup.robot.types import Reference
 
 Vector = NDArray[np.float64]
 
@@ -54,6 +54,8 @@ class TeleopFigures:
 class Teleoperation:
     """Takes the leader's samples and says what the arm is asked to do. One thread at a time may call it."""
 
+    announcement = "the arm goes to the leader slowly, then follows it"
+
     def __init__(self, cell: Cell) -> None:
         self._names = cell.joint_state_names
         self._following = Following(cell)
@@ -63,11 +65,6 @@ class Teleoperation:
         self._ignored: Counter[str] = Counter()
         self._latencies: list[float] = []
         self._limited: Counter[str] = Counter()  # at the last report
-
-    @property
-    def engaged(self) -> bool:
-        """Whether the reference is the arm's: from `engage` until it rests after `release`."""
-        return self._engaged
 
     @property
     def drives_gripper(self) -> bool:
@@ -106,6 +103,10 @@ class Teleoperation:
     def reference(self, t: float) -> Reference:
         """What the arm is asked to do at `t`."""
         return self._following.reference(t)
+
+    def at_rest(self, now: float) -> bool:
+        """Whether the reference stands still at `now`."""
+        return not self._following.reference(now).moving
 
     def commanded(self, now: float) -> None:
         """Takes note that a command which knows every sample taken was sent."""

@@ -1,4 +1,4 @@
-"""The gate before the executor: every chunk is executed as it is, or rejected whole with a reason.
+"""The gate before the executor: what must be true of a chunk, and of what the executor would make of it.
 
 Cheap checks come first and the order is fixed, so a chunk with several faults always gets the same reason. Limits hold
 for what the arm would execute, not only for the chunk's steps: the curve between them, the fade from the present
@@ -20,8 +20,9 @@ from vga_policy.observation.observation import ActionChunk
 
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.bounds.space import Space
-from vga_bringup.robot.motion.executor import Executor, Proposal
-from vga_bringup.robot.motion.strategy import ChunkRefusedError
+from vga_bringup.robot.motion.proposal import Proposal
+from vga_bringup.robot.safety.modes import GoalId
+from vga_bringup.robot.types import ChunkRefusedError, ChunkRequest
 
 Array = NDArray[np.float64]
 
@@ -38,23 +39,6 @@ TICK_VELOCITY_TOLERANCE = 0.05  # rad/s
 
 
 @dataclass(frozen=True)
-class ChunkRequest:
-    """A chunk as it came off the wire: lists of any length holding any numbers.
-
-    t_obs: s, on the executor's clock. goal: 16 bytes of the goal's UUID.
-    joint_names; positions [H][7], rad; time_from_start [H], s; gripper_width [H], m.
-    """
-
-    t_obs: float
-    goal: bytes
-    sequence: int
-    joint_names: Sequence[str]
-    positions: Sequence[Sequence[float]]
-    time_from_start: Sequence[float]
-    gripper_width: Sequence[float]
-
-
-@dataclass(frozen=True)
 class Context:
     """What the driver knows when the chunk arrives.
 
@@ -63,22 +47,7 @@ class Context:
 
     now: float
     mode: Mode
-    goal: bytes | None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The decision on one chunk, in the terms of vga_msgs/ChunkVerdict (anchor in s; NaN when rejected)."""
-
-    reason: str = ""
-    message: str = ""
-    anchor: float = math.nan
-    steps_dropped: int = 0
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the chunk is executed."""
-        return not self.reason
+    goal: GoalId | None
 
 
 class SafetyFilter:
@@ -94,22 +63,20 @@ class SafetyFilter:
         self._execution = cell.execution
         self.space = Space(cell)
 
-    def admit(self, executor: Executor, request: ChunkRequest, context: Context) -> Verdict:
-        """Checks a chunk and, if nothing is wrong with it, hands it to the executor. Never raises on bad input."""
-        try:
-            self._check_origin(request, context)
-            chunk = self._read(request)
-            self._check_age(request, context)
-            self._check_steps(chunk)
-            proposal = executor.propose(context.now, chunk, request.t_obs, request.sequence)
-            self._check_jump(chunk, proposal)
-            self._check_motion(proposal)
-            # Last, so that a faulty chunk is counted under its fault whatever number it carries.
-            executor.check_order(request.t_obs, request.sequence)
-        except ChunkRefusedError as refusal:
-            return Verdict(refusal.reason.value, str(refusal))
-        executor.accept(proposal)
-        return Verdict(anchor=proposal.admission.anchor, steps_dropped=proposal.admission.steps_dropped)
+    def read(self, request: ChunkRequest, context: Context) -> ActionChunk:
+        """The chunk in a request, once all is sound that can be seen without the motion. Raises ChunkRefusedError."""
+        self._check_origin(request, context)
+        chunk = self._read(request)
+        self._check_age(request, context)
+        self._check_steps(chunk)
+        return chunk
+
+    def check(self, proposal: Proposal) -> None:
+        """Raises ChunkRefusedError where the arm must not execute a proposal."""
+        self._check_jump(proposal)
+        self._check_motion(proposal)
+        # Last, so that a faulty chunk is counted under its fault whatever number it carries.
+        proposal.check_order()
 
     def tick_ok(self, q: Array, dq: Array) -> bool:
         """Whether a reference (q, dq [7]) is finite and within the position and velocity limits."""
@@ -203,14 +170,14 @@ class SafetyFilter:
         self._check_velocity((q[1:] + q[:-1]) / 2, v, lambda k: f"from step {k} to {k + 1}")
         self._check_acceleration(np.diff(v, axis=0) / self._dt, 1.0, lambda k: f"at step {k + 1}")
 
-    def _check_jump(self, chunk: ActionChunk, proposal: Proposal) -> None:
+    def _check_jump(self, proposal: Proposal) -> None:
         """The chunk must begin where the reference is, and matching its velocity must not lead far away from it."""
         start, anchor = proposal.admission.start, proposal.admission.anchor
         limit = self._execution.max_jump
         distances = [proposal.after.path.at(start)[0] - proposal.plan.curve.at(start)[0]]
         if proposal.admission.steps_dropped == 0:  # its spline starts on the reference, so look at where it leads
             q, dq = proposal.before.path.at(anchor)
-            distances.append(q + dq * self._dt - chunk.joints[0])
+            distances.append(q + dq * self._dt - proposal.chunk.joints[0])
         fading = np.linspace(start, proposal.offset.starts[-1], 16)
         jumps = np.abs(np.concatenate((np.array(distances), proposal.offset.sample(fading)[0])))
 

@@ -1,4 +1,4 @@
-"""One demonstration by the scripted expert in a FastCell, from the first snapshot to the end."""
+"""One demonstration by the scripted expert in an InProcessCell, from the first snapshot to the end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vga_policy.message_constants import Mode
 from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style, random_for
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import places, views
 
 LEADER_PERIOD = 0.01  # s between two readings of the leader
@@ -22,7 +22,7 @@ CAMERA_STAY = 0.5  # s until the fixed cameras are put elsewhere, where their pl
 
 
 def demonstrate(
-    cell: FastCell,
+    cell: InProcessCell,
     task: str,
     seed: int,
     *,
@@ -65,7 +65,7 @@ def demonstrate(
     return cell.task_state
 
 
-def _place_cameras(cell: FastCell, random: Generator | None) -> None:
+def _place_cameras(cell: InProcessCell, random: Generator | None) -> None:
     """Puts every fixed camera where it belongs, or somewhere in front of the table."""
     for camera in cell.cell.cameras:
         view = views.VIEWS[camera.name]

@@ -1,4 +1,4 @@
-"""The same leader trajectory through libfranka's protocol in real time and through a FastCell: the arm ends the same.
+"""The same leader trajectory through libfranka's protocol in real time and in an InProcessCell: the arm ends the same.
 
 On one side lie the driver's threads, franky, the network and the simulated robot's server; on the other a few lines in
 their place.
@@ -18,7 +18,7 @@ from simulated_arm import own_address
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.motion.teleoperation import LeaderSample
 from vga_bringup.sim.expert.demonstration import demonstrate
-from vga_bringup.sim.in_process import FastCell
+from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee
 from vga_policy.message_constants import Mode
@@ -34,22 +34,22 @@ PATIENCE = 120.0  # s
 
 
 @pytest.fixture(scope="module")
-def fast():
-    cell = FastCell(CELL)
+def simulated():
+    cell = InProcessCell(CELL)
     yield cell
     cell.close()
 
 
 @pytest.fixture(scope="module")
-def trajectory(fast):
+def trajectory(simulated):
     """A demonstration's leader as a function of time (s), and its end."""
     times, leaders = [], []
 
     def watch(leader):
-        times.append(SLOWER * fast.now)
+        times.append(SLOWER * simulated.now)
         leaders.append([*leader.q, leader.width])
 
-    assert demonstrate(fast, TASK, SEED, watch=watch).success
+    assert demonstrate(simulated, TASK, SEED, watch=watch).success
     return (lambda t: np.array([np.interp(t, times, column) for column in np.transpose(leaders)])), times[-1]
 
 
@@ -91,18 +91,18 @@ def in_real_time(directory, leader, end):
         return np.array(sent), np.append(tick.arm.q, tick.gripper.width)
 
 
-def on_simulated_time(fast, sent):
-    """Gives a FastCell the same samples at the same times; where its arm ended [8]."""
-    fast.reset(TASK, SEED, Mode.TELEOP)
+def on_simulated_time(simulated, sent):
+    """Gives an InProcessCell the same samples at the same times; where its arm ended [8]."""
+    simulated.reset(TASK, SEED, Mode.TELEOP)
     for at, *leader in sent:
-        fast.step(max(0.0, at - fast.now))
-        fast.lead(np.array(leader[:7]), leader[7])
-    return fast.proprioception
+        simulated.step(max(0.0, at - simulated.now))
+        simulated.lead(np.array(leader[:7]), leader[7])
+    return simulated.proprioception
 
 
-def test_the_arm_ends_within_5_mm_and_20_mrad(fast, trajectory, tmp_path):
+def test_the_arm_ends_within_5_mm_and_20_mrad(simulated, trajectory, tmp_path):
     sent, real = in_real_time(tmp_path, *trajectory)
-    simulated = on_simulated_time(fast, sent)
+    simulated = on_simulated_time(simulated, sent)
     kinematics = Kinematics(CELL.arm)
     ends = [kinematics.tcp(end[:7]).position for end in (real, simulated)]
     distance, joints = np.linalg.norm(ends[0] - ends[1]), np.abs(real[:7] - simulated[:7]).max()
