@@ -2,11 +2,12 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from vga_bringup.camera.clock import CaptureClock, ClockOffset, TimestampDomain, milliseconds_to_ns
+from vga_bringup.camera.clock import CaptureClock, ClockOffset, Refused, TimestampDomain, milliseconds_to_ns
 
 GLOBAL, HARDWARE, SYSTEM = TimestampDomain.GLOBAL_TIME, TimestampDomain.HARDWARE_CLOCK, TimestampDomain.SYSTEM_TIME
 NOW_MS = 1_795_451_526_912.551758
 MS = 1_000_000
+NOW = milliseconds_to_ns(NOW_MS)
 
 
 def test_milliseconds_lose_nothing_of_the_double():
@@ -17,32 +18,66 @@ def test_milliseconds_lose_nothing_of_the_double():
 
 @pytest.mark.parametrize("domain", [GLOBAL, SYSTEM])
 def test_host_clock_timestamps_are_taken_as_they_are(domain):
-    assert CaptureClock().stamp(NOW_MS, domain, arrival_ns=0) == milliseconds_to_ns(NOW_MS)
+    assert CaptureClock().stamp(NOW_MS, domain, NOW + 20 * MS) == milliseconds_to_ns(NOW_MS)
 
 
 def test_frames_not_newer_are_refused_until_a_newer_one_comes():
     clock = CaptureClock()
-    stamps = [clock.stamp(NOW_MS + offset, GLOBAL, 0) for offset in (0, 0, -5, 33, 20, 66)]
-    assert [stamp is not None for stamp in stamps] == [True, False, False, True, False, True]
+    stamps = [clock.stamp(NOW_MS + offset, GLOBAL, NOW + 90 * MS) for offset in (0, 0, -5, 33, 20, 66)]
+    assert [stamp is not Refused.NOT_NEWER for stamp in stamps] == [True, False, False, True, False, True]
 
 
 def test_a_host_clock_set_back_does_not_end_the_stream():
     clock = CaptureClock()
-    clock.stamp(NOW_MS, GLOBAL, 0)
-    assert clock.stamp(NOW_MS - 3_600_000, GLOBAL, 0) == milliseconds_to_ns(NOW_MS - 3_600_000)
-    assert clock.stamp(NOW_MS - 3_600_000, GLOBAL, 0) is None
+    clock.stamp(NOW_MS, GLOBAL, NOW)
+    before = NOW_MS - 3_600_000
+    assert clock.stamp(before, GLOBAL, milliseconds_to_ns(before)) == milliseconds_to_ns(before)
+    assert clock.stamp(before, GLOBAL, milliseconds_to_ns(before)) is Refused.NOT_NEWER
+
+
+def streamed(shifts, domain=GLOBAL, count=300):
+    """Stamps of a 30 fps stream, 20 ms on its way; shifts: ms that frames' timestamps are off, by number."""
+    clock, zero = CaptureClock(), NOW_MS if domain is GLOBAL else 5000.0
+    for number in range(count):
+        since = number * 1000 / 30
+        arrival = milliseconds_to_ns(NOW_MS + since + 20)
+        yield clock.stamp(zero + since + shifts.get(number, 0.0), domain, arrival)
+
+
+@pytest.mark.parametrize("domain", [GLOBAL, HARDWARE])
+@pytest.mark.parametrize("shift", [100, 300, 900, 1200, 4_292_000, -1200, -900, -300, -3_600_000])
+@pytest.mark.parametrize("wrong", [{100}, {0}, {298}, {100, 101, 102, 103, 104}, {100, 150, 200}])
+def test_only_wrong_stamps_are_lost(domain, shift, wrong):
+    stamps = list(streamed(dict.fromkeys(wrong, shift), domain))
+    kept = [stamp for stamp in stamps if not isinstance(stamp, Refused)]
+    assert (np.diff(kept) > 0).all()
+    refused = {number for number, stamp in enumerate(stamps) if isinstance(stamp, Refused)}
+    if domain is GLOBAL:
+        assert refused <= wrong
+        assert refused == wrong or (shift < 0 and 0 in wrong)
+        assert {stamps[number] for number in refused} <= {Refused.AHEAD if shift > 0 else Refused.NOT_NEWER}
+    else:
+        assert len(refused) <= 2 * len(wrong)
+
+
+def test_a_camera_whose_stamps_stay_behind_streams_on():
+    stamps = list(streamed(dict.fromkeys(range(100, 300), -60000.0)))
+    refused = [number for number, stamp in enumerate(stamps) if isinstance(stamp, Refused)]
+    assert refused == list(range(100, refused[-1] + 1))
+    assert len(refused) <= 3.1 * 30
+    assert (np.diff(stamps[refused[-1] + 1 :]) > 0).all()
 
 
 @pytest.mark.parametrize(("domain", "moved_ms"), [(GLOBAL, 4), (HARDWARE, 4), (SYSTEM, 0)])
 def test_stamps_are_mid_exposure_where_the_camera_says_when_that_was(domain, moved_ms):
-    readout = CaptureClock().stamp(NOW_MS, domain, milliseconds_to_ns(NOW_MS))
-    middle = CaptureClock().stamp(NOW_MS, domain, milliseconds_to_ns(NOW_MS), readout_delay_us=4000)
+    readout = CaptureClock().stamp(NOW_MS, domain, NOW)
+    middle = CaptureClock().stamp(NOW_MS, domain, NOW, readout_delay_us=4000)
     assert readout - middle == moved_ms * MS
 
 
 @pytest.mark.parametrize("delay_us", [-4000, 900_000])
 def test_an_impossible_readout_delay_is_not_used(delay_us):
-    assert CaptureClock().stamp(NOW_MS, GLOBAL, 0, delay_us) == milliseconds_to_ns(NOW_MS)
+    assert CaptureClock().stamp(NOW_MS, GLOBAL, NOW, delay_us) == milliseconds_to_ns(NOW_MS)
 
 
 def test_hardware_clock_is_mapped_by_the_fastest_transport():

@@ -1,5 +1,6 @@
 import math
 
+from vga_bringup.camera.clock import Refused
 from vga_bringup.camera.statistics import StreamStatistics
 
 SECOND = 1_000_000_000
@@ -10,9 +11,12 @@ def test_rate_latency_and_losses():
     for number in (7, 8, 11, 12):
         statistics.received(number)
         statistics.delivered(latency_ns=number * 1_000_000)
-    statistics.duplicate()
+    statistics.refused(Refused.NOT_NEWER)
+    for _ in range(3):
+        statistics.refused(Refused.AHEAD)
     report = statistics.report(2 * SECOND)
-    assert (report.fps, report.delivered, report.lost, report.lost_since, report.duplicates) == (2, 4, 2, 2, 1)
+    assert (report.fps, report.delivered, report.lost, report.lost_since) == (2, 4, 2, 2)
+    assert (report.duplicates, report.ahead) == (1, 3)
     assert (report.latency_ms, report.worst_latency_ms) == (9.5, 12)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import BEST, locate, shipped
 from vga_policy.checkpoints.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.cli import main
-from vga_policy.inference.policy import Policy, PolicyError
+from vga_policy.inference.policy import Policy
 from vga_policy.inference.untrained import untrained_checkpoint
 from vga_policy.model.backbone.aggregator import AggregatorConfig
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
@@ -56,6 +57,12 @@ def refusal(directory, cell=SIM):
     message = str(caught.value)
     assert str(directory) in message
     assert "\n" not in message
+    return message
+
+
+def short(message, directory):
+    """The message; fails if it is no short line beside the paths in it."""
+    assert len(re.sub(rf"{re.escape(str(directory))}[^ :']*", "", message)) <= 203  # and ": "
     return message
 
 
@@ -210,7 +217,7 @@ def test_pickles_are_refused_unread(saved, suffix):
     (saved / WEIGHTS).unlink()
     bomb = saved / f"model{suffix}"
     bomb.write_bytes(pickle.dumps(Bomb()))
-    assert "pickled weights are refused" in refusal(saved)
+    assert "pickled weights are refused" in short(refusal(saved), saved)
     assert "pickled weights are refused" in refusal(bomb)
 
 
@@ -231,7 +238,7 @@ def test_tensors_that_do_not_fit_are_named(saved):
     tensors["depth_head.weight"] = torch.zeros(3)
     tensors["action_head.project_out.bias"] = torch.zeros(7)
     save_file(tensors, saved / WEIGHTS)
-    message = refusal(saved)
+    message = short(refusal(saved), saved)
     assert "missing tensors: aggregator.camera_token" in message
     assert "tensors the model does not have: depth_head.weight" in message
     assert "wrong shapes: action_head.project_out.bias [7] instead of [8]" in message
@@ -243,7 +250,7 @@ def test_another_presets_config_is_refused_before_its_model_is_made(saved, prese
     encoder = {"name": "hashed_ngrams", "width": model.language_width}
     edit(saved / CONFIG, model={"name": "vga", **to_plain(model)}, text_encoder=encoder)
     started = time.process_time()
-    message = refusal(saved)
+    message = short(refusal(saved), saved)
     assert "missing tensors: action_head.layers." in message
     assert "tensors the model does not have: aggregator.patch_embed.convolutions" in message
     assert "wrong shapes: action_head.layers.0." in message
@@ -252,7 +259,7 @@ def test_another_presets_config_is_refused_before_its_model_is_made(saved, prese
 
 def test_many_faults_make_a_short_line(saved):
     save_file({"other": torch.zeros(1)}, saved / WEIGHTS)
-    assert " more; tensors the model does not have: other" in refusal(saved)
+    assert " more; tensors the model does not have: other" in short(refusal(saved), saved)
 
 
 @pytest.mark.parametrize(
@@ -287,10 +294,22 @@ def test_a_wrong_config_is_refused(saved, change, named):
     [
         ({"targets": "sideways"}, "targets: must be absolute or relative"),
         ({"action": {"q01": [0] * 8}}, "action: expected the keys q01 and q99"),
-        ({"action": {"q01": [1] * 8, "q99": [0] * 8}}, "action: q01 must nowhere be above q99"),
+        ({"action": {"q01": [1] * 8, "q99": [0] * 8}}, "action: q01 must nowhere be above q99 (found 1 and 0 at [0])"),
         ({"action": {"q01": [0] * 7, "q99": [1] * 7}}, "action: shape must be (8,) or (8, 8) (found (7,))"),
         ({"proprioception": {"q01": ["a"] * 8, "q99": [1] * 8}}, "proprioception: could not convert"),
-        ({"proprioception": {"q01": [float("nan")] * 8, "q99": [1] * 8}}, "proprioception: q01 and q99 must be finite"),
+        (
+            {"proprioception": {"q01": [float("nan")] * 8, "q99": [1] * 8}},
+            "q01 and q99 must be finite (found nan at [0])",
+        ),
+        (
+            {"action": {"q01": [0] * 8, "q99": [1, None, *[1] * 6]}},
+            "action: q01 and q99 must be finite (found nan at [1])",
+        ),
+        (
+            {"action": {"q01": [[0] * 8] * 3, "q99": [[1] * 8] * 3}},
+            "action: shape must be (8,) or (8, 8) (found (3, 8))",
+        ),
+        ({"action": {"q01": [[0] * 8, [0]], "q99": [1] * 8}}, "action: "),
     ],
 )
 def test_a_wrong_normalization_is_refused(saved, change, named):
@@ -313,5 +332,13 @@ def test_weights_that_give_no_number_are_found_at_loading(saved):
     tensors = load_file(saved / WEIGHTS)
     tensors["action_head.norm_out.weight"][3] = float("nan")
     save_file(tensors, saved / WEIGHTS)
-    with pytest.raises(PolicyError, match="not finite"):
-        Policy.from_pretrained(saved, SIM)
+    assert "1 tensors have NaN or infinity in them: action_head.norm_out.weight" in short(refusal(saved), saved)
+    save_file({name: torch.full_like(tensor, torch.nan) for name, tensor in tensors.items()}, saved / WEIGHTS)
+    assert f"{len(tensors)} tensors have NaN or infinity" in short(refusal(saved), saved)
+
+
+def test_names_as_wrappers_leave_them_are_read(saved):
+    model = load(saved).model.state_dict()
+    for prefix in ("module.", "_orig_mod.", "model._orig_mod.module."):
+        save_file({prefix + name: tensor for name, tensor in model.items()}, saved / WEIGHTS)
+        assert all(torch.equal(tensor, model[name]) for name, tensor in load(saved).model.state_dict().items())

@@ -195,8 +195,8 @@ def small(**options):
 
 def _backwards(made):
     messages = list(made._messages())
-    stamps = [message.header.stamp for _, topic, message in messages if topic == "/joint_states"]
-    stamps[20].sec -= 1
+    for stamp in [message.header.stamp for _, topic, message in messages if topic == "/joint_states"][20:]:
+        stamp.sec -= 1
     made._messages = lambda: messages
 
 

@@ -45,8 +45,14 @@ def test_the_part_to_train_on_is_a_view():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("proposed: perhaps", "'perhaps' is not a valid Verdict"),
-        ("verdict: accept", "found \\['verdict'\\]"),
+        ("proposed: perhaps", "proposed: .* 'accept', 'review' or 'reject' \\(found 'perhaps'\\)"),
+        ("verdict: accept", "unknown key 'verdict'"),
+        ("start_ns: 1.5", "start_ns: .* \\(found 1.5\\)"),
+        ("start_ns: -1", "start_ns: .* \\(found -1\\)"),
+        ("{start_ns: 7, end_ns: 6}", "start_ns 7 is after end_ns 6"),
+        ("reasons: idle", "reasons: .* \\(found 'idle'\\)"),
+        ("reasons: [1]", "reasons.0: .* \\(found 1\\)"),
+        ("reasons: " + "[" * 10_000, "nested more than 50 deep"),
         ("- 1", "found list"),
         ("{", "cannot be read"),
         ("start_ns: soon", "soon"),

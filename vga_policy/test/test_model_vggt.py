@@ -3,8 +3,12 @@
 The golden outputs were made by the public implementation from the same seeded weights and images.
 """
 
+import argparse
 import json
 import pickle
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +80,7 @@ def test_loads_a_directory_and_skips_the_point_and_track_heads(state, tmp_path, 
     torch.testing.assert_close(model.state_dict()["aggregator.camera_token"], state["aggregator.camera_token"])
 
 
-def test_every_misfit_is_listed_in_one_error(state, tmp_path):
+def test_misfits_are_listed_in_one_error(state, tmp_path):
     wrong = dict(state)
     del wrong["aggregator.global_blocks.5.attn.proj.bias"]
     wrong["depth_head.norm.weight"] = torch.ones(3)
@@ -88,6 +92,80 @@ def test_every_misfit_is_listed_in_one_error(state, tmp_path):
     assert "missing aggregator.global_blocks.5.attn.proj.bias" in message
     assert "unexpected aggregator.extra" in message
     assert "depth_head.norm.weight has shape [3], expected [256]" in message
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"model": state, "optimizer": {"state": {}, "lr": 0.1}, "epoch": 3},
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"checkpoint": None, "model": {"state_dict": state}},
+        lambda state: {**state, "epoch": 3},
+        lambda state: {f"module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {f"_orig_mod.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"model": {f"module._orig_mod.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {name.replace("aggregator.", "aggregator._orig_mod."): state[name] for name in state},
+    ],
+)
+def test_what_trainers_wrap_weights_in_is_taken_off(state, tmp_path, wrap):
+    torch.save(wrap(state), tmp_path / "checkpoint.pt")
+    loaded = load_vggt(tmp_path).state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in loaded.items())
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "state_dict.", "_orig_mod.", "model.module."])
+def test_prefixes_of_all_names_are_taken_off(state, tmp_path, prefix):
+    save_file({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "model.safetensors")
+    assert load_vggt(tmp_path).config == TINY_VGGT
+
+
+def refusal(path):
+    """One short line that names the file, without a pattern in it."""
+    with pytest.raises(WeightsError) as error:
+        load_vggt(path)
+    message = str(error.value)
+    assert str(path) in message
+    said = message.replace(str(path), "")
+    assert "\n" not in message
+    assert len(said) <= 202
+    assert not re.search(r"\\[.d]|\(\w+\|", said)
+    return said
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda state: {"net": state, "epoch": 3}, "no weights below one of the keys model, .*; its keys: net$"),
+        (lambda state: {"epoch": 3}, "its keys: epoch$"),
+        (lambda state: {}, "its keys: none$"),
+        (lambda state: [1], "found list"),
+        (lambda state: {f"part{n}.{'x' * 300}": torch.ones(1) for n in range(300)}, "nothing of aggregator in it"),
+        (lambda state: {**state, **{f"extra{n}": torch.ones(1) for n in range(300)}}, "unexpected extra0, .* more$"),
+        (lambda state: {f"odd.{name}": tensor for name, tensor in state.items()}, "nothing of aggregator in it"),
+        (lambda state: state | {"camera_head.token_norm.bias": torch.tensor([torch.nan] * 256)}, "camera_head.token_n"),
+        (lambda state: {name: torch.full_like(state[name], torch.inf) for name in state}, r"NaN or infinity .* more$"),
+    ],
+)
+def test_a_refusal_is_a_short_line(state, tmp_path, made, said):
+    path = tmp_path / "model.pt"
+    torch.save(made(state), path)
+    assert re.search(said, refusal(path))
+
+
+def test_a_pickle_of_more_is_refused_with_the_command_that_converts_it(state, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"model": state, "options": argparse.Namespace(lr=0.1)}, path)
+    command = re.search(r'if you trust it: python (-c) "(.*)"$', refusal_of(path))
+    subprocess.run([sys.executable, *command.groups()], cwd=tmp_path, check=True)
+    assert load_vggt(tmp_path / "model.pt").config == TINY_VGGT
+
+
+def refusal_of(path):
+    """The message in full."""
+    refusal(path)
+    with pytest.raises(WeightsError) as error:
+        load_vggt(path)
+    return str(error.value)
 
 
 def test_a_truncated_file_is_named(state, tmp_path):

@@ -13,6 +13,8 @@ import yaml
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is several times as fast, where there is one
 
+DEEPEST = 50  # levels of nesting in a YAML text
+
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
@@ -46,7 +48,22 @@ def whole_directory(directory: Path) -> Iterator[Path]:
 
 def parse_yaml(text: str) -> Any:
     """What a YAML text says; plain data only. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=LOADER)
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:  # libyaml's loader would overflow the stack
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+    try:
+        return yaml.load(text, Loader=LOADER)
+    except (ValueError, OverflowError) as error:  # no day of any month, a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+
+
+def yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong with a YAML text, and where, in one line."""
+    mark: Any = getattr(error, "problem_mark", None)
+    words = str(getattr(error, "problem", None) or error).splitlines()[0][:100]
+    return f"{words} (line {mark.line + 1}, column {mark.column + 1})" if mark else words
 
 
 def _synchronize(file: Path) -> None:

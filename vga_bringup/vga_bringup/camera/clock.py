@@ -21,8 +21,19 @@ from vga_policy.units import SECOND
 
 # Half the longest exposure of a D400; more is a firmware that means something else by its sensor timestamp.
 MAX_READOUT_DELAY_NS = 500_000_000
-# Going back further than this is a host clock set back, not frames out of order.
+# A capture this long after its arrival is a wrong stamp: librealsense's idea of the two clocks is off by less.
+AHEAD_NS = 10_000_000
+# Going back further than this may be a host clock set back, not frames out of order.
 CLOCK_STEP_NS = SECOND
+# For as long, frames further back are wrong stamps; if nothing else comes, the stream goes on from them.
+PATIENCE_NS = 3 * SECOND
+
+
+class Refused(StrEnum):
+    """Why a frame has no stamp and must be dropped."""
+
+    NOT_NEWER = "not newer than the frame before"
+    AHEAD = "stamped ahead of its arrival"
 
 
 class TimestampDomain(StrEnum):
@@ -73,7 +84,10 @@ class ClockOffset:
 
 
 class CaptureClock:
-    """Stamps the frames of one camera: capture times in ns of the host's system clock, strictly increasing."""
+    """Stamps the frames of one camera: capture times in ns of the host's system clock, increasing, never in the future.
+
+    Only a host clock that was set back makes them go back.
+    """
 
     def __init__(self) -> None:
         self._offset = ClockOffset()
@@ -81,8 +95,8 @@ class CaptureClock:
 
     def stamp(
         self, timestamp_ms: float, domain: TimestampDomain, arrival_ns: int, readout_delay_us: int = 0
-    ) -> int | None:
-        """Capture time of a frame, ns; None for a frame that is not newer than the one before and must be dropped.
+    ) -> int | Refused:
+        """Capture time of a frame, ns, or why it has none; then it leaves no trace.
 
         timestamp_ms: the frame's timestamp in its domain.
         arrival_ns: host's system clock when the frame was received.
@@ -94,7 +108,11 @@ class CaptureClock:
         delay_ns = readout_delay_us * 1000
         if domain is not TimestampDomain.SYSTEM_TIME and 0 < delay_ns <= MAX_READOUT_DELAY_NS:
             capture_ns -= delay_ns
-        if self._last_ns is not None and self._last_ns - CLOCK_STEP_NS < capture_ns <= self._last_ns:
-            return None
+        if capture_ns > arrival_ns + AHEAD_NS:
+            return Refused.AHEAD
+        if self._last_ns is not None and capture_ns <= self._last_ns:
+            recent = arrival_ns - PATIENCE_NS <= self._last_ns <= arrival_ns + AHEAD_NS
+            if recent or self._last_ns - CLOCK_STEP_NS < capture_ns:
+                return Refused.NOT_NEWER
         self._last_ns = capture_ns
         return capture_ns

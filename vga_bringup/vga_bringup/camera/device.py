@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pyrealsense2 as rs
 from vga_policy.cell.schema import Camera
 
-from vga_bringup.camera.clock import CaptureClock, TimestampDomain
+from vga_bringup.camera.clock import CaptureClock, Refused, TimestampDomain
 from vga_bringup.camera.controls import Control, apply_controls
 from vga_bringup.camera.discovery import (
     CameraState,
@@ -120,8 +120,8 @@ class DeviceLoop:
                 continue
             patience_s, last_arrival = max(SILENCE_S, 5 / self.camera.color.fps), time.monotonic()
             frame = reader.read(frameset)
-            if frame is None:
-                self.statistics.duplicate()
+            if isinstance(frame, Refused):
+                self.statistics.refused(frame)
                 continue
             self.statistics.received(frame.number)
             if self.status.state is not CameraState.STREAMING or self.status.domain is not frame.domain:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyrealsense2 as rs
 
-from vga_bringup.camera.clock import CaptureClock, TimestampDomain
+from vga_bringup.camera.clock import CaptureClock, Refused, TimestampDomain
 from vga_bringup.camera.intrinsics import CameraModel, camera_model
 
 Depth = npt.NDArray[np.uint16]
@@ -45,15 +45,15 @@ class FramesetReader:
         self._clock = clock
         self._align = rs.align(rs.stream.color)
 
-    def read(self, frameset: rs.composite_frame) -> Frame | None:
-        """The frame of a frameset that has just arrived; None if it brings no new colour image."""
+    def read(self, frameset: rs.composite_frame) -> Frame | Refused:
+        """The frame of a frameset that has just arrived, or why it brings no new colour image."""
         color = frameset.get_color_frame()
         if not color:
-            return None
+            return Refused.NOT_NEWER
         domain = TimestampDomain(color.get_frame_timestamp_domain().name)
         capture_ns = self._clock.stamp(color.get_timestamp(), domain, time.time_ns(), _readout_delay_us(color))
-        if capture_ns is None:
-            return None
+        if isinstance(capture_ns, Refused):
+            return capture_ns
         return Frame(
             color=np.asanyarray(color.get_data()),
             aligned_depth=lambda: self._aligned_depth(frameset),

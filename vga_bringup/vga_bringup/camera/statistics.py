@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from vga_bringup.camera.clock import Refused
+
 
 @dataclass(frozen=True)
 class StreamReport:
@@ -12,7 +14,7 @@ class StreamReport:
 
     latency_ms: mean time from capture until the frame was handed over (published); nan without frames.
     lost: frame numbers that never came or came too late to be newer than the frame before; lost_since: of them, since
-        the report before. duplicates: frames refused for not being newer.
+        the report before. duplicates: frames refused for not being newer; ahead: for a stamp ahead of their arrival.
     """
 
     fps: float
@@ -22,6 +24,7 @@ class StreamReport:
     lost: int
     lost_since: int
     duplicates: int
+    ahead: int
 
 
 class StreamStatistics:
@@ -32,7 +35,7 @@ class StreamStatistics:
         self._latencies_ns: list[int] = []
         self._since_ns = now_ns
         self._last_number: int | None = None
-        self._delivered = self._duplicates = self._lost = self._lost_reported = 0
+        self._delivered = self._duplicates = self._ahead = self._lost = self._lost_reported = 0
 
     def restarted(self) -> None:
         """The stream starts anew: the numbers to come do not continue the former ones."""
@@ -46,10 +49,13 @@ class StreamStatistics:
                 self._lost += max(0, number - self._last_number - 1)
             self._last_number = number
 
-    def duplicate(self) -> None:
-        """A frame was dropped for not being newer than the one before."""
+    def refused(self, why: Refused) -> None:
+        """A frame was dropped."""
         with self._lock:
-            self._duplicates += 1
+            if why is Refused.AHEAD:
+                self._ahead += 1
+            else:
+                self._duplicates += 1
 
     def delivered(self, latency_ns: int) -> None:
         """A frame was handed over, so long after its capture."""
@@ -71,4 +77,5 @@ class StreamStatistics:
                 lost=self._lost,
                 lost_since=lost_since,
                 duplicates=self._duplicates,
+                ahead=self._ahead,
             )

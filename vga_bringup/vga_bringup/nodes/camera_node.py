@@ -26,6 +26,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vga_policy.cell.schema import Camera, Cell
+from vga_policy.episodes.topics import FRAMES_AHEAD
 from vga_policy.ros import topics
 from vga_policy.ros.diagnostics import ERROR, OK, WARN
 from vga_policy.ros.messages import time_message
@@ -125,6 +126,7 @@ class CameraNode(CellNode):
             "frames": report.delivered,
             "frames_lost": report.lost,
             "frames_duplicated": report.duplicates,
+            FRAMES_AHEAD: report.ahead,
             "timestamp_domain": status.domain or "",
             "capture_to_publish_ms": f"{report.latency_ms:.1f}",
             "capture_to_publish_worst_ms": f"{report.worst_latency_ms:.1f}",

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from rosbags.interfaces import Nodetype
-from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
 
@@ -36,10 +35,13 @@ class Codec:
         self._store = get_typestore(Stores.EMPTY)
         try:
             self._store.register(get_types_from_msg(definition_text, type_name))
-        except (TypesysError, SyntaxError, KeyError) as error:
-            raise CdrError(f"{type_name}: its definition cannot be parsed: {error}") from None
+        except (TypesysError, SyntaxError, KeyError, ValueError, RecursionError) as error:
+            at = str(error).splitlines()[-1:] or [""]  # the parser quotes all of the text, and last what it stopped at
+            raise CdrError(f"{type_name}: its definition cannot be parsed at {at[0][:60]!r}") from None
+        self._check_references(type_name, ())
         self.message_class: Any = self._store.types[type_name]  # its constants are class attributes
         first = next(iter(self._store.fielddefs[type_name][1]), None)
+        self.fields = frozenset(name for name, _ in self._store.fielddefs[type_name][1])
         self.has_header = first is not None and first[1] == (Nodetype.NAME, "std_msgs/msg/Header")
 
     def new(self, **fields: Any) -> Any:
@@ -58,8 +60,18 @@ class Codec:
         """The message in `data`; its arrays are views of `data`. Raises CdrError."""
         try:
             return self._store.deserialize_cdr(data, self.type_name)
-        except SerdeError as error:
-            raise CdrError(str(error)) from None
+        except Exception as error:  # of any kind: code made from a foreign definition reads foreign bytes
+            raise CdrError(f"cannot be decoded: {(str(error) or type(error).__name__).splitlines()[0][:100]}") from None
+
+    def _check_references(self, type_name: str, within: tuple[str, ...]) -> None:
+        """Raises CdrError where a type refers to one that the definition does not have, or contains itself."""
+        if type_name not in self._store.fielddefs or type_name in within:
+            fault = "contains itself" if type_name in within else "is not in its definition"
+            raise CdrError(f"{self.type_name}: {type_name[:60]} {fault}; record it where the type is installed")
+        for _, kind in self._store.fielddefs[type_name][1]:
+            element: Any = kind if kind[0] in (Nodetype.BASE, Nodetype.NAME) else kind[1][0]
+            if element[0] is Nodetype.NAME:
+                self._check_references(element[1], (*within, type_name))
 
     def _make(self, type_name: str, values: dict[str, Any]) -> Any:
         fields = dict(self._store.fielddefs[type_name][1])

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from vga_policy.bags.reader import Bag, BagError, BagTopic
+from vga_policy.bags.times import LONGEST_GAP
 from vga_policy.units import SECOND
 
 
@@ -54,6 +57,7 @@ class Playback:
                     if known.type != topic.type:
                         raise BagError(f"{bag.file}: {topic.name} is {topic.type}, in the bags before it {known.type}")
         self.now_ns: int
+        self._end_ns: int
         self._bag: Bag
         self._messages: Iterator[tuple[int, str, int]]
         self._pending: tuple[int, str, int] | None
@@ -77,7 +81,7 @@ class Playback:
         """
         if self.paused or self._pending is None:
             return self.now_ns, []
-        self.now_ns = now = min(self.now_ns + round(seconds * self.rate * SECOND), self._bag.end_ns)
+        self.now_ns = now = min(self.now_ns + round(seconds * self.rate * SECOND), self._end_ns)
         due = []
         while self._pending is not None and self._pending[0] <= now:
             log_time, topic, index = self._pending
@@ -102,9 +106,15 @@ class Playback:
 
     def _open(self) -> None:
         self._bag = Bag(self.path)
-        self.now_ns = self._bag.start_ns
-        self._messages = self._bag.in_order([t.name for t in self._bag.topics.values() if self._has_messages(t)])
+        names = [topic.name for topic in self._bag.topics.values() if self._has_messages(topic)]
+        earliest, latest = self._bag.start_ns - LONGEST_GAP, self._bag.end_ns + LONGEST_GAP
+        times = np.concatenate([self._bag.log_times(name) for name in names])
+        times = times[
+            (times >= earliest) & (times <= latest)
+        ]  # the rest, of no topic that counts, is waited for by none
+        self.now_ns, self._end_ns = int(times.min(initial=self._bag.start_ns)), int(times.max(initial=self._bag.end_ns))
+        self._messages = (each for each in self._bag.in_order(names) if earliest <= each[0] <= latest)
         self._pending = next(self._messages, None)
 
     def _has_messages(self, topic: BagTopic) -> bool:
-        return bool(topic.messages) and self._wanted(topic.name)
+        return bool(topic.messages) and topic.encoding == "cdr" and self._wanted(topic.name)

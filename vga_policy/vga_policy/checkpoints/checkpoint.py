@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -25,13 +24,14 @@ from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
+from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shortened, shown
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.registry import TEXT_ENCODERS
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZATION, CELL = FILES = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
-NAMES_SHOWN = 5
+LINE = 200  # characters of a message, beside the path
 
 
 MODELS: dict[str, type[Any]] = {"vga": VGAConfig, "rhythmic_vga": RhythmicVGAConfig}
@@ -114,7 +114,10 @@ def _require_files(directory: Path) -> None:
 
 
 def _pickle_refusal(path: Path) -> str:
-    return f"{path}: pickled weights are refused, they can run code when loaded; convert them to {WEIGHTS}"
+    return (
+        f'{path}: pickled weights are refused, they can run code; convert them: python -c "import torch; '
+        f"from safetensors.torch import save_file as s; s(torch.load('{path}', weights_only=True), '{WEIGHTS}')\""
+    )
 
 
 def _json(path: Path) -> Any:
@@ -167,20 +170,24 @@ def _load_model(config: VGAConfig, directory: Path) -> VGA:
     except ValueError as error:
         raise CheckpointError(f"{directory / CONFIG}: model: {error}") from None
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: damaged or truncated: {error}") from None
+        tensors = plain_names(load_file(path))
+    except Exception as error:  # whatever a damaged file makes safetensors stumble over
+        raise CheckpointError(f"{path}: damaged or truncated: {shown([str(error)])}") from None
     wanted = model.state_dict()
-    faults = []
-    if missing := sorted(wanted.keys() - tensors.keys()):
-        faults.append(f"missing tensors: {_some(missing)}")
-    if extra := sorted(tensors.keys() - wanted.keys()):
-        faults.append(f"tensors the model does not have: {_some(extra)}")
     common = sorted(wanted.keys() & tensors.keys())
-    if misshapen := [name for name in common if tensors[name].shape != wanted[name].shape]:
-        faults.append(f"wrong shapes: {_some([_mismatch(name, tensors[name], wanted[name]) for name in misshapen])}")
-    if faults:
-        raise CheckpointError(f"{path}: {'; '.join(faults)}")
+    misfits = {
+        "missing tensors": sorted(wanted.keys() - tensors.keys()),
+        "tensors the model does not have": sorted(tensors.keys() - wanted.keys()),
+        "wrong shapes": [
+            _mismatch(name, tensors[name], wanted[name]) for name in common if tensors[name].shape != wanted[name].shape
+        ],
+    }
+    if any(misfits.values()):
+        raise CheckpointError(f"{path}: {_in_a_line(misfits)}")
+    try:
+        check_finite(tensors, path)
+    except WeightsError as error:
+        raise CheckpointError(str(error)) from None
     model.load_state_dict(tensors, assign=True)
     return model.float()
 
@@ -189,9 +196,13 @@ def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:
     return f"{name} {list(found.shape)} instead of {list(wanted.shape)}"
 
 
-def _some(names: list[str]) -> str:
-    rest = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+def _in_a_line(misfits: Mapping[str, list[str]]) -> str:
+    """Every kind of misfit with as many names as a line has room for."""
+    for room in (150, 75, 36):
+        line = "; ".join(f"{what}: {shown(names, room)}" for what, names in misfits.items() if names)
+        if len(line) <= LINE:
+            break
+    return shortened(line, LINE)
 
 
 def _prefixed(path: Path, error: Exception) -> str:

@@ -25,9 +25,13 @@ class Range:
         if low.shape != high.shape:
             raise ValueError(f"q01 has shape {low.shape}, q99 {high.shape}")
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise ValueError("q01 and q99 must be finite")
+            place, value = next((at, v) for side in (low, high) for at, v in np.ndenumerate(side) if not np.isfinite(v))
+            raise ValueError(f"q01 and q99 must be finite (found {value} at {list(place)})")
         if (low > high).any():
-            raise ValueError("q01 must nowhere be above q99")
+            place = tuple(np.argwhere(low > high)[0])
+            raise ValueError(
+                f"q01 must nowhere be above q99 (found {low[place]:g} and {high[place]:g} at {list(map(int, place))})"
+            )
         return cls(low, high)
 
     def normalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:

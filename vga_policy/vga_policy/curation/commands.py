@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vga_policy.episodes.decisions import CurationError, Verdict, decide, decision
 
 if TYPE_CHECKING:
-    from vga_policy.curation.curate import Review
+    from vga_policy.curation.curate import Assessment, Review
     from vga_policy.curation.rules import Thresholds
 
 
@@ -114,8 +114,7 @@ def _review(arguments: argparse.Namespace) -> int:
         print(f"{reviewed.name(problem.path)}: unusable: {problem.reason}", file=sys.stderr)
     if not reviewed.assessments:
         return _fail(f"{arguments.directory}: no episode in it can be used")
-    for assessment in reviewed.assessments:
-        assessment.save()
+    unsaved = [failure for assessment in reviewed.assessments if (failure := _save(assessment))]
     if arguments.out:
         from vga_policy.curation.report import write_report
 
@@ -126,7 +125,18 @@ def _review(arguments: argparse.Namespace) -> int:
         print(json.dumps(as_data(reviewed), indent=2))
     else:
         print(_table(reviewed))
-    return 0
+    for failure in unsaved:
+        print(f"vga curate: {failure}", file=sys.stderr)
+    return 1 if unsaved else 0
+
+
+def _save(assessment: Assessment) -> str:
+    """Why the verdict could not be written; empty when it is."""
+    try:
+        assessment.save()
+    except OSError as error:
+        return f"{error.filename or assessment.measured.path}: verdict not written: {error.strerror}"
+    return ""
 
 
 def _table(reviewed: Review) -> str:

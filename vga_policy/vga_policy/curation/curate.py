@@ -9,23 +9,22 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vga_policy.bags.reader import Bag, BagError
+from vga_policy.bags.reader import Bag
 from vga_policy.cell.compatibility import differences, meaning
-from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell
 from vga_policy.curation.metrics import Metrics, measure
 from vga_policy.curation.outline import Outline, outline_of
 from vga_policy.curation.rules import Case, Finding, Thresholds, judge, verdict_of
-from vga_policy.curation.trace import read_trace
-from vga_policy.episodes.decisions import Curation, CurationError, Verdict, decision
+from vga_policy.curation.trace import PassedOver, read_trace
+from vga_policy.episodes.decisions import Curation, Verdict, decision
 from vga_policy.episodes.listing import Skipped, find_episodes
-from vga_policy.episodes.metadata import FILE, Episode, EpisodeError
+from vga_policy.episodes.metadata import FILE, Episode
 from vga_policy.message_constants import SUCCESS
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One episode, measured but not judged yet. faults, holds: see `trace.Trace`. stored: its curation.yaml."""
+    """One episode, measured but not judged yet. faults, holds, passed_over: as in `trace.Trace`. stored: its file."""
 
     path: Path
     episode: Episode
@@ -33,6 +32,7 @@ class Measured:
     metrics: Metrics
     faults: list[str]
     holds: list[str]
+    passed_over: PassedOver
     outline: Outline
     stored: Curation
 
@@ -107,12 +107,24 @@ def measure_episode(path: Path) -> Measured | Skipped:
         if not (path / FILE).exists():
             with Bag(path) as bag:
                 return Skipped(path, f"{bag.file}: no {FILE} beside it: not a recorded episode")
-        trace, stored = read_trace(path), decision(path)
-    except (BagError, CellError, CurationError, EpisodeError) as error:
-        return Skipped(path, str(error))
+        return _measured(path)
+    except Exception as error:  # of any kind: one bad episode must not end the others
+        return Skipped.because(path, error)
+
+
+def _measured(path: Path) -> Measured:
+    trace, stored = read_trace(path), decision(path)
     metrics = measure(trace)
     return Measured(
-        path, trace.episode, trace.cell, metrics, trace.faults, trace.holds, outline_of(trace, metrics), stored
+        path=path,
+        episode=trace.episode,
+        cell=trace.cell,
+        metrics=metrics,
+        faults=trace.faults,
+        holds=trace.holds,
+        passed_over=trace.passed_over,
+        outline=outline_of(trace, metrics),
+        stored=stored,
     )
 
 
@@ -167,7 +179,7 @@ def _assess(one: Measured, everyone: list[Measured], thresholds: Thresholds, tri
         for other in everyone
         if other is not one and other.episode.task == one.episode.task and other.episode.outcome == SUCCESS
     ]
-    findings = judge(Case(one.episode, one.metrics, one.faults, one.holds, peers, thresholds))
+    findings = judge(Case(one.episode, one.metrics, one.faults, one.holds, one.passed_over, peers, thresholds))
     metrics, outline = one.metrics, one.outline
     curation = replace(
         one.stored,

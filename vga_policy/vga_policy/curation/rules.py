@@ -13,7 +13,9 @@ import numpy as np
 
 from vga_policy.cell.schema import Section
 from vga_policy.curation.metrics import Metrics
+from vga_policy.curation.trace import PassedOver
 from vga_policy.episodes.decisions import Verdict
+from vga_policy.episodes.listing import NO_INSTRUCTION
 from vga_policy.episodes.metadata import Episode
 from vga_policy.episodes.topics import camera_of
 from vga_policy.message_constants import SUCCESS
@@ -22,6 +24,7 @@ from vga_policy.message_constants import SUCCESS
 class Thresholds(Section):
     """Limits as (review, reject); None: no value rejects. Times in s, angles in rad, jerk in rad/s^3.
 
+    odd_stamps: share of a topic's messages that are passed over because of their stamps; fewer are only told.
     rate: share of the expected rate, below. outlier: how many robust standard deviations from the task's median
     (median absolute deviation of the logarithm, at least `spread`) an episode must lie before the factors `duration`
     and `jerk` (times the median) count; peers: fewer other successes of the task than this are not compared with.
@@ -38,6 +41,7 @@ class Thresholds(Section):
     idle_inner: tuple[float, float] = (0.3, 0.5)
     following_error: tuple[float, float] = (0.1, 0.3)
     lost: tuple[float, float] = (0.001, 0.02)
+    odd_stamps: tuple[float, float | None] = (0.02, None)
     outlier: float = 3.5
     spread: float = 0.1
     peers: int = 4
@@ -58,12 +62,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Case:
-    """An episode to judge. faults, holds: see `trace.Trace`. peers: metrics of the task's other successes."""
+    """An episode to judge. faults, holds, passed_over: as in `trace.Trace`. peers: of the task's other successes."""
 
     episode: Episode
     metrics: Metrics
     faults: Sequence[str] = ()
     holds: Sequence[str] = ()
+    passed_over: PassedOver = field(default_factory=PassedOver)
     peers: Sequence[Metrics] = ()
     thresholds: Thresholds = field(default_factory=Thresholds)
 
@@ -80,6 +85,11 @@ def outcome(case: Case) -> tuple[Verdict, str] | None:
         note = f": {case.episode.note}" if case.episode.note else ""
         return Verdict.REJECT, f"labelled {label}{note}"
     return None
+
+
+def instruction(case: Case) -> tuple[Verdict, str] | None:
+    """Nothing can be learnt from an episode that does not say what is done: training leaves it out."""
+    return None if case.episode.says_what_to_do else (Verdict.REVIEW, NO_INSTRUCTION)
 
 
 def ended_early(case: Case) -> tuple[Verdict, str] | None:
@@ -104,6 +114,22 @@ def messages_lost(case: Case) -> tuple[Verdict, str] | None:
     share = case.metrics.lost_share
     verdict = _above(share, case.thresholds.lost)
     return (verdict, f"{case.episode.messages_lost} messages lost ({share:.2%})") if verdict else None
+
+
+def hand_away(case: Case) -> tuple[Verdict, str] | None:
+    """Joint states without the hand, or not to be believed; they are passed over, as the live policy does."""
+    found = case.passed_over
+    words = [f"hand away {_short(found.hand)} s"] if found.hand else []
+    words += [f"joint states not believed for {_short(found.arm)} s, the first: {found.why}"] if found.arm else []
+    return (Verdict.REVIEW, "; ".join(words)) if words else None
+
+
+def odd_stamps(case: Case) -> tuple[Verdict, str] | None:
+    """Messages that are left out because their stamps cannot be."""
+    if not (found := case.passed_over.stamps):
+        return None
+    verdicts = [_above(share, case.thresholds.odd_stamps) for share, _ in found]
+    return _worst(verdicts), f"stamps that cannot be: {'; '.join(words for _, words in found)}"
 
 
 def rate(case: Case) -> tuple[Verdict, str] | None:
@@ -216,8 +242,8 @@ def jerk(case: Case) -> tuple[Verdict, str] | None:
 
 
 RULES: tuple[Rule, ...] = (
-    outcome, robot_fault, ended_early, interruption, messages_lost, rate, gaps, clocks, camera_skew, frozen_camera,
-    idle, follower, duration, jerk,
+    outcome, instruction, robot_fault, ended_early, interruption, messages_lost, hand_away, odd_stamps, rate, gaps,
+    clocks, camera_skew, frozen_camera, idle, follower, duration, jerk,
 )  # fmt: skip
 
 
@@ -236,6 +262,10 @@ def verdict_of(findings: Sequence[Finding]) -> Verdict:
 def short(topic: str) -> str:
     """A camera's name for its images, else the topic."""
     return camera_of(topic) or topic
+
+
+def _short(seconds: float) -> str:
+    return f"{max(seconds, 0.01):.2f}".rstrip("0").rstrip(".")
 
 
 def _worst(verdicts: Sequence[Verdict | None]) -> Verdict:

@@ -11,20 +11,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from vga_policy.bags.reader import BagError
 from vga_policy.cell.compatibility import differences
-from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import ActionSource, Demonstration, read_span
 from vga_policy.dataset.geometry import decode_depth, scale_intrinsics
 from vga_policy.dataset.index import GeometryTable, SampleTable, geometry_of, index, samples_of
-from vga_policy.episodes.decisions import CurationError, decision
+from vga_policy.episodes.decisions import decision
 from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes, why_unusable
-from vga_policy.episodes.metadata import EpisodeError
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.observation.resampler import JpegImage, Selection
 
-FAULTS = (BagError, CellError, EpisodeError, CurationError)
 LOG = logging.getLogger(__name__)
 
 
@@ -86,26 +82,26 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         self.episodes: list[IndexedEpisode] = []
         self._views, self._source, self._with_geometry = views, source, geometry
         self._rate_hz, self._skip_idle = rate_hz, skip_idle
-        asked = cell
         tables: list[tuple[SampleTable, GeometryTable | None]] = []
-        first: Demonstration | None = None
+        first: Path | None = None
         for path in find_episodes(directories):
             try:
                 if usable_only and (reason := why_unusable(path)):
                     self._skip(path, reason)
                     continue
                 demonstration = Demonstration(path, views)
-                cell = cell or demonstration.cell
-                first = first or demonstration
-                if found := differences(cell, demonstration.cell):
-                    reason = f"recorded in another cell: {'; '.join(map(str, found))}"
-                    if asked is None:
-                        raise DatasetError(f"{path}: {reason}; 'here' is {first.path}. Give directories of one cell")
-                    self._skip(path, reason)
-                    continue
-                self._add(demonstration, tables)
-            except FAULTS as error:
-                self._skip(path, str(error).splitlines()[0])
+                if not (found := differences(cell, demonstration.cell) if cell else []):
+                    self._add(demonstration, tables)
+            except Exception as error:  # of any kind: one bad episode must not end the others
+                self._skip(path, Skipped.because(path, error).reason)
+                continue
+            if found:
+                reason = f"recorded in another cell: {'; '.join(map(str, found))}"
+                if first is not None:
+                    raise DatasetError(f"{path}: {reason}; 'here' is {first}. Give directories of one cell")
+                self._skip(path, reason)
+            elif cell is None and tables:
+                cell, first = demonstration.cell, path
         if not tables or cell is None:
             reasons = "".join(f"\n  {skipped}" for skipped in self.skipped)
             raise DatasetError(f"no usable episode in {', '.join(map(str, directories))}:{reasons}")

@@ -53,7 +53,8 @@ class Demonstration:
     def __init__(self, path: Path, views: Sequence[str] | None = None) -> None:
         """`views`: cameras for slots 0, 1, …; by default those of the episode's cell.
 
-        Raises EpisodeError, CellError or BagError when the episode lacks what an observation needs.
+        Raises EpisodeError, CellError or BagError when the episode lacks what an observation needs, when its times
+        make no sense, or when it differs from its checksums.
         """
         self.path = path
         self.episode = load_episode(path)
@@ -63,10 +64,12 @@ class Demonstration:
         except CellError as error:
             raise CellError(f"{path / FILE}: {error}") from None
         self.bag = Bag(path)
+        self.bag.verify()
         self._images = {image_topic(camera.name): camera.name for camera in self.cell.views}
         for topic in self._images:
-            self.bag.require(topic, COMPRESSED_IMAGE)
+            self.bag.require(topic, COMPRESSED_IMAGE, "header", "data")
             self.bag.ordered_stamps(topic)
+        self.bag.require(JOINT_STATES, JOINT_STATE, "header", "name", "position")
 
     def close(self) -> None:
         """Lets go of the bag."""
@@ -115,7 +118,7 @@ class Demonstration:
         if topic == JOINT_STATES:
             values, disbelieved = self._joint_states
             if index in disbelieved:
-                resampler.pass_over_joints(disbelieved[index])
+                resampler.pass_over_joints(str(disbelieved[index]))
             else:
                 resampler.push_joints(stamp, values[index])
         else:
@@ -128,27 +131,42 @@ class Demonstration:
     def measured(self) -> Track:
         """Measured joints (rad) and opening (m): [N, 8]. As live, what is not believed is passed over."""
         values, disbelieved = self._joint_states
-        if len(disbelieved) == len(values):
-            raise BagError(f"{self.bag.file}: {JOINT_STATES}: none is believed; the first: {disbelieved[0]}")
         kept = np.delete(np.arange(len(values)), list(disbelieved))
         return Track(self.bag.ordered_stamps(JOINT_STATES)[kept], values[kept])
 
+    def passed_over(self) -> tuple[float, float, str]:
+        """For how long the joint states were passed over: without the hand's joint, for any other reason, s, and that.
+
+        A joint state counts until the next one that is believed.
+        """
+        _, disbelieved = self._joint_states
+        ends = np.append(self.bag.ordered_stamps(JOINT_STATES), self.bag.end_ns)
+        lasted = np.maximum(np.diff(ends), 0) / SECOND
+        hand = [index for index, error in disbelieved.items() if error.hand_away]
+        others = [index for index, error in disbelieved.items() if not error.hand_away]
+        why = str(disbelieved[others[0]]) if others else ""
+        return float(lasted[hand].sum()), float(lasted[others].sum()), why
+
     @cached_property
     def leader(self) -> Track:
-        """Where the leader arm stood: joints (rad) and opening (m), [N, 8]."""
-        self.bag.require(LEADER, JOINT_STATE)
-        values = np.empty((self.bag.count(LEADER), PROPRIOCEPTION))
+        """Where the leader arm stood: joints (rad) and opening (m), [N, 8]. What lacks a joint is passed over."""
+        self.bag.require(LEADER, JOINT_STATE, "header", "name", "position")
+        values = np.full((self.bag.count(LEADER), PROPRIOCEPTION), np.nan)
+        why = "not finite"
         for index, message in enumerate(self.bag.messages(LEADER)):
             try:
                 values[index] = proprioception(self.cell, message.name, message.position)
             except JointStateError as error:
-                raise BagError(f"{self.bag.file}: {LEADER}: message {index}: {error}") from None
-        return self._track(LEADER, self.bag.ordered_stamps(LEADER), values)
+                why = str(error)
+        kept = np.isfinite(values).all(axis=1)
+        if not kept.any():
+            raise BagError(f"{self.bag.file}: {LEADER}: none is complete: {why}")
+        return Track(self.bag.ordered_stamps(LEADER)[kept], values[kept])
 
     @cached_property
     def reference(self) -> Track:
         """What the driver accepted: joints (rad) and commanded opening (m), [N, 8]."""
-        self.bag.require(REFERENCE, ROBOT_REFERENCE)
+        self.bag.require(REFERENCE, ROBOT_REFERENCE, "header", "joint_names", "position", "gripper_width")
         stamps = self.bag.ordered_stamps(REFERENCE)
         values = np.empty((len(stamps), PROPRIOCEPTION))
         names, columns = None, []
@@ -191,23 +209,28 @@ class Demonstration:
         return self.measured.interpolated(stamps)[following, :ARM_JOINTS].astype(np.float32)
 
     @cached_property
-    def _joint_states(self) -> tuple[NDArray[np.float64], dict[int, str]]:
-        """Every joint state, [N, 8], and by the index of those that are not believed the reason why."""
-        self.bag.require(JOINT_STATES, JOINT_STATE)
-        believe, disbelieved = JointStates(self.cell).believed, {}
+    def _joint_states(self) -> tuple[NDArray[np.float64], dict[int, JointStateError]]:
+        """Every joint state, [N, 8], and by the index of those that are not believed the reason why.
+
+        Raises BagError when none is.
+        """
+        believe, disbelieved = JointStates(self.cell).believed, dict[int, JointStateError]()
         values = np.zeros((self.bag.count(JOINT_STATES), PROPRIOCEPTION))
         for index, message in enumerate(self.bag.messages(JOINT_STATES)):
             try:
                 values[index] = believe(message.name, message.position)
             except JointStateError as error:
-                disbelieved[index] = str(error)
+                disbelieved[index] = error
+        if len(disbelieved) == len(values):
+            raise BagError(f"{self.bag.file}: {JOINT_STATES}: none is believed; the first: {disbelieved[0]}")
         return values, disbelieved
 
     def _columns(self, names: Sequence[str], index: int) -> list[int]:
         try:
             return [list(names).index(name) for name in self.cell.arm.joint_names]
         except ValueError as error:
-            raise BagError(f"{self.bag.file}: {REFERENCE}: message {index}: joint {error}: found {names}") from None
+            found = f"joint {error}: found {str(names)[:80]}"
+            raise BagError(f"{self.bag.file}: {REFERENCE}: message {index}: {found}") from None
 
     def _track(self, topic: str, stamps: NDArray[np.int64], values: NDArray[np.float64]) -> Track:
         if not (finite := np.isfinite(values).all(axis=1)).all():

@@ -7,14 +7,19 @@ from numpy.typing import NDArray
 
 from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.dataset.index import SampleTable
+from vga_policy.dataset.index import IDLE_JOINTS, IDLE_WIDTH, SampleTable
 
 PERCENTILES = (1.0, 99.0)
+REST = np.array([IDLE_JOINTS] * ARM_JOINTS + [IDLE_WIDTH])  # rad and m; what moves no further does not move
+NARROWEST = np.array([1e-3] * ARM_JOINTS + [5e-4])  # rad and m; a range less wide would make full scale of noise
 
 
 def normalization(samples: SampleTable, *, relative: bool) -> Normalization:
     """The 1st and 99th percentile of proprioception and of action targets, over the steps that are known.
 
+    Where a joint goes further out, even if in few steps, than that range is wide, the range reaches its extreme; the
+    hand's always does, since it is open or closed for a moment only. A range is `NARROWEST` wide at least, unless
+    nothing moves at all.
     relative: joint targets are offsets from the proprioception at t_obs, and every step of the chunk has its own range,
     since offsets grow with the step; else one range serves all steps. Widths are absolute in any case.
     """
@@ -22,12 +27,11 @@ def normalization(samples: SampleTable, *, relative: bool) -> Normalization:
     if relative:
         steps = [actions[known, step] for step, known in enumerate(samples.action_mask.T)]
         # A step that no sample knows (all episodes are shorter than the chunk) is like the one before it.
-        ranges = [np.percentile(step if len(step) else steps[0], PERCENTILES, axis=0) for step in steps]
+        ranges = [_reach(step if len(step) else steps[0]) for step in steps]
         action = np.stack(ranges, axis=1)
     else:
-        action = np.percentile(actions[samples.action_mask], PERCENTILES, axis=0)
-    observed = np.percentile(samples.proprioception.astype(np.float64), PERCENTILES, axis=0)
-    return Normalization(Range.of(*action), Range.of(*observed), relative)
+        action = _reach(actions[samples.action_mask])
+    return Normalization(Range.of(*action), Range.of(*_reach(samples.proprioception.astype(np.float64))), relative)
 
 
 def targets(samples: SampleTable, *, relative: bool) -> NDArray[np.float64]:
@@ -36,3 +40,28 @@ def targets(samples: SampleTable, *, relative: bool) -> NDArray[np.float64]:
     if relative:
         actions[..., :ARM_JOINTS] -= samples.proprioception.astype(np.float64)[:, None, :ARM_JOINTS]
     return actions
+
+
+def far_outside(values: NDArray[np.floating], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which values [..., 8] are no tail of what lies in [low, high]: further outside than that is wide, and than REST.
+
+    Of the hand, those that are outside by more than `NARROWEST`.
+    """
+    tail = np.maximum(REST, high - low)
+    tail[..., ARM_JOINTS:] = NARROWEST[ARM_JOINTS:]
+    return np.asarray((values < low - tail) | (values > high + tail))
+
+
+def _reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lower and upper end [2, 8] of the range of values [N, 8]."""
+    low, high = np.percentile(values, PERCENTILES, axis=0)
+    lowest, highest = values.min(axis=0), values.max(axis=0)
+    reach = np.stack(
+        [
+            np.where(far_outside(lowest, low, high), lowest, low),
+            np.where(far_outside(highest, low, high), highest, high),
+        ]
+    )
+    width = reach[1] - reach[0]
+    lacking = np.where(width > 0.0, np.maximum(NARROWEST - width, 0.0), 0.0)
+    return reach + np.array([[-0.5], [0.5]]) * lacking

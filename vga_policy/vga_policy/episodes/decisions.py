@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
+from vga_policy.episodes.checked import Stamp, Text, read_mapping
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.files import write_atomically
 from vga_policy.message_constants import SUCCESS
@@ -42,11 +43,11 @@ class Curation:
     """
 
     proposed: Verdict | None = None
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[Text] = field(default_factory=list)
     decided: Verdict | None = None
-    decision_reason: str = ""
-    start_ns: int | None = None
-    end_ns: int | None = None
+    decision_reason: Text = ""
+    start_ns: Stamp | None = None
+    end_ns: Stamp | None = None
 
     @property
     def verdict(self) -> Verdict | None:
@@ -64,30 +65,26 @@ class Curation:
         write_atomically(episode / FILE, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
 
 
+_ADAPTER = TypeAdapter(Curation)
+
+
 def decision(episode: Path) -> Curation:
     """What is decided about the episode in this directory; an empty Curation where there is no curation.yaml.
 
     Raises CurationError when the file is there but cannot be understood.
     """
     path = episode / FILE
-    try:
-        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return Curation()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CurationError(f"{path}: cannot be read: {error}") from None
-    known = [field.name for field in fields(Curation)]
-    if not isinstance(data, dict) or (unknown := set(data) - set(known)):
-        found = sorted(map(str, unknown)) if isinstance(data, dict) else type(data).__name__
-        raise CurationError(f"{path}: expected the keys {known}, found {found}: correct or delete it")
     try:
-        for key in ("proposed", "decided"):
-            data[key] = None if data.get(key) is None else Verdict(data[key])
-        for key in ("start_ns", "end_ns"):
-            data[key] = None if data.get(key) is None else int(data[key])
-        return Curation(**data)
-    except (TypeError, ValueError) as error:
-        raise CurationError(f"{path}: {error}: correct or delete it") from None
+        curation = read_mapping(path, _ADAPTER, [field.name for field in fields(Curation)])
+    except ValueError as error:
+        raise CurationError(f"{error}: correct or delete it") from None
+    if curation.start_ns is not None and curation.end_ns is not None and curation.start_ns > curation.end_ns:
+        raise CurationError(
+            f"{path}: start_ns {curation.start_ns} is after end_ns {curation.end_ns}: correct or delete it"
+        )
+    return curation
 
 
 def usable(episode: Path) -> bool:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from vga_policy.episodes.decisions import decision, usable
 from vga_policy.episodes.metadata import FILE, load_episode
 
-BAGS = (".mcap", ".db3", ".bag")
+BAGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".mcap.lz4", ".db3.zstd", ".db3.lz4")
+LONGEST_REASON = 200  # characters besides the path
+NO_INSTRUCTION = "no instruction: write into its episode.yaml what the arm does"
 
 
 class DatasetError(ValueError):
@@ -26,9 +28,19 @@ class Skipped(NamedTuple):
     def __str__(self) -> str:
         return self.reason if str(self.path) in self.reason else f"{self.path}: {self.reason}"
 
+    @classmethod
+    def because(cls, path: Path, error: Exception) -> Skipped:
+        """An episode left out because of an error of any kind; one that nobody foresaw is told by its name as well."""
+        text = (str(error).strip() or "no more is known").splitlines()[0]
+        if not type(error).__module__.startswith("vga_policy."):
+            text = f"{path}: {type(error).__name__}: {text}"
+        return cls(path, text[: LONGEST_REASON + len(str(path))])
+
 
 def find_episodes(directories: Sequence[str | Path]) -> list[Path]:
     """Every episode below these directories, sorted: each directory that holds an episode.yaml or a bag.
+
+    Links are followed; an episode that several paths lead to is named by the one without links, if there is one.
 
     Raises DatasetError when a directory does not exist or there is no episode in any.
     """
@@ -36,8 +48,10 @@ def find_episodes(directories: Sequence[str | Path]) -> list[Path]:
     for directory in map(Path, directories):
         if not directory.is_dir():
             raise DatasetError(f"{directory}: no such directory")
-        for path in _episodes_below(directory):
-            found.setdefault(path.resolve(), path)
+    for links in (False, True):
+        for directory in map(Path, directories):
+            for path in _episodes_below(directory, links):
+                found.setdefault(path.resolve(), path)
     if not found:
         raise DatasetError(
             f"no episode in {', '.join(map(str, directories))}: record some with `vga record` or `vga collect`"
@@ -51,7 +65,7 @@ def why_unusable(path: Path) -> str:
     Raises EpisodeError or CurationError when a file that decides it cannot be read.
     """
     if usable(path):
-        return ""
+        return "" if load_episode(path).says_what_to_do else NO_INSTRUCTION
     curation = decision(path)
     if curation.verdict is None:
         return f"outcome: {load_episode(path).outcome or 'not judged'}"
@@ -59,8 +73,13 @@ def why_unusable(path: Path) -> str:
     return f"curation: {curation.verdict}" + (f" ({why})" if why else "")
 
 
-def _episodes_below(directory: Path) -> Iterator[Path]:
-    for folder, subfolders, files in os.walk(directory):
+def _episodes_below(directory: Path, links: bool) -> Iterator[Path]:
+    seen: set[Path] = set()
+    for folder, subfolders, files in os.walk(directory, followlinks=links):
+        if (place := Path(folder).resolve()) in seen:
+            subfolders.clear()
+            continue
+        seen.add(place)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         if FILE in files or any(name.endswith(BAGS) for name in files):
             subfolders.clear()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import yaml
+from pydantic import BeforeValidator, Strict, TypeAdapter
 
-from vga_policy.files import parse_yaml, write_atomically
+from vga_policy.episodes.checked import Count, Flag, Stamp, Text, read_mapping
+from vga_policy.files import write_atomically
 from vga_policy.message_constants import OUTCOMES
 
 FILE = "episode.yaml"
@@ -32,43 +34,45 @@ class Episode:
     and the bag was made whole afterwards.
     """
 
-    id: str
-    task: str
-    instruction: str
-    operator: str
-    started_ns: int
-    cell: str
-    ended_ns: int | None = None
-    outcome: str | None = None
-    note: str = ""
-    messages: Mapping[str, int] = field(default_factory=dict)
-    messages_lost: int = 0
-    problem: str = ""
-    source: str = "recorder"
-    seed: int | None = None
-    repaired: bool = False
+    id: Text
+    task: Text
+    instruction: Annotated[Text, BeforeValidator(lambda found: "" if found is None else found)]
+    operator: Text
+    started_ns: Stamp
+    cell: Text
+    ended_ns: Stamp | None = None
+    outcome: Text | None = None
+    note: Text = ""
+    messages: Mapping[Text, Count] = field(default_factory=dict)
+    messages_lost: Count = 0
+    problem: Text = ""
+    source: Text = "recorder"
+    seed: Annotated[int, Strict()] | None = None
+    repaired: Flag = False
+
+    @property
+    def says_what_to_do(self) -> bool:
+        """Whether the instruction has a letter or a digit in it."""
+        return any(letter.isalnum() for letter in self.instruction)
 
     def save(self, directory: Path) -> None:
         """Writes `directory`/episode.yaml, whole or not at all."""
         write_atomically(directory / FILE, yaml.safe_dump(asdict(self), sort_keys=False, allow_unicode=True))
 
 
+_ADAPTER = TypeAdapter(Episode)
+
+
 def load_episode(directory: Path) -> Episode:
-    """Reads `directory`/episode.yaml. Raises EpisodeError when it is missing or is none."""
+    """Reads `directory`/episode.yaml. Raises EpisodeError when it is missing or is none.
+
+    An instruction of null is an empty one: see :attr:`Episode.says_what_to_do`.
+    """
     path = directory / FILE
     try:
-        data: Any = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise EpisodeError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(data, dict):
-        raise EpisodeError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
-    known = {field.name for field in fields(Episode)}
-    if unknown := sorted(set(map(str, data)) - known):
-        raise EpisodeError(f"{path}: unknown keys {unknown}; known are {sorted(known)}")
-    try:
-        episode = Episode(**data)
-    except TypeError as error:
-        raise EpisodeError(f"{path}: {str(error).partition(' ')[2]}") from None
+        episode = read_mapping(path, _ADAPTER, [field.name for field in fields(Episode)])
+    except ValueError as error:
+        raise EpisodeError(str(error)) from None
     if episode.outcome is not None and episode.outcome not in OUTCOMES:
-        raise EpisodeError(f"{path}: outcome {episode.outcome!r}: use one of {', '.join(OUTCOMES)}")
+        raise EpisodeError(f"{path}: outcome {episode.outcome[:40]!r}: use one of {', '.join(OUTCOMES)}")
     return episode

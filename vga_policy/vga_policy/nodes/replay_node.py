@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rclpy
-import yaml
 from rclpy.duration import Duration
 from rclpy.executors import Executor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -24,7 +23,9 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import SetBool
 
 from vga_policy.bags.playback import Playback
+from vga_policy.bags.qos import offered_qos
 from vga_policy.bags.reader import BagError, BagTopic
+from vga_policy.bags.writer import OfferedQos
 from vga_policy.episodes.listing import DatasetError, find_episodes
 from vga_policy.ros import topics as names
 from vga_policy.ros.clocks import every
@@ -140,23 +141,17 @@ class ReplayNode(BaseNode):
         package, _, name = topic.type.partition("/msg/")
         try:
             message_class = getattr(importlib.import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError):
-            self.get_logger().warning(f"{topic.name} is not replayed: {topic.type} is not installed")
+        except (ImportError, AttributeError, TypeError, ValueError):  # the latter two: no name of a type
+            self.get_logger().warning(f"{topic.name} is not replayed: type {topic.type!r} is not installed")
             return None
-        return self.create_publisher(message_class, names.relative(topic.name), offered_qos(topic.qos))
+        return self.create_publisher(message_class, names.relative(topic.name), _profile(offered_qos(*topic.qos)))
 
 
-def offered_qos(recorded: str) -> QoSProfile:
-    """The QoS a topic was recorded with, from rosbag2's YAML; reliable where the bag does not say."""
-    try:
-        profile = yaml.safe_load(recorded)[0]
-        reliability, durability = str(profile["reliability"]), str(profile["durability"])
-    except (yaml.YAMLError, TypeError, LookupError):
-        reliability, durability = "reliable", "volatile"
-    latched = durability == "transient_local"
+def _profile(offered: OfferedQos) -> QoSProfile:
+    best_effort, latched = offered.reliability == "best_effort", offered.durability == "transient_local"
     return QoSProfile(
-        depth=1 if latched else 100,
-        reliability=ReliabilityPolicy.BEST_EFFORT if reliability == "best_effort" else ReliabilityPolicy.RELIABLE,
+        depth=offered.depth,
+        reliability=ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )
 

@@ -26,11 +26,14 @@ class Disbelief(StrEnum):
 
 
 class JointStateError(ValueError):
-    """A joint state that is not believed. The message names joint, value and what is allowed; kind: for counting."""
+    """A joint state that is not believed. The message names joint, value and what is allowed; kind: for counting.
 
-    def __init__(self, kind: Disbelief, words: str) -> None:
+    hand_away: the hand's joint is missing, and it alone.
+    """
+
+    def __init__(self, kind: Disbelief, words: str, hand_away: bool = False) -> None:
         super().__init__(words)
-        self.kind = kind
+        self.kind, self.hand_away = kind, hand_away
 
 
 class JointStates:
@@ -81,5 +84,6 @@ def proprioception(cell: Cell, names: Sequence[str], positions: Sequence[float])
         joints = [found[name] for name in cell.arm.joint_names]
         return np.array([*joints, hand_opening(found[cell.gripper.joint_name])])
     except KeyError as missing:
-        words = f"joint {missing} is missing; found {sorted(found)}"
-        raise JointStateError(Disbelief.MISSING, words) from None
+        words = f"joint {missing} is missing; found {str(sorted(found))[:120]}"
+        hand_away = missing.args[0] == cell.gripper.joint_name  # which is looked for last
+        raise JointStateError(Disbelief.MISSING, words, hand_away) from None

@@ -6,11 +6,12 @@ import math
 import pickle
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from vga_policy.model.backbone.aggregator import AggregatorConfig
@@ -21,12 +22,17 @@ from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vggt import VGGT, VGGTConfig
 
-FILES = ("model.safetensors", "model.pt", "vggt_1B_commercial.pt")
+FILES = ("model.safetensors", "model.pt", "vggt_1B_commercial.pt", "checkpoint.pt")
 SKIPPED_HEADS = ("point_head.", "track_head.")
+WRAPPERS = ("model", "state_dict", "model_state_dict", "module")  # keys that trainers keep weights under,
+PREFIXES = ("model.", "module.", "state_dict.", "model_state_dict.")  # and what else they put before every name
+COMPILED = "_orig_mod."  # torch.compile puts it before the names of what it compiled
+ROOM = 150  # characters of a message for the names in it
+NAME = 100  # characters of the longest
 
 
 class WeightsError(ValueError):
-    """Weights that cannot be used. The message names the file and every tensor at fault."""
+    """Weights that cannot be used. The message names the file and the first tensors at fault."""
 
 
 def load_vggt(path: str | Path, config: VGGTConfig | None = None) -> VGGT:
@@ -61,33 +67,88 @@ def find_weights(path: str | Path) -> Path:
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """Name to tensor, mapped from the file rather than copied where the format allows.
 
-    A `.pt` file is read without running any code it may hold.
+    What trainers wrap weights in is taken off. A `.pt` file is read without running any code it may hold.
     """
     try:
         if file.suffix == ".safetensors":
             with safe_open(file, framework="pt") as opened:
-                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+                return plain_names({name: opened.get_tensor(name) for name in opened.keys()})  # noqa: SIM118
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:
-        raise WeightsError(f"{file}: a pickle with more than tensors in it, or damaged; it was not opened") from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        raise WeightsError(f"{file}: damaged, or a pickle of more than tensors, not opened; {_rescue(file)}") from None
+    except Exception as error:  # whatever a damaged file makes torch and safetensors stumble over
         raise WeightsError(f"{file}: truncated, or not a weights file ({_first_line(error)})") from None
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise WeightsError(f"{file}: expected a mapping from names to tensors")
-    return dict(found)
+    return plain_names(_unwrapped(found, file))
+
+
+def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what wrappers (DDP, torch.compile, trainers) put before the names of all of them."""
+    plain = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
+    while prefix := next((each for each in PREFIXES if plain and all(name.startswith(each) for name in plain)), None):
+        plain = {name.removeprefix(prefix): tensor for name, tensor in plain.items()}
+    return plain
 
 
 def check_fit(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str | Path) -> None:
-    """WeightsError that lists every tensor missing, unexpected or of another shape than wanted."""
-    faults = [f"missing {name}" for name in wanted if name not in tensors]
-    faults += [f"unexpected {name}" for name in tensors if name not in wanted]
-    faults += [
+    """WeightsError unless tensors have the wanted names and shapes, and nothing but finite numbers."""
+    shapes = [
         f"{name} has shape {list(tensors[name].shape)}, expected {list(tensor.shape)}"
         for name, tensor in wanted.items()
         if name in tensors and tensors[name].shape != tensor.shape
     ]
-    if faults:
-        raise WeightsError(f"{source}: {len(faults)} tensors do not fit the model:\n  " + "\n  ".join(faults))
+    missing = [f"missing {name}" for name in wanted if name not in tensors]
+    unexpected = [f"unexpected {name}" for name in tensors if name not in wanted]
+    if shapes or missing or unexpected:
+        # The first of each kind says more than many of one.
+        faults = [*shapes[:1], *missing[:1], *unexpected[:1], *shapes[1:], *missing[1:], *unexpected[1:]]
+        raise WeightsError(f"{source}: {len(faults)} tensors do not fit the model: {shown(faults)}")
+    check_finite(tensors, source)
+
+
+def check_finite(tensors: Mapping[str, Tensor], source: str | Path) -> None:
+    """WeightsError that names the tensors with NaN or infinity in them."""
+    faulty = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if faulty:
+        raise WeightsError(f"{source}: {len(faulty)} tensors have NaN or infinity in them: {shown(faulty, 130)}")
+
+
+def shown(words: Sequence[str], room: int = ROOM) -> str:
+    """As many words as there is room for, one at least, and how many more there are."""
+    taken = 1
+    words = [shortened(word, min(room, NAME)) for word in words]
+    while taken < len(words) and len(", ".join(words[: taken + 1])) <= room:
+        taken += 1
+    return ", ".join(words[:taken]) + (f" and {len(words) - taken} more" if taken < len(words) else "")
+
+
+def shortened(text: str, room: int) -> str:
+    """The beginning of a text that is longer than `room`, else all of it."""
+    return text if len(text) <= room else f"{text[: room - 1]}…"
+
+
+def _unwrapped(found: Any, file: Path) -> dict[str, Tensor]:
+    """The tensors of what was saved: themselves, or under the key that trainers keep them under."""
+    while isinstance(found, Mapping):
+        nested = {key: value for key, value in found.items() if isinstance(value, Mapping)}
+        inner = next((nested[key] for key in WRAPPERS if key in nested), None)
+        if inner is None:
+            break
+        found = inner
+    if not isinstance(found, Mapping):
+        raise WeightsError(f"{file}: expected a mapping from names to tensors, found {type(found).__name__}")
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor) and isinstance(name, str)}
+    if nested or not tensors:
+        keys = shown([str(key) for key in nested or found]) if found else "none"
+        raise WeightsError(f"{file}: no weights below one of the keys {', '.join(WRAPPERS)}; its keys: {keys}")
+    return tensors
+
+
+def _rescue(file: Path) -> str:
+    """How to make a file of tensors alone of a pickle."""
+    return (
+        f"if you trust it: python -c \"import torch; torch.save(torch.load('{file}', weights_only=False)['model'], "
+        "'model.pt')\""
+    )
 
 
 def infer_config(tensors: Mapping[str, Tensor], source: str | Path) -> VGGTConfig:
@@ -151,9 +212,11 @@ def _most_common(tensors: Mapping[str, Tensor], places: Iterable[tuple[str, int]
         if re.fullmatch(pattern, name) and tensor.ndim > axis
     )
     if not sizes:
-        raise WeightsError(f"{source}: not a VGGT checkpoint: it has no tensor like {next(iter(places))[0]}")
+        part = next(iter(places))[0].split(r"\.")[0]
+        names = f"its tensors: {shown(list(tensors), 100)}" if tensors else "it has no tensors"
+        raise WeightsError(f"{source}: not a VGGT checkpoint: nothing of {part} in it; {names}")
     return sizes.most_common(1)[0][0]
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return shortened(str(error).splitlines()[0], ROOM) if str(error).strip() else type(error).__name__

@@ -3,56 +3,77 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.cell.schema import ARM_JOINTS, Cell
-from vga_policy.checkpoints.normalization import Normalization, Range
-from vga_policy.dataset.index import IDLE_JOINTS, IDLE_WIDTH, SampleTable
-from vga_policy.dataset.statistics import normalization, targets
+from vga_policy.cell.schema import Cell
+from vga_policy.checkpoints.normalization import Normalization
+from vga_policy.dataset.index import SampleTable
+from vga_policy.dataset.statistics import REST, far_outside, normalization, targets
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.start import statistics_of
 
 LOG = logging.getLogger(__name__)
 
-REST = np.array([IDLE_JOINTS] * ARM_JOINTS + [IDLE_WIDTH])  # rad and m; what moves no further does not move
 LEFT_OUT = 0.02  # share of a policy's own values that are outside its percentiles,
 WORTH_SAYING = 0.1  # and of other data's that is worth a warning; one task alone of what `nano` learned has up to 0.09
+NAMES_SHOWN = 3  # at most, of what is clipped
 
 
 def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative: bool) -> Normalization:
     """The statistics of the policy at `init`, where there is one and `relative` is as in it; else those of `samples`.
 
-    Warns of what is outside the policy's and so clipped. Raises TrainingError where `samples` move what never moved in
-    the policy's data: in its units all is one place.
+    Says what is outside them and so clipped; warns where that is much, or far outside of the policy's. Raises
+    TrainingError where `samples` move what never moved in the policy's data: in its units all is one place.
     """
     kept = statistics_of(init) if init is not None else None
-    if kept is None or kept.relative != relative:
-        return normalization(samples, relative=relative)
     names = [*cell.arm.joint_names, "gripper"]
+    clipped: dict[str, float] = {}  # what of whom, and its share
+    if kept is None or kept.relative != relative:
+        own = normalization(samples, relative=relative)
+        for what, outside, _ in _judged(samples, own):
+            shares = outside.mean(axis=0)
+            clipped |= {f"{name}'s {what}": share for name, share in zip(names, shares, strict=True) if share > 0.0}
+        if clipped:
+            LOG.info("clipped to the 1st to 99th percentile: %s", _most(clipped))
+        return own
     advice = "start from geometry, --init GEOMETRY, for units of these episodes"
-    clipped = []
-    known = samples.action_mask
-    for what, span, values in (
-        ("targets", kept.action, _outside(targets(samples, relative=relative), kept.action)[known]),
-        ("positions", kept.proprioception, _outside(samples.proprioception, kept.proprioception)),
-    ):
+    for (what, outside, far), span in zip(_judged(samples, kept), (kept.action, kept.proprioception), strict=True):
         still = (span.q99 - span.q01).reshape(-1, len(REST)).max(axis=0) <= REST
-        for name, share, unmoved in zip(names, values.mean(axis=0), still, strict=True):
+        for name, share, lost, unmoved in zip(names, outside.mean(axis=0), np.any(far, axis=0), still, strict=True):
             if unmoved and share > LEFT_OUT:
                 raise TrainingError(
                     f"--init {init}: {name} never moved in its data, but {share:.0%} of the {what} here are elsewhere, "
                     f"which its units cannot tell; {advice}"
                 )
-            if share > WORTH_SAYING:
-                clipped.append(f"{share:.0%} of {name}'s {what}")
+            if share > WORTH_SAYING or lost:
+                clipped[f"{name}'s {what}"] = share
     if clipped:
-        LOG.warning("--init %s: outside its data and clipped to it: %s; %s", init, ", ".join(clipped), advice)
+        LOG.warning("--init %s: outside its data and clipped to it: %s; %s", init, _most(clipped), advice)
     return kept
 
 
-def _outside(values: NDArray[np.floating], span: Range) -> NDArray[np.bool_]:
-    """Which values [..., 8] are further outside than REST."""
-    return np.asarray((values < span.q01 - REST) | (values > span.q99 + REST))
+def _judged(samples: SampleTable, by: Normalization) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Targets, then positions: which known values [N, 8] are further outside than REST, and which far outside."""
+    known = samples.action_mask
+    for what, span, values, kept in (
+        ("targets", by.action, targets(samples, relative=by.relative), known),
+        ("positions", by.proprioception, samples.proprioception, np.ones(len(samples), dtype=bool)),
+    ):
+        outside = np.asarray((values < span.q01 - REST) | (values > span.q99 + REST))
+        yield what, outside[kept], far_outside(values, span.q01, span.q99)[kept]
+
+
+def _most(shares: dict[str, float]) -> str:
+    """The largest shares in words."""
+    largest = sorted(shares, key=lambda key: -shares[key])
+    rest = len(largest) - NAMES_SHOWN
+    words = [f"{_percent(shares[key])} of {key}" for key in largest[:NAMES_SHOWN]]
+    return ", ".join(words) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.2%}"

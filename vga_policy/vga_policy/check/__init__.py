@@ -1,0 +1,1 @@
+"""`vga check`: what a file or directory is, whether it is whole, and what is wrong with it."""

@@ -1,0 +1,237 @@
+"""Reads a thing to its end with the readers that use it, and says in one line each what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from vga_policy.bags.reader import Bag, BagError
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.loading import load_cell
+from vga_policy.check.kinds import Kind, find
+from vga_policy.checkpoints import BEST
+from vga_policy.checkpoints.checkpoint import CheckpointError
+from vga_policy.curation.curate import measure_episode
+from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.dataset.scenes import SceneDataset
+from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes
+from vga_policy.evaluate import results
+from vga_policy.evaluate.results import ResultsError
+from vga_policy.inference.policy import Policy, PolicyError
+from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
+from vga_policy.model import WeightsError, load_vggt
+from vga_policy.model.weights.convert import find_weights, read_tensors
+from vga_policy.text.pretrained import EncoderError
+from vga_policy.train.runs.failure import TrainingError
+from vga_policy.train.runs.run import Run
+
+IMAGE_SIZE = 28  # images are decoded, not looked at
+LONGEST = 200  # characters of a line, besides the path
+FAULTS = (
+    BagError, CellError, CheckpointError, DatasetError, EncoderError, LeRobotError, OSError, PolicyError, ResultsError,
+    TrainingError, WeightsError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found. problems: a line each, none for what is whole. holds: what is in it, in words."""
+
+    path: Path
+    kind: Kind | None
+    problems: list[str]
+    holds: str = ""
+
+
+def check(name: str) -> Checked:
+    """Looks at the thing of this path or name. Changes nothing."""
+    path, kind = find(name)
+    if kind is None:
+        there = "nothing that vga writes or reads" if path.exists() else "no such file or directory"
+        return Checked(path, None, [f"{path}: {there}"])
+    problems: list[str] = []
+    holds = CHECKS[kind](path, problems)
+    return Checked(path, kind, [one_line(problem, path) for problem in dict.fromkeys(problems)], holds)
+
+
+def one_line(text: str, path: Path) -> str:
+    """The first line of a finding, with its path in front and LONGEST characters besides it."""
+    line = " ".join((text.strip().splitlines() or ["unreadable"])[0].split())
+    if str(path) not in line:
+        line = f"{path}: {line}"
+    longest = LONGEST + len(str(path))
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def _guarded(problems: list[str], read: Callable[[], str]) -> str:
+    """What `read` returns; what it raises is a problem."""
+    try:
+        return read()
+    except FAULTS as error:
+        problems.append(str(error))
+        return ""
+
+
+def _bag(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        with Bag(path) as bag:
+            for topic in bag.topics.values():
+                if not topic.unreadable:
+                    _guarded(problems, partial(_messages, bag, topic.name))
+            count = sum(topic.messages for topic in bag.topics.values())
+            return f"{count} messages on {len(bag.topics)} topics, {(bag.end_ns - bag.start_ns) / 1e9:.1f} s"
+
+    return _guarded(problems, read)
+
+
+def _messages(bag: Bag, topic: str) -> str:
+    for _ in bag.messages(topic):
+        pass
+    return ""
+
+
+def _episode(path: Path, problems: list[str]) -> str:
+    """As curation measures it and training reads it, with every image."""
+    measured = measure_episode(path)
+    if isinstance(measured, Skipped):
+        problems.append(str(measured))
+        return ""
+
+    def read() -> str:
+        dataset = EpisodeDataset([path], IMAGE_SIZE, geometry=True, skip_idle=False, usable_only=False)
+        for index in range(len(dataset)):
+            dataset[index]
+        return f"{measured.metrics.seconds:.1f} s of {measured.episode.task!r}, {len(dataset)} samples"
+
+    return _guarded(problems, read)
+
+
+def _episodes(path: Path, problems: list[str]) -> str:
+    paths = find_episodes([path])
+    damaged = 0
+    for episode in paths:
+        found: list[str] = []
+        _episode(episode, found)
+        damaged += bool(found)
+        problems += [one_line(problem, episode) for problem in found[:1]]
+    return f"{len(paths)} episodes, {len(paths) - damaged} of them whole"
+
+
+def _dataset(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        reader = LeRobotReader(path)
+        images = [key for key, feature in reader.features.items() if feature["dtype"] in ("image", "video")]
+        for episode in range(len(reader)):
+            _guarded(problems, partial(_frames, reader, episode, images))
+        return f"{len(reader)} episodes at {reader.fps:g} Hz"
+
+    return _guarded(problems, read)
+
+
+def _frames(reader: LeRobotReader, episode: int, images: list[str]) -> str:
+    reader.numbers(episode)
+    reader.task(episode)
+    for key in images:
+        for _ in reader.images(episode, key):
+            pass
+    return ""
+
+
+def _scenes(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        scenes = SceneDataset(path)
+        for index in range(len(scenes)):
+            scenes[index]
+        return f"{len(scenes)} scenes"
+
+    return _guarded(problems, read)
+
+
+def _checkpoint(path: Path, problems: list[str]) -> str:
+    """Loaded as the policy node does, which has it act."""
+
+    def read() -> str:
+        policy = Policy.from_pretrained(path)
+        count = sum(parameter.numel() for parameter in policy.checkpoint.model.parameters())
+        return f"{count / 1e6:.1f} million parameters, for cell '{policy.cell.name}'"
+
+    return _guarded(problems, read)
+
+
+def _geometry(path: Path, problems: list[str]) -> str:
+    return _guarded(problems, lambda: _finite(path, problems))
+
+
+def _vggt(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        load_vggt(path)
+        return _finite(path, problems)
+
+    return _guarded(problems, read)
+
+
+def _finite(path: Path, problems: list[str]) -> str:
+    file = find_weights(path)
+    tensors = read_tensors(file)
+    problems += [f"{file}: {name}: not all of its values are finite" for name, tensor in tensors.items()
+                 if tensor.is_floating_point() and not tensor.isfinite().all()]  # fmt: skip
+    return f"{len(tensors)} tensors"
+
+
+def _run(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        run = Run.open(path)
+        run.config(), run.origin()
+        last, lines = run.last_checkpoint(), run.curve()
+        if last is None:
+            return f"no state to go on from, {len(lines)} lines of its curve"
+        state = "finished" if run.finished else "interrupted"
+        return f"{state} after step {last.progress.step}, {len(lines)} lines of its curve"
+
+    holds = _guarded(problems, read)
+    if (best := path / BEST).exists():
+        (_geometry if (best / "geometry.json").is_file() else _checkpoint)(best, problems)
+    return holds
+
+
+def _results(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        return f"{len(results.load(path).trials)} trials"
+
+    return _guarded(problems, read)
+
+
+def _cell(path: Path, problems: list[str]) -> str:
+    try:
+        return f"cell '{load_cell(path).name}'"
+    except CellError as error:
+        problems += str(error).splitlines()
+        return ""
+
+
+CHECKS: dict[Kind, Callable[[Path, list[str]], str]] = {
+    Kind.BAG: _bag,
+    Kind.EPISODE: _episode,
+    Kind.EPISODES: _episodes,
+    Kind.DATASET: _dataset,
+    Kind.SCENES: _scenes,
+    Kind.CHECKPOINT: _checkpoint,
+    Kind.GEOMETRY: _geometry,
+    Kind.VGGT: _vggt,
+    Kind.RUN: _run,
+    Kind.RESULTS: _results,
+    Kind.CELL: _cell,
+}
+
+
+def words(checked: Checked) -> Iterator[str]:
+    """What was found, a line each, as the command prints it."""
+    if checked.kind is None:
+        yield from checked.problems
+        return
+    count = len(checked.problems)
+    state = "whole" if not count else f"{count} {'thing' if count == 1 else 'things'} wrong"
+    yield f"{checked.path}: {checked.kind}, {state}{checked.holds and ': '}{checked.holds}"
+    yield from (f"  {problem}" for problem in checked.problems)
