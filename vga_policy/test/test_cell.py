@@ -365,10 +365,25 @@ def test_a_value_is_shown_as_it_is_written(key, text, said):
         (written(SERIAL, "2024-13-45"), "month must be in 1..12; if a text is meant, put it in quotes"),
         ('serial: "0123', r"found unexpected end of stream \(line 1, column 14\)"),
         ("a: &x [*x]\nversion: 7", "a: unknown key"),
-        ("[" * 5000, "not valid YAML: "),
+        ("[" * 200_000, "not valid YAML: nested more than 100 deep$"),
+        ("{a: " * 200_000, "not valid YAML: nested more than 100 deep$"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(text, said):
     with pytest.raises(CellError, match=said) as caught:
         parse_cell(text, "my.yaml")
     assert all(line.startswith("my.yaml: ") for line in str(caught.value).splitlines())
+
+
+def test_an_exposure_longer_than_the_time_between_images_is_refused(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text(written(EXPOSURE, "70000"))
+    with pytest.raises(CellError) as caught:
+        load_cell(file)
+    assert str(caught.value) == (
+        f"{file}: cameras.0.exposure_us: 70000 us of fixed_1 are longer than the 66667 us between images at 15 fps; "
+        "lower it, or color.fps"
+    )
+    assert load_cell(file, stored=True).cameras[0].exposure_us == 70000
+    file.write_text(written(EXPOSURE, "66000"))
+    load_cell(file)

@@ -14,6 +14,9 @@ import yaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is several times as fast, where there is one
 
 
+DEEPEST = 100  # levels of nesting that any file of ours is far from
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
     temporary = path.with_name(f".{path.name}.tmp")
@@ -46,6 +49,11 @@ def whole_directory(directory: Path) -> Iterator[Path]:
 
 def parse_yaml(text: str) -> Any:
     """What a YAML text says; plain data only. Raises yaml.YAMLError."""
+    depth = 0
+    for event in yaml.parse(text, Loader=LOADER):  # libyaml's loader would end the process on 200,000 brackets
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
     return yaml.load(text, Loader=LOADER)
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.keys import section_of
-from vga_policy.cell.limits import limit_problems
+from vga_policy.cell.limits import exposure_problems, limit_problems
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.written import WrittenYaml, misread, not_a_text, yaml_fault
 from vga_policy.files import parse_yaml
@@ -25,7 +25,7 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
     """
     try:
         data = parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the second: no day of any month, say
+    except (yaml.YAMLError, ValueError) as error:  # the second: no day of any month, say
         raise CellError(f"{source}: not valid YAML: {yaml_fault(error)}") from None
     if not isinstance(data, dict):
         raise CellError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
@@ -43,8 +43,8 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
 def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     """Reads a cell file. Raises CellError when it is missing or wrong.
 
-    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, as
-        they could be once, is read all the same.
+    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, or
+        its exposures longer than the time between images, as they could be once, is read all the same.
     """
     path = Path(path)
     try:
@@ -54,7 +54,7 @@ def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     except UnicodeDecodeError as error:
         raise CellError(f"{path}: not a text in UTF-8: {error.reason} at byte {error.start}") from None
     cell = parse_cell(text, str(path))
-    if not stored and (problems := limit_problems(cell)):
+    if not stored and (problems := [*limit_problems(cell), *exposure_problems(cell).values()]):
         raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
     return cell
 

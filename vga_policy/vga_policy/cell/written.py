@@ -79,8 +79,8 @@ def yaml_fault(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
+    if isinstance(error, yaml.YAMLError):
+        return " ".join(str(error).split())
     # What looks like a number or a date and is none.
     return f"{' '.join(str(error).split())}; if a text is meant, put it in quotes"
 
