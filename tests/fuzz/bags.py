@@ -7,6 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 import yaml
+
 from fuzz import draw
 from fuzz.entrance import Case, Seen, choice, mutated
 

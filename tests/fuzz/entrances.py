@@ -18,10 +18,4 @@ ENTRANCES = [
 def import_all() -> None:
     """Everything that cases import, so that none waits for it and their memory is their own."""
     import pyarrow.parquet  # noqa: F401
-    import vga_bringup.doctor.robot
-    import vga_bringup.nodes.franka_driver_node
-    import vga_policy.check.check
-    import vga_policy.lerobot.export
-    import vga_policy.lerobot.importing
-    import vga_policy.nodes.policy_node
     import vga_teleop.nodes.recorder_node  # noqa: F401

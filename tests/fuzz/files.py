@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import yaml
+
 from fuzz import draw
 from fuzz.entrance import Case, Seen, mutated
 from fuzz.valid import CELL

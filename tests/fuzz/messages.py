@@ -11,6 +11,7 @@ from random import Random
 from types import SimpleNamespace
 
 import numpy as np
+
 from fuzz import draw
 from fuzz.entrance import Case, Entrance, Seen
 from fuzz.valid import CELL
