@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -39,13 +40,13 @@ class Tally:
 class Worker:
     """A worker process, and what it is at."""
 
-    def __init__(self, valid: Path, scratch: Path, prepare: Callable[[], None] | None) -> None:
+    def __init__(self, names: Sequence[str], valid: Path, prepare: Callable[[], None] | None, scratch: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.scratch = scratch
         self.job: Job | None = None
         self.ready = False
-        self._process = context.Process(target=work, args=(theirs, valid, scratch, prepare), daemon=True)
+        self._process = context.Process(target=work, args=(theirs, names, valid, scratch, prepare), daemon=True)
         self._process.start()
         theirs.close()
         self._began, self._cpu = time.monotonic(), 0.0
@@ -105,9 +106,10 @@ def run(
     jobs = _jobs(tallies, seed, first)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vga_fuzz_") as scratch:
-        team = [Worker(out / "valid", Path(scratch, str(n)), prepare) for n in range(workers or os.cpu_count() or 1)]
+        new = partial(Worker, list(tallies), out / "valid", prepare)
+        team = [new(Path(scratch, str(number))) for number in range(workers or os.cpu_count() or 1)]
         try:
-            _serve(team, jobs, started + seconds, tallies, failing, out / "valid", prepare)
+            _serve(team, new, jobs, started + seconds, tallies, failing)
         finally:
             for worker in team:
                 worker.end()
@@ -125,7 +127,7 @@ def _jobs(tallies: dict[str, Tally], seed: int, first: int):
                 yield name, seed, first + number * tally.wanted // most
 
 
-def _serve(team, jobs, end: float, tallies, failing: Path, valid: Path, prepare) -> None:
+def _serve(team, new, jobs, end: float, tallies, failing: Path) -> None:
     busy = list(team)
     while busy:
         for connection in wait([worker.connection for worker in busy], timeout=0.5):
@@ -140,7 +142,7 @@ def _serve(team, jobs, end: float, tallies, failing: Path, valid: Path, prepare)
             if outcome is not None:
                 _note(tallies[worker.job[0]], worker, outcome, failing)
             if outcome is not None and outcome.result == DIED:
-                worker = _replace(team, busy, worker, valid, prepare)
+                _replace(team, busy, worker, new)
             elif (job := next(jobs, None) if time.monotonic() < end else None) is None:
                 busy.remove(worker)
             else:
@@ -150,13 +152,11 @@ def _serve(team, jobs, end: float, tallies, failing: Path, valid: Path, prepare)
             if worker.job is None:
                 raise RuntimeError(f"a worker does not start within {START_LIMIT} s")
             _note(tallies[worker.job[0]], worker, Outcome(HANG, f"over {CPU_LIMIT} s of processor"), failing)
-            _replace(team, busy, worker, valid, prepare)
+            _replace(team, busy, worker, new)
 
 
-def _replace(team, busy, worker: Worker, valid: Path, prepare) -> Worker:
-    new = Worker(valid, worker.scratch, prepare)
-    team[team.index(worker)] = busy[busy.index(worker)] = new
-    return new
+def _replace(team, busy, worker: Worker, new: Callable[[Path], Worker]) -> None:
+    team[team.index(worker)] = busy[busy.index(worker)] = new(worker.scratch)
 
 
 def _note(tally: Tally, worker: Worker, outcome: Outcome, failing: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -15,6 +15,7 @@ from random import Random
 from typing import NamedTuple
 
 OK, TRACEBACK, HANG, MEMORY, LOST, DIED = "ok", "traceback", "hang", "out of memory", "batch lost", "died"
+WARM_UP, WARM_UP_SEED = 3, -1  # cases of each entrance that count for nothing
 MARGIN = 2 * 2**30  # bytes of addresses that a case may take besides what the process has
 LONGEST = 200  # characters of a line besides paths
 PATH = re.compile(r"(/[^\s:;,'\")]*)+")
@@ -33,20 +34,28 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
 
 
-def work(jobs: Connection, valid: Path, scratch: Path, prepare: Callable[[], None] | None) -> None:
-    """Takes (entrance, seed, number) and sends Outcomes until it is told None. prepare: called once before."""
+def work(
+    jobs: Connection, names: Sequence[str], valid: Path, scratch: Path, prepare: Callable[[], None] | None
+) -> None:
+    """Takes (entrance, seed, number) and sends Outcomes until it is told None.
+
+    names: of the entrances. prepare: called once, after what is only loaded on use was.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     from fuzz.entrances import ENTRANCES, import_all
 
     sys.stdout.reconfigure(errors="replace")
     import_all()
+    by_name = {entrance.name: entrance for entrance in ENTRANCES if entrance.name in names}
+    for entrance in by_name.values():
+        for number in range(WARM_UP):
+            attempt(entrance, WARM_UP_SEED, number, valid, scratch)
     if prepare is not None:
         prepare()
-    by_name = {entrance.name: entrance for entrance in ENTRANCES}
-    _limit_memory()
     jobs.send(None)  # ready
     while (job := jobs.recv()) is not None:
         name, seed, number = job
+        _limit_memory(MARGIN)
         jobs.send(attempt(by_name[name], seed, number, valid, scratch))
 
 
@@ -70,6 +79,7 @@ def attempt(entrance, seed: int, number: int, valid: Path, scratch: Path) -> Out
         result, words = MEMORY, _last_lines()
     except BaseException as error:
         result, words = (MEMORY if _is_memory(str(error)) else TRACEBACK), _last_lines()
+    _limit_memory(None)
     if result != OK and not list(scratch.iterdir()):
         with suppress(OSError, UnicodeError):
             (scratch / "input.txt").write_text(repr(given))
@@ -95,7 +105,8 @@ def _last_lines() -> str:
     return "".join(traceback.format_exc(limit=-6)).strip()[-1500:]
 
 
-def _limit_memory() -> None:
+def _limit_memory(margin: int | None) -> None:
+    """Lets the process take so many bytes of addresses more than it has; None: as many as there are."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + MARGIN
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit = resource.RLIM_INFINITY if margin is None else pages * resource.getpagesize() + margin
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

@@ -7,32 +7,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vga_policy.bags.reader import Bag, BagError
+from vga_policy.bags.reader import Bag
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.check.kinds import Kind, find
 from vga_policy.checkpoints import BEST
-from vga_policy.checkpoints.checkpoint import CheckpointError
 from vga_policy.curation.curate import measure_episode
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.scenes import SceneDataset
-from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes
+from vga_policy.episodes.listing import Skipped, find_episodes
 from vga_policy.evaluate import results
-from vga_policy.evaluate.results import ResultsError
-from vga_policy.inference.policy import Policy, PolicyError
-from vga_policy.lerobot.reader import LeRobotError, LeRobotReader
-from vga_policy.model import WeightsError, load_vggt
+from vga_policy.inference.policy import Policy
+from vga_policy.lerobot.reader import LeRobotReader
+from vga_policy.model import load_vggt
 from vga_policy.model.weights.convert import find_weights, read_tensors
-from vga_policy.text.pretrained import EncoderError
-from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Run
 
 IMAGE_SIZE = 28  # images are decoded, not looked at
 LONGEST = 200  # characters of a line, besides the path
-FAULTS = (
-    BagError, CellError, CheckpointError, DatasetError, EncoderError, LeRobotError, OSError, PolicyError, ResultsError,
-    TrainingError, WeightsError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,13 +57,15 @@ def one_line(text: str, path: Path) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-def _guarded(problems: list[str], read: Callable[[], str]) -> str:
-    """What `read` returns; what it raises is a problem."""
+def _guarded(path: Path, problems: list[str], read: Callable[[], str]) -> str:
+    """What `read` returns; what it raises, of any kind, is a problem."""
     try:
         return read()
-    except FAULTS as error:
-        problems.append(str(error))
-        return ""
+    except OSError as error:
+        problems.append(f"{error.filename or path}: cannot be read: {error.strerror or error}")
+    except Exception as error:
+        problems.append(Skipped.because(path, error).reason)
+    return ""
 
 
 def _bag(path: Path, problems: list[str]) -> str:
@@ -79,11 +73,11 @@ def _bag(path: Path, problems: list[str]) -> str:
         with Bag(path) as bag:
             for topic in bag.topics.values():
                 if not topic.unreadable:
-                    _guarded(problems, partial(_messages, bag, topic.name))
+                    _guarded(path, problems, partial(_messages, bag, topic.name))
             count = sum(topic.messages for topic in bag.topics.values())
             return f"{count} messages on {len(bag.topics)} topics, {(bag.end_ns - bag.start_ns) / 1e9:.1f} s"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _messages(bag: Bag, topic: str) -> str:
@@ -105,7 +99,7 @@ def _episode(path: Path, problems: list[str]) -> str:
             dataset[index]
         return f"{measured.metrics.seconds:.1f} s of {measured.episode.task!r}, {len(dataset)} samples"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _episodes(path: Path, problems: list[str]) -> str:
@@ -122,15 +116,19 @@ def _episodes(path: Path, problems: list[str]) -> str:
 def _dataset(path: Path, problems: list[str]) -> str:
     def read() -> str:
         reader = LeRobotReader(path)
-        images = [key for key, feature in reader.features.items() if feature["dtype"] in ("image", "video")]
-        for episode in range(len(reader)):
-            _guarded(problems, partial(_frames, reader, episode, images))
+        problems.extend(reader.problems)
+        images = [key for key in reader.features if reader.feature(key).dtype in ("image", "video")]
+        for episode in reader.episodes:
+            found: list[str] = []
+            _guarded(path, found, partial(_frames, reader, episode, images))
+            problems.extend(f"episode {episode}: {problem}" for problem in found)
         return f"{len(reader)} episodes at {reader.fps:g} Hz"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _frames(reader: LeRobotReader, episode: int, images: list[str]) -> str:
+    reader.label(episode)
     reader.numbers(episode)
     reader.task(episode)
     for key in images:
@@ -146,7 +144,7 @@ def _scenes(path: Path, problems: list[str]) -> str:
             scenes[index]
         return f"{len(scenes)} scenes"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _checkpoint(path: Path, problems: list[str]) -> str:
@@ -157,11 +155,11 @@ def _checkpoint(path: Path, problems: list[str]) -> str:
         count = sum(parameter.numel() for parameter in policy.checkpoint.model.parameters())
         return f"{count / 1e6:.1f} million parameters, for cell '{policy.cell.name}'"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _geometry(path: Path, problems: list[str]) -> str:
-    return _guarded(problems, lambda: _finite(path, problems))
+    return _guarded(path, problems, lambda: _finite(path, problems))
 
 
 def _vggt(path: Path, problems: list[str]) -> str:
@@ -169,7 +167,7 @@ def _vggt(path: Path, problems: list[str]) -> str:
         load_vggt(path)
         return _finite(path, problems)
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _finite(path: Path, problems: list[str]) -> str:
@@ -190,7 +188,7 @@ def _run(path: Path, problems: list[str]) -> str:
         state = "finished" if run.finished else "interrupted"
         return f"{state} after step {last.progress.step}, {len(lines)} lines of its curve"
 
-    holds = _guarded(problems, read)
+    holds = _guarded(path, problems, read)
     if (best := path / BEST).exists():
         (_geometry if (best / "geometry.json").is_file() else _checkpoint)(best, problems)
     return holds
@@ -200,7 +198,7 @@ def _results(path: Path, problems: list[str]) -> str:
     def read() -> str:
         return f"{len(results.load(path).trials)} trials"
 
-    return _guarded(problems, read)
+    return _guarded(path, problems, read)
 
 
 def _cell(path: Path, problems: list[str]) -> str:
