@@ -110,7 +110,7 @@ def _add_loop_options(parser: argparse.ArgumentParser, without: tuple[str, ...] 
 
 def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def run() -> None:
-        from vga_policy.train import policy as trainer
+        from vga_policy.train import trainer
 
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)
