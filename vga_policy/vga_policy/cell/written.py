@@ -63,10 +63,8 @@ def misread(written: WrittenYaml) -> Iterator[tuple[Location, str]]:
         key = ".".join(map(str, place))
         if tag in _NUMBERS and _ODD_NUMBER.fullmatch(text):
             value, text = yaml.load(text, Loader=LOADER), _shown(text)
-            yield (
-                place,
-                f"{key}: YAML reads {text} as {_shown(str(value))}; write the number without a leading 0 and without colons",
-            )
+            fault = f"{key}: YAML reads {text} as {_shown(str(value))}"
+            yield place, f"{fault}; write the number without a leading 0 and without colons"
         elif tag == _BOOLEAN:
             yield place, f"{key}: must be a number; YAML reads {text} as true or false"
 
