@@ -111,7 +111,7 @@ class Length(_Description):
     length: Annotated[Whole, Field(gt=0, le=MOST_FRAMES)]
 
 
-class Task(_Description):
+class TaskRow(_Description):
     """A row of meta/tasks.parquet."""
 
     task_index: Annotated[Whole, Field(ge=0)]

@@ -24,7 +24,7 @@ LARGEST_JSON = 64 * 1024**2  # bytes
 FRAME, EPISODE_INDEX, TASK_INDEX = "frame_index", "episode_index", "task_index"
 
 
-class Row(NamedTuple):
+class EpisodeRow(NamedTuple):
     """A row of `meta/episodes`: the file it is in, and what it says, unchecked."""
 
     file: Path
@@ -46,7 +46,7 @@ class LeRobotReader:
         self._labels = self._labels_of(self._json(layout.OURS)) if (root / layout.OURS).exists() else []
         self._tasks = self._task_texts()
         self.problems: list[str] = []
-        self._lost: list[tuple[float, Row]] = []  # rows of no known episode, and where they are among the others
+        self._lost: list[tuple[float, EpisodeRow]] = []  # rows of no known episode, and where they are among the others
         self._rows = self._episode_rows()
         self._footage: dict[Path, Footage | str] = {}
         self._misplaced: dict[str, dict[int, str]] = {}
@@ -212,7 +212,7 @@ class LeRobotReader:
             found |= footage.misplaced(in_order, self.fps)
         return found
 
-    def _lengths(self, row: Row, key: str, count: int = 0) -> tuple[int, ...]:
+    def _lengths(self, row: EpisodeRow, key: str, count: int = 0) -> tuple[int, ...]:
         """How many frames an episode may have: as counted, by its length, by its times."""
         times = [row.values.get(f"videos/{key}/{name}") for name in ("to_timestamp", "from_timestamp")]
         said = (count, row.values.get("length"), _difference(*times) * self.fps)
@@ -291,15 +291,15 @@ class LeRobotReader:
         texts: dict[int, Any] = {}
         for index, said in zip(table[TASK_INDEX].to_pylist(), table[text].to_pylist(), strict=True):
             try:
-                number = checked(description.Task, {TASK_INDEX: index}, path).task_index
+                number = checked(description.TaskRow, {TASK_INDEX: index}, path).task_index
             except LeRobotError:
                 continue  # nobody can mean it
             texts[number] = said if texts.get(number, said) == said else None
         return texts
 
-    def _episode_rows(self) -> dict[int, Row]:
+    def _episode_rows(self) -> dict[int, EpisodeRow]:
         """What `meta/episodes` says, by episode. What cannot be told of which episode goes to `problems`."""
-        rows: list[tuple[int | None, Row]] = []
+        rows: list[tuple[int | None, EpisodeRow]] = []
         for file in sorted(self.root.glob("meta/episodes/*/*.parquet")):
             try:
                 used = [name for name in self._schema(file) if not name.startswith("stats/")]
@@ -307,8 +307,11 @@ class LeRobotReader:
             except LeRobotError as error:
                 self.problems.append(str(error))
                 continue
-            rows += [(self._index(Row(file, each), number), Row(file, each)) for number, each in enumerate(values)]
-        found: dict[int, Row] = {}
+            rows += [
+                (self._index(EpisodeRow(file, each), number), EpisodeRow(file, each))
+                for number, each in enumerate(values)
+            ]
+        found: dict[int, EpisodeRow] = {}
         counts, last = Counter(index for index, _ in rows), -1
         for index, row in rows:
             if index is None or counts[index] > 1:
@@ -330,7 +333,7 @@ class LeRobotReader:
             )
         return found
 
-    def _index(self, row: Row, number: int) -> int | None:
+    def _index(self, row: EpisodeRow, number: int) -> int | None:
         """Which episode a row is of; None, and a problem, where it does not say."""
         try:
             return checked(Index, row.values, f"{row.file}: row {number}").episode_index
