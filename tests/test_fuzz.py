@@ -65,16 +65,13 @@ def test_faults_put_into_readers_are_found(made, tmp_path):
     entrances = [BY_NAME[name] for name in ("bag", "LeRobot dataset", "cell file")]
     report = run(entrances, out, seed=SEED, inputs=1, workers=1, cpu_limit=3.0, prepare=plant_faults)
     assert report == json.loads((out / "report.json").read_text())
-    found = {name: Counter(failure["result"] for failure in about["failures"]) for name, about in _entrances(report)}
+    found = {
+        name: Counter(failure["result"] for failure in about["failures"]) for name, about in report["entrances"].items()
+    }
     assert found == {"bag": {TRACEBACK: 1}, "LeRobot dataset": {MEMORY: 1}, "cell file": {HANG: 1}}
     assert "nobody expects this" in " ".join(report["entrances"]["bag"]["failures"][0]["words"])
     assert sorted(kept.name for kept in (out / "failing").iterdir()) == ["LeRobot_dataset-0", "bag-0", "cell_file-0"]
     again = attempt(BY_NAME["cell file"], SEED, 0, made, tmp_path / "case")  # the same input, without the fault
     assert again.result == OK
-    assert (tmp_path / "case" / "cell.yaml").read_bytes() == (
-        out / "failing" / "cell_file-0" / "cell.yaml"
-    ).read_bytes()
-
-
-def _entrances(report):
-    return report["entrances"].items()
+    same, kept = (directory / "cell.yaml" for directory in (tmp_path / "case", out / "failing" / "cell_file-0"))
+    assert same.read_bytes() == kept.read_bytes()

@@ -180,8 +180,9 @@ def _policy_node():
     idle.stop()
     node = Sink(
         cell=cell, dump="", _policy=_policy(), _resampler=resampler, _joint_states=JointStates(cell),
-        _clocks=ClockWatch(), _cadence=cadence, _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0, _encoder=idle,
-        _worker=idle, _arm=Sink(problem=""), _chunks=Sink(), send=lambda call, message: None, _now=time.time_ns,
+        _clocks=ClockWatch(), _cadence=cadence, _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0,
+        _encoder=idle, _worker=idle, _arm=Sink(problem=""), _chunks=Sink(), send=lambda call, message: None,
+        _now=time.time_ns,
         _runner=TaskRunner(cell.dt, "/driver/state", "/driver/set_mode", lambda _: None, lambda _: None),
     )  # fmt: skip
     handlers = {
