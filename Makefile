@@ -48,7 +48,7 @@ bench: .complete ## Latency of the model, cost of safety and recording, speed of
 	vga bench latency --json | tee out/bench/latency.json && \
 	vga bench safety && \
 	vga bench record && \
-	{ [[ -d out/bench/episodes ]] || vga collect --fast --task pick_cube --episodes 8 --out out/bench/episodes; } && \
+	{ [[ -d out/bench/episodes ]] || vga collect --in-process --task pick_cube --episodes 8 --out out/bench/episodes; } && \
 	vga bench loader
 
 judge: .complete ## The driver on an independent FR3 that counts what the real one would stop for: out/judge/report.json; 40 minutes

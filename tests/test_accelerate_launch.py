@@ -7,7 +7,7 @@ import pytest
 import torch
 from episode_fixtures import write_episodes
 from training_fixtures import curve, start, tiny_loop, tiny_policy
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.runs.run import Run
 
 # `--multi_gpu` starts several processes; where there is no GPU, or `device` is cpu, they compute on the CPU.

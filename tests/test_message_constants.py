@@ -10,7 +10,9 @@ from vga_msgs.action import RunTask
 from vga_msgs.msg import DriverState, RobotReference
 from vga_msgs.srv import SetMode, StopEpisode
 
-VERDICT = Path(__file__).parents[1] / "vga_msgs/msg/ChunkVerdict.msg"
+ROOT = Path(__file__).parents[1]
+VERDICT = ROOT / "vga_msgs/msg/ChunkVerdict.msg"
+ROBOT = ROOT / "vga_bringup/vga_bringup/robot"
 
 
 def constants(message):
@@ -33,7 +35,8 @@ def test_episode_outcomes():
 
 
 def test_refusals():
-    """ChunkVerdict lists its reasons in the comment above the field."""
-    listed = re.search(r"one of:\n((?:# .*\n)+?)string reason", VERDICT.read_text())[1]
-    keys = [key.strip() for key in listed.replace("#", "").split(",")]
-    assert keys == [refusal.value for refusal in Refusal] == [refusal.name.lower() for refusal in Refusal]
+    """ChunkVerdict refers to the list, and the driver refuses for each reason in it."""
+    assert f"{Refusal.__module__}.{Refusal.__name__} lists them" in VERDICT.read_text()
+    code = "".join(file.read_text() for file in ROBOT.rglob("*.py"))
+    assert set(re.findall(r"Refusal\.([A-Z_]+)", code)) == {refusal.name for refusal in Refusal}
+    assert [refusal.value for refusal in Refusal] == [refusal.name.lower() for refusal in Refusal]

@@ -44,6 +44,8 @@ class Tool(CellNode):
         super().configure()
         self.say("configured for " + self.cell.name)
         self.resources.callback(self.say, "let go")
+        if self.end == "slow":
+            time.sleep(600.0)
         if self.end == "refused":
             raise LookupError("no such tool")
 
@@ -100,6 +102,13 @@ def test_a_signal_ends_it_in_order(program, number):
     process.send_signal(number)  # Ctrl-C under a launcher comes twice
     code, lines, errors = ended(process)
     assert (code, lines, errors) == (0, WHOLE_LIFE[2:], "")
+
+
+def test_a_signal_interrupts_what_it_loads():
+    process = tool(HERE, end="slow")
+    assert process.stdout.readline() == "configured for sim\n"
+    process.send_signal(signal.SIGINT)
+    assert ended(process) == (0, ["let go"], "")
 
 
 @pytest.mark.parametrize(

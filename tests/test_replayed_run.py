@@ -17,6 +17,7 @@ import pytest
 import rclpy
 import simplejpeg
 from episode_fixtures import MadeEpisode
+from mcap.writer import CompressionType, Writer
 from policy_fixtures import SIM, SIM_FILE
 from rclpy.action import ActionClient
 from rclpy.context import Context
@@ -26,7 +27,10 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, JointState
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
+from vga_policy.bags import cdr
+from vga_policy.bags.definitions import definition
 from vga_policy.bags.reader import Bag
 from vga_policy.dataset.dataset import EpisodeDataset
 
@@ -303,6 +307,37 @@ def test_a_replay_ends_with_its_last_bag(run):
             assert sum(np.diff(outsider.clocks) < 0) == 1
     finally:
         outsider.close()
+
+
+def test_latched_topics_of_older_distributions_reach_a_late_subscriber(tmp_path):
+    """Their policies are numbers: reliability 1 is reliable, durability 1 is transient local."""
+    qos = {"offered_qos_profiles": "- history: 3\n  depth: 10\n  reliability: 1\n  durability: 1\n"}
+    start, second = 1_790_000_000 * 10**9, 10**9
+    with (tmp_path / "old.mcap").open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start(profile="ros2")
+        for topic, kind, metadata, count in (
+            ("/mounts", "std_msgs/msg/Header", qos, 3),
+            ("/words", "std_msgs/msg/String", {}, 60),
+        ):
+            schema = writer.register_schema(kind, "ros2msg", definition(kind).text.encode())
+            channel = writer.register_channel(topic, "cdr", schema, metadata)
+            for number in range(count):
+                made = {"frame_id": f"camera_{number}"} if count == 3 else {"data": "on"}
+                time_ns = start + number * (second if count > 3 else 1)
+                writer.add_message(channel, time_ns, cdr.encode(cdr.new(kind, **made)), time_ns)
+        writer.finish()
+    outsider, heard = Outsider(), []
+    outsider.start()
+    try:
+        with replay(tmp_path / "old.mcap"):
+            until(lambda: outsider.clocks and outsider.clocks[-1] > start + second, "1 s is replayed")
+            qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            outsider.node.create_subscription(Header, "/mounts", heard.append, qos)
+            until(lambda: len(heard) == 3, "all of them came")
+    finally:
+        outsider.close()
+    assert [message.frame_id for message in heard] == ["camera_0", "camera_1", "camera_2"]
 
 
 def test_a_replay_does_not_mix_with_a_live_cell(run):

@@ -15,7 +15,7 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
 from vga_bringup.sim.physics.state import StateReader
-from vga_bringup.sim.rendering.frames import FrameReader
+from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.tasks import arrange
 from vga_policy.cell.loading import load_cell

@@ -157,6 +157,57 @@ def test_a_camera_in_use_is_waited_for():
         assert running.status().state is CameraState.STREAMING
 
 
+@pytest.fixture
+def resets(monkeypatch):
+    """When cameras were reset; and the loop loses patience at once."""
+    seen = queue.Queue()
+    monkeypatch.setattr(device_module, "FIRST_FRAME_S", 0.05)
+    monkeypatch.setattr(device_module, "POLL_MS", 20)
+    monkeypatch.setattr(rs.device, "hardware_reset", lambda device: seen.put(time.monotonic()))
+    return seen
+
+
+def test_a_camera_that_never_sends_is_reset_once_then_replugged_by_hand(resets):
+    with Running() as running:
+        camera = running.plug()
+        resets.get(timeout=DEADLINE_S)
+        messages = []
+        while not messages or "replug it" not in messages[-1]:
+            messages.append(running.status().message)
+        before = [message for message in messages if "Intel" in message and "042" in message]
+        assert "check its cable" in before[0]
+        assert "has sent no frame in 3 starts: it is being reset" in before[1]
+        assert "nor after its reset; replug it, or power-cycle it; reconnecting" in before[2]
+        with pytest.raises(queue.Empty):
+            resets.get(timeout=1.0)  # some ten starts
+        del camera
+
+
+def test_a_camera_that_sends_after_its_reset_may_be_reset_again(resets, monkeypatch):
+    with Running() as running:
+        camera = running.plug()
+        for _ in range(2):
+            resets.get(timeout=DEADLINE_S)
+            monkeypatch.setattr(device_module, "FIRST_FRAME_S", 5.0)
+            running.push(camera)
+            monkeypatch.setattr(device_module, "FIRST_FRAME_S", 0.05)
+
+
+def test_a_camera_in_use_is_not_reset(resets):
+    bus, camera = Bus(), SoftwareD415()
+    bus.plug(camera)
+    other, config = rs.pipeline(bus.context), rs.config()
+    config.enable_device("042")
+    other.start(config)
+    running = Running()
+    running.loop = DeviceLoop(CAMERA, running._keep, running.statuses.put, bus.context)
+    with running:
+        assert "is used by another process" in running.status().message
+        with pytest.raises(queue.Empty):
+            resets.get(timeout=1.0)
+    other.stop()
+
+
 def test_lost_and_repeated_frames_are_counted():
     with Running() as running:
         camera, statistics = running.plug(), running.loop.statistics

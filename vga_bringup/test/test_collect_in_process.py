@@ -147,8 +147,8 @@ def rotation(x, y, z, w):
 
 def test_the_same_seed_gives_the_same_episode(collected, messages, tmp_path):
     """From another process, after other episodes, through the command."""
-    command = ["collect", "--fast", "--task", TASK, "--episodes", "2", "--seed", str(SEED), "--out", str(tmp_path)]
-    assert main([*command, "--jobs", "2", "--no-depth"]) == 0
+    command = ["collect", "--in-process", "--task", TASK, "--episodes", "2", "--seed", str(SEED), "--jobs", "2"]
+    assert main([*command, "--out", str(tmp_path), "--no-depth"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{TASK}_{SEED + i:06d}" for i in range(2)]
     with AnyReader([tmp_path / collected.path.name]) as reader:
         again = {connection.topic: connection.msgtype for connection in reader.connections}
@@ -172,14 +172,14 @@ def test_a_beginning_has_whole_chunks_though_the_cameras_stop(collector, monkeyp
 
 def test_an_existing_episode_is_kept(collected, capsys):
     before = {path: path.stat().st_mtime_ns for path in collected.path.iterdir()}
-    command = ["collect", "--fast", "--task", TASK, "--episodes", "1", "--seed", str(SEED)]
+    command = ["collect", "--in-process", "--task", TASK, "--episodes", "1", "--seed", str(SEED)]
     assert main([*command, "--out", str(collected.path.parent)]) == 2
     assert f"{collected.path} exists: choose another --seed or --out" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in collected.path.iterdir()} == before
 
 
 def test_an_unknown_task_is_refused_in_one_line(tmp_path, capsys):
-    assert main(["collect", "--fast", "--task", "juggle", "--episodes", "1", "--out", str(tmp_path / "new")]) == 2
+    assert main(["collect", "--in-process", "--task", "juggle", "--episodes", "1", "--out", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err.startswith("vga collect: no task 'juggle'; there are pick_cube,")
     assert not (tmp_path / "new").exists()
 
@@ -187,7 +187,7 @@ def test_an_unknown_task_is_refused_in_one_line(tmp_path, capsys):
 def test_a_directory_that_cannot_be_made_is_named(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "episodes"
-    assert main(["collect", "--fast", "--task", TASK, "--episodes", "1", "--out", str(out)]) == 2
+    assert main(["collect", "--in-process", "--task", TASK, "--episodes", "1", "--out", str(out)]) == 2
     assert "Not a directory" in capsys.readouterr().err
 
 

@@ -8,7 +8,7 @@ from vga_policy.cli import main
     ("options", "complaint"),
     [
         (["--task", "dance"], "dance"),
-        (["--task", "pick_cube", "--perturb"], "need --fast"),
+        (["--task", "pick_cube", "--perturb"], "need --in-process"),
         (["--task", "pick_cube", "--cell", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )

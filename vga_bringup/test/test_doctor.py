@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import socket
 import stat
 import subprocess
@@ -265,6 +266,18 @@ def test_a_camera_that_adjusts_itself_is_named(lab, monkeypatch):
     assert finding.seen == "adjusts by itself: exposure_us, gain"
 
 
+def test_an_exposure_longer_than_the_time_between_images_is_named_with_both(lab, monkeypatch):
+    monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)
+    monkeypatch.setattr(cameras, "connected", dict)
+    long = lab.cameras[1].model_copy(update={"exposure_us": 40000.0})
+    found = list(cameras.cameras(lab.model_copy(update={"cameras": [lab.cameras[0], long]})))
+    (finding,) = (finding for finding in found if "exposure" in finding.subject)
+    assert (finding.subject, finding.state) == ("camera wrist, exposure", Health.MISSING)
+    assert "40000 us of wrist are longer than the 33333 us between images at 30 fps" in finding.seen
+    assert finding.remedy == "in the cell file, lower it, or color.fps"
+    assert not [finding for finding in cameras.cameras(lab) if "exposure" in finding.subject]
+
+
 def test_camera_the_kernel_sees_and_librealsense_does_not(tmp_path):
     assert "plug it" in cameras._hint(tmp_path)
     device = tmp_path / "2-1"
@@ -357,6 +370,48 @@ def test_clock_offset(text, state):
 def test_shared_memory_absent_or_small(tmp_path):
     assert states(machine.shared_memory(tmp_path / "absent")) == {"shared memory": Health.MISSING}
     assert states(machine.shared_memory(Path("/proc"))) == {"shared memory": Health.MISSING}  # a file system of 0 bytes
+
+
+def test_other_users_segments_are_named(tmp_path, monkeypatch):
+    assert not list(machine.segment_owners(tmp_path / "absent"))
+    for name in ("fastrtps_1", "fastrtps_1_el", "fastrtps_port7412", "vga_sim-x"):
+        (tmp_path / name).touch()
+    assert not list(machine.segment_owners(tmp_path))
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    (finding,) = machine.segment_owners(tmp_path)
+    assert f"files of {owner} (3)" in finding.seen
+    assert "run all as one user" in finding.remedy
+    assert finding.state is Health.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("rmem", "reach", "state"),
+    [
+        (212992, "SUBNET", Health.MISSING),
+        (212992, "LOCALHOST", Health.ABSENT),
+        (212992, None, Health.ABSENT),
+        (2147483647, "SUBNET", Health.READY),
+    ],
+)
+def test_buffers_too_small_for_images_over_the_network(tmp_path, monkeypatch, rmem, reach, state):
+    monkeypatch.delenv("ROS_AUTOMATIC_DISCOVERY_RANGE", raising=False)
+    if reach:
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", reach)
+    for name, value in (("core/rmem_max", rmem), ("core/rmem_default", rmem), ("ipv4/ipfrag_high_thresh", 134217728)):
+        (tmp_path / "net" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "net" / name).write_text(f"{value}\n")
+    (finding,) = machine.network_buffers(tmp_path)
+    assert finding.state is state
+    assert f"net.core.rmem_max {rmem}" in finding.seen
+    assert ("sudo sysctl -w net.core.rmem_max=16777216 " in finding.remedy) == (state is not Health.READY)
+    assert "ipfrag" not in finding.remedy
+
+
+def test_buffers_that_a_container_does_not_show(tmp_path):
+    (finding,) = machine.network_buffers(tmp_path)
+    assert finding.state is Health.UNKNOWN
+    assert finding.remedy.startswith("on the host: sysctl net.core.rmem_max")
 
 
 def test_gpu_driver_that_fails_is_absent(tmp_path, monkeypatch):

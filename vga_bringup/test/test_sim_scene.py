@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.physics.state import StateReader, StateWriter
-from vga_bringup.sim.rendering.frames import FrameReader, FrameWriter
+from vga_bringup.sim.rendering.frame_ring import FrameReader, FrameWriter
 from vga_bringup.sim.rendering.renderer import CellRenderer
 from vga_bringup.sim.scene import objects, views
 from vga_bringup.sim.scene.objects import DEFAULT_PLACEMENTS, Placement

@@ -10,7 +10,7 @@ import pytest
 from vga_bringup.sim.physics.pacing import Pacer
 from vga_bringup.sim.physics.shared import DIRECTORY, Segment, remove_segments, segment_path
 from vga_bringup.sim.physics.state import StateReader, StateWriter
-from vga_bringup.sim.rendering.frames import SLOTS, FrameReader, FrameWriter
+from vga_bringup.sim.rendering.frame_ring import SLOTS, FrameReader, FrameWriter
 from vga_policy.cell.schema import Camera, ColorProfile
 
 ADDRESS = f"test-{os.getpid()}"

@@ -1,6 +1,7 @@
 """The cell file: what is refused, with which words, and what counts as a difference in meaning."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -298,3 +299,91 @@ def test_check_goes_through_all_files_and_says_what_the_nodes_would(tmp_path, da
             load_cell(path)
         assert str(caught.value) == line
     assert vga("cell", "check", good)[0] == 0
+
+
+SERIAL, EXPOSURE = "cameras.0.serial", "cameras.0.exposure_us"
+
+
+def written(key, text):
+    """The simulated cell's file with this text as the value of a key of its first camera, or of the arm's address."""
+    lines = SIM.read_text()
+    name = key.rpartition(".")[2]
+    return re.sub(rf"(\b{name}: )(\"[^\"]*\"|[^,\s}}]+)", lambda found: found[1] + text, lines, count=1)
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "kind"),
+    [
+        (SERIAL, "012345670123", "a number"),
+        (SERIAL, "12:30:45", "a number"),
+        (SERIAL, "1_000", "a number"),
+        (SERIAL, "0x12", "a number"),
+        (SERIAL, "840412060001", "a number"),
+        (SERIAL, "1.50", "a number"),
+        (SERIAL, "2024-01-02", "a date"),
+        (SERIAL, "2024-01-02 10:00:00", "a date"),
+        ("arm.ip", "172.16", "a number"),
+        *((SERIAL, word, "true or false") for word in ("yes", "no", "on", "Off", "TRUE")),
+    ],
+)
+def test_a_text_that_yaml_takes_for_something_else_is_quoted_as_written(key, text, kind):
+    with pytest.raises(CellError) as caught:
+        parse_cell(written(key, text), "my.yaml")
+    assert (
+        str(caught.value) == f'my.yaml: {key}: YAML reads {text} as {kind}, not as a text: put it in quotes, "{text}"'
+    )
+
+
+@pytest.mark.parametrize("text", ["012345678901", "123e10", '"012345670123"', "'yes'"])
+def test_a_text_that_yaml_takes_for_one_is_welcome(text):
+    assert parse_cell(written(SERIAL, text)).cameras[0].serial == text.strip("\"'")
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "said"),
+    [
+        (SERIAL, '""', "must not be empty (found '')"),
+        (SERIAL, "'  '", "must not be empty (found '  ')"),
+        (SERIAL, "null", "must be a text; found null: write it in quotes"),
+        (SERIAL, "~", "must be a text; found ~: write it in quotes"),
+        (EXPOSURE, "010000", "YAML reads 010000 as 4096; write the number without a leading 0 and without colons"),
+        (EXPOSURE, "2:13:20", "YAML reads 2:13:20 as 8000; write the number without a leading 0 and without colons"),
+        (EXPOSURE, "on", "must be a number; YAML reads on as true or false"),
+        (EXPOSURE, "-0x10", "Input should be greater than 0 (found -0x10)"),
+        ("cameras.0.role", "no", "Input should be 'fixed' or 'wrist' (found no)"),
+    ],
+)
+def test_a_value_is_shown_as_it_is_written(key, text, said):
+    with pytest.raises(CellError) as caught:
+        parse_cell(written(key, text), "my.yaml")
+    assert str(caught.value) == f"my.yaml: {key}: {said}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (written(SERIAL, "2024-13-45"), "month must be in 1..12; if a text is meant, put it in quotes"),
+        ('serial: "0123', r"found unexpected end of stream \(line 1, column 14\)"),
+        ("a: &x [*x]\nversion: 7", "a: unknown key"),
+        ("[" * 200_000, "not valid YAML: nested more than 100 deep$"),
+        ("{a: " * 200_000, "not valid YAML: nested more than 100 deep$"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_line(text, said):
+    with pytest.raises(CellError, match=said) as caught:
+        parse_cell(text, "my.yaml")
+    assert all(line.startswith("my.yaml: ") for line in str(caught.value).splitlines())
+
+
+def test_an_exposure_longer_than_the_time_between_images_is_refused(tmp_path):
+    file = tmp_path / "my.yaml"
+    file.write_text(written(EXPOSURE, "70000"))
+    with pytest.raises(CellError) as caught:
+        load_cell(file)
+    assert str(caught.value) == (
+        f"{file}: cameras.0.exposure_us: 70000 us of fixed_1 are longer than the 66667 us between images at 15 fps; "
+        "lower it, or color.fps"
+    )
+    assert load_cell(file, stored=True).cameras[0].exposure_us == 70000
+    file.write_text(written(EXPOSURE, "66000"))
+    load_cell(file)

@@ -20,7 +20,7 @@ from vga_policy.evaluate.geometry import (
     errors,
     evenly,
 )
-from vga_policy.evaluate.geometry_picture import draw_geometry
+from vga_policy.evaluate.geometry_plot import draw_geometry
 from vga_policy.model.backbone.aggregator import AggregatorConfig
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.geometry.pose import decode_cameras

@@ -7,6 +7,7 @@ import av
 import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
@@ -124,6 +125,37 @@ def test_statistics_are_those_of_the_data(exported):
     for name, expected in (("mean", pixels.mean(axis=(0, 1, 2))), ("std", pixels.std(axis=(0, 1, 2)))):
         assert np.shape(found[key][name]) == (3, 1, 1)
         np.testing.assert_allclose(np.ravel(found[key][name]), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["--images", "--video"])
+def test_version_2_has_files_of_its_own_for_each_episode(recorded, exported, tmp_path, form, capsys):
+    """LeRobot 0.3.3 reads both forms; here, what its reader looks up."""
+    root = tmp_path / "old"
+    assert main(["export", "lerobot", str(recorded), str(root), "--version", "2.1", "--size", "160x120", form]) == 0
+    info = json.loads((root / layout.INFO).read_text())
+    assert (info["codebase_version"], info["total_chunks"]) == ("v2.1", 1)
+    assert info["total_videos"] == (COUNT * len(VIEWS) if form == "--video" else 0)
+    lines = {name: [json.loads(line) for line in (root / f"meta/{name}.jsonl").read_text().splitlines()]
+             for name in ("tasks", "episodes", "episodes_stats")}  # fmt: skip
+    assert [line["task"] for line in lines["tasks"]] == [f"pick up the cube, attempt {i}" for i in range(COUNT)]
+    modality = json.loads((root / "meta/modality.json").read_text())
+    assert modality["video"]["wrist"] == {"original_key": "observation.images.wrist"}
+    for episode, line in enumerate(lines["episodes"]):
+        table = pq.read_table(root / info["data_path"].format(episode_chunk=0, episode_index=episode))
+        assert (line["episode_index"], line["length"]) == (episode, len(table))
+        expected = rows(exported).filter(pc.field("episode_index") == episode)
+        assert table.select(["action", "timestamp"]).equals(expected.select(["action", "timestamp"]))
+        found = lines["episodes_stats"][episode]["stats"][layout.ACTION]
+        np.testing.assert_allclose(found["max"], np.array(table["action"].to_pylist()).max(axis=0))
+        if form == "--images":
+            described = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+            assert described["observation.images.wrist"] == {"_type": "Image"}
+            assert sorted(described) == sorted(table.column_names)
+            continue
+        video = info["video_path"].format(episode_chunk=0, episode_index=episode, video_key="observation.images.wrist")
+        with av.open(str(root / video)) as container:
+            times = [frame.time for frame in container.decode(video=0)]
+        np.testing.assert_allclose(times, table["timestamp"].to_numpy(), atol=1e-4)
 
 
 def test_a_video_frame_is_found_at_its_time(recorded, tmp_path):

@@ -16,7 +16,7 @@ def bench(*arguments):
 def test_without_episodes_it_says_how_to_get_some(tmp_path, capsys):
     assert bench("--data", tmp_path / "nowhere", "--out", tmp_path / "out") == 1
     assert capsys.readouterr().err == (
-        f"vga bench loader: {tmp_path}/nowhere: no such directory: collect some with `vga collect --fast`\n"
+        f"vga bench loader: {tmp_path}/nowhere: no such directory: collect some with `vga collect --in-process`\n"
     )
 
 

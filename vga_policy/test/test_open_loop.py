@@ -9,7 +9,7 @@ from policy_fixtures import SIM
 from vga_policy.cli import main
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.evaluate import open_loop
-from vga_policy.evaluate.open_loop_picture import draw_open_loop
+from vga_policy.evaluate.open_loop_plot import draw_open_loop
 from vga_policy.inference.untrained import untrained_policy
 from vga_policy.observation.observation import ActionChunk
 

@@ -93,7 +93,13 @@ def test_what_is_clipped_is_said_by_name(caplog):
     assert f"clipped to the 1st to 99th percentile: 1.76% of {name}'s targets" in caplog.text
     caplog.clear()
     units.norm_stats(None, steps(np.zeros(STEPS), rarely(OPEN, CLOSED, 0.0075)), SIM, relative=False)
-    assert not caplog.text
+    assert caplog.messages == [
+        "ranges widened to values far from the others: 0.75% of gripper's targets, 0.75% of gripper's positions; "
+        "are they meant?"
+    ]
+    caplog.clear()
+    units.norm_stats(None, steps(np.linspace(0, 1, STEPS), np.full(STEPS, OPEN)), SIM, relative=False)
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("share", [0.0075, 0.0101])

@@ -46,5 +46,6 @@ def test_the_names_need_no_torch():
 
 
 def test_a_run_with_an_unknown_encoder_is_refused():
-    with pytest.raises(TrainingError, match="text_encoder 'clip' is unknown; known: hashed_ngrams, minilm, qwen_gte"):
+    known = ", ".join(TEXT_ENCODER_NAMES)
+    with pytest.raises(TrainingError, match=f"text_encoder 'clip' is unknown; known: {known}"):
         PolicyConfig(data=("episodes",), text_encoder="clip").resolved()

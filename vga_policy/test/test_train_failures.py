@@ -12,7 +12,7 @@ from episode_fixtures import write_episodes
 from safetensors.torch import load_file, save_file
 from training_fixtures import poisoned, start, steps, tiny_loop, tiny_policy, weights
 from vga_policy.checkpoints import BEST
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, LAST, ORIGIN, Run
 

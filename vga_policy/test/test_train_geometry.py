@@ -21,8 +21,7 @@ from vga_policy.episodes.listing import DatasetError
 from vga_policy.model.config import from_plain
 from vga_policy.model.geometry.metrics import relative_depth_error, rotation_error, translation_error
 from vga_policy.model.geometry.pose import encode_cameras
-from vga_policy.train import policy as trainer
-from vga_policy.train import pretraining
+from vga_policy.train import pretraining, trainer
 from vga_policy.train.ablation import study as ablation
 from vga_policy.train.ablation.files import finished
 from vga_policy.train.config import GeometryConfig

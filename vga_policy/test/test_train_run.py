@@ -19,7 +19,7 @@ from policy_fixtures import SIM, observation
 from training_fixtures import curve, start, steps, tiny_loop, tiny_policy, weights
 from vga_policy.checkpoints import BEST
 from vga_policy.inference.policy import Policy
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.precision import warn_of_emulation
 from vga_policy.train.input.sampler import BatchSampler

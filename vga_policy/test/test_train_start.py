@@ -17,7 +17,7 @@ from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, D
 from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
 from vga_policy.text.registry import TEXT_ENCODERS
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.commands import ablate_command, pretrain_command, train_command
 from vga_policy.train.config import (
     AugmentationConfig,

@@ -20,7 +20,7 @@ from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.recipe import LossConfig, Recipe
 from vga_policy.presets.presets import PRESETS, Preset
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.config import LoopConfig, OptimizerConfig, PolicyConfig
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import CONFIG, Run

@@ -1,9 +1,10 @@
-"""What the commands' arguments may be: types for argparse, which refuse a value in one line."""
+"""What the commands' arguments may be: types for argparse, which refuse a value in one line, and former names."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +52,26 @@ def share(text: str) -> float:
 
 positive = at_least(1)
 natural = at_least(0)
+
+
+def add_former_name(parser: argparse._ActionsContainer, former: str, name: str) -> None:
+    """Lets the option `name` of a parser be called `former` as well: not shown in the help, with a note on stderr."""
+    option = next(action for action in parser._actions if name in action.option_strings)
+
+    class FormerName(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: Any,
+            option_string: str | None = None,
+        ) -> None:
+            print(f"{option_string} is now {name}", file=sys.stderr)
+            option(parser, namespace, values, option_string)
+
+    parser.add_argument(
+        former, action=FormerName, dest=option.dest, nargs=option.nargs, type=option.type or str, help=argparse.SUPPRESS
+    )
 
 
 def _number(text: str, kind: Number) -> float:

@@ -29,7 +29,7 @@ SUCCESS, FAILURE, DISCARDED = OUTCOMES = ("success", "failure", "discarded")
 
 
 class Refusal(StrEnum):
-    """Why a chunk is not executed: ChunkVerdict's `reason`."""
+    """Why a chunk is not executed: the keys of ChunkVerdict's `reason`, which refers to this list."""
 
     MODE = "mode"
     GOAL = "goal"

@@ -32,6 +32,7 @@ from vga_bringup.camera.statistics import StreamStatistics
 RETRY_S = 0.5
 FIRST_FRAME_S = 5.0  # a D400 takes up to 2 s from start to its first frame
 SILENCE_S = 0.5  # without a frame for as long (or 5 frame periods) a streaming camera is taken for unplugged
+RESET_AFTER = 3  # starts in a row without a frame: then the camera is reset, once until frames come again
 POLL_MS = 100  # how late the thread may see that it shall stop
 
 
@@ -71,6 +72,8 @@ class DeviceLoop:
         self._on_status = on_status
         self._context = context if context is not None else rs.context()
         self._clock = CaptureClock()
+        self._failures = 0  # starts since a frame came
+        self._was_reset = False  # since a frame came
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"camera {camera.name}", daemon=True)
 
@@ -91,6 +94,7 @@ class DeviceLoop:
             except CameraUnavailable as reason:
                 self._report(Status(reason.state, str(reason)))
             except Exception as error:  # librealsense raises bare RuntimeErrors, and a cable can cause any of them
+                self._failures += 1
                 self._report(Status(CameraState.RECONNECTING, f"streaming failed: {error!r}; trying again"))
             # No reference to the device survives to here: librealsense forgets an unplugged one when nobody holds it.
             self._stopping.wait(RETRY_S)
@@ -98,6 +102,8 @@ class DeviceLoop:
     def _stream(self) -> None:
         """Connects and streams until stopped; raises CameraUnavailable when the camera cannot be streamed any more."""
         device = find_device(self._context, self.camera.serial)
+        if self._failures >= RESET_AFTER and not self._was_reset:
+            self._reset(device)
         config = stream_config(device, self.camera)
         controls = tuple(apply_controls(color_sensor(device), self.camera))
         pipeline, profile = start(self._context, device, config)
@@ -107,6 +113,14 @@ class DeviceLoop:
         finally:
             pipeline.stop()
 
+    def _reset(self, device: rs.device) -> None:
+        """Restarts the camera itself, which then is away for some seconds. Raises CameraUnavailable to say so."""
+        camera = identity(device)
+        self._failures, self._was_reset = 0, True
+        device.hardware_reset()
+        silent = f"{camera} has sent no frame in {RESET_AFTER} starts: it is being reset"
+        raise CameraUnavailable(CameraState.RECONNECTING, silent)
+
     def _deliver(
         self, pipeline: rs.pipeline, reader: FramesetReader, camera: Identity, controls: tuple[Control, ...]
     ) -> None:
@@ -115,9 +129,14 @@ class DeviceLoop:
             arrived, frameset = pipeline.try_wait_for_frames(POLL_MS)
             if not arrived:
                 if time.monotonic() - last_arrival > patience_s:
-                    silent = f"{camera} has sent no frame for {patience_s:g} s; check its cable; reconnecting"
+                    self._failures += 1
+                    remedy = (
+                        "nor after its reset; replug it, or power-cycle it" if self._was_reset else "check its cable"
+                    )
+                    silent = f"{camera} has sent no frame for {patience_s:g} s; {remedy}; reconnecting"
                     raise CameraUnavailable(CameraState.RECONNECTING, silent)
                 continue
+            self._failures, self._was_reset = 0, False
             patience_s, last_arrival = max(SILENCE_S, 5 / self.camera.color.fps), time.monotonic()
             frame = reader.read(frameset)
             if isinstance(frame, Refused):

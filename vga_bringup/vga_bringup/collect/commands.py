@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from vga_policy.cli_types import above_zero, positive, seed
+from vga_policy.cli_types import above_zero, add_former_name, positive, seed
 from vga_policy.message_constants import SUCCESS
 from vga_policy.names import TASK_NAMES
 
@@ -23,13 +23,14 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=0, help="of the first episode; the others count on from it")
-    fast = parser.add_argument_group("without ROS and faster than real time")
-    fast.add_argument("--fast", action="store_true", help="same scene, operator and schema in plain processes")
-    fast.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: %(default)s)")
-    fast.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
-    fast.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
-    fast.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
-    fast.add_argument(
+    group = parser.add_argument_group("without ROS and faster than real time")
+    group.add_argument("--in-process", action="store_true", help="same scene, operator and schema in plain processes")
+    add_former_name(group, "--fast", "--in-process")
+    group.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: %(default)s)")
+    group.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
+    group.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
+    group.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
+    group.add_argument(
         "--images-for", type=above_zero, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
         "in which it is decided what the instruction means",
     )  # fmt: skip
@@ -37,7 +38,7 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    return run_fast(arguments) if arguments.fast else run_live(arguments)
+    return run_in_process(arguments) if arguments.in_process else run_live(arguments)
 
 
 def run_live(arguments: argparse.Namespace) -> int:
@@ -50,7 +51,7 @@ def run_live(arguments: argparse.Namespace) -> int:
     from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
 
     if arguments.perturb or arguments.random_cameras or arguments.images_for:
-        print("vga collect: --perturb, --random-cameras and --images-for need --fast", file=sys.stderr)
+        print("vga collect: --perturb, --random-cameras and --images-for need --in-process", file=sys.stderr)
         return 2
     try:
         arrange(arguments.task, arguments.seed)
@@ -68,7 +69,7 @@ def _say(text: str) -> None:
     print(text, flush=True)
 
 
-def run_fast(arguments: argparse.Namespace) -> int:
+def run_in_process(arguments: argparse.Namespace) -> int:
     """Collects without ROS; exit status 0 when every episode succeeded or failed in an orderly way."""
     from rich.progress import track
     from vga_policy.cell.loading import load_cell

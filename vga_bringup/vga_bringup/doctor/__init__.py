@@ -90,6 +90,8 @@ def _probes(cell: Cell | None) -> dict[str, Probe]:
         "clock offset": machine.clock,
         "disk": machine.disk,
         "shared memory": machine.shared_memory,
+        "shared memory, users": machine.segment_owners,
+        "network buffers": machine.network_buffers,
         "GPU": machine.gpu,
         "ROS 2": ros.environment,
         "Fast DDS profile": ros.fast_dds_profile,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from vga_policy.cell.limits import exposure_problems
 from vga_policy.cell.schema import Cell
 
 from vga_bringup.doctor.finding import Finding, Health
@@ -27,6 +28,9 @@ print(json.dumps([vars(identity(devices[i])) for i in range(len(devices))]))
 
 def cameras(cell: Cell | None) -> Iterator[Finding]:
     """Every camera of the cell; without a cell, every camera there is."""
+    for name, problem in ({} if cell is None else exposure_problems(cell)).items():
+        seen, _, remedy = problem.partition("; ")
+        yield Finding(f"camera {name}, exposure", Health.MISSING, seen, f"in the cell file, {remedy}")
     if cell is not None and is_simulated(cell):
         yield Finding("cameras", Health.READY, "rendered: they need no hardware")
         return

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import os
+import pwd
 import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from vga_policy.cell.schema import Cell
+from vga_policy.ros.environment import REACH
 
 from vga_bringup.doctor.finding import Finding, Health, needed
 
@@ -18,6 +21,8 @@ RTPRIO = 99  # libfranka asks for the highest priority
 MEMLOCK = 100 * 1024 * 1024  # bytes; libfranka locks its memory
 CLOCK_OFFSET = 0.010  # s; beyond it POLICY is refused across hosts
 DISK = 20e9  # bytes; three cameras record about 16 GB an hour
+# bytes; what a socket may keep, what ours does keep, and pieces of images in all. Linux's own 208 kB hold no image.
+NETWORK = {"net.core.rmem_max": 16 << 20, "net.core.rmem_default": 4 << 20, "net.ipv4.ipfrag_high_thresh": 32 << 20}
 SHARED_MEMORY = 256e6  # bytes; Fast DDS maps 4 MB and more a node, and Docker gives 64 MB unless told otherwise
 
 
@@ -95,6 +100,43 @@ def shared_memory(memory: Path = Path("/dev/shm")) -> Iterator[Finding]:
         yield Finding("shared memory", Health.MISSING, seen, remedy)
 
 
+def segment_owners(memory: Path = Path("/dev/shm")) -> Iterator[Finding]:
+    """Fast DDS's shared memory of other users, which cannot be opened by one's own nodes, nor one's own by theirs."""
+    owners: dict[str, int] = {}
+    for file in memory.glob("fastrtps_*"):
+        with suppress(OSError):  # gone meanwhile
+            if (uid := file.stat().st_uid) != os.geteuid():
+                owners[_user(uid)] = owners.get(_user(uid), 0) + 1
+    if owners:
+        seen = f"{memory} holds files of {', '.join(f'{user} ({count})' for user, count in sorted(owners.items()))}"
+        remedy = (
+            f"nodes of two users list each other's topics and get no data: run all as one user, in a container as well "
+            f"(user: in compose.yaml); where no node of theirs runs: sudo rm {memory}/fastrtps_*"
+        )
+        yield Finding("shared memory, users", Health.ABSENT, f"{seen}: no data between them and you", remedy)
+
+
+def network_buffers(settings: Path = Path("/proc/sys")) -> Iterator[Finding]:
+    """What the kernel keeps of images that come over the network, in pieces. Matters with several PCs alone."""
+    subject, reach = "network buffers", os.environ.get(REACH, "LOCALHOST")
+    needed_here = reach == "SUBNET"
+    values = {}
+    for name in NETWORK:
+        with suppress(OSError, ValueError):  # some containers do not show them
+            values[name] = int((settings / name.replace(".", "/")).read_text())
+    if not values:
+        yield Finding(subject, Health.UNKNOWN, f"no numbers in {settings}", f"on the host: sysctl {' '.join(NETWORK)}")
+        return
+    seen = ", ".join(f"{name} {value}" for name, value in values.items())
+    low = [f"{name}={least}" for name, least in NETWORK.items() if values.get(name, least) < least]
+    if not low:
+        yield Finding(subject, Health.READY, seen)
+        return
+    use = "images from another PC get lost" if needed_here else "needed with several PCs"
+    remedy = f"{use}: sudo sysctl -w {' '.join(low)}; to keep it, the same in /etc/sysctl.d/60-vga.conf"
+    yield Finding(subject, needed(needed_here), f"{seen}, discovery {reach}", remedy)
+
+
 def gpu() -> Iterator[Finding]:
     """An NVIDIA GPU, for the policy."""
     remedy = "needed only where a large policy runs or trains: install NVIDIA's driver there"
@@ -108,6 +150,13 @@ def gpu() -> Iterator[Finding]:
         yield Finding("GPU", Health.READY, "; ".join(cards))
     else:
         yield Finding("GPU", Health.ABSENT, (answer.stdout + answer.stderr).strip() or "no GPU", remedy)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # of a container, or of the host
+        return f"user {uid}"
 
 
 def _is_realtime(sys: Path) -> bool:

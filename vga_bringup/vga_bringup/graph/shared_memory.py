@@ -5,11 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from vga_bringup.sim.physics.shared import PREFIX as SIMULATION
+from vga_bringup.sim.physics.shared import is_abandoned
 
 MEMORY = Path("/dev/shm")
+PORT = "fastrtps_port"
 SETTLING = 1.0  # s that a new participant may take from creating a file to locking it
 
 
@@ -17,38 +20,52 @@ def remove_leftovers(memory: Path = MEMORY) -> list[str]:
     """Removes every segment and port that nobody uses any more; returns their names.
 
     The owner of Fast DDS's `fastrtps_X` holds a lock on `fastrtps_X_el` (`_sl` when shared) for as long as it lives,
-    so a free lock means a dead owner. A file that a process still has mapped is left to it in any case.
+    that of a simulated cell's segment on the segment itself, so a free lock means a dead owner, in this container or in
+    another. A file that a process still has mapped is left to it in any case, and so is what cannot be judged or may
+    not be removed, as other users' files. Without a lock only this user's ports are taken: nobody listens at those.
     """
-    mapped = _mapped_names(memory)
+    try:
+        mapped = _mapped_names(memory)
+        files = [*memory.glob("fastrtps_*"), *memory.glob(f"{SIMULATION}-*")]
+    except OSError:
+        return []
     removed = []
-    for file in [*memory.glob("fastrtps_*"), *memory.glob(f"{SIMULATION}-*")]:
+    for file in files:
         if file.name.endswith(("_el", "_sl")) or file.name in mapped or _is_new(file):
             continue
-        locks = [file.with_name(file.name + suffix) for suffix in ("_el", "_sl")]
-        if any(map(_is_held, locks)):
+        try:
+            if is_abandoned(file) if file.name.startswith(SIMULATION) else _is_free(file):
+                _remove(file)
+                removed.append(file.name)
+        except OSError:  # held, another user's, or gone meanwhile
             continue
-        for leftover in (file, *locks, file.with_name(f"sem.{file.name}_mutex")):
-            leftover.unlink(missing_ok=True)
-        removed.append(file.name)
     return sorted(removed)
+
+
+def _is_free(file: Path) -> bool:
+    """Whether no lock of a Fast DDS file is held. Raises OSError where one is, or is another user's."""
+    found = False
+    for lock in _locks(file):
+        with suppress(FileNotFoundError), lock.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = True
+    return found or (file.name.startswith(PORT) and file.stat().st_uid == os.geteuid())
+
+
+def _remove(file: Path) -> None:
+    for leftover in (file, *_locks(file), file.with_name(f"sem.{file.name}_mutex")):
+        leftover.unlink(missing_ok=True)
+
+
+def _locks(file: Path) -> list[Path]:
+    return [file.with_name(file.name + suffix) for suffix in ("_el", "_sl")]
 
 
 def _is_new(file: Path) -> bool:
     try:
         return time.time() - file.stat().st_ctime < SETTLING
-    except FileNotFoundError:
+    except OSError:
         return True
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:  # held, or another user's
-        return True
-    return False
 
 
 def _mapped_names(memory: Path) -> set[str]:

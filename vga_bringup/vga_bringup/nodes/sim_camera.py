@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from vga_policy.cell.schema import Camera, Cell
 
 from vga_bringup.nodes import camera_node
-from vga_bringup.sim.rendering.frames import SLOTS, FrameReader
+from vga_bringup.sim.rendering.frame_ring import SLOTS, FrameReader
 from vga_bringup.sim.rendering.software_d415 import Bus, SoftwareD415
 
 POLL_S = 0.002

@@ -23,7 +23,7 @@ from vga_bringup.sim.physics.children import Children
 from vga_bringup.sim.physics.shared import remove_segments
 from vga_bringup.sim.physics.state import Snapshot, StateReader, find_state
 from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
-from vga_bringup.sim.rendering.frames import FrameReader
+from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import meshes
 from vga_bringup.sim.scene.tasks import UnknownTaskError
 from vga_bringup.sim.scene.views import VIEWS

@@ -5,12 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vga_policy.cell.schema import Strategy
-from vga_policy.cli_types import between, seed
+from vga_policy.cli_types import add_former_name, between, seed
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
@@ -46,7 +44,7 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument(
         "--in-process", action="store_true", help="without ROS, on simulated time, several trials at once"
     )
-    parser.add_argument("--fast", action=_Fast, nargs=0, dest="in_process", help=argparse.SUPPRESS)
+    add_former_name(parser, "--fast", "--in-process")
     parser.add_argument(
         "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
         "trial's images, of all cameras or of those in one role (with --in-process)",
@@ -113,20 +111,6 @@ def _trial_options(parser: argparse.ArgumentParser) -> None:
         "cores",
     )
     parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
-
-
-class _Fast(argparse.Action):
-    """The former name of --in-process."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,  # noqa: ARG002
-        option_string: str | None = None,
-    ) -> None:
-        print(f"{option_string} is now --in-process", file=sys.stderr)
-        setattr(namespace, self.dest, True)
 
 
 def _sim(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The cell's limits against those of its arm."""
+"""The cell's limits against those of its arm, and exposures against the rate of images."""
 
 from __future__ import annotations
 
@@ -31,3 +31,13 @@ def limit_problems(cell: Cell) -> list[str]:
             for joint in np.flatnonzero(wider(values, bounds))
         ]
     return problems
+
+
+def exposure_problems(cell: Cell) -> dict[str, str]:
+    """By camera: where its locked exposure is longer than the time between two images, so that it must miss images."""
+    return {
+        camera.name: f"cameras.{number}.exposure_us: {camera.exposure_us:g} us of {camera.name} are longer than the "
+        f"{1e6 / camera.color.fps:.0f} us between images at {camera.color.fps} fps; lower it, or color.fps"
+        for number, camera in enumerate(cell.cameras)
+        if camera.exposure_us is not None and camera.exposure_us > 1e6 / camera.color.fps
+    }

@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.keys import section_of
-from vga_policy.cell.limits import limit_problems
+from vga_policy.cell.limits import exposure_problems, limit_problems
 from vga_policy.cell.schema import Cell
+from vga_policy.cell.written import WrittenYaml, misread, not_a_text, yaml_fault
 from vga_policy.files import parse_yaml
+
+_ROOM = 100  # characters of a message for the value found
 
 
 def parse_cell(text: str, source: str = "cell") -> Cell:
@@ -22,22 +25,26 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
     """
     try:
         data = parse_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:  # the latter: no day of any month, say
-        raise CellError(f"{source}: not valid YAML: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:  # the second: no day of any month, say
+        raise CellError(f"{source}: not valid YAML: {yaml_fault(error)}") from None
     if not isinstance(data, dict):
         raise CellError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
+    written = WrittenYaml(text)
+    faults = dict(misread(written))
     try:
-        return Cell.model_validate(data)
+        cell = Cell.model_validate(data)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise CellError("\n".join(f"{source}: {line}" for line in lines)) from None
+        faults |= {item["loc"]: _explain(item, written) for item in error.errors()}
+    if faults:
+        raise CellError("\n".join(f"{source}: {fault}" for fault in faults.values()))
+    return cell
 
 
 def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     """Reads a cell file. Raises CellError when it is missing or wrong.
 
-    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, as
-        they could be once, is read all the same.
+    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, or
+        its exposures longer than the time between images, as they could be once, is read all the same.
     """
     path = Path(path)
     try:
@@ -47,7 +54,7 @@ def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     except UnicodeDecodeError as error:
         raise CellError(f"{path}: not a text in UTF-8: {error.reason} at byte {error.start}") from None
     cell = parse_cell(text, str(path))
-    if not stored and (problems := limit_problems(cell)):
+    if not stored and (problems := [*limit_problems(cell), *exposure_problems(cell).values()]):
         raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
     return cell
 
@@ -57,7 +64,7 @@ def dump_cell(cell: Cell) -> str:
     return yaml.safe_dump(cell.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, written: WrittenYaml) -> str:
     """One validation error as 'key: what is wrong; allowed: …'."""
     location = [part for part in item["loc"] if not (isinstance(part, str) and "[" in part)]
     key = ".".join(str(part) for part in location) or "cell"
@@ -66,8 +73,14 @@ def _explain(item: Any) -> str:
         return f"{key}: unknown key; allowed keys here: {known}"
     if item["type"] == "missing":
         return f"{key}: required and missing"
+    as_written = written.plain(location)
+    if item["type"] == "string_type" and as_written is not None:
+        return f"{key}: {not_a_text(as_written, item['input'])}"
     message = item["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (found {item['input']!r})" if not isinstance(item["input"], dict) else f"{key}: {message}"
+    if isinstance(item["input"], dict):
+        return f"{key}: {message}"
+    found = repr(item["input"]) if as_written is None or isinstance(item["input"], str) else as_written
+    return f"{key}: {message} (found {found if len(found) <= _ROOM else found[: _ROOM - 1] + '…'})"
 
 
 def _fields_at(location: list[Any]) -> list[str]:

@@ -10,6 +10,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from vga_policy.bags.reader import Bag, BagError
+from vga_policy.observation.resampler import jpeg_size
 
 STILL_LEVELS = 1  # grey levels (of 255) a picture of 1/8 size may differ by and still count as the same
 COARSE = 8  # a JPEG decodes to 1/8 of its size from the mean of each 8 x 8 block alone: fast, and deaf to noise
@@ -54,7 +55,7 @@ def _coarse(bag: Bag, topic: str, index: int) -> NDArray[np.int16]:
     """Grey picture of 1/8 size."""
     data = bag.message(topic, index).data
     try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        height, width = jpeg_size(data)
         size = {"min_height": -(-height // COARSE), "min_width": -(-width // COARSE)}
         return simplejpeg.decode_jpeg(data, "GRAY", min_factor=COARSE, **size)[..., 0].astype(np.int16)
     except ValueError as error:

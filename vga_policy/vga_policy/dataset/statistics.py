@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,15 +25,12 @@ def normalization(samples: SampleTable, *, relative: bool) -> Normalization:
     relative: joint targets are offsets from the proprioception at t_obs, and every step of the chunk has its own range,
     since offsets grow with the step; else one range serves all steps. Widths are absolute in any case.
     """
-    actions = targets(samples, relative=relative)
-    if relative:
-        steps = [actions[known, step] for step, known in enumerate(samples.action_mask.T)]
-        # A step that no sample knows (all episodes are shorter than the chunk) is like the one before it.
-        ranges = [_reach(step if len(step) else steps[0]) for step in steps]
-        action = np.stack(ranges, axis=1)
-    else:
-        action = _reach(actions[samples.action_mask])
-    return Normalization(Range.of(*action), Range.of(*_reach(samples.proprioception.astype(np.float64))), relative)
+    return _ranges(samples, _reach, relative=relative)
+
+
+def percentiles(samples: SampleTable, *, relative: bool) -> Normalization:
+    """The same without any widening."""
+    return _ranges(samples, _percentiles, relative=relative)
 
 
 def targets(samples: SampleTable, *, relative: bool) -> NDArray[np.float64]:
@@ -52,9 +51,26 @@ def far_outside(values: NDArray[np.floating], low: NDArray[np.float64], high: ND
     return np.asarray((values < low - tail) | (values > high + tail))
 
 
+def _ranges(
+    samples: SampleTable, measure: Callable[[NDArray[np.float64]], NDArray[np.float64]], *, relative: bool
+) -> Normalization:
+    actions = targets(samples, relative=relative)
+    if relative:
+        steps = [actions[known, step] for step, known in enumerate(samples.action_mask.T)]
+        # A step that no sample knows (all episodes are shorter than the chunk) is like the one before it.
+        action = np.stack([measure(step if len(step) else steps[0]) for step in steps], axis=1)
+    else:
+        action = measure(actions[samples.action_mask])
+    return Normalization(Range.of(*action), Range.of(*measure(samples.proprioception.astype(np.float64))), relative)
+
+
+def _percentiles(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.percentile(values, PERCENTILES, axis=0)
+
+
 def _reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Lower and upper end [2, 8] of the range of values [N, 8]."""
-    low, high = np.percentile(values, PERCENTILES, axis=0)
+    low, high = _percentiles(values)
     lowest, highest = values.min(axis=0), values.max(axis=0)
     reach = np.stack(
         [

@@ -72,7 +72,7 @@ def _open_loop(arguments: argparse.Namespace) -> int:
     from vga_policy.dataset.dataset import EpisodeDataset
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.evaluate import open_loop
-    from vga_policy.evaluate.open_loop_picture import draw_open_loop
+    from vga_policy.evaluate.open_loop_plot import draw_open_loop
     from vga_policy.files import write_atomically
     from vga_policy.inference.policy import Policy, PolicyError
     from vga_policy.text.pretrained import EncoderError
@@ -110,7 +110,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
     from vga_policy.dataset.dataset import EpisodeDataset
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.evaluate import geometry
-    from vga_policy.evaluate.geometry_picture import draw_geometry
+    from vga_policy.evaluate.geometry_plot import draw_geometry
     from vga_policy.files import write_atomically
     from vga_policy.text.pretrained import EncoderError
 

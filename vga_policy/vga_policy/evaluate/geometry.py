@@ -68,7 +68,7 @@ def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: st
     parts = []
     for batch in DataLoader(samples, batch_size=BATCH):
         if "geometry_mask" not in batch:
-            raise GeometryError("the episodes carry no depth and camera poses; vga collect --fast records them")
+            raise GeometryError("the episodes carry no depth and camera poses; vga collect --in-process records them")
         known = batch["geometry_mask"].all(dim=1)
         if known.any():
             parts.append(_compare(checkpoint, model, _rows(batch, known), device))

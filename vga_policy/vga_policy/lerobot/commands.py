@@ -17,8 +17,8 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga export lerobot`."""
     parser = subparsers.add_parser(
         "lerobot",
-        help="episodes as a LeRobot v3.0 dataset",
-        description="Writes the usable episodes in DIR as one LeRobot v3.0 dataset. A frame is what the policy would "
+        help="episodes as a LeRobot dataset",
+        description="Writes the usable episodes in DIR as one LeRobot dataset. A frame is what the policy would "
         "have seen at a tick of the control rate: observation.state is the measured joints (rad) and opening (m) at "
         "stamp_ns, action the accepted reference one step later. LeRobot wants timestamp = frame_index / fps; the true "
         "times are in stamp_ns and, for each camera, in capture_stamps_ns. Exit status 1 says that an episode was left "
@@ -33,6 +33,12 @@ def export_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--size", type=_size, metavar="WxH", help="of the images (default: as recorded)")
     parser.add_argument(
         "--cameras", type=lambda text: text.split(","), metavar="A,B", help="default: the policy's views"
+    )
+    parser.add_argument(
+        "--version",
+        choices=("3.0", "2.1"),
+        default="3.0",
+        help="of the format: 3.0 for LeRobot from 0.4 on (default), 2.1 for openpi, GR00T and LeRobot up to 0.3",
     )
     parser.add_argument("--all", action="store_true", help="failures and what curation rejects as well")
     parser.set_defaults(run=_export)
@@ -62,6 +68,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.errors import CellError
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.lerobot.export import ExportError, export
+    from vga_policy.lerobot.layout import VERSIONS
 
     try:
         done = export(
@@ -72,6 +79,7 @@ def _export(arguments: argparse.Namespace) -> int:
             size=arguments.size,
             cameras=arguments.cameras,
             usable_only=not arguments.all,
+            version=VERSIONS[arguments.version],
         )
     except (CellError, DatasetError, ExportError, OSError) as error:
         print(f"vga export lerobot: {error}", file=sys.stderr)

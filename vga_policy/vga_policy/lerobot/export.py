@@ -1,4 +1,4 @@
-"""Episodes → one LeRobot v3.0 dataset."""
+"""Episodes → one LeRobot dataset."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from vga_policy.episodes.metadata import Episode, EpisodeError
 from vga_policy.files import whole_directory
 from vga_policy.lerobot.errors import in_one_line
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
+from vga_policy.lerobot.layout import V3, Version
 from vga_policy.lerobot.writer import DatasetWriter, Format
 from vga_policy.units import SECOND
 
@@ -58,19 +59,21 @@ def export(
     size: tuple[int, int] | None = None,
     cameras: Sequence[str] | None = None,
     usable_only: bool = True,
+    version: Version = V3,
 ) -> Exported:
     """Writes the episodes below `directories` as a dataset into `out`, which must not exist.
 
     video: H.264 in MP4 instead of the bag's own JPEG images. fps: frames a second, by default the
     control rate; actions are then due one frame later. size: width and height of the images, by default as recorded.
     cameras: by default those the policy sees. usable_only: leaves out failures and what curation rejects.
+    version: of the format.
 
     Raises ExportError or DatasetError when nothing can be exported; then there is no `out`.
     """
     if out.exists():
         raise ExportError(f"{out}: exists already: give another directory or remove it")
     with whole_directory(out) as unfinished:
-        run = _Export(unfinished, video, fps, size, list(cameras) if cameras else None)
+        run = _Export(unfinished, video, fps, size, list(cameras) if cameras else None, version)
         for path in find_episodes(directories):
             run.add(path, usable_only)
         run.finish()
@@ -91,9 +94,16 @@ class _Export:
     """An export under way. The first episode decides cell, rate and sizes."""
 
     def __init__(
-        self, root: Path, video: bool, fps: int | None, size: tuple[int, int] | None, cameras: list[str] | None
+        self,
+        root: Path,
+        video: bool,
+        fps: int | None,
+        size: tuple[int, int] | None,
+        cameras: list[str] | None,
+        version: Version,
     ) -> None:
         self.exported = Exported()
+        self._version = version
         self._root, self._video, self._fps, self._size, self._cameras = root, video, fps, size, cameras
         self._cell: Cell | None = None
         self._format: Format | None = None
@@ -149,7 +159,7 @@ class _Export:
         sizes = {camera: simplejpeg.decode_jpeg_header(images[0])[:2] for camera, images in jpegs.items()}
         if self._video and (odd := [camera for camera, (h, w) in sizes.items() if h % 2 or w % 2]):
             raise FramesError(f"{', '.join(odd)}: videos need an even width and height: give --size or --images")
-        how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._video)
+        how = Format(fps, list(demonstration.cell.arm.joint_names), sizes, self._video, self._version)
         if self._format is not None and how != self._format:
             raise FramesError(f"its images are {sizes}, the others' {self._format.cameras}: give --size")
         return how

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vga_policy.lerobot.layout import VIDEO_BYTES, VIDEO_PATH, place
+from vga_policy.lerobot.layout import V3, Version, file_path, place
 
 PIXELS = "yuv420p"
 CODEC, ENCODER = "h264", "libx264"  # every reader decodes it
@@ -32,9 +32,9 @@ def facts(fps: int) -> dict[str, Any]:
 class VideoWriter:
     """The video files of one camera."""
 
-    def __init__(self, root: Path, key: str, fps: int, limit: int = VIDEO_BYTES) -> None:
-        """root: of the dataset. limit: bytes after which the next episode begins a new file."""
-        self._root, self._key, self._fps, self._limit = root, key, fps, limit
+    def __init__(self, root: Path, key: str, fps: int, version: Version = V3) -> None:
+        """root: of the dataset. version: says where its files lie, and when the next one is begun."""
+        self._root, self._key, self._fps, self._version = root, key, fps, version
         self._files = 0
         self._frames = 0  # in the open file
         self._path = Path()
@@ -43,7 +43,7 @@ class VideoWriter:
 
     def add_episode(self, pictures: Iterable[NDArray[np.uint8]]) -> dict[str, Any]:
         """Appends an episode's frames [H, W, 3]. Returns where they lie, as `meta/episodes` says it."""
-        if self._container is not None and self._path.stat().st_size >= self._limit:
+        if self._container is not None and self._path.stat().st_size >= self._version.video_bytes:
             self.close()
         first = self._frames
         for picture in pictures:
@@ -69,7 +69,7 @@ class VideoWriter:
 
     def _open(self, picture: NDArray[np.uint8]) -> tuple[OutputContainer, VideoStream]:
         if self._container is None or self._stream is None:
-            self._path = self._root / VIDEO_PATH.format(video_key=self._key, **place(self._files))
+            self._path = self._root / file_path(self._version.video_path, self._files, self._key)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._files += 1
             self._container = av.open(str(self._path), "w")

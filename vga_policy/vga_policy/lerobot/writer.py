@@ -1,4 +1,4 @@
-"""Writes a LeRobot v3.0 dataset, episode by episode."""
+"""Writes a LeRobot dataset, episode by episode."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vga_policy.lerobot import layout, statistics
 from vga_policy.lerobot.frames import Frames
+from vga_policy.lerobot.layout import V2, V3, Version
 from vga_policy.lerobot.videos import VideoWriter, facts
 
 SAMPLED = 50  # frames an episode and camera that the image statistics are made of
@@ -30,6 +31,7 @@ class Format:
     joints: list[str]
     cameras: dict[str, tuple[int, int]]
     video: bool = False
+    version: Version = V3
 
 
 class DatasetWriter:
@@ -47,7 +49,7 @@ class DatasetWriter:
         self._data: pq.ParquetWriter | None = None
         self._data_path = Path()
         keys = {camera: layout.image_key(camera) for camera in how.cameras}
-        self._videos = {key: VideoWriter(root, key, how.fps) for key in keys.values()} if how.video else {}
+        self._videos = {key: VideoWriter(root, key, how.fps, how.version) for key in keys.values()} if how.video else {}
 
     def add_episode(self, frames: Frames, jpegs: dict[str, list[bytes]], task: str) -> None:
         """Appends an episode. jpegs: the frames' images by camera, of the format's size. task: what to do, in words."""
@@ -88,15 +90,35 @@ class DatasetWriter:
             video.close()
         if self._data is not None:
             self._data.close()
-        path = self._root / layout.EPISODES_PATH.format(**layout.place(0))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(self._episodes), path)
-        pq.write_table(_task_table(list(self._tasks)), self._root / layout.TASKS)
+        (self._root / layout.INFO).parent.mkdir(parents=True, exist_ok=True)
+        if self._format.version is V3:
+            path = self._root / layout.EPISODES_PATH.format(**layout.place(0))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(self._episodes), path)
+            pq.write_table(_task_table(list(self._tasks)), self._root / layout.TASKS)
+        else:
+            self._write_lines()
         found = {key: statistics.of_numbers(np.concatenate(parts)) for key, parts in self._columns.items()}
         counts = {key: sum(row[f"stats/{key}/count"][0] for row in self._episodes) for key in self._levels}
         found |= {key: statistics.of_pictures(levels, counts[key]) for key, levels in self._levels.items()}
         for name, content in ((layout.STATISTICS, found), (layout.OURS, ours), (layout.INFO, self._info())):
             (self._root / name).write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def _write_lines(self) -> None:
+        """What v2.1 says of episodes, their statistics and tasks: a line of JSON each."""
+        known = ("episode_index", "tasks", "length")
+        listed = {
+            layout.V2_EPISODES: [{key: row[key] for key in known} for row in self._episodes],
+            layout.V2_STATISTICS: [
+                {"episode_index": row["episode_index"], "stats": _statistics_of(row)} for row in self._episodes
+            ],
+            layout.V2_TASKS: [{"task_index": index, "task": task} for task, index in self._tasks.items()],
+        }
+        for name, lines in listed.items():
+            text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+            (self._root / name).write_text(text, encoding="utf-8")
+        modality = layout.modality(self._format.joints, list(self._format.cameras))
+        (self._root / layout.MODALITY).write_text(json.dumps(modality, indent=2), encoding="utf-8")
 
     def _write_data(self, columns: dict[str, NDArray[Any]], jpegs: dict[str, list[bytes]]) -> dict[str, int]:
         """Appends the rows of an episode as one row group. Returns in which file."""
@@ -110,20 +132,38 @@ class DatasetWriter:
             width = self._features[key]["shape"][0]
             arrays[key] = pa.FixedSizeListArray.from_arrays(flat, width) if width > 1 else flat
         table = pa.table(arrays)
-        if self._data is not None and self._data_path.stat().st_size >= layout.DATA_BYTES:
+        version = self._format.version
+        if version is V2:
+            table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": self._types()}})})
+        if self._data is not None and self._data_path.stat().st_size >= version.data_bytes:
             self._data.close()
             self._data = None
         if self._data is None:
-            self._data_path = self._root / layout.DATA_PATH.format(**layout.place(self._data_files))
+            self._data_path = self._root / layout.file_path(version.data_path, self._data_files)
             self._data_path.parent.mkdir(parents=True, exist_ok=True)
             self._data = pq.ParquetWriter(self._data_path, table.schema)
             self._data_files += 1
         self._data.write_table(table)
         return layout.place(self._data_files - 1)
 
+    def _types(self) -> dict[str, Any]:
+        """The columns as Hugging Face's `datasets` calls them: v2.1's reader knows images by that alone."""
+        types: dict[str, Any] = {}
+        for key, feature in self._features.items():
+            value = {"dtype": feature["dtype"], "_type": "Value"}
+            if feature["dtype"] == "image":
+                types[key] = {"_type": "Image"}
+            elif feature["dtype"] != "video":
+                width = feature["shape"][0]
+                types[key] = {"feature": value, "length": width, "_type": "Sequence"} if width > 1 else value
+        return types
+
     def _info(self) -> dict[str, Any]:
+        version, count = self._format.version, len(self._episodes)
+        v2 = {"total_chunks": -(-count // layout.FILES_PER_CHUNK), "total_videos": count * len(self._videos)}
         return {
-            "codebase_version": layout.VERSION,
+            "codebase_version": version.name,
+            **(v2 if version is V2 else {}),
             "robot_type": "fr3",
             "total_episodes": len(self._episodes),
             "total_frames": self._frames,
@@ -133,10 +173,20 @@ class DatasetWriter:
             "video_files_size_in_mb": layout.VIDEO_BYTES // 1024**2,
             "fps": self._format.fps,
             "splits": {"train": f"0:{len(self._episodes)}"},
-            "data_path": layout.DATA_PATH,
-            "video_path": layout.VIDEO_PATH if self._videos else None,
+            "data_path": version.data_path,
+            "video_path": version.video_path if self._videos else None,
             "features": self._features,
         }
+
+
+def _statistics_of(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """An episode's statistics, by feature and kind."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in row.items():
+        if name.startswith("stats/"):
+            key, _, kind = name.removeprefix("stats/").rpartition("/")
+            found.setdefault(key, {})[kind] = value
+    return found
 
 
 def _task_table(tasks: Sequence[str]) -> pa.Table:

@@ -1,6 +1,6 @@
 """The policy as a ROS 2 node: images, joint states and an instruction in, action chunks out, at the control rate.
 
-Subscribes to the views' /cameras/<name>/color/image_raw/compressed (raw: without the last part), /joint_states and
+Subscribes to the views' color images, compressed (or raw, as the parameter has it), /joint_states and
 /franka_driver/state. Joint states that the robot cannot be in are passed over; while more than one node publishes
 them, the policy is unhealthy and takes no task.
 Publishes /policy/action_chunk while a task runs, /policy/heartbeat at 20 Hz and /diagnostics at 1 Hz.

@@ -25,6 +25,7 @@ from vga_policy.units import SECOND
 JOINTS = "joint_states"
 IMAGES_KEPT = 16  # 0.27 s at 60 Hz: longer than the oldest usable image is old
 JOINTS_KEPT = 1024  # 1 s of a 1 kHz stream, 10 s of the driver's 100 Hz
+LARGEST_IMAGE = 2**26  # pixels; a damaged header may claim 4 billion, and memory for them
 CLOCK_TOLERANCE = 10_000_000  # ns a stamp may lie ahead of now: what the clocks of two hosts may differ by
 
 Sample = TypeVar("Sample")
@@ -37,6 +38,14 @@ class Image(Protocol):
         """RGB pixels [H, W, 3]. Raises ValueError when the data is damaged."""
 
 
+def jpeg_size(data: bytes | NDArray[np.uint8]) -> tuple[int, int]:
+    """Height and width of a JPEG. Raises ValueError when the data is none, or claims a size that no camera has."""
+    height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    if height * width > LARGEST_IMAGE:
+        raise ValueError(f"its header claims {width}x{height} pixels")
+    return height, width
+
+
 class JpegImage:
     """A compressed image, decoded when its pixels are first asked for, and only once."""
 
@@ -47,6 +56,7 @@ class JpegImage:
     def decode(self) -> NDArray[np.uint8]:
         """RGB pixels [H, W, 3]. Raises ValueError when the data is no intact JPEG."""
         if self._pixels is None:
+            jpeg_size(self._data)
             self._pixels = simplejpeg.decode_jpeg(self._data)
         return self._pixels
 

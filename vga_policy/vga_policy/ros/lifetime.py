@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
@@ -18,7 +20,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked = self._interrupts = False
         # No Event: its lock may be held by the very thread that a signal interrupts.
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
         for number in SIGNALS:
@@ -37,9 +39,20 @@ class Stop:
         self._news.get()
         self._ignore()
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Inside, a signal raises KeyboardInterrupt too: for what has nothing to put in order and takes its time."""
+        self._interrupts = True
+        try:
+            yield
+        finally:
+            self._interrupts = False
+
     def _on_signal(self, *_: object) -> None:
         self._ignore()
         self.ask()
+        if self._interrupts:
+            raise KeyboardInterrupt
 
     @staticmethod
     def _ignore() -> None:

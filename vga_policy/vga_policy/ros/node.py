@@ -173,12 +173,17 @@ def run_node(
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         try:
-            node = factory()
-            stack.callback(node.destroy_node)
-            stack.callback(node.close)
-            node.configure()
+            with stop.interrupting():  # loading weights takes seconds, and nothing acts yet
+                node = factory()
+                stack.callback(node.destroy_node)
+                stack.callback(node.close)
+                node.configure()
+        except KeyboardInterrupt:
+            return 0
         except (CellError, ParameterException, *refusals) as error:
             return _say(name, error, REFUSED)
+        if stop:
+            return 0
         serving = executor()
         stack.callback(serving.shutdown)
         try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from vga_policy.cli_types import positive
+from vga_policy.cli_types import add_former_name, positive
 from vga_policy.train.config import (
     AugmentationConfig,
     GeometryConfig,
@@ -102,21 +102,15 @@ def _add_loop_options(parser: argparse.ArgumentParser, without: tuple[str, ...] 
     group = parser.add_argument_group("training (for the preset paper: Table 6)")
     loops = {"nano": loop_defaults("nano"), "the other presets": loop_defaults("paper")}
     add_options(group, LoopConfig, without=without, defaults=loops)
-    group.add_argument("--average", dest="ema", type=_average, help=argparse.SUPPRESS)
+    add_former_name(group, "--average", "--ema")
     add_options(group, OptimizerConfig, defaults={preset: loop.optimizer for preset, loop in loops.items()})
     add_options(group, AugmentationConfig)
     group.add_argument("--no-augmentation", action="store_true", help="Shows the views as they were recorded.")
 
 
-def _average(text: str) -> float:
-    """The value of `--ema`, by the name that the option had before."""
-    print("--average is now --ema", file=sys.stderr)
-    return float(text)
-
-
 def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def run() -> None:
-        from vga_policy.train import policy as trainer
+        from vga_policy.train import trainer
 
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)

@@ -1,13 +1,15 @@
 """Named shared memory between the processes of the simulated cell.
 
-A segment is a file in /dev/shm that begins with the id of the process that made it. Making one replaces a left-over of
-the same name in one step: whoever mapped the old one keeps it, and sees by `replaced` that it is time to map the new
-one. (`multiprocessing.shared_memory` refuses to replace, and its resource tracker removes a segment as soon as one of
-its readers ends.)
+A segment is a file in /dev/shm that begins with the id of the process that made it. That one holds a lock on it for as
+long as it lives, which is seen from any container, where the id means nothing. Making one replaces a left-over of the
+same name in one step: whoever mapped the old one keeps it, and sees by `replaced` that it is time to map the new one.
+(`multiprocessing.shared_memory` refuses to replace, and its resource tracker removes a segment as soon as one of its
+readers ends.)
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
@@ -20,7 +22,8 @@ from typing import Self
 DIRECTORY = Path("/dev/shm")
 PREFIX = "vga_sim"
 
-_HEADER = struct.Struct("q")
+_LOCKED = b"locked 1"  # marks segments whose maker holds a lock on them
+_HEADER = struct.Struct(f"{len(_LOCKED)}sq")
 
 
 def segment_path(address: str, name: str) -> Path:
@@ -31,9 +34,16 @@ def segment_path(address: str, name: str) -> Path:
 def remove_segments(address: str, writers: Collection[int]) -> None:
     """Removes what these processes, ended by now, left behind of the cell at this address."""
     for path in DIRECTORY.glob(f"{PREFIX}-{address}-*"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError, ValueError):  # gone already, another user's, or no segment
             if Segment.attach(path).writer in writers:
                 path.unlink()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether this is a segment whose maker has ended. Raises OSError where that cannot be told."""
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: its maker lives
+        return file.read(len(_LOCKED)) == _LOCKED
 
 
 class Segment:
@@ -49,8 +59,10 @@ class Segment:
         self._identity = (status.st_dev, status.st_ino)
         block = memoryview(mmap.mmap(descriptor, status.st_size))
         if owner:
-            _HEADER.pack_into(block, 0, os.getpid())
-        (self.writer,) = _HEADER.unpack_from(block)
+            # mmap keeps a duplicate of the descriptor: the lock lasts until the mapping goes, at the latest with us.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _HEADER.pack_into(block, 0, _LOCKED, os.getpid())
+        _, self.writer = _HEADER.unpack_from(block)
         self.memory = block[_HEADER.size :]
 
     @classmethod

@@ -19,7 +19,7 @@ from vga_bringup.sim.physics.pacing import Pacer
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import Snapshot, find_state
 from vga_bringup.sim.rendering.canvas import Canvas
-from vga_bringup.sim.rendering.frames import FrameWriter
+from vga_bringup.sim.rendering.frame_ring import FrameWriter
 from vga_bringup.sim.scene import objects
 
 DEPTH_RANGE = 8.0  # m; beyond it a camera reports no depth. The sky is drawn as a cube from 8.66 m on

@@ -11,7 +11,7 @@ import pyrealsense2 as rs
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera
 
-from vga_bringup.sim.rendering.frames import SimFrame
+from vga_bringup.sim.rendering.frame_ring import SimFrame
 from vga_bringup.sim.scene.views import intrinsics
 
 # Controls of a D415's colour sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.

@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         report = _compare(arguments)
     except DatasetError as error:
-        print(f"vga bench loader: {error}: collect some with `vga collect --fast`", file=sys.stderr)
+        print(f"vga bench loader: {error}: collect some with `vga collect --in-process`", file=sys.stderr)
         return 1
     except (BenchmarkError, ExportError, ValueError) as error:
         print(f"vga bench loader: {error}", file=sys.stderr)

@@ -13,6 +13,7 @@ from vga_policy.cell.schema.section import (
     ARM_JOINTS,
     Box,
     Joints,
+    Named,
     Positive,
     PositiveJoints,
     Section,
@@ -181,7 +182,7 @@ class Arm(Section):
     """The Franka arm."""
 
     ip: Annotated[
-        str,
+        Named,
         described(
             "Network address of the arm, as Desk shows it under Settings, Network. An address of this machine, such "
             "as 127.0.0.1, is taken for a simulated arm."

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vga_policy.cell.schema.section import Positive, Section, described
+from vga_policy.cell.schema.section import Named, Positive, Section, described
 
 
 class ColorProfile(Section):
@@ -44,7 +44,7 @@ class Camera(Section):
         ),
     ]
     serial: Annotated[
-        str,
+        Named,
         described(
             "Serial number by which the camera is found, printed on it and listed by `vga doctor`. Quote it, or YAML "
             "takes it for a number."

@@ -13,7 +13,7 @@ from vga_policy.cell.schema.cameras import Camera
 from vga_policy.cell.schema.execution import ActionDefinition, Execution, PolicyInputs
 from vga_policy.cell.schema.gripper import Gripper
 from vga_policy.cell.schema.leader import Leader
-from vga_policy.cell.schema.section import Box, Positive, Section, described
+from vga_policy.cell.schema.section import Box, Named, Positive, Section, described
 from vga_policy.topics import absolute
 
 RECORDED_TOPICS = [
@@ -49,7 +49,7 @@ class Cell(Section):
 
     version: Annotated[Literal[1], described("Version of the file's format, which is always 1 so far.", "1")] = 1
     name: Annotated[
-        str,
+        Named,
         described("The cell's own name. It is stored in every bag and checkpoint, and messages call the cell by it."),
     ]
     control_rate_hz: Annotated[

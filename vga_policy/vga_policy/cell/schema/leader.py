@@ -6,14 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from vga_policy.cell.schema.section import ARM_JOINTS, Joints, Section, described
+from vga_policy.cell.schema.section import ARM_JOINTS, Joints, Named, Section, described
 
 
 class Leader(Section):
     """A GELLO leader arm on a Dynamixel bus. Joint = sign (servo angle - offset)."""
 
     port: Annotated[
-        str, described("Serial port of the leader. Use the name that `ls /dev/serial/by-id` shows: it stays the same.")
+        Named,
+        described("Serial port of the leader. Use the name that `ls /dev/serial/by-id` shows: it stays the same."),
     ]
     baudrate: Annotated[
         int,

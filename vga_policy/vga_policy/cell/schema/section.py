@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 ARM_JOINTS = 7
 
@@ -12,6 +12,15 @@ Joints = Annotated[list[float], Field(min_length=ARM_JOINTS, max_length=ARM_JOIN
 PositiveJoints = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=ARM_JOINTS, max_length=ARM_JOINTS)]
 Vector3 = Annotated[list[float], Field(min_length=3, max_length=3)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    return text
+
+
+Named = Annotated[str, AfterValidator(_not_blank)]
 
 
 def described(description: str, unit: str | None = None) -> Any:

@@ -1,6 +1,6 @@
 """Evaluations side by side, as the paper's Table 3: a row a method, a column a task under each camera set.
 
-`table_text` and `table_picture` render it.
+`text` and `plot` render it.
 """
 
 from __future__ import annotations

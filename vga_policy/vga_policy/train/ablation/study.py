@@ -20,7 +20,7 @@ from vga_policy.evaluate.intervals import mean_interval
 from vga_policy.files import write_atomically
 from vga_policy.model.config import from_plain
 from vga_policy.objective.recipe import Strategy
-from vga_policy.train import policy as trainer
+from vga_policy.train import trainer
 from vga_policy.train.ablation.files import VGA, Finished, finished, run_directory, write_variant
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import make_accelerator

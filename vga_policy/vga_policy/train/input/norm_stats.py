@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.index import SampleTable
-from vga_policy.dataset.statistics import REST, far_outside, normalization, targets
+from vga_policy.dataset.statistics import REST, far_outside, normalization, percentiles, targets
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.start import statistics_of
 
@@ -31,15 +31,9 @@ def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative:
     """
     kept = statistics_of(init) if init is not None else None
     names = [*cell.arm.joint_names, "gripper"]
-    clipped: dict[str, float] = {}  # what of whom, and its share
     if kept is None or kept.relative != relative:
-        own = normalization(samples, relative=relative)
-        for what, outside, _ in _judged(samples, own):
-            shares = outside.mean(axis=0)
-            clipped |= {f"{name}'s {what}": share for name, share in zip(names, shares, strict=True) if share > 0.0}
-        if clipped:
-            LOG.info("clipped to the 1st to 99th percentile: %s", _most(clipped))
-        return own
+        return _own(samples, names, relative=relative)
+    clipped: dict[str, float] = {}  # what of whom, and its share
     advice = "start from geometry, --init GEOMETRY, for units of these episodes"
     for (what, outside, far), span in zip(_judged(samples, kept), (kept.action, kept.proprioception), strict=True):
         still = (span.q99 - span.q01).reshape(-1, len(REST)).max(axis=0) <= REST
@@ -54,6 +48,27 @@ def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative:
     if clipped:
         LOG.warning("--init %s: outside its data and clipped to it: %s; %s", init, _most(clipped), advice)
     return kept
+
+
+def _own(samples: SampleTable, names: list[str], *, relative: bool) -> Normalization:
+    """The statistics of `samples`; says whose rare values widened them, and what is clipped."""
+    own = normalization(samples, relative=relative)
+
+    def shares(what: str, values: NDArray[np.bool_]) -> dict[str, float]:
+        found = zip(names, np.mean(values, axis=0), strict=True)
+        return {f"{name}'s {what}": float(share) for name, share in found if share > 0.0}
+
+    rare: dict[str, float] = {}
+    clipped: dict[str, float] = {}
+    for what, _, far in _judged(samples, percentiles(samples, relative=relative)):
+        rare |= shares(what, far)
+    for what, outside, _ in _judged(samples, own):
+        clipped |= shares(what, outside)
+    if rare:
+        LOG.warning("ranges widened to values far from the others: %s; are they meant?", _most(rare))
+    if clipped:
+        LOG.info("clipped to the 1st to 99th percentile: %s", _most(clipped))
+    return own
 
 
 def _judged(samples: SampleTable, by: Normalization) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:

@@ -133,7 +133,7 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         LOG.info("not used: %s", skipped)
     if joint and not dataset.has_geometry:
         LOG.warning(
-            "no episode has ground truth of depth and cameras (only `vga collect --fast` records it): "
+            "no episode has ground truth of depth and cameras (only `vga collect --in-process` records it): "
             "actions alone are trained"
         )
     if len(dataset.episodes) < 2:
