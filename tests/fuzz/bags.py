@@ -1,4 +1,4 @@
-"""Bags: damaged bytes, and whole bags whose messages, times or definitions make no sense. A good episode lies beside."""
+"""Bags: damaged bytes, and whole bags of messages, times or definitions without sense. A good episode lies beside."""
 
 import struct
 from functools import cache

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """One damaged input to be. number: of the case. valid: directory of `valid.make`. directory: an empty one of its own."""
+    """One damaged input to be. number: of the case. valid: of `valid.make`. directory: an empty one of its own."""
 
     rng: Random
     number: int

@@ -179,9 +179,10 @@ def _policy_node():
     idle = Worker(lambda: None, lambda _: None)
     idle.stop()
     node = Sink(
-        cell=cell, dump="", _policy=_policy(), _resampler=resampler, _joint_states=JointStates(cell), _clocks=ClockWatch(),
-        _cadence=cadence, _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0, _encoder=idle,
-        _worker=idle, _arm=Sink(problem=""), _chunks=Sink(), send=lambda call, message: None, _now=time.time_ns,
+        cell=cell, dump="", _policy=_policy(), _resampler=resampler, _joint_states=JointStates(cell),
+        _clocks=ClockWatch(), _cadence=cadence, _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0,
+        _encoder=idle, _worker=idle, _arm=Sink(problem=""), _chunks=Sink(), send=lambda call, message: None,
+        _now=time.time_ns,
         _runner=TaskRunner(cell.dt, "/driver/state", "/driver/set_mode", lambda _: None, lambda _: None),
     )  # fmt: skip
     handlers = {
@@ -285,6 +286,12 @@ def _record(message) -> None:
     assert header_stamp(data) // 10**9 in (message.header.stamp.sec, message.header.stamp.sec + 4)
 
 
+def _ask_client(message) -> None:
+    from vga_policy.ros.client.driver import DriverClient
+
+    DriverClient.mode.fget(SimpleNamespace(state=message))
+
+
 VALID = {
     "/joint_states to the policy": (_joints, _hear_policy("_on_joints")),
     "/cameras/*/compressed to the policy": (_compressed, _hear_policy("_on_image", "wrist")),
@@ -295,6 +302,7 @@ VALID = {
     "/gello/joint_states to the driver": (_joints, _hear_driver("_on_leader")),
     "/franka_driver/state to the recorder": (_driver_state, _hear_recorder("_on_driver")),
     "/sim_cell/task_state to the recorder": (_task_state, _hear_recorder("_on_scene")),
+    "/franka_driver/state to a client": (_driver_state, _ask_client),
     "recorded messages to the recorder": (_joints, _record),
 }
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from fuzz.entrance import Entrance
 from fuzz.worker import DIED, HANG, OK, Outcome, work
 
 CPU_LIMIT = 20.0  # s of a processor that a case may take; one takes some 0.2 s
-WALL_LIMIT = 120.0  # s, on a machine that is busy with other things
+WALL_LIMIT = 300.0  # s, on a machine that is busy with other things
 START_LIMIT = 300.0  # s for a worker to import everything
 TICK = os.sysconf("SC_CLK_TCK")
 FAILING_KEPT = 20  # inputs an entrance
@@ -40,10 +41,12 @@ class Tally:
 class Worker:
     """A worker process, and what it is at."""
 
-    def __init__(self, names: Sequence[str], valid: Path, prepare: Callable[[], None] | None, scratch: Path) -> None:
+    def __init__(
+        self, names: Sequence[str], valid: Path, prepare: Callable[[], None] | None, cpu_limit: float, scratch: Path
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.scratch = scratch
+        self.scratch, self._cpu_limit = scratch, cpu_limit
         self.job: Job | None = None
         self.ready = False
         self._process = context.Process(target=work, args=(theirs, names, valid, scratch, prepare), daemon=True)
@@ -61,7 +64,7 @@ class Worker:
         wall = time.monotonic() - self._began
         if not self.ready:
             return wall > START_LIMIT
-        return wall > WALL_LIMIT or self._cpu_time() - self._cpu > CPU_LIMIT
+        return wall > WALL_LIMIT or self._cpu_time() - self._cpu > self._cpu_limit
 
     def end(self) -> int | None:
         """Ends the process. Returns its exit code if it had ended by itself."""
@@ -89,12 +92,13 @@ def run(
     inputs: int | None = None,
     first: int = 0,
     workers: int = 0,
+    cpu_limit: float = CPU_LIMIT,
     prepare: Callable[[], None] | None = None,
 ) -> dict:
     """Tries cases of every entrance in turn until each has had its number or time is over. Returns the report.
 
-    inputs: of each entrance, in place of its own number. first: number of the first case. prepare: called in every
-    worker before its first case.
+    inputs: of each entrance, in place of its own number. first: number of the first case. cpu_limit: s of a processor
+    that a case may take. prepare: called in every worker before its first case.
     """
     from fuzz import valid
 
@@ -103,10 +107,10 @@ def run(
     shutil.rmtree(failing, ignore_errors=True)
     failing.mkdir(parents=True)
     valid.make(out / "valid")
-    jobs = _jobs(tallies, seed, first)
+    jobs = deque(_jobs(tallies, seed, first))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vga_fuzz_") as scratch:
-        new = partial(Worker, list(tallies), out / "valid", prepare)
+        new = partial(Worker, list(tallies), out / "valid", prepare, cpu_limit)
         team = [new(Path(scratch, str(number))) for number in range(workers or os.cpu_count() or 1)]
         try:
             _serve(team, new, jobs, started + seconds, tallies, failing)
@@ -142,21 +146,27 @@ def _serve(team, new, jobs, end: float, tallies, failing: Path) -> None:
             if outcome is not None:
                 _note(tallies[worker.job[0]], worker, outcome, failing)
             if outcome is not None and outcome.result == DIED:
-                _replace(team, busy, worker, new)
-            elif (job := next(jobs, None) if time.monotonic() < end else None) is None:
+                worker.job = None
+                _replace(team, busy, worker, new, jobs)
+            elif not jobs or time.monotonic() > end:
                 busy.remove(worker)
             else:
-                worker.give(job)
+                worker.give(jobs.popleft())
         for worker in [each for each in busy if each.late]:
             worker.end()
             if worker.job is None:
                 raise RuntimeError(f"a worker does not start within {START_LIMIT} s")
-            _note(tallies[worker.job[0]], worker, Outcome(HANG, f"over {CPU_LIMIT} s of processor"), failing)
-            _replace(team, busy, worker, new)
+            _note(tallies[worker.job[0]], worker, Outcome(HANG, "over its limit of processor time"), failing)
+            _replace(team, busy, worker, new, jobs)
 
 
-def _replace(team, busy, worker: Worker, new: Callable[[Path], Worker]) -> None:
-    team[team.index(worker)] = busy[busy.index(worker)] = new(worker.scratch)
+def _replace(team, busy, worker: Worker, new: Callable[[Path], Worker], jobs: deque[Job]) -> None:
+    """Another worker in place of one that has ended, if there is something left to do."""
+    busy.remove(worker)
+    team.remove(worker)
+    if jobs:
+        team.append(new(worker.scratch))
+        busy.append(team[-1])
 
 
 def _note(tally: Tally, worker: Worker, outcome: Outcome, failing: Path) -> None:

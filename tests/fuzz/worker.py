@@ -20,7 +20,7 @@ MARGIN = 2 * 2**30  # bytes of addresses that a case may take besides what the p
 LONGEST = 200  # characters of a line besides paths
 PATH = re.compile(r"(/[^\s:;,'\")]*)+")
 # What an exception nobody expected looks like after somebody caught it: the name of its class.
-CLASS = re.compile(r"\b(?:[a-z_]+\.)*_?[A-Z]\w*(?:Error|Exception|Warning|Interrupt)\b:?")
+CLASS = re.compile(r"\b_?[A-Z]\w*(?:Error|Warning|Interrupt)\b|\b(?:Exception|StopIteration|struct\.error)\b")
 MEMORIES = ("MemoryError", "Unable to allocate", "can't allocate memory", "bad_alloc", "Cannot allocate memory")
 
 

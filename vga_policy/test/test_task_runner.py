@@ -150,3 +150,11 @@ def test_a_task_ends_once_and_publishes_nothing_after(told):
     with task.publishing() as live:
         assert not live
     assert told.ended == [(TaskOutcome.ABORTED, "enough")]
+
+
+def test_a_mode_that_is_unknown_ends_the_task_in_words(told):
+    task = told.live()
+    told.runner.hear_driver(77, "", at(0.1))
+    told.runner.follow_driver(at(0.1), "")
+    assert task.outcome is TaskOutcome.ABORTED
+    assert task.message.startswith("driver is in mode 77, which this version does not know: call /arm/set_mode")

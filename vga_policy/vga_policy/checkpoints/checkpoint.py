@@ -167,8 +167,8 @@ def _load_model(config: VGAConfig, directory: Path) -> VGA:
     try:
         with torch.device("meta"):
             model = config.build()
-    except ValueError as error:
-        raise CheckpointError(f"{directory / CONFIG}: model: {error}") from None
+    except Exception as error:  # ours, or torch's of sizes that no layer has
+        raise CheckpointError(f"{directory / CONFIG}: model: {shown([str(error)])}") from None
     try:
         tensors = plain_names(load_file(path))
     except Exception as error:  # whatever a damaged file makes safetensors stumble over

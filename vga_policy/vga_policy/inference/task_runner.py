@@ -107,4 +107,5 @@ class TaskRunner:
         if self._mode == Mode.POLICY:
             return ""
         reason = f" ({self._hold_reason})" if self._hold_reason else ""
-        return f"driver is in {MODE_NAMES[self._mode]}{reason}: call {self._set_mode} with POLICY first"
+        mode = MODE_NAMES.get(self._mode, f"mode {self._mode}, which this version does not know")
+        return f"driver is in {mode}{reason}: call {self._set_mode} with POLICY first"

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, GripperState
 from vga_msgs.srv import SetMode
-from vga_policy.message_constants import Mode
+from vga_policy.message_constants import MODE_NAMES, Mode
 from vga_policy.ros import topics
 from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import Session
@@ -44,9 +44,9 @@ class DriverClient:
 
     @property
     def mode(self) -> Mode | None:
-        """The mode, as of the newest state; None while the driver is silent."""
+        """The mode, as of the newest state; None while the driver is silent, or in one that is unknown here."""
         state = self.state
-        return None if state is None else Mode(state.mode)
+        return None if state is None or state.mode not in MODE_NAMES else Mode(state.mode)
 
     # Modes.
 
