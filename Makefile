@@ -8,19 +8,21 @@ SHELL := /bin/bash
 DURATION ?= 30
 PURPOSES ?=
 ARGS ?=
+FUZZ_SECONDS ?= 780
 
 # Runs a command of this checkout. `exec`: Ctrl-C then reaches the command alone, once.
 RUN := eval "$$(env/exports.sh)" && exec
 
-.PHONY: help setup demo sim test lint format bench judge env lock clean
+.PHONY: help setup demo sim test lint format bench judge fuzz env lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo
 	@echo '  DURATION=30        seconds that make demo may take for its task'
 	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
-	@echo '  ARGS="..."         arguments for vga demo, sim, for pytest or the judge'
+	@echo '  ARGS="..."         arguments for vga demo, sim, for pytest, the judge or fuzz'
 	@echo '  QUICK=1 SEED=1     a judge of 4 minutes; what its random motions are drawn with'
+	@echo '  FUZZ_SECONDS=780   after which make fuzz begins no other input; SEED= as for the judge'
 	@echo '  PYTHON=python3.12  interpreter of .venv; 3.11 or 3.12'
 
 setup: ## System packages, .venv, ROS workspace; done steps are skipped
@@ -53,6 +55,11 @@ bench: .complete ## Latency of the model, cost of safety and recording, speed of
 
 judge: .complete ## The driver on an independent FR3 that counts what the real one would stop for: out/judge/report.json; 40 minutes
 	@env/judge.sh && $(RUN) env OMP_NUM_THREADS=1 python -m vga_bringup.judge $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: .complete ## Damaged input at every entrance, up to the full command: out/fuzz/report.json; 15 minutes
+	@eval "$$(env/exports.sh)" && mkdir -p out/fuzz && \
+	PYTHONPATH="tests:vga_policy/test:vga_bringup/test:$$PYTHONPATH" OMP_NUM_THREADS=1 exec python -m fuzz \
+	--seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 env: .ready ## Prints this environment: eval "$(make -s env)"
 	@env/exports.sh
