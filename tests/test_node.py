@@ -69,7 +69,7 @@ class Tool(CellNode):
     def say(self, what):
         print(what, flush=True)
 
-sys.exit(run_node("tool", Tool, refusals=(LookupError,), executor=EXECUTOR, leave_within=LEAVE))
+sys.exit(run_node("tool", Tool, refusals=(LookupError,), interruptible=True, executor=EXECUTOR, leave_within=LEAVE))
 """
 HERE = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "None")
 APART = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "5.0")

@@ -74,7 +74,7 @@ def short(error, path):
     text = str(error.value)
     assert str(path) in text
     assert "\n" not in text
-    assert len(text.replace(str(path), "")) <= 200, text
+    assert len(text.replace(str(path), "").replace(str(path.parent), "")) <= 200, text
     return True
 
 
@@ -356,7 +356,7 @@ def test_every_flipped_bit_of_the_index_is_found(episode, tmp_path):
     file = path / "episode_0.mcap"
     data = file.read_bytes()
     with Bag(path) as bag:
-        summary, index = bag._summary_start, bag._chunks[1].message_index_offsets
+        summary, index = bag._summary_start, bag._chunks[-1].message_index_offsets
     rng = np.random.default_rng(3)
     places = [*rng.integers(summary, len(data) - 8, 20), *(offset + 20 for offset in index.values())]
     for offset in places:

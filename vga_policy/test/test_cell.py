@@ -362,17 +362,22 @@ def test_a_value_is_shown_as_it_is_written(key, text, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (written(SERIAL, "2024-13-45"), "month must be in 1..12; if a text is meant, put it in quotes"),
+        (
+            written(SERIAL, "2024-13-45"),
+            r"my.yaml: cameras.0.serial: month .* \(found 2024-13-45\); if it is a text, put it in quotes$",
+        ),
+        (written(SERIAL, "9" * 5000), r"cameras.0.serial: .*9…\); if it is a text, put it in quotes$"),
         ('serial: "0123', r"found unexpected end of stream \(line 1, column 14\)"),
         ("a: &x [*x]\nversion: 7", "a: unknown key"),
-        ("[" * 200_000, "not valid YAML: nested more than 100 deep$"),
-        ("{a: " * 200_000, "not valid YAML: nested more than 100 deep$"),
+        ("[" * 200_000, "not valid YAML: nested more than 50 deep$"),
+        ("{a: " * 200_000, "not valid YAML: nested more than 50 deep$"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(text, said):
     with pytest.raises(CellError, match=said) as caught:
         parse_cell(text, "my.yaml")
     assert all(line.startswith("my.yaml: ") for line in str(caught.value).splitlines())
+    assert len(str(caught.value).splitlines()[0]) <= 210
 
 
 def test_an_exposure_longer_than_the_time_between_images_is_refused(tmp_path):

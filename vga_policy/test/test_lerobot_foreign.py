@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from foreign_dataset import COUNT, DATA, EPISODES, FIRST, FPS, HEIGHT, KEYS, LENGTHS, TASKS, VIDEOS, WIDTH
+from foreign_dataset import COUNT, DATA, EPISODES, FIRST, FPS, HEIGHT, INFO, KEYS, LENGTHS, TASKS, VIDEOS, WIDTH
 from policy_fixtures import HOME, SIM
 from vga_policy.bags.writer import BagFile
 from vga_policy.cell.loading import dump_cell, parse_cell
@@ -139,6 +139,27 @@ def test_bytes_that_are_no_video_cost_what_is_in_them(root):
         there, reasons, _ = imported(root, root.parent / f"out_{len(damage)}")
         assert not there
         assert set(reasons) == ALL
+
+
+@pytest.mark.parametrize("file", [INFO, TASKS, EPISODES, DATA], ids=str)
+def test_damaged_bytes_are_one_line(root, file):
+    """Whatever pyarrow and json raise for them; a codec that nobody knows is in the video's turn."""
+    whole = (root / file).read_bytes()
+    for place in range(4, len(whole), len(whole) // 8):
+        (root / file).write_bytes(whole[:place] + bytes([0xF7]) * 3 + whole[place + 3 :])
+        try:
+            _, problems = import_dataset(root, root.parent / f"out_{place}", SIM)
+        except ImportingError as refusal:
+            problems = [str(refusal)]
+        assert not [problem for problem in problems if "\n" in str(problem)]
+
+
+def test_an_unknown_codec_is_named(root):
+    video = root / VIDEOS[0]
+    video.write_bytes(video.read_bytes().replace(b"avc1", b"qqqq"))
+    _, reasons, _ = imported(root)
+    assert set(reasons) == ALL
+    assert all("its codec is not known" in reason for reason in reasons.values())
 
 
 # What a dataset says of itself.

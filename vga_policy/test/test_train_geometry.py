@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from episode_fixtures import write_episodes
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import load

@@ -16,9 +16,6 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is several t
 DEEPEST = 50  # levels of nesting in a YAML text
 
 
-DEEPEST = 100  # levels of nesting that any file of ours is far from
-
-
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
     temporary = path.with_name(f".{path.name}.tmp")

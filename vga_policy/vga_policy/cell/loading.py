@@ -12,8 +12,8 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.keys import section_of
 from vga_policy.cell.limits import exposure_problems, limit_problems
 from vga_policy.cell.schema import Cell
-from vga_policy.cell.written import WrittenYaml, misread, not_a_text, yaml_fault
-from vga_policy.files import parse_yaml
+from vga_policy.cell.written import WrittenYaml, impossible, misread, not_a_text
+from vga_policy.files import parse_yaml, yaml_fault
 
 _ROOM = 100  # characters of a message for the value found
 
@@ -25,18 +25,21 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
     """
     try:
         data = parse_yaml(text)
-    except (yaml.YAMLError, ValueError) as error:  # the second: no day of any month, say
-        raise CellError(f"{source}: not valid YAML: {yaml_fault(error)}") from None
+    except yaml.YAMLError as error:
+        # A value that looks like a date or number and is none, in a file that can be taken apart all the same.
+        fault = next(impossible(WrittenYaml(text)), None) if error.__context__ is not None else None
+        raise CellError(f"{source}: {fault or f'not valid YAML: {yaml_fault(error)}'}") from None
     if not isinstance(data, dict):
         raise CellError(f"{source}: expected a mapping of keys, found {type(data).__name__}")
     written = WrittenYaml(text)
     faults = dict(misread(written))
+    lines = list(faults.values())
     try:
         cell = Cell.model_validate(data)
     except ValidationError as error:
-        faults |= {item["loc"]: _explain(item, written) for item in error.errors()}
-    if faults:
-        raise CellError("\n".join(f"{source}: {fault}" for fault in faults.values()))
+        lines += [_explain(item, written) for item in error.errors() if item["loc"] not in faults]
+    if lines:
+        raise CellError("\n".join(f"{source}: {line}" for line in lines))
     return cell
 
 

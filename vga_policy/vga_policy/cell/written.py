@@ -16,6 +16,8 @@ from vga_policy.files import LOADER
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _NUMBERS, _BOOLEAN = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"), "tag:yaml.org,2002:bool"
 
+ROOM = 60  # characters of a message for what is found
+
 Location = tuple[int | str, ...]
 
 
@@ -60,29 +62,36 @@ def misread(written: WrittenYaml) -> Iterator[tuple[Location, str]]:
             continue
         key = ".".join(map(str, place))
         if tag in _NUMBERS and _ODD_NUMBER.fullmatch(text):
-            value = yaml.load(text, Loader=LOADER)
-            yield place, f"{key}: YAML reads {text} as {value}; write the number without a leading 0 and without colons"
+            value, text = yaml.load(text, Loader=LOADER), _shown(text)
+            fault = f"{key}: YAML reads {text} as {_shown(str(value))}"
+            yield place, f"{fault}; write the number without a leading 0 and without colons"
         elif tag == _BOOLEAN:
             yield place, f"{key}: must be a number; YAML reads {text} as true or false"
 
 
+def impossible(written: WrittenYaml) -> Iterator[str]:
+    """Where YAML expects a date or a number and what is written is none, such as 2024-13-45."""
+    for place, _, text in written.scalars():
+        try:
+            yaml.load(text, Loader=LOADER)
+        except (ValueError, OverflowError) as error:
+            key = ".".join(map(str, place))
+            yield f"{key}: {_shown(str(error))} (found {_shown(text)}); if it is a text, put it in quotes"
+        except yaml.YAMLError:  # no value of its own
+            continue
+
+
 def not_a_text(written: str, value: Any) -> str:
     """What to say where a text is wanted, and YAML reads what is written as another value."""
+    written = _shown(written)
     if value is None:
         return f"must be a text; found {written or 'nothing'}: write it in quotes"
     kind = "true or false" if isinstance(value, bool) else "a number" if isinstance(value, int | float) else "a date"
     return f'YAML reads {written} as {kind}, not as a text: put it in quotes, "{written}"'
 
 
-def yaml_fault(error: Exception) -> str:
-    """In one line, and where."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"{error.problem} (line {mark.line + 1}, column {mark.column + 1})"
-    if isinstance(error, yaml.YAMLError):
-        return " ".join(str(error).split())
-    # What looks like a number or a date and is none.
-    return f"{' '.join(str(error).split())}; if a text is meant, put it in quotes"
+def _shown(text: str) -> str:
+    return text if len(text) <= ROOM else f"{text[: ROOM - 1]}…"
 
 
 def _path(place: Location) -> str:

@@ -58,7 +58,7 @@ class _Description(BaseModel):
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="ignore")
 
 
-class Info(_Description):
+class DatasetInfo(_Description):
     """meta/info.json. features: of a frame, by name, unchecked; see :meth:`LeRobotReader.feature`."""
 
     fps: Annotated[Real, Field(gt=0, le=1000)]
@@ -68,7 +68,7 @@ class Info(_Description):
     total_episodes: Annotated[Whole, Field(ge=0, le=MOST_EPISODES)] | None = None
 
 
-class Feature(_Description):
+class FrameFeature(_Description):
     """One feature of a frame. names: of its numbers, or of the axes of its shape; None where nobody said."""
 
     dtype: str
@@ -85,39 +85,39 @@ class Feature(_Description):
         return list(names) if isinstance(names, list) else None
 
 
-class Place(_Description):
+class FilePlace(_Description):
     """In which file of a kind an episode lies."""
 
     chunk_index: Annotated[Whole, Field(ge=0, lt=MOST_FILES)]
     file_index: Annotated[Whole, Field(ge=0, lt=MOST_FILES)]
 
 
-class Span(Place):
+class VideoSpan(FilePlace):
     """Where an episode lies in a video: the file, and from when to when, s."""
 
     from_timestamp: Annotated[Real, Field(ge=0, le=LONGEST)]
     to_timestamp: Annotated[Real, Field(ge=0, le=LONGEST)]
 
 
-class Index(_Description):
+class EpisodeIndex(_Description):
     """Which episode a row of `meta/episodes` is of."""
 
     episode_index: Annotated[Whole, Field(ge=0, lt=MOST_EPISODES)]
 
 
-class Length(_Description):
+class EpisodeLength(_Description):
     """How many frames an episode has."""
 
     length: Annotated[Whole, Field(gt=0, le=MOST_FRAMES)]
 
 
-class Task(_Description):
+class TaskRow(_Description):
     """A row of meta/tasks.parquet."""
 
     task_index: Annotated[Whole, Field(ge=0)]
 
 
-class Label(_Description):
+class EpisodeLabel(_Description):
     """What `vga export` knew of an episode."""
 
     id: str | None = None
@@ -146,13 +146,13 @@ def checked(model: type[Model], data: Any, where: object, prefix: str = "") -> M
         raise LeRobotError(f"{where}: {key}: {what} (found {quoted(first['input'])}): correct it") from None
 
 
-def info(data: Mapping[str, Any], path: Path) -> Info:
+def info(data: Mapping[str, Any], path: Path) -> DatasetInfo:
     """What info.json says. Raises LeRobotError for any other version than v3."""
     version = data.get("codebase_version")
     if not isinstance(version, str) or not version.startswith("v3."):
         found = version if isinstance(version, str) else quoted(version)
         raise LeRobotError(f"{path}: version {quoted(found)[1:-1]}, expected v3: convert it with LeRobot's scripts")
-    return checked(Info, data, path)
+    return checked(DatasetInfo, data, path)
 
 
 def task_column(table: pa.Table) -> str:

@@ -18,8 +18,9 @@ def quoted(value: Any, limit: int = QUOTED) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
-def in_one_line(error: Exception, ours: tuple[type[Exception], ...]) -> str:
-    """What went wrong, on one line; with the error's kind where the words are not `ours`."""
+def in_one_line(error: Exception, ours: tuple[type[Exception], ...], where: object = "") -> str:
+    """What went wrong, on one line; where the words are not `ours`, after `where` and with the error's kind."""
     if isinstance(error, ours):
         return (str(error).splitlines() or [type(error).__name__])[0]
-    return f"{type(error).__name__}: {quoted(str(error), FOREIGN)[1:-1]}"
+    prefix = f"{where}: " if where else ""
+    return f"{prefix}{type(error).__name__}: {quoted(str(error), FOREIGN)[1:-1]}"

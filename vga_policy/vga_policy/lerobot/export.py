@@ -23,7 +23,7 @@ from vga_policy.episodes.metadata import Episode, EpisodeError
 from vga_policy.files import whole_directory
 from vga_policy.lerobot.errors import in_one_line
 from vga_policy.lerobot.frames import Frames, FramesError, frames_of
-from vga_policy.lerobot.layout import V3, Version
+from vga_policy.lerobot.layout import V3, FormatVersion
 from vga_policy.lerobot.writer import DatasetWriter, Format
 from vga_policy.units import SECOND
 
@@ -59,7 +59,7 @@ def export(
     size: tuple[int, int] | None = None,
     cameras: Sequence[str] | None = None,
     usable_only: bool = True,
-    version: Version = V3,
+    version: FormatVersion = V3,
 ) -> Exported:
     """Writes the episodes below `directories` as a dataset into `out`, which must not exist.
 
@@ -100,7 +100,7 @@ class _Export:
         fps: int | None,
         size: tuple[int, int] | None,
         cameras: list[str] | None,
-        version: Version,
+        version: FormatVersion,
     ) -> None:
         self.exported = Exported()
         self._version = version

@@ -42,17 +42,20 @@ class Footage:
     def __init__(self, path: Path) -> None:
         """Reads when each frame is shown, without decoding any. Raises LeRobotError when that cannot be known."""
         self.path = path
-        if not path.is_file():
-            raise LeRobotError(f"{path}: missing")
         try:
+            if not path.is_file():
+                raise LeRobotError(f"{path}: missing")
             with av.open(str(path)) as container:
                 if not container.streams.video:
                     raise LeRobotError(f"{path}: no video in it")
                 stream = container.streams.video[0]
                 shown = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
                 base = stream.time_base
-                _require_color(path, stream.codec_context.format, stream.width, stream.height)
-        except FFmpegError as error:
+                context = stream.codec_context  # none for a codec that is not known
+                if context is None:
+                    raise LeRobotError(f"{path}: its codec is not known: fetch it again")
+                _require_color(path, context.format, stream.width, stream.height)
+        except (FFmpegError, OSError) as error:
             raise LeRobotError(f"{path}: no readable video: {error.strerror}: fetch it again") from None
         if not shown or base is None or any(pts is None for pts in shown):
             raise LeRobotError(f"{path}: its frames have no times: write it anew, as LeRobot does")

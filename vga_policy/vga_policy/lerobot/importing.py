@@ -27,9 +27,9 @@ from vga_policy.episodes.metadata import IMPORTED, Episode, load_episode
 from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
 from vga_policy.files import whole_directory
 from vga_policy.lerobot import layout
-from vga_policy.lerobot.description import LATEST_NS, Feature, Label
+from vga_policy.lerobot.description import LATEST_NS, EpisodeLabel, FrameFeature
 from vga_policy.lerobot.errors import LeRobotError, in_one_line, quoted
-from vga_policy.lerobot.pictures import Size, jpeg, promised_size
+from vga_policy.lerobot.pictures import PictureSize, jpeg, promised_size
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
@@ -63,8 +63,8 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
     try:
         reader = LeRobotReader(root)
         cell = _cell_of(reader, cell)
-    except LeRobotError as error:
-        raise ImportingError(str(error)) from None
+    except Exception as error:  # of any kind: whatever is read of it, it cannot be used
+        raise ImportingError(in_one_line(error, FAULTS, root)) from None
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     problems = [Skipped(root, problem) for problem in reader.problems]
@@ -96,7 +96,7 @@ class _Source:
     """An episode of the dataset besides its pictures. state, action: float64 [N, 8]. digest: of all of this."""
 
     episode: int
-    label: Label
+    label: EpisodeLabel
     task: str
     state: NDArray[np.float64]
     action: NDArray[np.float64]
@@ -105,7 +105,7 @@ class _Source:
     digest: str
 
     @classmethod
-    def of(cls, reader: LeRobotReader, episode: int, label: Label, cell: Cell) -> _Source:
+    def of(cls, reader: LeRobotReader, episode: int, label: EpisodeLabel, cell: Cell) -> _Source:
         """Raises LeRobotError when something of it is missing or wrong."""
         task = reader.task(episode)
         numbers = reader.numbers(episode)
@@ -135,10 +135,14 @@ def _cell_of(reader: LeRobotReader, cell: Cell) -> Cell:
     expected = [*cell.arm.joint_names, layout.GRIPPER]
     for key in (layout.STATE, layout.ACTION):
         feature = _feature(reader, key, cell)
-        if feature.listed_names != expected:
+        found = feature.listed_names or []
+        if found != expected:
+            number = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), len(found))
+            differs = f"name {number} is {quoted(found[number], 20)}" if number < len(found) else f"{len(found)} names"
+            needed = f"needs {quoted(expected[number])}" if number < len(expected) else f"needs {len(expected)}"
             raise LeRobotError(
-                f"{where}: {key} is {quoted(feature.listed_names)}, cell '{cell.name}' needs {quoted(expected)} "
-                "(rad, m): correct the names if they mean the same"
+                f"{where}: {key} is {quoted(found, 30)}: {differs}, cell '{cell.name}' {needed} (rad, and m of the "
+                "gripper): correct it if it means the same"
             )
         if feature.shape != [len(expected)]:
             raise LeRobotError(f"{where}: {key}: shape is {quoted(feature.shape)}, but it has {len(expected)} names")
@@ -153,7 +157,7 @@ def _cell_of(reader: LeRobotReader, cell: Cell) -> Cell:
     return cell.model_copy(update={"cameras": cameras})
 
 
-def _feature(reader: LeRobotReader, key: str, cell: Cell) -> Feature:
+def _feature(reader: LeRobotReader, key: str, cell: Cell) -> FrameFeature:
     """A feature that the cell needs. Raises LeRobotError when the dataset has none of this name."""
     if key not in reader.features:
         has = [name for name in reader.features if name.startswith(key.partition(".")[0])]
@@ -292,7 +296,7 @@ def _pictures(reader: LeRobotReader, source: _Source) -> Iterator[tuple[int, str
     """Every camera's images, a repeated one once."""
     for view, camera in enumerate(source.cell.cameras):
         key, stamps = layout.image_key(camera.name), source.times.captures[:, view].tolist()
-        size = Size(camera.color.height, camera.color.width)
+        size = PictureSize(camera.color.height, camera.color.width)
         for frame, image in enumerate(reader.images(source.episode, key)):
             if frame and stamps[frame] == stamps[frame - 1]:
                 continue

@@ -30,7 +30,7 @@ CAPTURE_STAMPS = "capture_stamps_ns"  # when each camera's image was taken
 GRIPPER = "gripper_width"  # name of the eighth number of state and action: total opening, m
 
 
-class Version(NamedTuple):
+class FormatVersion(NamedTuple):
     """A version of the format. data_bytes, video_bytes: of a file, after which the next episode begins a new one."""
 
     name: str
@@ -40,8 +40,8 @@ class Version(NamedTuple):
     video_bytes: int = VIDEO_BYTES
 
 
-V3 = Version("v3.0")
-V2 = Version("v2.1", V2_DATA_PATH, V2_VIDEO_PATH, data_bytes=0, video_bytes=0)  # a file an episode
+V3 = FormatVersion("v3.0")
+V2 = FormatVersion("v2.1", V2_DATA_PATH, V2_VIDEO_PATH, data_bytes=0, video_bytes=0)  # a file an episode
 VERSIONS = {version.name.removeprefix("v"): version for version in (V3, V2)}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from vga_policy.lerobot.description import WIDEST, Feature
+from vga_policy.lerobot.description import WIDEST, FrameFeature
 from vga_policy.lerobot.errors import LeRobotError, quoted
 
 JPEG_START = b"\xff\xd8\xff"
@@ -21,7 +21,7 @@ DEPTH_NAME = re.compile(r"(?<![a-z])depth(?![a-z])", re.IGNORECASE)
 DEPTH_KEYS = ("is_depth_map", "video.is_depth_map")
 
 
-class Size(NamedTuple):
+class PictureSize(NamedTuple):
     """Of a picture, pixels."""
 
     height: int
@@ -31,7 +31,7 @@ class Size(NamedTuple):
         return f"{self.width}x{self.height}"
 
 
-def promised_size(feature: Feature, where: str) -> Size:
+def promised_size(feature: FrameFeature, where: str) -> PictureSize:
     """How large a color camera's pictures are by the names of the shape's axes, else by where its 3 channels are.
 
     where: file and key, for messages.
@@ -52,10 +52,10 @@ def promised_size(feature: Feature, where: str) -> Size:
         raise LeRobotError(f"{described}: {sizes['channels']} channels, a color camera has 3: correct it")
     if max(sizes["height"], sizes["width"]) > WIDEST:
         raise LeRobotError(f"{described}: larger than any camera's: correct it")
-    return Size(sizes["height"], sizes["width"])
+    return PictureSize(sizes["height"], sizes["width"])
 
 
-def jpeg(image: bytes | NDArray[np.uint8], quality: int, size: Size) -> bytes:
+def jpeg(image: bytes | NDArray[np.uint8], quality: int, size: PictureSize) -> bytes:
     """An image, encoded or as pixels [H, W, 3], as JPEG: as it is if it is one.
 
     Raises LeRobotError when it is damaged, not in color, or of another size than promised.
@@ -69,7 +69,7 @@ def jpeg(image: bytes | NDArray[np.uint8], quality: int, size: Size) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420"))
 
 
-def _by_names(feature: Feature) -> dict[str, int] | None:
+def _by_names(feature: FrameFeature) -> dict[str, int] | None:
     names = [AXES.get(name.lower()) if isinstance(name, str) else None for name in feature.listed_names or []]
     if sorted(map(str, names)) != ["channels", "height", "width"]:
         return None
@@ -82,7 +82,7 @@ def _by_channels(shape: list[int]) -> dict[str, int]:
     return {"channels": channels, "height": height, "width": width}
 
 
-def _check_jpeg(image: bytes, size: Size) -> None:
+def _check_jpeg(image: bytes, size: PictureSize) -> None:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(image)
         if space not in COLOR_SPACES:
@@ -109,6 +109,6 @@ def _decoded(image: bytes) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(pixels, kind), dtype=np.uint8)
 
 
-def _check_size(found: tuple[int, ...], promised: Size) -> None:
+def _check_size(found: tuple[int, ...], promised: PictureSize) -> None:
     if tuple(found) != promised:
-        raise LeRobotError(f"is {Size(*found)}, but info.json says {promised}: correct info.json")
+        raise LeRobotError(f"is {PictureSize(*found)}, but info.json says {promised}: correct info.json")

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 
 from vga_policy.lerobot import description, layout
 from vga_policy.lerobot.columns import matrix, vector
-from vga_policy.lerobot.description import MOST_FRAMES, Feature, Index, Label, Length, Place, Span, checked
+from vga_policy.lerobot.description import (
+    MOST_FRAMES,
+    EpisodeIndex,
+    EpisodeLabel,
+    EpisodeLength,
+    FilePlace,
+    FrameFeature,
+    VideoSpan,
+    checked,
+)
 from vga_policy.lerobot.errors import LeRobotError, quoted
 from vga_policy.lerobot.footage import Claim, Footage
 
@@ -24,7 +33,7 @@ LARGEST_JSON = 64 * 1024**2  # bytes
 FRAME, EPISODE_INDEX, TASK_INDEX = "frame_index", "episode_index", "task_index"
 
 
-class Row(NamedTuple):
+class EpisodeRow(NamedTuple):
     """A row of `meta/episodes`: the file it is in, and what it says, unchecked."""
 
     file: Path
@@ -46,7 +55,7 @@ class LeRobotReader:
         self._labels = self._labels_of(self._json(layout.OURS)) if (root / layout.OURS).exists() else []
         self._tasks = self._task_texts()
         self.problems: list[str] = []
-        self._lost: list[tuple[float, Row]] = []  # rows of no known episode, and where they are among the others
+        self._lost: list[tuple[float, EpisodeRow]] = []  # rows of no known episode, and where they are among the others
         self._rows = self._episode_rows()
         self._footage: dict[Path, Footage | str] = {}
         self._misplaced: dict[str, dict[int, str]] = {}
@@ -69,14 +78,14 @@ class LeRobotReader:
         """What a frame holds, as info.json says it: unchecked."""
         return self.info.features
 
-    def feature(self, key: str) -> Feature:
+    def feature(self, key: str) -> FrameFeature:
         """One feature, checked."""
-        return checked(Feature, self.features.get(key), self.root / layout.INFO, f"features.{key}.")
+        return checked(FrameFeature, self.features.get(key), self.root / layout.INFO, f"features.{key}.")
 
-    def label(self, episode: int) -> Label:
+    def label(self, episode: int) -> EpisodeLabel:
         """What `vga export` knew of an episode; empty for other people's datasets."""
         known = self._labels[episode] if episode < len(self._labels) else {}
-        return checked(Label, known, self.root / layout.OURS, f"episodes.{episode}.")
+        return checked(EpisodeLabel, known, self.root / layout.OURS, f"episodes.{episode}.")
 
     def numbers(self, episode: int) -> dict[str, NDArray[Any]]:
         """What is used of an episode's N frames besides images: state and action, float64 [N, D], and their times.
@@ -140,11 +149,11 @@ class LeRobotReader:
 
     def _length(self, episode: int) -> int:
         row = self._rows[episode]
-        return checked(Length, row.values, row.file).length
+        return checked(EpisodeLength, row.values, row.file).length
 
     def _data_file(self, episode: int) -> Path:
         row = self._rows[episode]
-        place = checked(Place, _below(row.values, "data"), row.file, "data/")
+        place = checked(FilePlace, _below(row.values, "data"), row.file, "data/")
         return self._inside(self.info.data_path, **place.model_dump())
 
     @lru_cache(maxsize=2)  # noqa: B019  readers are short-lived, and an episode is read column by column
@@ -161,11 +170,11 @@ class LeRobotReader:
             raise LeRobotError(f"{file}: {FRAME} {int(wrong[0])} is missing or there twice: write the dataset anew")
         return table.take(order)
 
-    def _span(self, episode: int, key: str) -> Span:
+    def _span(self, episode: int, key: str) -> VideoSpan:
         row = self._rows[episode]
-        return checked(Span, _below(row.values, f"videos/{key}"), row.file, f"videos/{key}/")
+        return checked(VideoSpan, _below(row.values, f"videos/{key}"), row.file, f"videos/{key}/")
 
-    def _video_file(self, key: str, span: Span) -> Path:
+    def _video_file(self, key: str, span: VideoSpan) -> Path:
         if self.info.video_path is None:
             raise LeRobotError(f"{self.root / layout.INFO}: video_path: is missing, but {key} is a video: add it")
         place = {"chunk_index": span.chunk_index, "file_index": span.file_index}
@@ -212,7 +221,7 @@ class LeRobotReader:
             found |= footage.misplaced(in_order, self.fps)
         return found
 
-    def _lengths(self, row: Row, key: str, count: int = 0) -> tuple[int, ...]:
+    def _lengths(self, row: EpisodeRow, key: str, count: int = 0) -> tuple[int, ...]:
         """How many frames an episode may have: as counted, by its length, by its times."""
         times = [row.values.get(f"videos/{key}/{name}") for name in ("to_timestamp", "from_timestamp")]
         said = (count, row.values.get("length"), _difference(*times) * self.fps)
@@ -253,11 +262,13 @@ class LeRobotReader:
         return self._read(pq.read_table, file, partitioning=None, **options)
 
     def _read(self, read: Any, file: Path, **options: Any) -> Any:
-        if not file.is_file():
-            raise LeRobotError(f"{file}: missing")
         try:
+            if not file.is_file():
+                raise LeRobotError(f"{file}: missing")
             return read(file, **options)
-        except (OSError, pa.ArrowException) as error:
+        except LeRobotError:
+            raise
+        except Exception as error:  # damaged bytes raise whatever they will
             raise LeRobotError(f"{file}: cannot be read: {quoted(str(error), 120)[1:-1]}") from None
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -291,24 +302,28 @@ class LeRobotReader:
         texts: dict[int, Any] = {}
         for index, said in zip(table[TASK_INDEX].to_pylist(), table[text].to_pylist(), strict=True):
             try:
-                number = checked(description.Task, {TASK_INDEX: index}, path).task_index
+                number = checked(description.TaskRow, {TASK_INDEX: index}, path).task_index
             except LeRobotError:
                 continue  # nobody can mean it
             texts[number] = said if texts.get(number, said) == said else None
         return texts
 
-    def _episode_rows(self) -> dict[int, Row]:
+    def _episode_rows(self) -> dict[int, EpisodeRow]:
         """What `meta/episodes` says, by episode. What cannot be told of which episode goes to `problems`."""
-        rows: list[tuple[int | None, Row]] = []
-        for file in sorted(self.root.glob("meta/episodes/*/*.parquet")):
+        folder = self.root / "meta/episodes"
+        rows: list[tuple[int | None, EpisodeRow]] = []
+        for file in sorted(folder.glob("*/*.parquet")):
             try:
                 used = [name for name in self._schema(file) if not name.startswith("stats/")]
-                values = self._table(file, columns=used).to_pylist()
+                values = self._read(_rows_in, file, columns=used)
             except LeRobotError as error:
                 self.problems.append(str(error))
                 continue
-            rows += [(self._index(Row(file, each), number), Row(file, each)) for number, each in enumerate(values)]
-        found: dict[int, Row] = {}
+            rows += [
+                (self._index(EpisodeRow(file, each), number), EpisodeRow(file, each))
+                for number, each in enumerate(values)
+            ]
+        found: dict[int, EpisodeRow] = {}
         counts, last = Counter(index for index, _ in rows), -1
         for index, row in rows:
             if index is None or counts[index] > 1:
@@ -320,23 +335,23 @@ class LeRobotReader:
         self.problems += [f"{rows[0][1].file}: {EPISODE_INDEX} {index} is there twice: correct it" for index in twice]
         expected = self.info.total_episodes or 0
         if expected > len(rows) and not self.problems:
-            listed = (
-                f"{self.root / 'meta/episodes'}: {len(rows)} episodes, but info.json says total_episodes {expected}"
-            )
-            self.problems.append(f"{listed}: fetch the missing files")
+            said = f"{len(rows)} episodes, but info.json says total_episodes {expected}"
+            self.problems.append(f"{folder}: {said}: fetch the missing files")
         if not found:
-            raise LeRobotError(
-                self.problems[0] if self.problems else f"{self.root / 'meta/episodes'}: no episode in it"
-            )
+            raise LeRobotError(self.problems[0] if self.problems else f"{folder}: no episode in it")
         return found
 
-    def _index(self, row: Row, number: int) -> int | None:
+    def _index(self, row: EpisodeRow, number: int) -> int | None:
         """Which episode a row is of; None, and a problem, where it does not say."""
         try:
-            return checked(Index, row.values, f"{row.file}: row {number}").episode_index
+            return checked(EpisodeIndex, row.values, f"{row.file}: row {number}").episode_index
         except LeRobotError as error:
             self.problems.append(str(error))
             return None
+
+
+def _rows_in(file: Path, columns: list[str]) -> list[dict[str, Any]]:
+    return list(pq.read_table(file, partitioning=None, columns=columns).to_pylist())
 
 
 def _below(values: Mapping[str, Any], folder: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vga_policy.lerobot.layout import V3, Version, file_path, place
+from vga_policy.lerobot.layout import V3, FormatVersion, file_path, place
 
 PIXELS = "yuv420p"
 CODEC, ENCODER = "h264", "libx264"  # every reader decodes it
@@ -32,7 +32,7 @@ def facts(fps: int) -> dict[str, Any]:
 class VideoWriter:
     """The video files of one camera."""
 
-    def __init__(self, root: Path, key: str, fps: int, version: Version = V3) -> None:
+    def __init__(self, root: Path, key: str, fps: int, version: FormatVersion = V3) -> None:
         """root: of the dataset. version: says where its files lie, and when the next one is begun."""
         self._root, self._key, self._fps, self._version = root, key, fps, version
         self._files = 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vga_policy.lerobot import layout, statistics
 from vga_policy.lerobot.frames import Frames
-from vga_policy.lerobot.layout import V2, V3, Version
+from vga_policy.lerobot.layout import V2, V3, FormatVersion
 from vga_policy.lerobot.videos import VideoWriter, facts
 
 SAMPLED = 50  # frames an episode and camera that the image statistics are made of
@@ -31,7 +31,7 @@ class Format:
     joints: list[str]
     cameras: dict[str, tuple[int, int]]
     video: bool = False
-    version: Version = V3
+    version: FormatVersion = V3
 
 
 class DatasetWriter:

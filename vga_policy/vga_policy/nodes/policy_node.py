@@ -353,5 +353,6 @@ def main(args: list[str] | None = None) -> int:
         args,
         executor=EventsExecutor,
         refusals=(CheckpointError, EncoderError, PolicyError),
+        interruptible=True,
         farewell=FAREWELL,
     )

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any, NoReturn
 
 import rclpy
@@ -155,6 +155,7 @@ def run_node(
     *,
     executor: Callable[[], Executor] = SingleThreadedExecutor,
     refusals: tuple[type[Exception], ...] = (),
+    interruptible: bool = False,
     farewell: float = 0.0,
     leave_within: float | None = None,
 ) -> int:
@@ -165,6 +166,7 @@ def run_node(
     same; else the node's own. Any other exception passes through, after the node was closed.
 
     name: of the executable. refusals: what `configure` raises, besides CellError and ParameterException.
+    interruptible: whether a signal may end `configure` anywhere, for one that loads for seconds and changes nothing.
     farewell: seconds that ROS is served once the node has closed, for its last words.
     leave_within: for a node that has to be served while it closes, and then to end in so many seconds whatever hangs:
     ROS is spun in a thread of its own, and a callback that fails ends the node with 1. Does not return then.
@@ -173,7 +175,7 @@ def run_node(
     with ExitStack() as stack:
         stack.callback(rclpy.try_shutdown)
         try:
-            with stop.interrupting():  # loading weights takes seconds, and nothing acts yet
+            with stop.interrupting() if interruptible else nullcontext():
                 node = factory()
                 stack.callback(node.destroy_node)
                 stack.callback(node.close)
