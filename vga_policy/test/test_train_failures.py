@@ -14,7 +14,7 @@ from training_fixtures import poisoned, start, steps, tiny_loop, tiny_policy, we
 from vga_policy.checkpoints import BEST
 from vga_policy.train import trainer
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import CONFIG, LAST, ORIGIN, Run
+from vga_policy.train.runs.run import CONFIG, LAST, LOG, ORIGIN, Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -157,3 +157,13 @@ def test_a_state_of_another_model_is_not_gone_on_with(episodes, tmp_path):
     save_file(tensors, file)
     with pytest.raises(TrainingError, match=f"1 tensors were others, {re.escape(gone)} the first: go on with that"):
         trainer.resume(run)
+
+
+@pytest.mark.parametrize("line", ['{"step": 3, "los', "[]", "{}", "7", '{"step": 1, "validation": 2}'])
+def test_a_damaged_line_of_the_curve_is_named(tmp_path, line):
+    run = Run(tmp_path)
+    (tmp_path / LOG).write_text(f'{{"step": 1, "loss": 2.0}}\n{line}\n{{"step": 2, "lo')
+    with pytest.raises(TrainingError, match=r"log\.jsonl: line 2: .*: delete it"):
+        run.curve()
+    (tmp_path / LOG).write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert run.curve() == [{"step": 1, "loss": 2.0}]

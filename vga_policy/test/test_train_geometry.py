@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from episode_fixtures import write_episodes
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import load
@@ -195,3 +196,15 @@ def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, t
             ablation.ablate(other, [0], tmp_path, ["w/o PVM"])
     with pytest.raises(TrainingError, match="--init"):
         ablation.variants(replace(base, init=None, strategy="full"))
+
+
+def test_a_damaged_scene_is_named(scenes, tmp_path):
+    shutil.copytree(scenes, tmp_path / "scenes")
+    file = sorted((tmp_path / "scenes").glob("shard_*"))[0]
+    tensors = load_file(file)
+    tensors["jpeg"][: tensors["jpeg_ends"][0]] = 0
+    save_file(tensors, file)
+    dataset = SceneDataset(tmp_path / "scenes")
+    with pytest.raises(DatasetError, match=rf"{file.name}: scene 0 is damaged: "):
+        dataset[0]
+    assert dataset[1]["images"].shape[0] == 3

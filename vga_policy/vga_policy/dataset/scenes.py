@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
@@ -70,8 +70,10 @@ class SceneDataset:
             self.about: dict[str, Any] = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
             files = sorted(directory.glob("shard_*.safetensors"))
             self._shards = [_Shard(file) for file in files]
-        except (OSError, ValueError, SafetensorError) as error:
-            raise DatasetError(f"{directory}: no scenes that can be read: {error}; make some: `vga scenes`") from None
+        except Exception as error:  # whatever a damaged file makes its readers stumble over
+            raise DatasetError(
+                f"{directory}: no scenes that can be read: {_words(error)}; make some: `vga scenes`"
+            ) from None
         if not self._shards:
             raise DatasetError(f"{directory}: holds no scenes; make some: `vga scenes --out {directory}`")
         self._ends = np.cumsum([len(shard) for shard in self._shards])
@@ -83,8 +85,17 @@ class SceneDataset:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One scene. Raises DatasetError when it is damaged."""
         shard = int(np.searchsorted(self._ends, index, side="right"))
-        return self._shards[shard].scene(index - int(self._ends[shard]) + len(self._shards[shard]))
+        try:
+            return self._shards[shard].scene(index - int(self._ends[shard]) + len(self._shards[shard]))
+        except Exception as error:  # of a decoder, or of numbers that lead nowhere
+            raise DatasetError(f"{self._shards[shard].file}: scene {index} is damaged: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """What is wrong, on one short line."""
+    return " ".join((str(error).splitlines() or ["unreadable"])[0].split())[:100]
 
 
 def collate_scenes(scenes: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -96,6 +107,7 @@ class _Shard:
     """One file, mapped."""
 
     def __init__(self, file: Path) -> None:
+        self.file = file
         with safe_open(file, framework="pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         self._intrinsics, self._extrinsics = tensors["intrinsics"], tensors["extrinsics"]

@@ -156,10 +156,13 @@ class Run:
         self._log.write(json.dumps(line) + "\n")
 
     def curve(self) -> list[dict[str, Any]]:
-        """All lines of the curve; a line cut off by the end of the process is left out."""
+        """All lines of the curve; a line cut off by the end of the process is left out. Raises TrainingError."""
         path = self.directory / LOG
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise TrainingError(f"{path}: cannot be read: {error}") from None
+        return [_curve_line(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
 
     def forget_after(self, step: int) -> None:
         """Takes back the lines of steps that a resumed run will do again."""
@@ -198,6 +201,17 @@ class Run:
             return json.loads((self.directory / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{self.directory / name}: cannot be read: {error}") from None
+
+
+def _curve_line(text: str, where: str) -> dict[str, Any]:
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TrainingError(f"{where}: damaged: {error}: delete it") from None
+    step = line.get("step") if isinstance(line, dict) else None
+    if not isinstance(step, int) or not isinstance(line.get("validation", {}), dict):
+        raise TrainingError(f"{where}: is no line of a curve, which has a step: delete it")
+    return dict(line)
 
 
 def _renamed(config: Any) -> Any:
