@@ -25,9 +25,11 @@ def cell_at(address, tracking="velocity", **execution):
 
 
 def write_cell(directory, address):
-    """A copy of the simulated cell's file with its arm at another address; the path of it."""
+    """A copy of the simulated cell's file with its arm at another address and its leader's port in `directory`."""
+    arm = SIM.arm.model_copy(update={"ip": address})
+    leader = SIM.leader.model_copy(update={"port": str(directory / "leader")})
     path = directory / "cell.yaml"
-    path.write_text(dump_cell(SIM.model_copy(update={"arm": SIM.arm.model_copy(update={"ip": address})})))
+    path.write_text(dump_cell(SIM.model_copy(update={"arm": arm, "leader": leader})))
     return path
 
 
