@@ -37,6 +37,12 @@ def segments(pid):
     return {line.rpartition("/")[2] for line in maps.splitlines() if f"{MEMORY}/fastrtps_" in line}
 
 
+def settled(names):
+    """Whether none of these files in shared memory is so young that it is left alone for that."""
+    ages = [time.time() - file.stat().st_ctime for file in map(MEMORY.joinpath, names) if file.exists()]
+    return min(ages, default=SETTLING) >= SETTLING
+
+
 def test_a_killed_node_is_reported_and_the_rest_lives_on():
     output = io.StringIO()
     with Runner((recorder("left"), recorder("right")), output) as runner:
@@ -52,7 +58,7 @@ def test_a_killed_node_is_reported_and_the_rest_lives_on():
         used |= eventually(lambda: segments(runner.pid("left")))
         assert runner.pid("right") == survivor
         pids = [runner.pid(name) for name in runner.running]
-        time.sleep(SETTLING)  # younger files are left alone
+        eventually(lambda: settled(used), "the shared memory is old enough")
     assert not any(map(psutil.pid_exists, pids))
     assert not used & set(os.listdir(MEMORY))
 
@@ -97,6 +103,6 @@ def test_what_is_not_installed_is_named():
 def test_memory_of_the_living_is_left_alone():
     with Runner((recorder("alive"),), io.StringIO()) as runner:
         used = eventually(lambda: segments(runner.pid("alive")))
-        time.sleep(SETTLING)
+        eventually(lambda: settled(used), "the shared memory is old enough")
         remove_leftovers()
         assert used <= set(os.listdir(MEMORY))
