@@ -1,12 +1,50 @@
-"""Generated examples are the same in every run, and none is failed for being slow; what tests of several files need."""
+"""What tests of several files need; the rest of what they share is in `tests/support/`.
+
+Generated examples are the same in every run, and none is failed for being slow.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from support.owned import own_address, own_domain
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test by where it is and what it asks for."""
+    whole = Path(__file__).with_name("tests")
+    for item in items:
+        item.add_marker(pytest.mark.realtime if item.path.is_relative_to(whole) else pytest.mark.unit)
+        if "ros_domain" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.process)
+
+
+@pytest.fixture(scope="module")
+def ros_domain() -> Iterator[int]:
+    """A ROS domain of this test file's own, on which it and the processes it starts are."""
+    with own_domain() as domain, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield domain
+
+
+@pytest.fixture(scope="module")
+def robot_address() -> str:
+    """A loopback address of this test file's own, for an arm or what plays one."""
+    return own_address()
+
+
+@pytest.fixture(scope="module")
+def sim_cell(robot_address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the simulated cell with its arm at `robot_address`."""
+    from support.cells import write_cell
+
+    return write_cell(tmp_path_factory.mktemp("cell"), robot_address)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from episode_fixtures import write_episodes
-from training_fixtures import curve, start, tiny_loop, tiny_policy
+from support.episodes import write_episodes
+from support.training import curve, start, tiny_loop, tiny_policy
 from vga_policy.train import trainer
 from vga_policy.train.runs.run import Run
 

@@ -1,7 +1,6 @@
 """The camera node in its own process, with a software D415 on librealsense, seen by an rclpy subscriber in this one."""
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -15,20 +14,22 @@ import numpy as np
 import pytest
 import rclpy
 import simplejpeg
-import software_d415
 import yaml
 from cv_bridge import CvBridge
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from support import software_d415
+from support.cells import SIM_FILE
+from support.waiting import eventually
 from vga_bringup.camera.clock import milliseconds_to_ns
 
-DOMAIN = 70 + os.getpid() % 10
 DEADLINE_S = 30
 WIDTH, HEIGHT, FPS = 320, 240, 15
 SERIAL = "042"
-SIM_CELL = Path(__file__).parents[1] / "vga_bringup/config/cells/sim.yaml"
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 TOPICS = {
     "color/image_raw": Image,
@@ -42,7 +43,7 @@ TOPICS = {
 @pytest.fixture(scope="module")
 def cell(tmp_path_factory) -> Path:
     """The simulated cell with one camera, which has depth."""
-    data = yaml.safe_load(SIM_CELL.read_text())
+    data = yaml.safe_load(SIM_FILE.read_text())
     camera = data["cameras"][0] | {"name": "wrist", "serial": SERIAL, "slot": 0, "depth": True}
     path = tmp_path_factory.mktemp("cell") / "cell.yaml"
     path.write_text(yaml.safe_dump(data | {"cameras": [camera]}))
@@ -60,7 +61,6 @@ class CameraProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)},
         )
         self._pushed, self._errors = queue.Queue(), []
         self._readers = [threading.Thread(target=self._read_pushed), threading.Thread(target=self._read_errors)]
@@ -108,7 +108,7 @@ class Observer:
 
     def __init__(self):
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self.node = rclpy.create_node("observer", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
@@ -129,10 +129,7 @@ class Observer:
         self.diagnostics.append((status, {pair.key: pair.value for pair in status.values}))
 
     def spin_until(self, condition, what):
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited {DEADLINE_S} s for {what}"
-            self._executor.spin_once(timeout_sec=0.1)
+        return eventually(condition, what, DEADLINE_S, lambda: self._executor.spin_once(timeout_sec=0.1))
 
     def spin_while(self, work):
         """Spins until `work`, run on a thread, has returned; returns what it did."""
@@ -149,15 +146,16 @@ class Observer:
         def found():
             return [d for d in self.diagnostics if all(d[1].get(key) == value for key, value in values.items())]
 
-        self.spin_until(found, what)
-        return found()[0]
+        return self.spin_until(found, what)[0]
 
     def connect(self, camera):
         """Pushes single frames until every topic has brought one."""
-        deadline = time.monotonic() + DEADLINE_S
-        while len(self.received) < len(TOPICS):
-            assert time.monotonic() < deadline, f"only {sorted(self.received)} came within {DEADLINE_S} s"
-            self.spin_while(lambda: camera.push(1))
+        eventually(
+            lambda: len(self.received) == len(TOPICS),
+            lambda: f"every topic brings something; only {sorted(self.received)} do",
+            DEADLINE_S,
+            lambda: self.spin_while(lambda: camera.push(1)),
+        )
 
     def close(self):
         self._executor.shutdown()
@@ -280,9 +278,9 @@ def test_stops_at_once_without_a_word(cell, observer, interrupt):
     [
         (["-p", "camera:=wrist"], "parameter 'cell' is missing"),
         (["-p", "cell:=nowhere.yaml", "-p", "camera:=wrist"], "nowhere.yaml: cannot be read"),
-        (["-p", f"cell:={SIM_CELL}", "-p", "camera:=left"], "it has ['fixed_1', 'wrist', 'fixed_2']"),
-        (["-p", f"cell:={SIM_CELL}"], "it has ['fixed_1', 'wrist', 'fixed_2']"),
-        (["-p", f"cell:={SIM_CELL}", "-p", "camera:=true"], "camera"),
+        (["-p", f"cell:={SIM_FILE}", "-p", "camera:=left"], "it has ['fixed_1', 'wrist', 'fixed_2']"),
+        (["-p", f"cell:={SIM_FILE}"], "it has ['fixed_1', 'wrist', 'fixed_2']"),
+        (["-p", f"cell:={SIM_FILE}", "-p", "camera:=true"], "camera"),
     ],
 )
 def test_wrong_parameters_are_one_line_and_exit_code_2(arguments, message):

@@ -5,12 +5,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from driver_process import DOMAIN, POLICY, DriverProcess, Outsider, RosPolicy, chunk_message
-from driving import cell_at, wait_for
-from simulated_arm import SimulatedArm, own_address
+from support.cells import cell_at
+from support.driver_process import POLICY, DriverProcess, Outsider, RosPolicy, chunk_message
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
+from support.waiting import eventually
 from vga_policy.cell.schema import Box
 
-ADDRESS = own_address(60)
+ADDRESS = own_address()
 # A corridor along the x axis: the sine stays in its middle, a turn of joint 1 leaves it.
 CELL = cell_at(ADDRESS, heartbeat_timeout=1.0).model_copy(
     update={"workspace": Box(min=[-0.2, -0.03, 0.0], max=[0.9, 0.03, 1.1])}
@@ -100,10 +102,10 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def outsider(tmp_path_factory):
-    outsider = Outsider(DOMAIN)
-    with SimulatedArm(ADDRESS), DriverProcess(DOMAIN, tmp_path_factory.mktemp("driver"), CELL):
-        wait_for(outsider.connected, 20.0, "the driver")
+def outsider(ros_domain, tmp_path_factory):
+    outsider = Outsider()
+    with SimulatedArm(ADDRESS), DriverProcess(tmp_path_factory.mktemp("driver"), CELL):
+        eventually(outsider.connected, "the driver", 20.0)
         yield outsider
     outsider.close()
 
@@ -141,7 +143,7 @@ def run(outsider, goal, spoilers=0):
             sent.append(kind)
 
     policy = RosPolicy(outsider, CELL, goal, AMPLITUDE, also=spoil)
-    wait_for(lambda: time.time() > policy.started + SECONDS + 0.5 and len(sent) == spoilers, 6 * SECONDS)
+    eventually(lambda: time.time() > policy.started + SECONDS + 0.5 and len(sent) == spoilers, seconds=6 * SECONDS)
     policy.kill()
     return policy, list(outsider.references), sent
 
@@ -168,7 +170,7 @@ def test_malformed_chunks_are_counted_and_change_nothing(outsider):
 
     expected = Counter(KINDS[kind][0] for kind in sent)
     assert len(sent) == TOTAL
-    wait_for(lambda: sum(not verdict.accepted for verdict in outsider.verdicts) >= TOTAL, 5.0, "all verdicts")
+    eventually(lambda: sum(not verdict.accepted for verdict in outsider.verdicts) >= TOTAL, "all verdicts", 5.0)
     reasons = {verdict.sequence: verdict.reason for verdict in outsider.verdicts}
     wrong = {kind: reasons.get(NUMBERED_FROM + number) for number, kind in enumerate(sent)
              if kind != "repeated" and reasons.get(NUMBERED_FROM + number) != KINDS[kind][0]}  # fmt: skip
@@ -179,7 +181,7 @@ def test_malformed_chunks_are_counted_and_change_nothing(outsider):
         now = outsider.diagnostics["/franka_driver: control"]
         return {reason: int(now[f"rejected_{reason}"]) - int(before[f"rejected_{reason}"]) for reason in expected}
 
-    wait_for(lambda: counted() == dict(expected), 3.0, "the counts on /diagnostics")
+    eventually(lambda: counted() == dict(expected), "the counts on /diagnostics", 3.0)
 
     undisturbed, disturbed = trajectory(alone, references_alone), trajectory(among, references_among)
     assert np.nanmax(disturbed[:, 6]) - np.nanmin(disturbed[:, 6]) > 0.25

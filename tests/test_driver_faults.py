@@ -6,9 +6,11 @@ import time
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from driving import Log, Policy, cell_at, driving, wait_for
-from faulty_robot import FaultyHand, FaultyRobot, ports
-from simulated_arm import own_address
+from support.cells import cell_at
+from support.driving import Log, Policy, driving
+from support.faulty_robot import FaultyHand, FaultyRobot, ports
+from support.owned import own_address
+from support.waiting import eventually
 from vga_bringup.nodes.driver_messages import diagnostics
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.motion.teleoperation import LeaderSample
@@ -16,7 +18,7 @@ from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_policy.cell.schema import Box
 from vga_policy.message_constants import Mode
 
-ADDRESS = own_address(20)
+ADDRESS = own_address()
 
 
 BOTH_TRACKINGS = pytest.mark.parametrize("cell", ["velocity", "impedance"], indirect=True)
@@ -44,7 +46,7 @@ def move(driver, cell, robot):
     """Starts a goal and returns once the arm moves."""
     driver.set_mode(Mode.POLICY)
     policy = Policy(driver, cell)
-    wait_for(lambda: np.max(np.abs(robot.state.dq)) > 0.1, what="motion")
+    eventually(lambda: np.max(np.abs(robot.state.dq)) > 0.1, what="motion")
     return policy
 
 
@@ -68,7 +70,7 @@ def test_a_fault_in_motion(rig, cell, fault, words):
     driver, _, (robot,) = rig
     policy = move(driver, cell, robot)
     fault(robot)
-    wait_for(lambda: words in driver.state.hold_reason, 0.5, words)
+    eventually(lambda: words in driver.state.hold_reason, words, 0.5)
     state = driver.state
     assert (state.mode, state.needs_recovery, state.connected, state.goal) == (Mode.HOLD, True, True, None)
     with pytest.raises(ModeRefusedError):
@@ -78,7 +80,7 @@ def test_a_fault_in_motion(rig, cell, fault, words):
     if fault is FaultyRobot.user_stop:
         assert recover(driver) == (False, "user stop pressed: release it, then recover again")
         robot.release_user_stop()
-        wait_for(lambda: driver.state.robot_mode == "idle")
+        eventually(lambda: driver.state.robot_mode == "idle")
     assert recover(driver)[0]
     assert robot.recoveries >= 1
     state = driver.state
@@ -99,14 +101,14 @@ def test_a_lost_connection(rig, cell):
     driver, log, robots = rig
     policy = move(driver, cell, robots[0])
     robots[0].lose_connection()
-    wait_for(lambda: not driver.state.connected, 1.0)
+    eventually(lambda: not driver.state.connected, seconds=1.0)
     policy.kill()
-    wait_for(lambda: any("connection lost: UDP receive: Timeout" in state.hold_reason for _, state in log.states))
+    eventually(lambda: any("connection lost: UDP receive: Timeout" in state.hold_reason for _, state in log.states))
     with pytest.raises(ModeRefusedError, match="not connected"):
         driver.set_mode(Mode.POLICY)
 
     robots.append(FaultyRobot(cell.arm.home))  # a new robot object, as franky needs it
-    wait_for(lambda: driver.state.connected, 5.0)
+    eventually(lambda: driver.state.connected, seconds=5.0)
     assert driver.state.needs_recovery
     with pytest.raises(ModeRefusedError, match="run the recover action first"):
         driver.set_mode(Mode.POLICY)
@@ -117,7 +119,7 @@ def test_a_lost_connection(rig, cell):
 def test_recover_waits_for_the_connection(rig, cell):
     driver, _, robots = rig
     robots[0].lose_connection()
-    wait_for(lambda: not driver.state.connected, 1.0)
+    eventually(lambda: not driver.state.connected, seconds=1.0)
     job = driver.recover()
     assert job.phase == "reconnecting"
     robots.append(FaultyRobot(cell.arm.home))
@@ -140,9 +142,9 @@ def test_nothing_homes_during_a_recover(rig, cell):
 def test_a_fault_at_rest(rig):
     driver, _, (robot,) = rig
     robot.user_stop()
-    wait_for(lambda: driver.state.needs_recovery, 0.5)
+    eventually(lambda: driver.state.needs_recovery, seconds=0.5)
     robot.release_user_stop()
-    wait_for(lambda: driver.state.robot_mode == "idle", 0.5)
+    eventually(lambda: driver.state.robot_mode == "idle", seconds=0.5)
     assert driver.state.hold_reason.startswith("user stop pressed")
     assert recover(driver)[0]
 
@@ -154,7 +156,7 @@ def test_an_arm_that_does_not_follow_is_held_where_it_is(rig, cell, monkeypatch)
     policy = move(driver, cell, robot)
     stuck = robot.q.copy()
     robot._advance = lambda: setattr(robot, "q", stuck)
-    wait_for(lambda: driver.state.mode is Mode.HOLD, 3.0)
+    eventually(lambda: driver.state.mode is Mode.HOLD, seconds=3.0)
     assert "rad away from its reference" in driver.state.hold_reason
     assert not driver.state.needs_recovery
     policy.kill()
@@ -166,7 +168,7 @@ def test_a_frozen_state_means_hold(rig, cell):
     policy = move(driver, cell, robot)
     robot.frozen = True
     ticks = len(log.ticks)
-    wait_for(lambda: driver.state.mode is Mode.HOLD, 1.0)
+    eventually(lambda: driver.state.mode is Mode.HOLD, seconds=1.0)
     assert "no new robot state" in driver.state.hold_reason
     assert len(log.ticks) - ticks <= 2, "old states must not be published as new ones"
     policy.kill()
@@ -177,7 +179,7 @@ def test_settings_that_cannot_be_applied_mean_recovery(cell):
     robot.refuse_settings = "libfranka: command not possible in the current mode (Reflex)"
     factories = {"robot_factory": lambda _: robot, "hand_factory": lambda _: FaultyHand()}
     with ports(ADDRESS), driving(cell, **factories) as (driver, _):
-        wait_for(lambda: driver.state.needs_recovery)
+        eventually(lambda: driver.state.needs_recovery)
         assert "command refused by the robot" in driver.state.hold_reason
         assert not recover(driver)[0]
         robot.refuse_settings = ""
@@ -202,7 +204,7 @@ def test_a_robot_that_is_taking_its_settings_is_waited_for(cell, monkeypatch):
             with pytest.raises(ModeRefusedError, match="the robot is taking the cell's settings: wait a moment"):
                 driver.set_mode(Mode.POLICY)
             go_on.set()
-            wait_for(lambda: driver.state.connected)
+            eventually(lambda: driver.state.connected)
             driver.set_mode(Mode.POLICY)
         finally:
             go_on.set()
@@ -214,7 +216,7 @@ def test_an_unreachable_robot_is_waited_for(cell, caplog):
     driver = FrankaDriver(cell, log, lambda _: FaultyRobot(cell.arm.home), lambda _: FaultyHand())
     driver.start()
     try:
-        wait_for(lambda: "port 1337" in driver.state.hold_reason)
+        eventually(lambda: "port 1337" in driver.state.hold_reason)
         assert not driver.state.connected
         with pytest.raises(ModeRefusedError, match="not connected to the robot: nobody answers"):
             driver.set_mode(Mode.POLICY)
@@ -223,7 +225,7 @@ def test_an_unreachable_robot_is_waited_for(cell, caplog):
         time.sleep(1.5)  # at least one more attempt, which must not be one more line
         assert sum("port 1337" in record.message for record in caplog.records) == 1
         with ports(ADDRESS):
-            wait_for(lambda: driver.state.connected)
+            eventually(lambda: driver.state.connected)
         assert not driver.state.needs_recovery
         driver.set_mode(Mode.POLICY)
     finally:
@@ -245,7 +247,7 @@ def test_the_way_home_keeps_out_of_boxes_and_in_the_workspace(cell):
                 assert "enters the box 'post': guide the arm by hand" in job.message
             assert robot.q == pytest.approx(beside)
             robot.q = within  # guided there by hand
-            wait_for(lambda: log.ticks[-1][1].arm.q == pytest.approx(within))
+            eventually(lambda: log.ticks[-1][1].arm.q == pytest.approx(within))
             job = driver.home(1.0)
             assert job.wait(5.0)
             assert job.success, job.message
@@ -259,14 +261,14 @@ def test_going_home_keeps_the_grip_and_opening_is_asked_for(cell):
     hand.is_grasped = True
     robot = FaultyRobot(np.add(cell.arm.home, 0.01))
     with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
-        wait_for(lambda: driver.gripper_state.is_grasped, what="the hand")
+        eventually(lambda: driver.gripper_state.is_grasped, what="the hand")
         for goal in ((), np.add(cell.arm.home, 0.02).tolist()):
             job = driver.home(1.0, goal)
             assert job.wait(5.0)
             assert job.success, job.message
         assert (hand.calls, driver.gripper_state.is_grasped) == ([], True)
         assert driver.open_hand() == ""
-        wait_for(lambda: hand.width > 0.079)
+        eventually(lambda: hand.width > 0.079)
         assert hand.calls == [("move", 0.08)]
         driver.set_mode(Mode.POLICY)
         assert driver.open_hand() == "the driver is in POLICY: set HOLD first"
@@ -281,25 +283,25 @@ def judged(driver):
 def test_diagnostics_name_what_is_wrong_with_the_hand(cell):
     hand, robot = FaultyHand(max_width=0.0), FaultyRobot(cell.arm.home)
     with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
-        wait_for(lambda: driver.gripper_state.connected, what="the hand")
+        eventually(lambda: driver.gripper_state.connected, what="the hand")
         level, message = judged(driver)
         assert level == DiagnosticStatus.ERROR
         assert message.startswith("not homed since it was switched on: empty the hand and run the action")
         job = driver.gripper_homing()
         assert job.wait(3.0)
-        wait_for(lambda: judged(driver) == (DiagnosticStatus.OK, "ready"))
+        eventually(lambda: judged(driver) == (DiagnosticStatus.OK, "ready"))
         hand.obstacles = (0.0, 0.05)
         hand.width = 0.02
         driver.open_hand()
-        wait_for(lambda: judged(driver)[0] == DiagnosticStatus.ERROR)
+        eventually(lambda: judged(driver)[0] == DiagnosticStatus.ERROR)
         assert "fingers stopped at 0.050 m instead of 0.080 m" in judged(driver)[1]
 
 
 def test_diagnostics_tell_of_a_lost_grasp_and_nothing_stops_for_it(rig, cell):
     driver, _, _ = rig
-    wait_for(lambda: driver.gripper_state.connected, what="the hand")
+    eventually(lambda: driver.gripper_state.connected, what="the hand")
     driver._gripper.command(0.0)
-    wait_for(lambda: judged(driver)[0] == DiagnosticStatus.WARN)
+    eventually(lambda: judged(driver)[0] == DiagnosticStatus.WARN)
     assert judged(driver)[1].startswith("closed on nothing")
     driver.set_mode(Mode.POLICY)
     assert driver.state.mode is Mode.POLICY
@@ -315,13 +317,13 @@ def test_a_leader_with_a_fast_clock_is_told_from_none(rig, cell):
             driver.set_mode(Mode.TELEOP)
         return str(refusal.value)
 
-    wait_for(lambda: "in the future: check the clocks" in answer(), what="the cause")
+    eventually(lambda: "in the future: check the clocks" in answer(), what="the cause")
 
 
 def test_the_gripper_follows_chunks_and_keeps_its_grip_in_hold(rig, cell):
     driver, _, (robot,) = rig
     policy = move(driver, cell, robot)
-    wait_for(lambda: driver.gripper_state.width > 0.075)
+    eventually(lambda: driver.gripper_state.width > 0.075)
     policy.kill()
-    wait_for(lambda: driver.state.mode is Mode.HOLD)
+    eventually(lambda: driver.state.mode is Mode.HOLD)
     assert driver.gripper_state.commanded_width == 0.08

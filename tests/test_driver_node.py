@@ -1,6 +1,5 @@
 """The driver node as others see it: topics, services and actions over DDS, against the simulated arm."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,14 +7,17 @@ import time
 
 import numpy as np
 import pytest
-from driver_process import DOMAIN, HOLD, POLICY, QUIET_DOMAIN, TELEOP, DriverProcess, Outsider, RosPolicy
-from driving import AMPLITUDE, cell_at, wait_for
 from rosgraph_msgs.msg import Clock
-from simulated_arm import CELL as CELL_FILE
-from simulated_arm import SimulatedArm, own_address
+from support.cells import PANDA_FILE, cell_at
+from support.driver_process import HOLD, POLICY, TELEOP, DriverProcess, Outsider, RosPolicy
+from support.driving import AMPLITUDE
+from support.nodes import program
+from support.owned import own_address, own_domain
+from support.simulated_arm import SimulatedArm
+from support.waiting import eventually
 from vga_policy.cell.loading import dump_cell, load_cell
 
-ADDRESS, NOBODY = own_address(50), own_address(51)
+ADDRESS, NOBODY = own_address(), own_address()
 CELL = cell_at(ADDRESS)
 
 
@@ -26,26 +28,14 @@ def with_arm(**changes):
 
 TOO_FAST = with_arm(limits=CELL.arm.limits.model_copy(update={"velocity": [3.0, *CELL.arm.limits.velocity[1:]]}))
 TOO_NEAR = with_arm(self_collision=CELL.arm.self_collision.model_copy(update={"clearance": 0.2}))
-PANDA = load_cell(CELL_FILE.with_name("lab_panda.yaml"))
+PANDA = load_cell(PANDA_FILE)
 REST = 0.01  # rad/s
 GOALS = (bytes([n]) * 16 for n in range(1, 255))
 
-# The ordinary node, but for a callback that fails.
-TROUBLED = """
-import sys
-from vga_bringup.nodes.franka_driver_node import FrankaDriverNode, main
-
-def troubled(self):
-    raise RuntimeError("out of ideas")
-
-FrankaDriverNode._diagnose = troubled
-sys.exit(main())
-"""
-
 
 @pytest.fixture(scope="module")
-def outsider():
-    outsider = Outsider(DOMAIN)
+def outsider(ros_domain):
+    outsider = Outsider()
     yield outsider
     outsider.close()
 
@@ -58,9 +48,17 @@ def simulated_arm():
 
 @pytest.fixture(scope="module")
 def driver(outsider, simulated_arm, tmp_path_factory):
-    with DriverProcess(DOMAIN, tmp_path_factory.mktemp("driver"), CELL) as driver:
-        wait_for(outsider.connected, 20.0, "the driver")
+    with DriverProcess(tmp_path_factory.mktemp("driver"), CELL) as driver:
+        eventually(outsider.connected, "the driver", 20.0)
         yield driver
+
+
+@pytest.fixture
+def quiet(monkeypatch):
+    """A ROS domain for a driver by itself."""
+    with own_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        yield
 
 
 @pytest.fixture
@@ -83,9 +81,9 @@ def start_moving(outsider):
     for _ in range(5):
         answer = outsider.set_mode(POLICY)
         assert answer.success, answer.message
-        wait_for(lambda: outsider.state.mode == POLICY)
+        eventually(lambda: outsider.state.mode == POLICY)
         policy = RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE)
-        wait_for(lambda policy=policy: moving(outsider, policy.started) or outsider.state.mode == HOLD, 5.0, "motion")
+        eventually(lambda policy=policy: moving(outsider, policy.started) or outsider.state.mode == HOLD, "motion", 5.0)
         if outsider.state.mode == POLICY:
             return policy
         assert "no healthy policy heartbeat" in outsider.state.hold_reason
@@ -102,7 +100,7 @@ def time_to_rest(outsider, end, then):
         outsider.go_home()
         policy = start_moving(outsider)
         ended = end(policy)
-        wait_for(lambda ended=ended: stamp(outsider.joint_states[-1]) > ended + 1.0, 3.0, "joint states")
+        eventually(lambda ended=ended: stamp(outsider.joint_states[-1]) > ended + 1.0, "joint states", 3.0)
         states = [m for m in list(outsider.joint_states) if stamp(m) >= ended]
         if np.max(np.diff([stamp(m) for m in states])) < 0.1 and outsider.state.mode == then:
             return max((stamp(m) - ended for m in states if np.max(np.abs(m.velocity[:7])) > REST), default=0.0)
@@ -111,7 +109,7 @@ def time_to_rest(outsider, end, then):
 
 def test_joint_states_and_reference_flow_in_hold(home, outsider):
     start = time.time()
-    wait_for(lambda: time.time() > start + 2.0)
+    eventually(lambda: time.time() > start + 2.0)
     states = [m for m in list(outsider.joint_states) if stamp(m) >= start]
     assert len(states) / (stamp(states[-1]) - stamp(states[0])) >= 50
     assert states[-1].name == CELL.joint_state_names
@@ -125,7 +123,7 @@ def test_joint_states_and_reference_flow_in_hold(home, outsider):
 
 
 def test_diagnostics_say_how_it_is(driver, outsider):
-    wait_for(lambda: "/franka_driver: control" in outsider.diagnostics, 3.0)
+    eventually(lambda: "/franka_driver: control" in outsider.diagnostics, seconds=3.0)
     values = outsider.diagnostics["/franka_driver: control"]
     for key in ("mode", "hold_reason", "control_command_success_rate", "rejected_nonfinite", "rejected_jump",
                 "steps_dropped", "tracking_rms_rad", "loop_rate_hz", "loop_worst_tick_ms", "setting_payload.mass",
@@ -153,11 +151,11 @@ def test_a_dead_policy_brings_the_arm_to_rest(driver, outsider):
 
     # The policy comes back and goes on with its goal: nothing moves, neither in HOLD nor after arming.
     revived = RosPolicy(outsider, CELL, policies[-1].goal, AMPLITUDE)
-    wait_for(lambda: outsider.verdicts[-1].reason == "mode")
+    eventually(lambda: outsider.verdicts[-1].reason == "mode")
     assert outsider.set_mode(POLICY).success
-    wait_for(lambda: outsider.verdicts[-1].reason == "goal")
+    eventually(lambda: outsider.verdicts[-1].reason == "goal")
     seen = len(outsider.verdicts)
-    wait_for(lambda: len(outsider.verdicts) > seen + 3)
+    eventually(lambda: len(outsider.verdicts) > seen + 3)
     assert not any(verdict.accepted for verdict in outsider.verdicts[seen:])
     revived.kill()
     assert not moving(outsider, revived.started)
@@ -176,7 +174,7 @@ def test_a_canceled_goal_moves_nothing_more(driver, outsider):
     def cancel(policy):
         ended = policy.kill()
         outsider.heartbeat()
-        wait_for(lambda: not any(outsider.state.goal_id.uuid), 1.0, "the end of the goal")
+        eventually(lambda: not any(outsider.state.goal_id.uuid), "the end of the goal", 1.0)
         for sequence in range(1000, 1020):  # the policy has not heard of it
             outsider.heartbeat()
             outsider.publish(policy.chunk(sequence))
@@ -195,7 +193,7 @@ def test_a_canceled_goal_moves_nothing_more(driver, outsider):
 def test_every_chunk_gets_its_verdict(home, outsider):
     first = len(outsider.verdicts)
     policy = start_moving(outsider)
-    wait_for(lambda: len(outsider.verdicts) >= first + 10)
+    eventually(lambda: len(outsider.verdicts) >= first + 10)
     policy.kill()
     verdict = next(v for v in outsider.verdicts[first + 5 :] if v.accepted)
     assert bytes(verdict.goal_id.uuid) == policy.goal
@@ -206,12 +204,12 @@ def test_every_chunk_gets_its_verdict(home, outsider):
 
 def test_stop_works_while_homing_and_homing_can_be_canceled(home, outsider):
     policy = start_moving(outsider)
-    wait_for(lambda: np.max(np.abs(np.subtract(outsider.joint_states[-1].position[:7], CELL.arm.home))) > 0.1)
+    eventually(lambda: np.max(np.abs(np.subtract(outsider.joint_states[-1].position[:7], CELL.arm.home))) > 0.1)
     policy.kill()
     outsider.stop()
     outsider.wait_for_state(lambda state: state.at_rest and state.robot_mode == "idle")
     handle = outsider.send("home", speed_scale=0.02)
-    wait_for(lambda: not outsider.state.at_rest, 2.0)
+    eventually(lambda: not outsider.state.at_rest, seconds=2.0)
     answer = outsider.stop()
     assert answer.success
     success, message = outsider.result(handle, 3.0)
@@ -221,7 +219,7 @@ def test_stop_works_while_homing_and_homing_can_be_canceled(home, outsider):
     outsider.wait_for_state(lambda state: state.at_rest and state.robot_mode == "idle")
     handle = outsider.send("home", speed_scale=0.02)
     cancel = handle.cancel_goal_async()
-    wait_for(cancel.done)
+    eventually(cancel.done)
     assert not outsider.result(handle, 3.0)[0]
     assert handle.status == 5  # canceled
 
@@ -241,17 +239,17 @@ def test_the_hand_keeps_its_opening_on_the_way_home_and_opens_on_request(home, o
 
     assert outsider.set_mode(POLICY).success
     RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE, also=close)
-    wait_for(lambda: outsider.grippers[-1].width < 0.002, what="a closed hand")
+    eventually(lambda: outsider.grippers[-1].width < 0.002, what="a closed hand")
     assert "set HOLD first" in outsider.open_hand().message
     outsider.go_home()
     start = np.add(CELL.arm.home, 0.05).tolist()
     success, message = outsider.result(outsider.send("home", speed_scale=1.0, position=start))
     assert success, message
     assert outsider.grippers[-1].width < 0.002
-    wait_for(lambda: "closed on nothing" in outsider.judgements["/franka_driver: gripper"])
+    eventually(lambda: "closed on nothing" in outsider.judgements["/franka_driver: gripper"])
     assert outsider.open_hand().success
-    wait_for(lambda: outsider.grippers[-1].width > 0.078)
-    wait_for(lambda: outsider.judgements["/franka_driver: gripper"] == "ready")
+    eventually(lambda: outsider.grippers[-1].width > 0.078)
+    eventually(lambda: outsider.judgements["/franka_driver: gripper"] == "ready")
 
 
 def test_a_killed_driver_stops_the_arm_and_comes_back_into_hold(home, driver, outsider):
@@ -262,9 +260,9 @@ def test_a_killed_driver_stops_the_arm_and_comes_back_into_hold(home, driver, ou
     outsider.states.clear()
     outsider.joint_states.clear()
     driver.start()
-    wait_for(outsider.connected, 20.0, "the restarted driver")
+    eventually(outsider.connected, "the restarted driver", 20.0)
     assert (outsider.state.mode, outsider.state.hold_reason) == (HOLD, "driver started")
-    wait_for(lambda: outsider.joint_states)
+    eventually(lambda: outsider.joint_states)
     first = outsider.joint_states[0]
     assert np.max(np.abs(first.velocity[:7])) < REST
     assert np.max(np.abs(np.subtract(first.position[:7], before))) < 0.3
@@ -279,10 +277,10 @@ def test_an_interrupted_driver_decelerates_and_ends(home, driver, outsider, agai
     assert code == 0
     assert seconds <= 2.0
     assert "Traceback" not in printed
-    wait_for(lambda: outsider.state.at_rest, 2.0, "its last word")
+    eventually(lambda: outsider.state.at_rest, "its last word", 2.0)
     outsider.states.clear()
     driver.start()
-    wait_for(outsider.connected, 20.0, "the restarted driver")
+    eventually(outsider.connected, "the restarted driver", 20.0)
 
 
 def test_a_replay_stops_the_arm_and_keeps_it_in_hold(home, outsider):
@@ -300,19 +298,19 @@ def test_a_replay_stops_the_arm_and_keeps_it_in_hold(home, outsider):
     finally:
         outsider.node.destroy_publisher(clock)
     # The driver hears of the end in its own time.
-    wait_for(lambda: outsider.set_mode(POLICY).success, 10.0, "the driver to know that the replay has ended")
+    eventually(lambda: outsider.set_mode(POLICY).success, "the driver to know that the replay has ended", 10.0)
     start_moving(outsider).kill()
 
 
 def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):
     policy = start_moving(outsider)
     simulated_arm.kill()
-    wait_for(lambda: not outsider.state.connected, 5.0, "the loss to be noticed")
+    eventually(lambda: not outsider.state.connected, "the loss to be noticed", 5.0)
     policy.kill()
     assert "connection lost" in outsider.state.hold_reason
     assert "not connected" in outsider.set_mode(POLICY).message
     simulated_arm.start()
-    wait_for(outsider.connected, 10.0)
+    eventually(outsider.connected, seconds=10.0)
     assert outsider.state.needs_recovery
     success, message = outsider.result(outsider.send("recover"))
     assert success, message
@@ -331,18 +329,18 @@ def test_a_lost_arm_comes_back(home, driver, outsider, simulated_arm):
     ],
     ids=["simulated time", "no cell", "no such cell", "limits too wide", "too near itself at home", "another arm"],
 )
-def test_what_is_refused_at_start(tmp_path, arguments, cell, words):
-    with DriverProcess(QUIET_DOMAIN, tmp_path, cell, *arguments) as process:
+def test_what_is_refused_at_start(quiet, tmp_path, arguments, cell, words):
+    with DriverProcess(tmp_path, cell, *arguments) as process:
         code, printed = process.finish()
     assert code == 2
     assert words in printed
     assert "Traceback" not in printed
 
 
-def test_an_unreachable_arm_is_one_line_and_no_hang(tmp_path):
+def test_an_unreachable_arm_is_one_line_and_no_hang(quiet, tmp_path):
     line = f"nobody answers at {NOBODY} port 1337 (Connection refused); retrying"
-    with DriverProcess(QUIET_DOMAIN, tmp_path, cell_at(NOBODY)) as process:
-        wait_for(lambda: line in process.printed, 20.0, "the line")
+    with DriverProcess(tmp_path, cell_at(NOBODY)) as process:
+        eventually(lambda: line in process.printed, "the line", 20.0)
         time.sleep(2.5)  # more attempts, but no more lines
         code, seconds, printed = process.signal(signal.SIGTERM)
     assert printed.count(line) == 1
@@ -350,12 +348,11 @@ def test_an_unreachable_arm_is_one_line_and_no_hang(tmp_path):
     assert seconds <= 2.0
 
 
-def test_a_failing_callback_ends_the_driver_and_says_where(tmp_path):
+def test_a_failing_callback_ends_the_driver_and_says_where(quiet, tmp_path):
     cell = tmp_path / "cell.yaml"
     cell.write_text(dump_cell(cell_at(NOBODY)))
     ended = subprocess.run(
-        [sys.executable, "-c", TROUBLED, "--ros-args", "-p", f"cell:={cell}"],
-        env=os.environ | {"ROS_DOMAIN_ID": str(QUIET_DOMAIN)},
+        [sys.executable, program("driver_that_fails"), "--ros-args", "-p", f"cell:={cell}"],
         capture_output=True,
         text=True,
         timeout=60.0,

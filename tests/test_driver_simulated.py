@@ -4,12 +4,15 @@ import time
 
 import numpy as np
 import pytest
-from driving import AMPLITUDE, Policy, cell_at, driving, wait_for
-from simulated_arm import SimulatedArm, own_address
+from support.cells import cell_at
+from support.driving import AMPLITUDE, Policy, driving
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
+from support.waiting import eventually
 from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_policy.message_constants import Mode
 
-ADDRESS, OTHER = own_address(30), own_address(31)
+ADDRESS, OTHER = own_address(), own_address()
 REST = 0.01  # rad/s
 
 
@@ -22,11 +25,11 @@ def simulated_arm():
 def at_home(driver):
     """Brings the arm home, whatever the test before left."""
     driver.set_mode(Mode.HOLD)
-    wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+    eventually(lambda: driver.state.robot_mode == "idle", what="rest")
     job = driver.home(1.0)
     assert job.wait(10.0)
     assert job.success, job.message
-    wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+    eventually(lambda: driver.state.robot_mode == "idle", what="rest")
 
 
 def time_to_rest(driver, log, cell, end, then):
@@ -38,9 +41,9 @@ def time_to_rest(driver, log, cell, end, then):
         at_home(driver)
         driver.set_mode(Mode.POLICY)
         policy = Policy(driver, cell)
-        wait_for(lambda policy=policy: time.monotonic() > policy.started + 1.5)
+        eventually(lambda policy=policy: time.monotonic() > policy.started + 1.5)
         ended = end(policy)
-        wait_for(lambda ended=ended: time.monotonic() > ended + 1.0)
+        eventually(lambda ended=ended: time.monotonic() > ended + 1.0)
         if driver.state.mode is then and log.real_time_factor(ended, ended + 1.0) > 0.95:
             times, speeds = log.speed_after(ended)
             return ended, max((times - ended)[speeds > REST], default=0.0)
@@ -70,7 +73,7 @@ def follow_a_period(log, policy):
     """The start of a period of the sine in which chunks came in time and the simulator kept real time."""
     start = policy.started + 0.5
     for _ in range(10):
-        wait_for(lambda start=start: time.monotonic() > start + 2.0)
+        eventually(lambda start=start: time.monotonic() > start + 2.0)
         refused = [verdict.message for verdict in policy.verdicts if not verdict.accepted]
         if not refused and log.real_time_factor(start, start + 2.0) >= 0.97:
             return start
@@ -86,11 +89,11 @@ def test_an_arm_held_up_at_speed_goes_on(simulated_arm, tracking):
         at_home(driver)
         for goal in (away, cell.arm.home) * 3:
             job = driver.home(1.0, list(goal))
-            wait_for(lambda: np.max(np.abs(log.ticks[-1][1].arm.dq)) > 0.5, what="speed")
+            eventually(lambda: np.max(np.abs(log.ticks[-1][1].arm.dq)) > 0.5, what="speed")
             simulated_arm.hold_up(0.06)
             assert job.wait(10.0)
             assert job.success, job.message
-            wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+            eventually(lambda: driver.state.robot_mode == "idle", what="rest")
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ def test_chunks_of_a_canceled_goal_do_not_move_the_arm(rig):
     assert np.ptp(reference, axis=0).max() < 1e-9
 
     second = Policy(driver, cell)
-    wait_for(lambda: log.speed_after(second.started)[1].max(initial=0.0) > 0.1, what="the next goal's motion")
+    eventually(lambda: log.speed_after(second.started)[1].max(initial=0.0) > 0.1, what="the next goal's motion")
     second.end()
 
 
@@ -137,25 +140,25 @@ def test_stop_ends_homing_and_homing_can_be_canceled(rig):
     driver, log, cell = rig
     driver.set_mode(Mode.POLICY)
     policy = Policy(driver, cell)
-    wait_for(lambda: time.monotonic() > policy.started + 1.0)
+    eventually(lambda: time.monotonic() > policy.started + 1.0)
     assert not driver.home().success  # not in POLICY
     driver.stop()
     policy.kill()
-    wait_for(lambda: driver.state.robot_mode == "idle")
+    eventually(lambda: driver.state.robot_mode == "idle")
     away = driver.home(0.05)
-    wait_for(lambda: not driver.state.at_rest)
+    eventually(lambda: not driver.state.at_rest)
     with pytest.raises(ModeRefusedError, match="homing is running"):
         driver.set_mode(Mode.POLICY)
     driver.stop()
     assert away.wait(2.0)
     assert not away.success
     assert "from home" in away.message
-    wait_for(lambda: driver.state.robot_mode == "idle")
+    eventually(lambda: driver.state.robot_mode == "idle")
     canceled = driver.home(0.05)
     canceled.cancel()
     assert canceled.wait(2.0)
     assert not canceled.success
-    wait_for(lambda: driver.state.robot_mode == "idle")
+    eventually(lambda: driver.state.robot_mode == "idle")
     assert driver.home().wait(20.0)
     assert np.allclose(log.ticks[-1][1].arm.q, cell.arm.home, atol=0.02)
 
@@ -163,7 +166,7 @@ def test_stop_ends_homing_and_homing_can_be_canceled(rig):
 def test_the_arm_holds_in_hold(rig):
     _, log, _ = rig
     start = time.monotonic()
-    wait_for(lambda: time.monotonic() > start + 1.0)
+    eventually(lambda: time.monotonic() > start + 1.0)
     times, measured, _ = log.since(start)
     assert np.ptp(measured, axis=0).max() < 1e-3
     assert len(times) >= 50 * (times[-1] - times[0])
@@ -182,9 +185,9 @@ def test_a_lost_simulator_comes_back():
     with SimulatedArm(OTHER) as simulated, driving(cell) as (driver, _):
         driver.set_mode(Mode.POLICY)
         policy = Policy(driver, cell)
-        wait_for(lambda: time.monotonic() > policy.started + 0.5)
+        eventually(lambda: time.monotonic() > policy.started + 0.5)
         simulated.kill()
-        took = wait_for(lambda: not driver.state.connected, 3.0, "the loss to be noticed")
+        took = eventually(lambda: not driver.state.connected, "the loss to be noticed", 3.0)
         assert took < 1.5
         policy.kill()
         simulated.start()
@@ -193,5 +196,5 @@ def test_a_lost_simulator_comes_back():
         assert job.success, job.message
         driver.set_mode(Mode.POLICY)
         second = Policy(driver, cell)
-        wait_for(lambda: driver.figures().accepted > 0)
+        eventually(lambda: driver.figures().accepted > 0)
         second.end()

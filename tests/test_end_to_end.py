@@ -32,9 +32,6 @@ from vga_policy.ros.errors import GraphError
 from vga_msgs.action import Home, RunTask
 from vga_msgs.msg import ChunkVerdict, DriverState, RobotReference
 
-ADDRESS = "127.0.7.20"
-DOMAIN = "92"
-SIM_CELL = Path(__file__).parents[1] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 PYTHON_PAGE = Path(__file__).parents[1] / "docs" / "python_api.md"
 INSTRUCTION = "pick up the red cube"
 REST_WITHIN = 0.6  # s from the death of policy or camera
@@ -151,26 +148,19 @@ def speed(reference):
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("graph")
-    path = directory / "cell.yaml"
-    path.write_text(SIM_CELL.read_text().replace("ip: 127.0.0.1", f"ip: {ADDRESS}"))
-    former = os.environ.get("ROS_DOMAIN_ID")
-    os.environ["ROS_DOMAIN_ID"] = DOMAIN
+def watch(ros_domain, sim_cell, tmp_path_factory):
+    output = tmp_path_factory.mktemp("graph") / "nodes.log"
     try:
         with (
-            (directory / "nodes.log").open("w") as log,
-            Runner(sim_graph(cell=str(path), checkpoint="untrained"), log) as runner,
+            output.open("w") as log,
+            Runner(sim_graph(cell=str(sim_cell), checkpoint="untrained"), log) as runner,
             Session("watch") as session,
         ):
-            watch = Watch(session, runner, load_cell(path))
+            watch = Watch(session, runner, load_cell(sim_cell))
             watch.until_ready()
             yield watch
     finally:
-        os.environ.pop("ROS_DOMAIN_ID")
-        if former is not None:
-            os.environ["ROS_DOMAIN_ID"] = former
-        print((directory / "nodes.log").read_text())
+        print(output.read_text())
 
 
 def test_topics_have_the_right_types(watch):
@@ -288,7 +278,7 @@ def test_the_arm_is_stopped_recovered_and_sent_home_from_a_shell(watch):
     watch.until(lambda: watch.state.mode == DriverState.HOLD and watch.state.at_rest, "HOLD")
     assert ask("recover")[0] == 0
     assert ask("home")[0] == 0
-    home = load_cell(SIM_CELL).arm.home
+    home = watch.cell.arm.home
     assert np.allclose(watch.joints[-1].position[:7], home, atol=0.01)
 
 
@@ -312,7 +302,7 @@ def test_the_arm_rests_when_policy_or_camera_is_killed(watch, victim):
 
 def test_the_arm_stops_when_the_driver_is_killed(watch):
     watch.start_task()
-    arm = StateReader(ADDRESS)
+    arm = StateReader(watch.cell.arm.ip)
     watch.kill("franka_driver")
     time.sleep(REST_WITHIN)
     before = arm.read()
@@ -341,7 +331,7 @@ def test_nothing_remains(watch):
     watch.runner.stop()
     assert not [process for process in processes if process.is_running()]
     assert not [path for path in mapped if path.exists()]
-    assert not list(MEMORY.glob(f"*{ADDRESS}*"))
+    assert not list(MEMORY.glob(f"*{watch.cell.arm.ip}*"))
 
 
 def files(process):

@@ -47,11 +47,13 @@ def test_any_shell_gets_packages_executables_and_vga(shell):
     assert all(line.startswith(str(ROOT)) for line in finished.stdout.splitlines())
 
 
-def test_python_works_when_another_environment_left_the_guard_of_the_ros_wheels():
+def test_python_works_when_another_environment_left_the_guard_of_the_ros_wheels(ros_domain):
     script = (
         'eval "$(env/exports.sh)"; python -c "import rclpy; rclpy.init(); rclpy.create_node(\'n\'); rclpy.shutdown()"'
     )
-    finished = run("bash", "-c", script, env={**BARE, "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "ROS_DOMAIN_ID": "176"})
+    finished = run(
+        "bash", "-c", script, env={**BARE, "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1", "ROS_DOMAIN_ID": str(ros_domain)}
+    )
     assert finished.returncode == 0, finished.stderr
 
 

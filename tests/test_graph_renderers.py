@@ -5,27 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from ament_index_python.packages import get_package_share_directory
+from support.nodes import program
+from support.waiting import eventually
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import sim_graph
 
-EXECUTABLE = f"""#!{sys.executable}
-import json, os, pathlib, sys
-arguments = sys.argv[1:]
-for i, argument in enumerate(arguments):
-    if argument == "--params-file":  # launch removes it afterwards
-        arguments[i] = "--params=" + pathlib.Path(arguments[i + 1]).read_text()
-        arguments[i + 1] = ""
-record = {{"executable": sys.argv[0], "arguments": arguments, "environment": dict(os.environ)}}
-path = pathlib.Path(os.environ["RECORDS"], str(os.getpid()))
-path.with_suffix(".part").write_text(json.dumps(record))
-path.with_suffix(".part").rename(path.with_suffix(".json"))
-"""
+EXECUTABLE = f"#!{sys.executable}\n{Path(program('records_its_call')).read_text()}"
 
 
 @pytest.fixture
@@ -97,10 +87,7 @@ def expected(graph):
 
 def run_with_runner(graph):
     with Runner(graph, sys.stderr) as runner:
-        deadline = time.monotonic() + 60
-        while runner.running and time.monotonic() < deadline:
-            runner.ended()
-            time.sleep(0.05)
+        eventually(lambda: runner.ended() is not None and not runner.running, "every executable has ended")
 
 
 def test_runner_starts_what_the_graph_says(prefix):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.nodes import program
+from support.waiting import eventually
 from vga_bringup.graph import runner as runner_module
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.shared_memory import MEMORY, SETTLING, remove_leftovers
@@ -18,23 +20,15 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.ros.environment import node_environment
 from vga_policy.ros.errors import GraphError
 
-DOMAIN = "91"
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 def recorder(name):
     """A node that runs on its own, under any name."""
-    environment = {**node_environment(), "ROS_DOMAIN_ID": DOMAIN}
+    environment = node_environment()
     return NodeSpec(
         "vga_teleop", "recorder_node", name, parameters={"cell": str(cell_path("sim"))}, environment=environment
     )
-
-
-def wait(condition, seconds=30.0):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return result
 
 
 def segments(pid):
@@ -43,22 +37,28 @@ def segments(pid):
     return {line.rpartition("/")[2] for line in maps.splitlines() if f"{MEMORY}/fastrtps_" in line}
 
 
+def settled(names):
+    """Whether none of these files in shared memory is so young that it is left alone for that."""
+    ages = [time.time() - file.stat().st_ctime for file in map(MEMORY.joinpath, names) if file.exists()]
+    return min(ages, default=SETTLING) >= SETTLING
+
+
 def test_a_killed_node_is_reported_and_the_rest_lives_on():
     output = io.StringIO()
     with Runner((recorder("left"), recorder("right")), output) as runner:
-        used = {name for node in runner.running for name in wait(lambda node=node: segments(runner.pid(node)))}
+        used = {name for node in runner.running for name in eventually(lambda node=node: segments(runner.pid(node)))}
         survivor = runner.pid("right")
         os.kill(runner.pid("left"), signal.SIGKILL)
-        assert wait(runner.ended) == {"left": -signal.SIGKILL}
+        assert eventually(runner.ended) == {"left": -signal.SIGKILL}
         assert "left ended: killed by SIGKILL; the other nodes keep running" in output.getvalue()
         assert runner.running == ["right"]
         assert not runner.ended()
 
         runner.start("left")
-        used |= wait(lambda: segments(runner.pid("left")))
+        used |= eventually(lambda: segments(runner.pid("left")))
         assert runner.pid("right") == survivor
         pids = [runner.pid(name) for name in runner.running]
-        time.sleep(SETTLING)  # younger files are left alone
+        eventually(lambda: settled(used), "the shared memory is old enough")
     assert not any(map(psutil.pid_exists, pids))
     assert not used & set(os.listdir(MEMORY))
 
@@ -68,44 +68,29 @@ def test_output_carries_the_node_s_name(tmp_path):
     spec = NodeSpec("vga_teleop", "recorder_node", "recorder", parameters={"cell": str(tmp_path / "cell.yaml")})
     output = io.StringIO()
     with Runner((spec,), output) as runner:
-        assert wait(runner.ended) == {"recorder": 2}
+        assert eventually(runner.ended) == {"recorder": 2}
     line = next(line for line in output.getvalue().splitlines() if "nmae" in line)
     assert " recorder | " in line
     assert "recorder ended: exit code 2" in output.getvalue()
 
 
 def test_a_node_that_does_not_stop_is_killed_with_its_helpers(monkeypatch, tmp_path):
-    stubborn = f"""
-import pathlib, signal, subprocess, time
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-helper = subprocess.Popen(["sleep", "1000"])
-pathlib.Path({str(tmp_path / "pid")!r}).write_text(str(helper.pid))
-time.sleep(1000)
-"""
-    monkeypatch.setattr(runner_module, "command", lambda spec: [sys.executable, "-c", stubborn])
+    monkeypatch.setattr(runner_module, "command", lambda spec: [sys.executable, program("stubborn"), tmp_path / "pid"])
     monkeypatch.setattr(runner_module, "GRACE", 0.5)
     output = io.StringIO()
     with Runner((NodeSpec("package", "executable", "mule"),), output):
-        helper = int(wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+        helper = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
     assert "mule did not stop within 0.5 s: killed" in output.getvalue()
-    wait(lambda: not psutil.pid_exists(helper))
+    eventually(lambda: not psutil.pid_exists(helper))
 
 
-def test_nodes_end_when_the_runner_is_killed(tmp_path):
-    code = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from test_graph_runner import Runner, recorder
-with Runner((recorder("orphan"),), sys.stderr) as runner:
-    print(runner.pid("orphan"), flush=True)
-    time.sleep(100)
-"""
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+def test_nodes_end_when_the_runner_is_killed():
+    process = subprocess.Popen([sys.executable, program("runner")], stdout=subprocess.PIPE, text=True)
     node = int(process.stdout.readline())
-    wait(lambda: segments(node))
+    eventually(lambda: segments(node))
     process.kill()
     process.communicate()
-    wait(lambda: not psutil.pid_exists(node))
+    eventually(lambda: not psutil.pid_exists(node))
 
 
 def test_what_is_not_installed_is_named():
@@ -117,7 +102,7 @@ def test_what_is_not_installed_is_named():
 
 def test_memory_of_the_living_is_left_alone():
     with Runner((recorder("alive"),), io.StringIO()) as runner:
-        used = wait(lambda: segments(runner.pid("alive")))
-        time.sleep(SETTLING)
+        used = eventually(lambda: segments(runner.pid("alive")))
+        eventually(lambda: settled(used), "the shared memory is old enough")
         remove_leftovers()
         assert used <= set(os.listdir(MEMORY))

@@ -12,9 +12,10 @@ import time
 
 import numpy as np
 import pytest
-from driving import cell_at, driving, wait_for
-from sim_processes import write_cell
-from simulated_arm import own_address
+from support.cells import cell_at, write_cell
+from support.driving import driving
+from support.owned import own_address
+from support.waiting import eventually
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.motion.teleoperation import LeaderSample
 from vga_bringup.sim.expert.demonstration import demonstrate
@@ -23,7 +24,7 @@ from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee
 from vga_policy.message_constants import Mode
 
-CELL = cell_at(own_address(61))
+CELL = cell_at(own_address())
 NAMES = CELL.joint_state_names
 TASK, SEED = "pick_cube", 21
 SLOWER = 1.5  # than demonstrated: a busy machine simulates the arm slower than the driver expects
@@ -60,7 +61,7 @@ def physics(directory):
     command = [sys.executable, "-m", "vga_bringup.sim.physics.process", "--cell", path, "--parent", str(os.getpid())]
     process = subprocess.Popen(command)
     try:
-        wait_for(lambda: find_state(CELL.arm.ip, process.pid), 30.0, "the physics")
+        eventually(lambda: find_state(CELL.arm.ip, process.pid), "the physics", 30.0)
         yield find_state(CELL.arm.ip, process.pid)
     finally:
         process.terminate()
@@ -74,7 +75,7 @@ def in_real_time(directory, leader, end):
         job = driver.home(HOMING_SPEED, goal=arrangement.arm_start)
         assert job.wait(30.0)
         assert job.success, job.message
-        wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+        eventually(lambda: driver.state.robot_mode == "idle", what="rest")
         sent: list[list[float]] = []
         began = time.monotonic()
         first = state.read().sim_time

@@ -8,10 +8,11 @@ import sys
 from contextlib import ExitStack
 
 import pytest
-import software_d415
-from driving import cell_at
 from sensor_msgs.msg import CompressedImage, JointState
-from simulated_arm import SimulatedArm, own_address
+from support import software_d415
+from support.cells import cell_at
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
 from vga_bringup.graph.runner import command
 from vga_bringup.graph.spec import lab_graph
 from vga_policy.bags.reader import Bag
@@ -24,7 +25,7 @@ from vga_policy.ros.client.session import Session
 from vga_msgs.msg import DriverState
 from vga_msgs.srv import SetMode, StartEpisode, StopEpisode
 
-ADDRESS, NAMESPACE, CAMERA, SERIAL = own_address(40), "left", "wrist", "077"
+ADDRESS, NAMESPACE, CAMERA, SERIAL = own_address(), "left", "wrist", "077"
 WIDTH, HEIGHT, FPS = 320, 240, 15
 OF_EVERYBODY = {"/rosout", "/parameter_events", topics.DIAGNOSTICS}
 ACTION = "_action/"  # what an action's topics and services are below
@@ -42,9 +43,8 @@ def cell(tmp_path):
 
 
 @pytest.fixture
-def robot(cell, tmp_path, monkeypatch):
+def robot(cell, tmp_path, ros_domain):
     """The nodes of the robot PC in the namespace; the camera shows a minute of pictures."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 10))
     graph = lab_graph(cell=str(cell), record=True, episodes=str(tmp_path), namespace=NAMESPACE)
     camera = {"serial": SERIAL, "width": WIDTH, "height": HEIGHT, "fps": FPS}
     python = {

@@ -1,12 +1,9 @@
 """What every node of the project does alike: parameters, steps, endings, severities."""
 
 import logging
-import os
 import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 import rclpy
@@ -15,72 +12,22 @@ from rcl_interfaces.srv import DescribeParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from support.cells import SIM_FILE
+from support.nodes import program
+from support.waiting import eventually
 from vga_policy.ros.log import RosLogHandler
 
-DOMAIN = 70 + os.getpid() % 7
-ENVIRONMENT = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
 DEADLINE = 30.0
-SIM_FILE = Path(__file__).parents[1] / "vga_bringup/config/cells/sim.yaml"
 
-# A node of all kinds: it says what it does, and ends as it is told.
-NODE = """
-import sys, time
-from rclpy.experimental import EventsExecutor
-from vga_policy.ros.clocks import every
-from vga_policy.ros.node import CellNode, NodeError, run_node
-from vga_policy.ros.parameters import NodeParameter
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
-class PartFailed(NodeError):
-    pass
-
-class Tool(CellNode):
-    end = NodeParameter("", "how it ends")
-    speed = NodeParameter(1.0, "how fast", read_only=False)
-
-    def __init__(self):
-        super().__init__("tool")
-
-    def configure(self):
-        super().configure()
-        self.say("configured for " + self.cell.name)
-        self.resources.callback(self.say, "let go")
-        if self.end == "slow":
-            time.sleep(600.0)
-        if self.end == "refused":
-            raise LookupError("no such tool")
-
-    def activate(self):
-        self.resources.callback(self.say, "stopped")
-        if self.end == "stillborn":
-            raise PartFailed("the tool is broken")
-        self.say("runs")
-        every(self, 0.05, self.work)
-
-    @property
-    def exit_code(self):
-        return 7 if self.end == "done" else None
-
-    def work(self):
-        if self.end == "failed":
-            raise PartFailed("the tool broke")
-        if self.end == "bug":
-            raise RuntimeError("a mistake")
-
-    def say(self, what):
-        print(what, flush=True)
-
-sys.exit(run_node("tool", Tool, refusals=(LookupError,), interruptible=True, executor=EXECUTOR, leave_within=LEAVE))
-"""
-HERE = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "None")
-APART = NODE.replace("EXECUTOR", "EventsExecutor").replace("LEAVE", "5.0")
 WHOLE_LIFE = ["configured for sim", "runs", "stopped", "let go"]
 
 
-def tool(program, cell=SIM_FILE, **parameters):
+def tool(left, cell=SIM_FILE, **parameters):
     given = [f"{name}:={value}" for name, value in {"cell": cell, **parameters}.items() if value]
     return subprocess.Popen(
-        [sys.executable, "-c", program, "--ros-args", *(word for each in given for word in ("-p", each))],
-        env=ENVIRONMENT,
+        [sys.executable, program("tool"), left, "--ros-args", *(word for each in given for word in ("-p", each))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,10 +40,10 @@ def ended(process):
     return process.returncode, output.splitlines(), errors
 
 
-@pytest.mark.parametrize("program", [HERE, APART], ids=["here", "apart"])
+@pytest.mark.parametrize("left", ["here", "apart"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_order(program, number):
-    process = tool(program)
+def test_a_signal_ends_it_in_order(left, number):
+    process = tool(left)
     assert [process.stdout.readline(), process.stdout.readline()] == ["configured for sim\n", "runs\n"]
     process.send_signal(number)
     process.send_signal(number)  # Ctrl-C under a launcher comes twice
@@ -105,7 +52,7 @@ def test_a_signal_ends_it_in_order(program, number):
 
 
 def test_a_signal_interrupts_what_it_loads():
-    process = tool(HERE, end="slow")
+    process = tool("here", end="slow")
     assert process.stdout.readline() == "configured for sim\n"
     process.send_signal(signal.SIGINT)
     assert ended(process) == (0, ["let go"], "")
@@ -121,7 +68,7 @@ def test_a_signal_interrupts_what_it_loads():
     ],
 )
 def test_what_it_refuses_is_a_line_and_exit_code_2(parameters, why):
-    code, lines, errors = ended(tool(HERE, **parameters))
+    code, lines, errors = ended(tool("here", **parameters))
     assert code == 2
     assert "runs" not in lines
     assert errors.startswith("tool: ")
@@ -130,7 +77,7 @@ def test_what_it_refuses_is_a_line_and_exit_code_2(parameters, why):
 
 
 def test_what_was_opened_before_a_refusal_is_let_go():
-    _, lines, _ = ended(tool(HERE, end="refused"))
+    _, lines, _ = ended(tool("here", end="refused"))
     assert lines == ["configured for sim", "let go"]
 
 
@@ -143,15 +90,15 @@ def test_what_was_opened_before_a_refusal_is_let_go():
     ],
 )
 def test_it_may_end_by_itself(end, code, line, life):
-    returned, lines, errors = ended(tool(HERE, end=end))
+    returned, lines, errors = ended(tool("here", end=end))
     assert (returned, lines) == (code, life)
     assert errors.splitlines()[-1:] == line  # rclpy's executors have their say before
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("program", [HERE, APART], ids=["here", "apart"])
-def test_a_mistake_in_a_callback_is_traced_and_the_node_closed(program):
-    code, lines, errors = ended(tool(program, end="bug"))
+@pytest.mark.parametrize("left", ["here", "apart"])
+def test_a_mistake_in_a_callback_is_traced_and_the_node_closed(left):
+    code, lines, errors = ended(tool(left, end="bug"))
     assert (code, lines) == (1, WHOLE_LIFE)
     assert "RuntimeError: a mistake" in errors
 
@@ -161,16 +108,13 @@ class Listener:
 
     def __init__(self):
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self.node = Node("listener", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
 
     def until(self, condition):
-        end = time.monotonic() + DEADLINE
-        while not condition():
-            assert time.monotonic() < end
-            self._executor.spin_once(timeout_sec=0.1)
+        eventually(condition, meanwhile=lambda: self._executor.spin_once(timeout_sec=0.1))
 
     def close(self):
         self._executor.shutdown()
@@ -186,7 +130,7 @@ def listener():
 
 
 def test_parameters_are_described_and_settled_at_start_unless_they_say_otherwise(listener):
-    process = tool(HERE)
+    process = tool("here")
     try:
         client = listener.node.create_client(DescribeParameters, "/tool/describe_parameters")
         listener.until(client.service_is_ready)

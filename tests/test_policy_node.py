@@ -1,7 +1,6 @@
 """The policy node in its own process, with cameras, an arm's joint states and a driver played by this one."""
 
 import array
-import os
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import threading
 import time
 from contextlib import contextmanager
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,87 +23,22 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from vga_policy.cell.loading import load_cell
+from support.cells import PANDA_FILE, SIM, SIM_FILE
+from support.nodes import program
+from support.waiting import eventually
 from vga_policy.checkpoints import locate
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat
 
-DOMAIN = 80 + os.getpid() % 10
-ENVIRONMENT = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
 DEADLINE = 60.0
-SIM_FILE = Path(__file__).parents[1] / "vga_bringup/config/cells/sim.yaml"
-CELL = load_cell(SIM_FILE)
-VIEWS = [camera.name for camera in CELL.views]
-STANDING = [*CELL.arm.home, 0.02]
-ELSEWHERE = [*CELL.arm.home[:3], 1e300, *CELL.arm.home[4:], 0.02]  # where no arm can be
+VIEWS = [camera.name for camera in SIM.views]
+STANDING = [*SIM.arm.home, 0.02]
+ELSEWHERE = [*SIM.arm.home[:3], 1e300, *SIM.arm.home[4:], 0.02]  # where no arm can be
 CAPTURE_DELAY = 0.02
 SECOND = 1_000_000_000
 
-# The ordinary node, whose policy hangs or fails at some steps of a task.
-TROUBLED = """
-import sys, time
-from vga_policy.nodes.policy_node import main
-from vga_policy.inference.policy import Policy
-
-prepare, steps = Policy.prepare, iter(range(10**9))
-
-def troubled(self, observation):
-    step = next(steps) if observation.instruction else 0
-    if step == 5:
-        time.sleep(1.0)
-    if 10 <= step < 20:
-        raise RuntimeError("out of ideas")
-    return prepare(self, observation)
-
-Policy.prepare = troubled
-sys.exit(main())
-"""
-
-# The ordinary node, with a text encoder that takes its time.
-SLOW_ENCODER = """
-import sys, time
-from vga_policy.nodes.policy_node import main
-from vga_policy.text.encoder import HashedNgrams
-
-encode = HashedNgrams.encode
-
-def slow(self, text):
-    if text == "a riddle":
-        raise RuntimeError("out of words")
-    if text:
-        time.sleep(1.0)
-    return encode(self, text)
-
-HashedNgrams.encode = slow
-sys.exit(main())
-"""
-
-# The ordinary node, which does not survive a certain word of the driver's.
-BRITTLE = """
-import sys
-from vga_policy.nodes.policy_node import PolicyNode, main
-
-on_driver = PolicyNode._on_driver
-
-def brittle(self, message):
-    if message.hold_reason == "boo":
-        raise RuntimeError("out of ideas")
-    on_driver(self, message)
-
-PolicyNode._on_driver = brittle
-sys.exit(main())
-"""
-
-
-def until(condition, what, deadline=DEADLINE):
-    """Waits for a condition and returns what it gave."""
-    end = time.monotonic() + deadline
-    while not (value := condition()):
-        if time.monotonic() > end:
-            pytest.fail(f"waited {deadline} s in vain until {what() if callable(what) else what}")
-        time.sleep(0.01)
-    return value
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 def ns(stamp):
@@ -136,7 +69,7 @@ class PlayedCell:
         self._sent = []
         self._clock_speed, self._began = clock_speed, time.monotonic()
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self.node = Node("played_cell", context=self._context)
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, (240, 320, 3), dtype=np.uint8)
@@ -183,7 +116,7 @@ class PlayedCell:
         self._context.try_shutdown()
 
     def wait_until_healthy(self):
-        until(
+        eventually(
             lambda: self.beats and self.beats[-1].healthy,
             lambda: f"the policy is healthy; it says: {[beat.reason for beat in self.beats[-3:]]}",
         )
@@ -197,7 +130,7 @@ class PlayedCell:
         self._sent.clear()
         self.beats.clear()
         self.wait_until_healthy()
-        until(lambda: goal_of(self.beats[-1]) == NO_GOAL, "the policy is idle")
+        eventually(lambda: goal_of(self.beats[-1]) == NO_GOAL, "the policy is idle")
         for record in (self.chunks, self.beats, self.diagnostics, self.feedback):
             record.clear()
 
@@ -226,7 +159,7 @@ class PlayedCell:
 
     def publish_joints(self):
         for position in self.measured if "joints" not in self.silent else ():
-            state = JointState(name=CELL.joint_state_names, position=position)
+            state = JointState(name=SIM.joint_state_names, position=position)
             state.header.stamp = self.stamp()
             self._joints.publish(state)
 
@@ -239,7 +172,7 @@ class PlayedCell:
         assert self.client.wait_for_server(DEADLINE), "nobody offers /policy/run_task"
         goal = RunTask.Goal(instruction=instruction, max_steps=max_steps)
         future = self.client.send_goal_async(goal, feedback_callback=lambda m: self.feedback.append(m.feedback))
-        until(future.done, "the goal is answered")
+        eventually(future.done, "the goal is answered")
         handle = future.result()
         if handle.accepted:
             handle.ended = handle.get_result_async()
@@ -248,17 +181,17 @@ class PlayedCell:
 
     def result(self, handle):
         """The final status and result of a goal."""
-        until(handle.ended.done, "the task ends")
+        eventually(handle.ended.done, "the task ends")
         return handle.ended.result().status, handle.ended.result().result
 
     def cancel(self, handle):
         future = handle.cancel_goal_async()
-        until(future.done, "the cancel is answered")
+        eventually(future.done, "the cancel is answered")
         return future.result()
 
     def wait_for_chunks(self, handle, count):
         """Waits until a task has published so many chunks."""
-        until(
+        eventually(
             lambda: handle.ended.done() or len(self.chunks_of(handle)) >= count,
             lambda: f"{count} chunks are published; newest: {self.feedback[-1:]} {self.beats[-1:]}",
         )
@@ -290,7 +223,7 @@ class PlayedCell:
 def second_publisher():
     """Another participant that offers joint states, without ever publishing one."""
     context = Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context)
     node = Node("joint_state_publisher", namespace="bench", context=context)
     try:
         node.create_publisher(JointState, "/joint_states", 10)
@@ -306,7 +239,6 @@ class PolicyProcess:
     def __init__(self, *ros_arguments, command=("policy_node",), cell=SIM_FILE):
         self.process = subprocess.Popen(
             [*command, "--ros-args", "-p", f"cell:={cell}", *ros_arguments],
-            env=ENVIRONMENT,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -379,26 +311,26 @@ class TestRunningNode:
         for chunk in cell.chunks_of(task):
             stamps = [ns(stamp) for stamp in chunk.image_stamps]
             assert ns(chunk.header.stamp) == min(stamps)
-            assert chunk.header.frame_id == CELL.arm.base_frame
+            assert chunk.header.frame_id == SIM.arm.base_frame
             assert chunk.trajectory.header == chunk.header
             assert chunk.cameras == VIEWS
-            assert chunk.trajectory.joint_names == CELL.arm.joint_names
+            assert chunk.trajectory.joint_names == SIM.arm.joint_names
             due = [point.time_from_start for point in chunk.trajectory.points]
             assert [ns(each) for each in due] == [(k + 1) * SECOND // 10 for k in range(8)]
             positions = np.array([point.positions for point in chunk.trajectory.points])
             assert positions.shape == (8, 7)
-            assert np.abs(positions - CELL.arm.home).max() < 0.5
+            assert np.abs(positions - SIM.arm.home).max() < 0.5
             assert len(chunk.gripper_width) == 8
             assert ns(chunk.inference_start) < ns(chunk.inference_end)
             for stamp in stamps:
                 age = (ns(chunk.inference_start) - stamp) / SECOND
-                assert CAPTURE_DELAY - 0.005 < age <= CELL.inputs.max_image_age
+                assert CAPTURE_DELAY - 0.005 < age <= SIM.inputs.max_image_age
 
     def test_the_heartbeat_announces_the_goal_before_its_chunks(self, cell):
         task = cell.send()
         cell.wait_for_chunks(task, 1)
         cell.cancel(task)
-        until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the heartbeat is without goal")
+        eventually(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the heartbeat is without goal")
         goals = [goal_of(beat) for beat in cell.beats]
         announced = next(beat for beat in cell.beats if goal_of(beat) == goal_of(task))
         assert ns(announced.header.stamp) < ns(cell.chunks[0].inference_end)
@@ -438,7 +370,7 @@ class TestRunningNode:
         assert status == GoalStatus.STATUS_SUCCEEDED
         assert result.outcome == RunTask.Result.STEP_LIMIT
         assert 1 <= result.chunks <= 10 <= result.steps
-        until(lambda: len(cell.chunks_of(task)) == result.chunks, "all chunks have arrived")
+        eventually(lambda: len(cell.chunks_of(task)) == result.chunks, "all chunks have arrived")
         assert [f.chunk_sequence for f in cell.feedback if f.waiting_for == ""][-1] == cell.chunks[-1].sequence
 
     def test_an_empty_instruction_is_refused(self, cell):
@@ -452,45 +384,47 @@ class TestRunningNode:
         cell.wait_for_chunks(task, 1)
         cell.silent = {stale}
         why = f"{name}: newest is 0."
-        unhealthy = until(lambda: cell.first_beat(lambda beat: why in beat.reason), "the heartbeat says why")
+        unhealthy = eventually(lambda: cell.first_beat(lambda beat: why in beat.reason), "the heartbeat says why")
         assert not unhealthy.healthy
-        until(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
-        until(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
+        eventually(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+        eventually(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
         last = cell.chunks[-1].sequence
         cell.silent = set()
-        until(lambda: cell.chunks[-1].sequence > last + 2, "chunks flow again")
-        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        eventually(lambda: cell.chunks[-1].sequence > last + 2, "chunks flow again")
+        eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         cell.cancel(task)
         sequences = [chunk.sequence for chunk in cell.chunks]
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
         for chunk in cell.chunks:
-            assert ns(chunk.inference_start) - ns(chunk.header.stamp) <= CELL.inputs.max_image_age * SECOND
+            assert ns(chunk.inference_start) - ns(chunk.header.stamp) <= SIM.inputs.max_image_age * SECOND
 
     def test_nonsense_among_the_joint_states_is_named_and_not_believed(self, cell):
         cell.measured = [ELSEWHERE, STANDING]
         task = cell.send()
         cell.wait_for_chunks(task, 5)
-        warned = until(lambda: cell.status_of("inputs", DiagnosticStatus.WARN), "it is on /diagnostics")
+        warned = eventually(lambda: cell.status_of("inputs", DiagnosticStatus.WARN), "it is on /diagnostics")
         assert warned.message.endswith("the last: fr3_joint4 at 1e+300 rad, allowed -3.248 to 0.0542")
         assert int({value.key: value.value for value in warned.values}["joint_states_out_of_range"]) > 0
-        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy all the same")
+        eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy all the same")
         cell.cancel(task)
         for chunk in cell.chunks_of(task):
             positions = np.array([point.positions for point in chunk.trajectory.points])
-            assert np.abs(positions - CELL.arm.home).max() < 0.5
+            assert np.abs(positions - SIM.arm.home).max() < 0.5
 
     def test_while_only_nonsense_comes_there_are_no_chunks_and_it_is_the_reason(self, cell):
         task = cell.send()
         cell.wait_for_chunks(task, 1)
         cell.measured = [ELSEWHERE]
         why = "joint_states: the last to arrive is not believed: fr3_joint4 at 1e+300 rad, allowed -3.248 to 0.0542"
-        until(lambda: cell.first_beat(lambda beat: beat.reason == why and not beat.healthy), "the heartbeat says why")
-        until(lambda: any(feedback.waiting_for == why for feedback in cell.feedback), "the feedback says why")
-        until(lambda: cell.trouble("inputs") == why, "it is on /diagnostics")
+        eventually(
+            lambda: cell.first_beat(lambda beat: beat.reason == why and not beat.healthy), "the heartbeat says why"
+        )
+        eventually(lambda: any(feedback.waiting_for == why for feedback in cell.feedback), "the feedback says why")
+        eventually(lambda: cell.trouble("inputs") == why, "it is on /diagnostics")
         last = cell.chunks[-1].sequence
         cell.measured = [STANDING]
-        until(lambda: cell.chunks[-1].sequence > last + 2, "chunks flow again")
-        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        eventually(lambda: cell.chunks[-1].sequence > last + 2, "chunks flow again")
+        eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         cell.cancel(task)
 
     def test_while_there_is_a_second_publisher_of_the_joint_states_nothing_moves(self, cell):
@@ -498,22 +432,22 @@ class TestRunningNode:
         cell.wait_for_chunks(task, 1)
         why = "/joint_states is published by /bench/joint_state_publisher and /played_cell: stop one ("
         with second_publisher():
-            until(
+            eventually(
                 lambda: cell.first_beat(lambda beat: beat.reason.startswith(why) and not beat.healthy),
                 lambda: f"the heartbeat says why; it says {cell.beats[-1:]}",
             )
             last = cell.chunks[-1].sequence
-            until(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
-            until(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
+            eventually(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+            eventually(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
             cell.cancel(task)
             status, result = cell.result(cell.send())
             assert (status, result.chunks) == (GoalStatus.STATUS_ABORTED, 0)
             assert result.message.startswith(why)
             cell.beats.clear()
-            until(lambda: len(cell.beats) >= 30, "time passes")
+            eventually(lambda: len(cell.beats) >= 30, "time passes")
             assert {beat.healthy for beat in cell.beats} == {False}
             assert cell.chunks[-1].sequence <= last + 1  # one may have been under way
-        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         again = cell.send(max_steps=5)
         assert cell.result(again)[1].outcome == RunTask.Result.STEP_LIMIT
 
@@ -522,15 +456,17 @@ class TestRunningNode:
         cell.wait_for_chunks(task, 1)
         cell.ahead = 0.2
         why = "clocks differ by 2"
-        until(lambda: cell.first_beat(lambda beat: why in beat.reason and not beat.healthy), "the heartbeat says why")
-        until(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
-        until(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
+        eventually(
+            lambda: cell.first_beat(lambda beat: why in beat.reason and not beat.healthy), "the heartbeat says why"
+        )
+        eventually(lambda: any(why in feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+        eventually(lambda: why in cell.trouble("inputs"), "it is on /diagnostics")
         cell.beats.clear()
-        until(lambda: len(cell.beats) >= 30, "time passes")
+        eventually(lambda: len(cell.beats) >= 30, "time passes")
         assert {beat.healthy for beat in cell.beats} == {False}
         last = cell.chunks[-1].sequence
         cell.ahead = 0.0
-        until(lambda: cell.chunks[-1].sequence > last, "chunks flow again")
+        eventually(lambda: cell.chunks[-1].sequence > last, "chunks flow again")
         cell.cancel(task)
 
     def test_a_driver_in_hold_aborts_a_new_task_with_the_remedy(self, cell):
@@ -551,13 +487,13 @@ class TestRunningNode:
             cell.publish_driver()
             cell.feedback.clear()
             task = cell.send()
-            until(lambda: cell.feedback or task.ended.done(), "the policy knows of the HOLD")
+            eventually(lambda: cell.feedback or task.ended.done(), "the policy knows of the HOLD")
             cell.mode = DriverState.POLICY
             cell.publish_driver()
-            until(lambda: cell.chunks_of(task) or task.ended.done(), "the task runs")
+            eventually(lambda: cell.chunks_of(task) or task.ended.done(), "the task runs")
             return task if cell.chunks_of(task) else None
 
-        task = until(armed_just_after, "a goal finds the driver armed within the time of grace")
+        task = eventually(armed_just_after, "a goal finds the driver armed within the time of grace")
         cell.cancel(task)
 
     def test_hold_during_a_task_aborts_it(self, cell):
@@ -567,7 +503,7 @@ class TestRunningNode:
         status, result = cell.result(task)
         assert status == GoalStatus.STATUS_ABORTED
         assert result.message.startswith("driver is in HOLD (reflex: joint_velocity_violation): call ")
-        until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
+        eventually(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
         cell.mode = DriverState.POLICY
         cell.publish_driver()
         again = cell.send(max_steps=5)
@@ -583,12 +519,12 @@ class TestRunningNode:
 
     def test_diagnostics_of_a_running_task(self, cell):
         task = cell.send()
-        until(lambda: "rate_hz" in cell.figures("inference"), "the rate is reported")
+        eventually(lambda: "rate_hz" in cell.figures("inference"), "the rate is reported")
         assert {"inference_ms_p50", "inference_ms_p95", "ticks_missed"} <= cell.figures("inference").keys()
         assert cell.status_of("inference").message == "task 'pick up the red cube': live"
         ages = {f"{name}_age_s" for name in (*VIEWS, "joint_states")}
         counts = {f"joint_states_{kind}" for kind in ("missing_joint", "not_finite", "out_of_range")}
-        until(lambda: cell.status_of("inputs"), "the inputs are good, and what another test did to them is past")
+        eventually(lambda: cell.status_of("inputs"), "the inputs are good, and what another test did to them is past")
         assert cell.figures("inputs").keys() == ages | counts
         cell.cancel(task)
 
@@ -599,18 +535,18 @@ def test_sigterm_in_a_task_takes_leave_of_the_driver():
         cell.wait_for_chunks(task, 1)
         assert node.stop(signal.SIGTERM) == 0
         assert cell.result(task)[1].message == "the policy node is shutting down"
-        until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
+        eventually(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
 
 
 def test_a_policy_whose_callback_fails_takes_leave_of_the_driver_and_ends():
-    cell, node = PlayedCell(), PolicyProcess(command=(sys.executable, "-c", BRITTLE))
+    cell, node = PlayedCell(), PolicyProcess(command=(sys.executable, program("policy_easily_scared")))
     try:
         cell.wait_until_healthy()
         task = cell.send()
         cell.wait_for_chunks(task, 1)
         cell.hold_reason = "boo"
         assert node.process.wait(DEADLINE) == 1
-        until(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
+        eventually(lambda: goal_of(cell.beats[-1]) == NO_GOAL, "the goal is off the heartbeat")
     finally:
         node.process.kill()
         node._reader.join()
@@ -619,21 +555,21 @@ def test_a_policy_whose_callback_fails_takes_leave_of_the_driver_and_ends():
 
 
 def test_a_policy_that_hangs_or_fails_is_unhealthy_until_it_recovers():
-    with staged(command=(sys.executable, "-c", TROUBLED)) as (cell, _):
+    with staged(command=(sys.executable, program("policy_in_trouble"))) as (cell, _):
         cell.beats.clear()
         cell.send()
-        until(lambda: len(cell.chunks) >= 25, "the policy is over its troubles")
+        eventually(lambda: len(cell.chunks) >= 25, "the policy is over its troubles")
         reasons = " | ".join(beat.reason for beat in cell.beats if not beat.healthy)
         assert "inference has been running for 0." in reasons
         assert "RuntimeError: out of ideas" in reasons
         assert any(feedback.waiting_for == "the policy failed: out of ideas" for feedback in cell.feedback)
-        until(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
+        eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         sequences = [chunk.sequence for chunk in cell.chunks]
         assert sequences == list(range(1, len(sequences) + 1))
 
 
 def test_an_instruction_that_takes_long_to_encode_delays_a_task_and_alarms_nobody():
-    with staged(command=(sys.executable, "-c", SLOW_ENCODER)) as (cell, _):
+    with staged(command=(sys.executable, program("policy_slow_to_read"))) as (cell, _):
         cell.reset()
         task = cell.send()
         cell.wait_for_chunks(task, 5)
@@ -644,10 +580,10 @@ def test_an_instruction_that_takes_long_to_encode_delays_a_task_and_alarms_nobod
         assert not [beat.reason for beat in before if "inference" in beat.reason]
         riddle = cell.send("a riddle")
         why = "RuntimeError: out of words"
-        until(lambda: any(why == feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
-        until(lambda: cell.first_beat(lambda beat: beat.reason == why), "the heartbeat says why")
+        eventually(lambda: any(why == feedback.waiting_for for feedback in cell.feedback), "the feedback says why")
+        eventually(lambda: cell.first_beat(lambda beat: beat.reason == why), "the heartbeat says why")
         cell.cancel(riddle)
-        until(lambda: cell.beats[-1].healthy, "the failure is over with its task")
+        eventually(lambda: cell.beats[-1].healthy, "the failure is over with its task")
 
 
 def test_a_replay_in_simulated_time():
@@ -655,7 +591,7 @@ def test_a_replay_in_simulated_time():
         status, result = cell.result(cell.send(max_steps=20))
         assert status == GoalStatus.STATUS_SUCCEEDED
         assert result.chunks >= 5
-        until(lambda: len(cell.chunks) == result.chunks, "all chunks have arrived")
+        eventually(lambda: len(cell.chunks) == result.chunks, "all chunks have arrived")
         starts = np.array([ns(chunk.inference_start) for chunk in cell.chunks]) / SECOND
         assert 1000.0 < starts[0] < starts[-1] < cell.now() / SECOND
         assert np.median(np.diff(starts)) == pytest.approx(0.1, abs=0.015)
@@ -669,15 +605,19 @@ def test_a_replay_in_simulated_time():
         again = cell.send(max_steps=5)
         assert cell.result(again)[0] == GoalStatus.STATUS_SUCCEEDED
         cell.silent = {"clock"}
-        until(lambda: len(cell.beats) > 1 and cell.beats[-1].header == cell.beats[-2].header, "the clock stands still")
+        eventually(
+            lambda: len(cell.beats) > 1 and cell.beats[-1].header == cell.beats[-2].header, "the clock stands still"
+        )
         cell.beats.clear()
-        until(lambda: len(cell.beats) >= 20, "the heart beats nevertheless")
+        eventually(lambda: len(cell.beats) >= 20, "the heart beats nevertheless")
 
 
 def test_other_cameras_can_fill_the_views():
     cell, node = PlayedCell(), PolicyProcess(*parameters(views="[fixed_2,wrist]"))
     try:
-        until(lambda: cell.first_beat(lambda beat: beat.reason == "fixed_2: nothing received"), "fixed_2 is missed")
+        eventually(
+            lambda: cell.first_beat(lambda beat: beat.reason == "fixed_2: nothing received"), "fixed_2 is missed"
+        )
     finally:
         assert node.stop() == 0
         cell.close()
@@ -708,7 +648,7 @@ def test_what_cannot_be_set_up_ends_with_one_line(given, said):
 
 
 def test_a_panda_gets_no_policy_of_an_fr3():
-    nano, panda = locate("nano"), SIM_FILE.with_name("lab_panda.yaml")
+    nano, panda = locate("nano"), PANDA_FILE
     said = f"{nano}: made for another cell than 'lab_panda': arm.model: 'panda' here, 'fr3' there"
     assert_refused(said, PolicyProcess(*parameters(checkpoint=nano), cell=panda))
 

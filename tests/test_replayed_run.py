@@ -4,7 +4,6 @@ Policy node, recorder and replay are processes of their own; cameras, arm and dr
 """
 
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -16,9 +15,7 @@ import numpy as np
 import pytest
 import rclpy
 import simplejpeg
-from episode_fixtures import MadeEpisode
 from mcap.writer import CompressionType, Writer
-from policy_fixtures import SIM, SIM_FILE
 from rclpy.action import ActionClient
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -29,6 +26,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
+from support.cells import SIM, SIM_FILE
+from support.episodes import MadeEpisode
+from support.waiting import eventually
 from vga_policy.bags import cdr
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.reader import Bag
@@ -38,8 +38,6 @@ from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat, RecorderState, RobotReference
 from vga_msgs.srv import StartEpisode, StopEpisode
 
-DOMAIN = 50 + os.getpid() % 10
-ENVIRONMENT = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
 DEADLINE = 60.0
 ASK_AGAIN = 10.0  # s
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -48,14 +46,7 @@ INSTRUCTION = "pick up the red cube"
 RECORDED_CHUNKS = 25
 INPUTS = [*(f"/cameras/{camera.name}/color/image_raw/compressed" for camera in SIM.views), "/joint_states"]
 
-
-def until(condition, what, deadline=DEADLINE):
-    """Waits for a condition and returns what it gave."""
-    end = time.monotonic() + deadline
-    while not (value := condition()):
-        assert time.monotonic() < end, f"waited {deadline} s in vain until {what() if callable(what) else what}"
-        time.sleep(0.01)
-    return value
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 def ns(stamp):
@@ -68,7 +59,7 @@ class Outsider:
     def __init__(self):
         self.beats, self.chunks, self.clocks, self.recorder = [], [], [], RecorderState()
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self.node = Node("outsider", context=self._context)
         self.node.create_subscription(PolicyHeartbeat, "/policy/heartbeat", self.beats.append, 100)
         self.node.create_subscription(ActionChunk, "/policy/action_chunk", self.chunks.append, 100)
@@ -105,14 +96,14 @@ class Outsider:
                 futures.append(client.call_async(kind.Request(**request)))
             return next((future for future in futures if future.done()), None)
 
-        return until(answered, f"{name} is answered").result()
+        return eventually(answered, f"{name} is answered").result()
 
     def start_task(self):
         """Gives the policy a task and returns its goal."""
         client = ActionClient(self.node, RunTask, "/policy/run_task")
         assert client.wait_for_server(DEADLINE)
         future = client.send_goal_async(RunTask.Goal(instruction=INSTRUCTION))
-        until(future.done, "the goal is answered")
+        eventually(future.done, "the goal is answered")
         return future.result()
 
     def _spin(self):
@@ -168,7 +159,7 @@ class PlayedCell(Outsider):
 @contextmanager
 def process(*command):
     """A process of the graph; it must end by itself or on SIGINT, without a trace of trouble."""
-    child = subprocess.Popen(command, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     errors = []
     reader = threading.Thread(target=lambda: errors.extend(child.stderr))
     reader.start()
@@ -209,16 +200,18 @@ def run(tmp_path_factory):
     cell.start()
     try:
         with policy(directory / "live"), recorder(directory / "episodes"):
-            until(lambda: cell.beats and cell.beats[-1].healthy, "the policy is healthy")
+            eventually(lambda: cell.beats and cell.beats[-1].healthy, "the policy is healthy")
 
             def started():
                 answer = cell.call(StartEpisode, "/recorder/start", task="pick_cube", instruction=INSTRUCTION)
                 return answer.path if answer.success else None
 
-            path = Path(until(started, "the recorder hears every topic"))
+            path = Path(eventually(started, "the recorder hears every topic"))
             goal = cell.start_task()
-            until(lambda: len(cell.chunks) >= RECORDED_CHUNKS, lambda: f"the policy acts; it says {cell.beats[-1:]}")
-            until(goal.cancel_goal_async().done, "the goal is canceled")
+            eventually(
+                lambda: len(cell.chunks) >= RECORDED_CHUNKS, lambda: f"the policy acts; it says {cell.beats[-1:]}"
+            )
+            eventually(goal.cancel_goal_async().done, "the goal is canceled")
             stopped = cell.call(StopEpisode, "/recorder/stop", outcome="success")
             assert stopped.success, stopped.message
     finally:
@@ -268,17 +261,19 @@ def test_a_replay_shows_the_policy_what_it_saw_live(run, tmp_path):
             replay(path, rate=0.7, loop=True, start_paused=True, topics=INPUTS),
         ):
             outsider.call(SetBool, "/replay/pause", data=False)
-            until(lambda: outsider.beats and outsider.beats[-1].healthy, lambda: f"all is fresh: {outsider.beats[-1:]}")
+            eventually(
+                lambda: outsider.beats and outsider.beats[-1].healthy, lambda: f"all is fresh: {outsider.beats[-1:]}"
+            )
             paused = outsider.call(SetBool, "/replay/pause", data=True)
             assert paused.message.startswith("paused at ")
             outsider.clocks.clear()
-            until(lambda: len(outsider.clocks) > 20, "the standing clock is published")
+            eventually(lambda: len(outsider.clocks) > 20, "the standing clock is published")
             assert len(set(outsider.clocks[5:])) == 1
             outsider.call(SetBool, "/replay/pause", data=False)
             ends = []
             while len(ends) < 8 and (len(outsider.chunks) < 10 or "the clock was set back" not in ends):
                 ended = outsider.start_task().get_result_async()
-                until(ended.done, "the replay starts over, which ends the task")
+                eventually(ended.done, "the replay starts over, which ends the task")
                 ends.append(ended.result().result.message)
     finally:
         outsider.close()
@@ -299,11 +294,11 @@ def test_a_replay_ends_with_its_last_bag(run):
     outsider.start()
     try:
         with Bag(path) as bag, replay(path, path, rate=4.0, start_paused=True, topics=INPUTS) as child:
-            until(lambda: outsider.clocks, "the standing clock is heard")
+            eventually(lambda: outsider.clocks, "the standing clock is heard")
             assert set(outsider.clocks) == {bag.start_ns}
             outsider.call(SetBool, "/replay/pause", data=False)
             assert child.wait(DEADLINE) == 0
-            until(lambda: outsider.clocks and outsider.clocks[-1] == bag.end_ns, "its end has been heard")
+            eventually(lambda: outsider.clocks and outsider.clocks[-1] == bag.end_ns, "its end has been heard")
             assert sum(np.diff(outsider.clocks) < 0) == 1
     finally:
         outsider.close()
@@ -331,10 +326,10 @@ def test_latched_topics_of_older_distributions_reach_a_late_subscriber(tmp_path)
     outsider.start()
     try:
         with replay(tmp_path / "old.mcap"):
-            until(lambda: outsider.clocks and outsider.clocks[-1] > start + second, "1 s is replayed")
+            eventually(lambda: outsider.clocks and outsider.clocks[-1] > start + second, "1 s is replayed")
             qos = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             outsider.node.create_subscription(Header, "/mounts", heard.append, qos)
-            until(lambda: len(heard) == 3, "all of them came")
+            eventually(lambda: len(heard) == 3, "all of them came")
     finally:
         outsider.close()
     assert [message.frame_id for message in heard] == ["camera_0", "camera_1", "camera_2"]
@@ -347,7 +342,6 @@ def test_a_replay_does_not_mix_with_a_live_cell(run):
     try:
         finished = subprocess.run(
             ["replay_node", "--ros-args", "-p", f"bags:=[{path}]"],
-            env=ENVIRONMENT,
             timeout=DEADLINE,
             capture_output=True,
             text=True,
@@ -360,9 +354,7 @@ def test_a_replay_does_not_mix_with_a_live_cell(run):
 
 
 def test_what_cannot_be_replayed_is_said_in_a_line(tmp_path):
-    finished = subprocess.run(
-        ["vga", "replay", tmp_path], env=ENVIRONMENT, timeout=DEADLINE, capture_output=True, text=True
-    )
+    finished = subprocess.run(["vga", "replay", tmp_path], timeout=DEADLINE, capture_output=True, text=True)
     assert finished.returncode == 2
     assert (
         finished.stderr.strip() == f"replay: no episode in {tmp_path}: record some with `vga record` or `vga collect`"

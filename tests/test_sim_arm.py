@@ -12,11 +12,14 @@ import mujoco
 import numpy as np
 import pytest
 from franky_sim.franka_gripper_protocol import GripperCommandStatus
-from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
+from support.cells import write_cell
+from support.owned import own_address
+from support.sim_processes import Process, processes_of, shared_memory
+from support.waiting import eventually
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import StateReader
 
-ADDRESS = "127.0.0.61"
+ADDRESS = own_address()
 TCP = np.array([0.0, 0.0, 0.1034])  # of the tool center point in the hand's frame, m
 ABOVE = np.array([0.0, 0.0, 0.12])  # m
 EVERYTHING = 0.08  # m, epsilon with which any width is a grasp
@@ -86,8 +89,8 @@ class Cell:
 def cell(tmp_path_factory):
     path = write_cell(tmp_path_factory.mktemp("cell"), ADDRESS)
     with Process(sys.executable, "-m", "vga_bringup.sim.physics.process", "--cell", str(path)) as process:
-        wait_for(lambda: shared_memory(ADDRESS), what="the arm")
-        wait_for(lambda: StateReader(ADDRESS).read().sim_time > 0, what="the first step")
+        eventually(lambda: shared_memory(ADDRESS), what="the arm")
+        eventually(lambda: StateReader(ADDRESS).read().sim_time > 0, what="the first step")
         policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
         yield Cell()
         # libfranka makes the thread that moves the arm a real-time one: later tests' processes would inherit that.
@@ -106,7 +109,7 @@ def test_the_state_tells_the_settings(cell):
     cell.robot.set_k(turned.flatten(order="F").tolist())
     try:
         # A state that was on its way when the last setting was made is still the old one.
-        wait_for(lambda: np.allclose(cell.robot.state.EE_T_K.matrix, turned, atol=1e-6), what="the setting of K")
+        eventually(lambda: np.allclose(cell.robot.state.EE_T_K.matrix, turned, atol=1e-6), what="the setting of K")
         state = cell.robot.state
         assert state.m_load == pytest.approx(0.4)
         assert state.F_x_Cload == pytest.approx([0.01, 0.02, 0.03])
@@ -237,7 +240,7 @@ def test_keeps_up_with_real_time_while_it_is_driven(cell):
     thread = threading.Thread(target=drive)
     thread.start()
     first = cell.observer.refresh()
-    wait_for(lambda: cell.observer.refresh().sim_time > first.sim_time + 3.0, what="3 simulated seconds")
+    eventually(lambda: cell.observer.refresh().sim_time > first.sim_time + 3.0, what="3 simulated seconds")
     last = cell.observer.refresh()
     stopping.set()
     thread.join()

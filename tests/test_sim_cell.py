@@ -13,7 +13,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
-from sim_processes import Process, processes_of, shared_memory, wait_for, write_cell
+from support.cells import write_cell
+from support.owned import own_address
+from support.sim_processes import Process, processes_of, shared_memory
+from support.waiting import eventually
 from vga_bringup.sim.physics.state import StateReader
 from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import views
@@ -23,17 +26,18 @@ from vga_policy.cell.loading import load_cell
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene
 
-DOMAIN = 61
-ADDRESS = "127.0.0.62"
+ADDRESS = own_address()
 CAMERA = "wrist"
 EXECUTABLES = os.path.join(get_package_prefix("vga_bringup"), "lib", "vga_bringup")
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 def executable(name, *parameters):
     arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
     if name == "sim_camera":
         arguments += ["-r", "__ns:=/cameras", "-r", f"__node:={CAMERA}"]
-    return Process(os.path.join(EXECUTABLES, name), "--ros-args", *arguments, ROS_DOMAIN_ID=str(DOMAIN))
+    return Process(os.path.join(EXECUTABLES, name), "--ros-args", *arguments)
 
 
 class Observer:
@@ -41,7 +45,7 @@ class Observer:
 
     def __init__(self):
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self._node = rclpy.create_node("observer", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
@@ -64,16 +68,12 @@ class Observer:
             if status.name == "sim_cell: real_time_factor":
                 self.diagnostics.append((status, {pair.key: pair.value for pair in status.values}))
 
-    def spin_until(self, condition, seconds=40.0, what="it"):
-        def spin_once():
-            self._executor.spin_once(timeout_sec=0.1)
-            return condition()
-
-        return wait_for(spin_once, seconds, what)
+    def spin_until(self, condition, what):
+        return eventually(condition, what, meanwhile=lambda: self._executor.spin_once(timeout_sec=0.1))
 
     def arrange(self, task, seed):
         future = self._client.call_async(ArrangeScene.Request(task=task, seed=seed))
-        self.spin_until(future.done, what="an answer of /sim_cell/arrange")
+        self.spin_until(future.done, "an answer of /sim_cell/arrange")
         return future.result()
 
     def close(self):
@@ -99,9 +99,9 @@ def test_frames_carry_their_capture_time_and_arrive_after_the_delay(cell_path, o
         executable("sim_cell", f"cell:={cell_path}") as cell,
         executable("sim_camera", f"cell:={cell_path}", f"camera:={CAMERA}") as camera,
     ):
-        observer.spin_until(lambda: len(observer.images) >= 45, what="45 images")
+        observer.spin_until(lambda: len(observer.images) >= 45, "45 images")
         observer.spin_until(
-            lambda: observer.diagnostics and "real_time_factor" in observer.diagnostics[-1][1], what="diagnostics"
+            lambda: observer.diagnostics and "real_time_factor" in observer.diagnostics[-1][1], "diagnostics"
         )
         assert cell.said(f"ready: FR3 at {ADDRESS}, cameras fixed_1, wrist, fixed_2")
         ring = FrameReader(ADDRESS, load_cell(cell_path).camera(CAMERA))
@@ -164,30 +164,30 @@ def test_a_killed_cell_makes_room_for_the_next_one_and_the_camera_follows(cell_p
     ):
         observer.spin_until(lambda: len(observer.images) >= 5, what="images")
         with executable("sim_cell", f"cell:={cell_path}") as second:
-            wait_for(lambda: second.said(f"port 1337 of {ADDRESS} is taken"), what="the second cell's complaint")
+            eventually(lambda: second.said(f"port 1337 of {ADDRESS} is taken"), what="the second cell's complaint")
             assert not second.said("Traceback")
             first.kill()
-            wait_for(lambda: second.said("ready:"), what="the second cell")
+            eventually(lambda: second.said("ready:"), what="the second cell")
             count = len(observer.images)
             observer.spin_until(lambda: len(observer.images) >= count + 5, what="images of the second cell")
             stamps = [stamp for _, stamp, _ in observer.images]
             assert np.all(np.diff(stamps) > 0)
             second.kill()
-        wait_for(lambda: not shared_memory(ADDRESS), what="a killed cell's parts end by themselves")
+        eventually(lambda: not shared_memory(ADDRESS), what="a killed cell's parts end by themselves")
         assert camera.interrupt() == 0
-    wait_for(lambda: not processes_of(cell_path), what="the end of all processes")
+    eventually(lambda: not processes_of(cell_path), what="the end of all processes")
 
 
 def test_a_cell_whose_physics_dies_ends(cell_path):
     with executable("sim_cell", f"cell:={cell_path}") as cell:
-        wait_for(lambda: cell.said("ready:"), what="the cell")
+        eventually(lambda: cell.said("ready:"), what="the cell")
         (physics,) = processes_of(cell_path, "vga_bringup.sim.physics.process")
         os.kill(physics, signal.SIGKILL)
         assert cell.wait() == 1
         assert cell.said("sim_cell: vga_bringup.sim.physics.process ended with exit code -9")
         assert not shared_memory(ADDRESS)
         assert not cell.said("Traceback")
-    wait_for(lambda: not processes_of(cell_path), what="the end of all processes")
+    eventually(lambda: not processes_of(cell_path), what="the end of all processes")
 
 
 @pytest.mark.parametrize(

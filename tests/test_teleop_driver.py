@@ -5,14 +5,17 @@ import time
 
 import numpy as np
 import pytest
-from driving import cell_at, driving, wait_for
-from simulated_arm import SimulatedArm, own_address
+from support.cells import cell_at
+from support.driving import driving
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
+from support.waiting import eventually
 from vga_bringup.robot.motion.following import APPROACH_SPEED
 from vga_bringup.robot.motion.teleoperation import LeaderSample
 from vga_bringup.robot.safety.modes import ModeRefusedError
 from vga_policy.message_constants import Mode
 
-ADDRESS = own_address(60)
+ADDRESS = own_address()
 CELL = cell_at(ADDRESS)
 HOME = np.array(CELL.arm.home)
 NAMES = CELL.joint_state_names
@@ -78,13 +81,13 @@ def log(rig):
 def go_home(driver):
     for _ in range(4):
         driver.set_mode(Mode.HOLD)
-        wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+        eventually(lambda: driver.state.robot_mode == "idle", what="rest")
         job = driver.home(0.5)
         assert job.wait(20.0)
         if job.success:  # else the machine stalled and the arm was left behind
             break
     assert job.success, job.message
-    wait_for(lambda: driver.state.robot_mode == "idle", what="rest")
+    eventually(lambda: driver.state.robot_mode == "idle", what="rest")
 
 
 def following(driver):
@@ -103,7 +106,7 @@ def test_without_a_leader_teleop_is_refused(driver):
 
 def test_a_leader_too_far_away_is_refused_by_the_joints_name(driver):
     with Leader(driver, HOME + np.array([0, 0, 0, 0.9, 0, 0, 0])) as leader:
-        wait_for(lambda: leader.last)
+        eventually(lambda: leader.last)
         with pytest.raises(ModeRefusedError, match=r"fr3_joint4 by 0.90 rad \(leader -1.46, arm -2.36\)"):
             driver.set_mode(Mode.TELEOP)
     assert driver.state.mode is Mode.HOLD
@@ -113,21 +116,21 @@ def test_the_arm_approaches_slowly_then_follows_and_then_takes_the_trigger(drive
     for _ in range(5):
         go_home(driver)
         with Leader(driver, HOME + 0.3, width=0.02) as leader:
-            wait_for(lambda leader=leader: leader.last)
+            eventually(lambda leader=leader: leader.last)
             started = time.monotonic()
             driver.set_mode(Mode.TELEOP)
             with pytest.raises(ModeRefusedError, match="still moving"):
                 driver.set_mode(Mode.POLICY)
-            wait_for(lambda: following(driver) or driver.state.mode is Mode.HOLD)
+            eventually(lambda: following(driver) or driver.state.mode is Mode.HOLD)
             if driver.state.mode is Mode.HOLD:
                 continue  # the machine stalled
             assert 0.9 * APPROACH_SPEED < approach_speed(log, started) <= APPROACH_SPEED + 0.05
-            wait_for(lambda: driver.gripper_state.commanded_width == 0.02)
+            eventually(lambda: driver.gripper_state.commanded_width == 0.02)
             driver.figures()
 
             leader.swing(0.4)
             swinging = time.monotonic()
-            wait_for(lambda swinging=swinging: time.monotonic() > swinging + 2.0)
+            eventually(lambda swinging=swinging: time.monotonic() > swinging + 2.0)
             figures = driver.figures().teleop
             ticks = [tick for t, tick in list(log.ticks) if t > swinging]
             if {tick.mode for tick in ticks} == {Mode.TELEOP}:
@@ -137,37 +140,37 @@ def test_the_arm_approaches_slowly_then_follows_and_then_takes_the_trigger(drive
                 break
     else:
         pytest.fail("this machine is too busy to be a leader 100 times a second")
-    wait_for(lambda: driver.state.mode is Mode.HOLD)
+    eventually(lambda: driver.state.mode is Mode.HOLD)
 
 
 def test_a_silent_leader_brings_the_arm_to_rest_and_its_return_does_not_move_it(driver, log):
     with Leader(driver) as leader:
         for _ in range(8):
-            wait_for(lambda: leader.last)
+            eventually(lambda: leader.last)
             driver.set_mode(Mode.TELEOP)
-            wait_for(lambda: following(driver))
+            eventually(lambda: following(driver))
             leader.swing(0.5)
-            wait_for(lambda: np.abs(log.ticks[-1][1].arm.dq).max() > 0.6)
+            eventually(lambda: np.abs(log.ticks[-1][1].arm.dq).max() > 0.6)
             leader.heard.clear()
-            wait_for(lambda: driver.state.mode is Mode.HOLD)
+            eventually(lambda: driver.state.mode is Mode.HOLD)
             assert "no message of the leader" in driver.state.hold_reason
             silent = leader.last
-            wait_for(lambda silent=silent: time.monotonic() > silent + 0.8)
+            eventually(lambda silent=silent: time.monotonic() > silent + 0.8)
 
             where = log.ticks[-1][1].arm.q
             leader.q = where + 0.2
             leader.stand()
             leader.heard.set()  # it is back, elsewhere
             back = time.monotonic()
-            wait_for(lambda back=back: time.monotonic() > back + 0.3)
+            eventually(lambda back=back: time.monotonic() > back + 0.3)
             assert log.ticks[-1][1].arm.q == pytest.approx(where, abs=0.005)
             driver.set_mode(Mode.TELEOP)  # a fresh alignment
-            wait_for(lambda: following(driver))
+            eventually(lambda: following(driver))
             assert approach_speed(log, back) <= APPROACH_SPEED + 0.05
             leader.q = np.array(HOME)
-            wait_for(lambda: np.abs(log.ticks[-1][1].arm.q - HOME).max() < 0.05)
+            eventually(lambda: np.abs(log.ticks[-1][1].arm.q - HOME).max() < 0.05)
             driver.set_mode(Mode.HOLD)
-            wait_for(lambda: driver.state.at_rest)
+            eventually(lambda: driver.state.at_rest)
 
             times, speeds = log.speed_after(silent)
             kept_time = log.real_time_factor(silent, silent + 0.5) > 0.95 and np.diff(times).max() < 0.05
@@ -179,14 +182,14 @@ def test_a_silent_leader_brings_the_arm_to_rest_and_its_return_does_not_move_it(
 
 def test_hold_in_mid_motion_brakes_smoothly(driver, log):
     with Leader(driver) as leader:
-        wait_for(lambda: leader.last)
+        eventually(lambda: leader.last)
         driver.set_mode(Mode.TELEOP)
-        wait_for(lambda: following(driver))
+        eventually(lambda: following(driver))
         leader.swing(0.5)
-        wait_for(lambda: np.abs(log.ticks[-1][1].reference.dq).max() > 0.6)
+        eventually(lambda: np.abs(log.ticks[-1][1].reference.dq).max() > 0.6)
         driver.set_mode(Mode.HOLD)
         held = time.monotonic()
-        wait_for(lambda: time.monotonic() > held + 0.5)
+        eventually(lambda: time.monotonic() > held + 0.5)
     assert driver.state.at_rest
     assert driver.state.hold_reason == "requested by the operator"
     ticks = [tick for t, tick in list(log.ticks) if t > held - 0.2]
@@ -210,7 +213,7 @@ def test_samples_that_cannot_be_used_are_counted_and_arm_nothing(driver, change,
     before = driver.figures().teleop.ignored.get(reason, 0)
     sample = {"names": NAMES, "positions": [*HOME, 0.04], **change}
     sample["read_at"] = time.monotonic() + change.get("read_at", 0.0)
-    wait_for(lambda: time.monotonic() > sample["read_at"] - 0.3)
+    eventually(lambda: time.monotonic() > sample["read_at"] - 0.3)
     driver.leader(LeaderSample(**sample))
     assert driver.figures().teleop.ignored[reason] == before + 1
     with pytest.raises(ModeRefusedError):

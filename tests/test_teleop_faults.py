@@ -1,23 +1,23 @@
 """Serial faults in mid-motion, along the whole real path: servos on a pty, gello node, DDS, driver, libfranka, arm."""
 
-import os
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-from driver_process import HOLD, TELEOP, DriverProcess, Outsider
-from driving import cell_at, wait_for
-from leader_process import LeaderProcess
 from sensor_msgs.msg import JointState
-from simulated_arm import SimulatedArm, own_address
+from support.cells import cell_at
+from support.driver_process import HOLD, TELEOP, DriverProcess, Outsider
+from support.leader_process import LeaderProcess
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
+from support.waiting import eventually
 from vga_bringup.robot.motion.following import APPROACH_SPEED
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 
-ADDRESS = own_address(80)
-DOMAIN = 50 + os.getpid() % 20
+ADDRESS = own_address()
 REST = 0.02  # rad/s
 STALLED = 0.05  # s without a sample or a reference: the leader is not followed as on a machine that keeps up
 AMPLITUDE = 0.6  # rad from peak to peak, at 0.5 Hz: 0.94 rad/s in every joint
@@ -32,9 +32,8 @@ class GelloProcess:
 
     def __init__(self, path, log):
         command = [sys.executable, "-m", "vga_teleop.nodes.gello_node", "--ros-args", "-p", f"cell:={path}"]
-        environment = os.environ | {"ROS_DOMAIN_ID": str(DOMAIN)}
         with log.open("w") as output:
-            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
 
     def __enter__(self):
         return self
@@ -71,10 +70,10 @@ class Rig:
     def follow(self):
         """Hands the arm over to the leader, which stands where the arm is."""
         self.hand.stand_at(self.q())
-        wait_for(lambda: self.leader and np.abs(np.array(self.leader[-1].position[:7]) - self.q()).max() < 0.02)
+        eventually(lambda: self.leader and np.abs(np.array(self.leader[-1].position[:7]) - self.q()).max() < 0.02)
         answer = self.outsider.set_mode(TELEOP)
         assert answer.success, answer.message
-        wait_for(lambda: self.outsider.state.mode == TELEOP)
+        eventually(lambda: self.outsider.state.mode == TELEOP)
 
     def move(self):
         """Homes the arm and has it follow a swinging leader until it is fast; whether the machine was up to that."""
@@ -83,7 +82,7 @@ class Rig:
             self.go_home()
             self.follow()
             self.hand.swing(AMPLITUDE)
-            wait_for(lambda: np.abs(self.outsider.joint_states[-1].velocity[:7]).max() > 0.85, what="motion")
+            eventually(lambda: np.abs(self.outsider.joint_states[-1].velocity[:7]).max() > 0.85, "motion", 5.0)
         except AssertionError as error:
             print("again:", error)
             return False
@@ -91,7 +90,7 @@ class Rig:
 
     def settle(self):
         """Waits until the arm is seen at rest, now."""
-        wait_for(lambda: self._rests(self.outsider.joint_states[-1]), 10.0, "rest")
+        eventually(lambda: self._rests(self.outsider.joint_states[-1]), "rest", 10.0)
 
     def _rests(self, message):
         return time.time() - stamp(message) < 0.1 and np.abs(message.velocity[:7]).max() < 1e-3
@@ -104,22 +103,22 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def rig(tmp_path_factory):
+def rig(ros_domain, tmp_path_factory):
     directory = tmp_path_factory.mktemp("teleop")
     data = cell_at(ADDRESS).model_dump()
     data["leader"]["port"] = str(directory / "leader")
     cell = Cell.model_validate(data)
     (directory / "gello.yaml").write_text(dump_cell(cell))
-    outsider = Outsider(DOMAIN)
+    outsider = Outsider()
     with (
         SimulatedArm(ADDRESS),
         LeaderProcess(cell, directory / "gello.yaml") as hand,
         GelloProcess(directory / "gello.yaml", directory / "gello.txt"),
-        DriverProcess(DOMAIN, directory, cell),
+        DriverProcess(directory, cell),
     ):
-        wait_for(outsider.connected, 20.0, "the driver")
+        eventually(outsider.connected, "the driver", 20.0)
         rig = Rig(cell, hand, outsider)
-        wait_for(lambda: rig.leader, 20.0, "the leader")
+        eventually(lambda: rig.leader, "the leader", 20.0)
         yield rig
     outsider.close()
 
@@ -147,17 +146,17 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
             continue
         rig.hand.fault(fault)
         began = time.time()
-        wait_for(lambda: rig.outsider.state.mode == HOLD, what="HOLD")
+        eventually(lambda: rig.outsider.state.mode == HOLD, what="HOLD")
         if "no message of the leader" not in rig.outsider.state.hold_reason:
             print("again:", rig.outsider.state.hold_reason)  # the arm lost its reference to a stall
             continue
-        wait_for(lambda began=began: time.time() > began + seconds)
-        wait_for(lambda: words in rig.outsider.judgements["/gello: leader"], 10.0, "the fault on /diagnostics")
+        eventually(lambda began=began: time.time() > began + seconds)
+        eventually(lambda: words in rig.outsider.judgements["/gello: leader"], "the fault on /diagnostics", 10.0)
         rig.hand.fault("")
         ended = time.time()
 
         # What was not read is not published: no stamp lies in the fault's time.
-        wait_for(lambda ended=ended: stamp(rig.leader[-1]) > ended, what="the leader's return")
+        eventually(lambda ended=ended: stamp(rig.leader[-1]) > ended, what="the leader's return")
         silent = [stamp(message) for message in rig.leader if began + 0.05 < stamp(message) < ended - 0.01]
         assert not silent
 
@@ -165,16 +164,16 @@ def test_a_fault_in_mid_motion(rig, fault, seconds, words):
         rig.settle()
         where, back = rig.q(), time.time()
         rig.hand.stand_at(where + 0.3)
-        wait_for(lambda back=back: stamp(rig.outsider.joint_states[-1]) > back + 0.3)
+        eventually(lambda back=back: stamp(rig.outsider.joint_states[-1]) > back + 0.3)
         np.testing.assert_allclose(rig.q(), where, atol=0.005)
         assert rig.outsider.state.mode == HOLD
 
         # A fresh alignment, and on it goes, slowly at first.
-        wait_for(lambda: np.abs(np.array(rig.leader[-1].position[:7]) - rig.hand.q).max() < 0.02)
+        eventually(lambda: np.abs(np.array(rig.leader[-1].position[:7]) - rig.hand.q).max() < 0.02)
         resumed = time.time()
         rig.outsider.set_mode(TELEOP)
-        wait_for(lambda: rig.outsider.state.mode == TELEOP)
-        wait_for(lambda w=where: rig.is_at(w + 0.3) or rig.outsider.state.mode == HOLD, 15.0, "the arm at the leader")
+        eventually(lambda: rig.outsider.state.mode == TELEOP)
+        eventually(lambda w=where: rig.is_at(w + 0.3) or rig.outsider.state.mode == HOLD, "the arm at the leader", 15.0)
         if not rig.is_at(where + 0.3):
             print("again:", rig.outsider.state.hold_reason)  # the machine stalled
             continue
@@ -198,7 +197,7 @@ def test_the_leader_is_followed_and_recorded_with_its_latency(rig):
             continue
         started = time.time()
         rig.hand.swing(0.4)
-        wait_for(lambda started=started: time.time() > started + 3.5 or rig.outsider.state.mode == HOLD)
+        eventually(lambda started=started: time.time() > started + 3.5 or rig.outsider.state.mode == HOLD)
         samples = [stamp(m) for m in list(rig.leader) if stamp(m) > started]
         references = [m for m in list(rig.outsider.references) if stamp(m) > started]
         stalled = max(np.diff(times).max(initial=0.0) for times in (samples, [stamp(m) for m in references]))
@@ -220,9 +219,9 @@ def test_a_leader_far_away_is_refused_by_name(rig):
     rig.go_home()
     rig.settle()
     rig.hand.stand_at(rig.q() + np.array([0, 0, 0, 0, 0, -1.0, 0]))
-    wait_for(lambda: abs(rig.leader[-1].position[5] - rig.hand.q[5]) < 0.02)
+    eventually(lambda: abs(rig.leader[-1].position[5] - rig.hand.q[5]) < 0.02)
     seen = len(rig.leader)
-    wait_for(lambda: len(rig.leader) > seen + 20)  # by the driver too
+    eventually(lambda: len(rig.leader) > seen + 20)  # by the driver too
     answer = rig.outsider.set_mode(TELEOP)
     while "no leader publishes" in answer.message or "samples are refused" in answer.message:  # the machine is busy
         answer = rig.outsider.set_mode(TELEOP)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 from vga_bringup.sim.scene.tasks import arrange
@@ -13,23 +11,11 @@ from vga_policy.cli import main
 
 from vga_msgs.msg import TaskState
 
-ADDRESS = f"127.0.8.{1 + os.getpid() % 250}"
-DOMAIN = 93 + os.getpid() % 8
-SIM_CELL = Path(__file__).parents[1] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 
-
-@pytest.fixture
-def cell(tmp_path):
-    path = tmp_path / "cell.yaml"
-    path.write_text(SIM_CELL.read_text().replace("ip: 127.0.0.1", f"ip: {ADDRESS}"))
-    return str(path)
-
-
-def test_a_trial_runs_through_the_graph(cell, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+def test_a_trial_runs_through_the_graph(ros_domain, sim_cell, tmp_path, capsys):
     out = tmp_path / "out"
     options = ("--task", "press_button", "--trials", "1", "--seed", "7", "--max-steps", "12", "--view", "ood", "--json")
-    code = main(["eval", "sim", "--checkpoint", "untrained", "--cell", cell, "--out", str(out), *options])
+    code = main(["eval", "sim", "--checkpoint", "untrained", "--cell", str(sim_cell), "--out", str(out), *options])
     assert code == 0, (out / "nodes.log").read_text()
     report = json.loads(capsys.readouterr().out)
     (trial,) = report["trials"]

@@ -13,9 +13,9 @@ def make(directory: Path) -> None:
     if (directory / DONE).exists():
         return
     import torch
-    from episode_fixtures import START, MadeEpisode
-    from model_fixtures import seeded_state
     from safetensors.torch import save_file
+    from support.episodes import START, MadeEpisode
+    from support.models import seeded_state
     from vga_policy.cell.loading import load_cell
     from vga_policy.lerobot.export import export
     from vga_policy.model.backbone.aggregator import AggregatorConfig

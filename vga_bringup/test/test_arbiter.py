@@ -2,15 +2,13 @@
 
 import numpy as np
 import pytest
-from simulated_arm import CELL
+from support.cells import SIM as CELL
 from vga_bringup.robot.arbiter import MAX_ERROR, SETTLE, Arbiter
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
 from vga_bringup.robot.safety.safety_filter import SafetyFilter
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 
-CELL = load_cell(CELL)
 HOME = np.array(CELL.arm.home)
 NAMES = [*CELL.arm.joint_names, CELL.gripper.joint_name]
 HAND = 0.05  # m, last commanded

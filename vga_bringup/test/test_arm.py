@@ -9,23 +9,23 @@ import time
 import franky
 import numpy as np
 import pytest
-from faulty_robot import COMMUNICATION, REFLEX, FaultyRobot, ports
-from simulated_arm import CELL, own_address
+from support.cells import SIM
+from support.faulty_robot import COMMUNICATION, REFLEX, FaultyRobot, ports
+from support.owned import own_address
 from vga_bringup.robot.arm import FrankaArm
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.connection import Connector
 from vga_bringup.robot.faults import ArmError, explain
 from vga_bringup.robot.motion.homing import WayHome
-from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 
-ADDRESS = own_address(12)
+ADDRESS = own_address()
 
 
 @pytest.fixture
 def contract():
     """The simulated cell, with something in every setting of the arm."""
-    cell = load_cell(CELL).model_dump()
+    cell = SIM.model_dump()
     cell["arm"].update(
         speed_scale=0.5,
         payload={

@@ -1,6 +1,6 @@
 import pyrealsense2 as rs
 import pytest
-from software_d415 import CONTROLS, SoftwareD415
+from support.software_d415 import CONTROLS, SoftwareD415
 from vga_bringup.camera.controls import apply_controls
 from vga_bringup.camera.discovery import color_sensor
 from vga_policy.cell.schema import Camera

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pyrealsense2 as rs
 import pytest
-from software_d415 import Bus, SoftwareD415, image_of
+from support.software_d415 import Bus, SoftwareD415, image_of
+from support.waiting import eventually
 from vga_bringup.camera import device as device_module
 from vga_bringup.camera.clock import TimestampDomain, milliseconds_to_ns
 from vga_bringup.camera.device import DeviceLoop
@@ -215,10 +216,7 @@ def test_lost_and_repeated_frames_are_counted():
         second, timestamp_ms = running.push(camera, skip=3)
         assert statistics.report(time.monotonic_ns()).lost == second.number - first.number - 1 >= 3
         camera.push(timestamp_ms=timestamp_ms)
-        deadline = time.monotonic() + DEADLINE_S
-        while not statistics.report(time.monotonic_ns()).duplicates:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        eventually(lambda: statistics.report(time.monotonic_ns()).duplicates, "the duplicate is counted")
 
 
 @pytest.mark.parametrize(

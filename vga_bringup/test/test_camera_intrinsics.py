@@ -1,7 +1,7 @@
 import numpy as np
 import pyrealsense2 as rs
 import pytest
-from software_d415 import intrinsics
+from support.software_d415 import intrinsics
 from vga_bringup.camera.intrinsics import camera_model
 
 BROWN = (rs.distortion.brown_conrady, rs.distortion.modified_brown_conrady, rs.distortion.inverse_brown_conrady)

@@ -12,6 +12,10 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
+from support.cells import CELLS
+from support.nodes import program
+from support.owned import own_address
+from support.waiting import eventually
 from vga_bringup.doctor import cameras, examine, leader, machine, robot, ros
 from vga_bringup.doctor.finding import Finding, Health
 from vga_bringup.robot.libfranka import ROBOT_PORT
@@ -19,8 +23,7 @@ from vga_policy.cell.loading import load_cell
 
 from vga_policy import cli
 
-CELLS = Path(__file__).parents[1] / "config" / "cells"
-ADDRESS = "127.0.0.77"  # of this file alone: libfranka's port is fixed
+ADDRESS = own_address()
 
 
 @pytest.fixture
@@ -131,15 +134,15 @@ def test_the_hand_is_read_from_a_running_driver(lab, monkeypatch, hand, state, r
     assert remedy in finding.remedy
 
 
-def test_driver_state_comes_from_the_graph(lab, monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", "177")
+def test_driver_state_comes_from_the_graph(lab, monkeypatch, ros_domain):
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    driver = subprocess.Popen([sys.executable, "-c", FAKE_DRIVER], stdout=subprocess.PIPE, text=True)
+    driver = subprocess.Popen([sys.executable, program("publishing_driver")], stdout=subprocess.PIPE, text=True)
     try:
         assert driver.stdout.readline() == "published\n"
-        deadline = time.monotonic() + 30  # discovery can take longer than one look on a busy machine
-        while (state := robot.driver_state()) is None or state["hand"] is None:
-            assert time.monotonic() < deadline, "the driver's state was never seen"
+        # Discovery can take longer than one look on a busy machine.
+        state = eventually(
+            lambda: (seen := robot.driver_state()) and seen["hand"] and seen, "the driver's state is seen"
+        )
     finally:
         driver.kill()
         driver.wait()
@@ -207,28 +210,6 @@ def libfranka_of_a_gpu_pc():
 def test_limits_that_follow_are_said(name, expected):
     (finding,) = robot.limits(load_cell(CELLS / f"{name}.yaml"))
     assert (finding.state, finding.seen) == (Health.READY, expected)
-
-
-FAKE_DRIVER = """
-import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from vga_msgs.msg import DriverState
-rclpy.init()
-node = rclpy.create_node("driver")
-latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-publisher = node.create_publisher(DriverState, "/franka_driver/state", latched)
-publisher.publish(DriverState(hold_reason="user stop", connected=True, robot_mode="user stopped"))
-control = DiagnosticStatus(name="/franka_driver: control", level=DiagnosticStatus.OK)
-settings = {"setting_franky.jerk": "7500 (cell: 4500)", "setting_realtime": "ignore"}
-control.values = [KeyValue(key=key, value=value) for key, value in settings.items()]
-hand = DiagnosticStatus(name="/franka_driver: gripper", level=DiagnosticStatus.ERROR, message="not homed")
-hand.values = [KeyValue(key="connected", value="True")]
-diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-node.create_timer(0.2, lambda: diagnostics.publish(DiagnosticArray(status=[control, hand])))
-print("published", flush=True)
-rclpy.spin(node)
-"""
 
 
 # --- Cameras ---

@@ -9,22 +9,21 @@
 import time
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.trajectory import BRAKE_STEP
 from vga_bringup.robot.types import ChunkRefusedError
 from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
+from vga_policy.cell.loading import dump_cell, parse_cell
 from vga_policy.cell.schema import Strategy
 from vga_policy.observation.observation import ActionChunk
 
-CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
 HOME = np.array(CELL.arm.home)
 DT, HORIZON, STOP = CELL.dt, CELL.action.horizon, Limits(CELL).stopping.min()
 ALL = list(Strategy)

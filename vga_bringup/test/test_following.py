@@ -1,11 +1,10 @@
 """Whatever the leader does, the reference stays continuous and in bounds; and it goes where the leader rests."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.bounds.space import RESERVE, Space
 from vga_bringup.robot.motion.following import (
@@ -16,10 +15,8 @@ from vga_bringup.robot.motion.following import (
     STOP_WITHIN,
     Following,
 )
-from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Box
 
-CELL = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml")
 POST = Box(name="post", min=[0.55, 0.15, 0.0], max=[0.75, 0.35, 0.9])
 TIGHT = CELL.model_copy(
     update={

@@ -9,38 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_arm import CELL as SIM
+from support.cells import SIM
+from support.waiting import eventually
 from vga_bringup.sim.leader.bus import Fault, LeaderBus
 from vga_bringup.sim.leader.protocol import status
-from vga_policy.cell.loading import load_cell
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.port import PortError, holders
 from vga_teleop.gello.reader import LeaderReader
 
-CELL = load_cell(SIM)
 TICKS = [-5000, 9000, 0, 1, 2, 3, 4, 5]
 HOLD = "import sys, time; port = open(sys.argv[1], 'r+b', buffering=0); print('open', flush=True); time.sleep(60)"
 
 
 @pytest.fixture(params=[1_000_000, 57600])
 def leader(request, tmp_path):
-    return CELL.leader.model_copy(update={"port": str(tmp_path / "leader"), "baudrate": request.param})
+    return SIM.leader.model_copy(update={"port": str(tmp_path / "leader"), "baudrate": request.param})
 
 
 @pytest.fixture
 def fast(tmp_path):
-    return CELL.leader.model_copy(update={"port": str(tmp_path / "leader")})
+    return SIM.leader.model_copy(update={"port": str(tmp_path / "leader")})
 
 
 def simulated(leader):
     return LeaderBus(Path(leader.port), leader.baudrate, leader.ids)
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
 
 
 def test_reads_signed_positions_and_when(leader):
@@ -100,7 +92,7 @@ def test_a_belated_answer_is_not_taken_for_the_next_one(fast):
 def test_a_pulled_plug_is_a_lost_port(fast):
     with simulated(fast) as servos, Bus(fast) as bus:
         servos.fault = Fault("unplugged")
-        wait_for(lambda: not Path(fast.port).exists())
+        eventually(lambda: not Path(fast.port).exists())
         with pytest.raises(PortError, match="was lost"):
             bus.read()
 
@@ -146,7 +138,7 @@ class Listener:
 
     def __init__(self, leader):
         self.samples, self.problems = [], []
-        self.reader = LeaderReader(CELL, leader, self.samples.append, self.problems.append)
+        self.reader = LeaderReader(SIM, leader, self.samples.append, self.problems.append)
 
     def __enter__(self):
         self.reader.start()
@@ -157,7 +149,7 @@ class Listener:
 
     def wait_for_samples(self, count=5):
         seen = len(self.samples)
-        wait_for(lambda: len(self.samples) >= seen + count)
+        eventually(lambda: len(self.samples) >= seen + count)
 
 
 def test_the_reader_reads_on(fast):
@@ -185,10 +177,10 @@ def test_under_a_fault_there_are_no_samples_and_after_it_there_are(fast, fault, 
     with simulated(fast) as servos, Listener(fast) as listener:
         listener.wait_for_samples()
         servos.fault = fault
-        wait_for(lambda: listener.problems[-1])
+        eventually(lambda: listener.problems[-1])
         faulty = len(listener.samples)
         until = time.monotonic() + 0.3
-        wait_for(lambda: time.monotonic() > until)
+        eventually(lambda: time.monotonic() > until)
         assert len(listener.samples) == faulty
         servos.fault = Fault()
         listener.wait_for_samples()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_arm import CELL as SIM
+from support.cells import CELLS, HOME, SIM, SIM_FILE
 from vga_bringup.sim.leader.bus import LeaderBus
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
@@ -18,9 +18,7 @@ from vga_teleop.gello.calibration_dialogue import SAMPLES, run
 from vga_teleop.gello.cell_file import write_leader
 from vga_teleop.gello.joints import Conversion
 
-CELL = load_cell(SIM)
-HOME = np.array(CELL.arm.home)
-LAB = SIM.with_name("lab.yaml")
+LAB = CELLS / "lab.yaml"
 TICK = 2 * np.pi / 4096
 
 quarters = st.lists(st.integers(-6, 6), min_size=7, max_size=7).map(lambda n: np.pi / 2 * np.array(n))
@@ -119,7 +117,7 @@ def test_the_dialogue_calibrates_a_leader_and_changes_nothing_else(lab, clumsy):
     said = []
     with LeaderBus(Path(before.leader.port), before.leader.baudrate, before.leader.ids) as bus:
         hands = Hands(bus, offsets, mounted, clumsy=clumsy)
-        assert run(lab, before.leader, CELL.arm.home, ask=hands, say=said.append) == 0
+        assert run(lab, before.leader, SIM.arm.home, ask=hands, say=said.append) == 0
     after = load_cell(lab)
     assert after.leader.signs == mounted
     np.testing.assert_allclose(np.cos(np.array(after.leader.offsets) - offsets), 1.0, atol=1e-6)
@@ -141,7 +139,7 @@ def test_the_dialogue_calibrates_a_leader_and_changes_nothing_else(lab, clumsy):
 
 def test_a_section_that_cannot_be_edited_is_left_alone_with_the_values_to_set(tmp_path):
     path = tmp_path / "cell.yaml"
-    text = SIM.read_text()
+    text = SIM_FILE.read_text()
     start = text.index("  offsets: [")
     path.write_text(text[:start] + "  offsets:\n" + "  - 0.0\n" * 7 + text[text.index("\n", start) + 1 :])
     before = path.read_text()
@@ -152,7 +150,7 @@ def test_a_section_that_cannot_be_edited_is_left_alone_with_the_values_to_set(tm
 
 def test_comments_behind_a_value_stay(tmp_path):
     path = tmp_path / "cell.yaml"
-    path.write_text(SIM.read_text().replace("gripper_open: 2.5", "gripper_open: 2.5   # let go"))
+    path.write_text(SIM_FILE.read_text().replace("gripper_open: 2.5", "gripper_open: 2.5   # let go"))
     write_leader(path, {"gripper_open": 2.25})
     assert "gripper_open: 2.25   # let go" in path.read_text()
 

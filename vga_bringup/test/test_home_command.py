@@ -13,7 +13,7 @@ from vga_policy.cli import main
 from vga_msgs.action import Home
 from vga_msgs.msg import GripperState
 
-DOMAIN = 95
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 class Driver:
@@ -22,7 +22,7 @@ class Driver:
     def __init__(self):
         self.requests, self.hand, self.refusal, self.jams = [], None, "", False
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self._node = rclpy.create_node("franka_driver", context=self._context)
         self._state = self._node.create_publisher(GripperState, "/franka_driver/gripper_state", 10)
         self._node.create_service(Trigger, "/franka_driver/open_hand", self._open)
@@ -56,7 +56,6 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     monkeypatch.setattr("vga_policy.ros.client.driver.OPEN_WITHIN", 0.3)
     driver = Driver()
     yield driver

@@ -1,19 +1,16 @@
 """The cell in one process: what it shows, how it obeys, and that nothing but its inputs decides."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support.cells import SIM as CELL
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.places import clearance_of
 from vga_bringup.sim.scene.tasks import UnknownTaskError
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk
 
-CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 LATENCY = 0.15
 
 

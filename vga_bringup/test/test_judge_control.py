@@ -2,14 +2,15 @@
 
 import franky
 import numpy as np
-from simulated_arm import CELL, SimulatedArm, own_address
+from support.cells import SIM
+from support.owned import own_address
+from support.simulated_arm import SimulatedArm
 from vga_bringup.judge.robot.control import franky_limits
-from vga_policy.cell.loading import load_cell
 
 
 def test_limits_told_are_shown_but_not_used():
-    address = own_address(91)
-    config = load_cell(CELL).arm.model_copy(update={"ip": address})
+    address = own_address()
+    config = SIM.arm.model_copy(update={"ip": address})
     with SimulatedArm(address):
         robot = franky_limits(config)
         for limit, own in (

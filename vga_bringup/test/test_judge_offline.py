@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from simulated_arm import CELL
+from support.cells import CELLS, PANDA_FILE
 from vga_bringup.judge.motions import RandomChunks, TowardEnd, ends, judged_cell, sine
 from vga_bringup.judge.offline import DT, PlannerLimits, tracked, worst
 from vga_bringup.judge.streams import all_streams, chunks
@@ -12,7 +12,7 @@ from vga_policy.cell.loading import load_cell
 
 
 def cell_at(speed):
-    return judged_cell(load_cell(CELL.with_name("lab.yaml")), "127.0.0.1", "velocity", speed)
+    return judged_cell(load_cell(CELLS / "lab.yaml"), "127.0.0.1", "velocity", speed)
 
 
 @pytest.fixture(scope="module", params=[0.5, 1.0], ids=["half speed", "full speed"])
@@ -112,7 +112,7 @@ def test_everything_that_moves_the_arm_keeps_its_limits(streams):
 
 
 def test_a_panda_keeps_its_own_limits():
-    cell = judged_cell(load_cell(CELL.with_name("lab_panda.yaml")), "127.0.0.1", "velocity", 1.0)
+    cell = judged_cell(load_cell(PANDA_FILE), "127.0.0.1", "velocity", 1.0)
     for stream in all_streams(cell, np.random.default_rng(6), amount=0.1):
         extremes = worst(*tracked(stream.at, stream.seconds, stream.q[0], cell), PANDA)
         assert extremes.ratio.largest < 0.95, stream.name

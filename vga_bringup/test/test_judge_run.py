@@ -5,7 +5,7 @@ from dataclasses import replace
 import mujoco
 import numpy as np
 import pytest
-from simulated_arm import CELL
+from support.cells import SIM
 from vga_bringup.judge.__main__ import again, plan
 from vga_bringup.judge.bench import Notes
 from vga_bringup.judge.evaluation import Findings
@@ -13,7 +13,6 @@ from vga_bringup.judge.robot.model import write_model
 from vga_bringup.judge.scenarios import CHUNKS, SCENARIOS, scenario
 from vga_bringup.judge.session import Outcome, Session
 from vga_bringup.robot.bounds.kinematics import FINGERTIPS, FLANGE, Kinematics
-from vga_policy.cell.loading import load_cell
 
 
 def test_a_full_run_tries_every_mode_cell_and_speed_with_a_thousand_random_chunks():
@@ -60,7 +59,7 @@ def test_the_simulated_arm_is_where_the_drivers_kinematics_say(tmp_path):
     write_model(tmp_path / "fr3.xml")
     model = mujoco.MjModel.from_xml_path(str(tmp_path / "fr3.xml"))
     data = mujoco.MjData(model)
-    arm = load_cell(CELL).arm
+    arm = SIM.arm
     kinematics = Kinematics(arm)
     rng = np.random.default_rng(0)
     for q in rng.uniform(arm.limits.lower, arm.limits.upper, (5, 7)):

@@ -1,18 +1,16 @@
 """From any state: what moves the arm keeps the limits of the arm itself, stopped at any time, for both models."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.cells import CELLS
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.following import Following
 from vga_bringup.robot.motion.homing import WayHome
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Box, SelfCollision
 
-CELLS = Path(__file__).parents[1] / "config/cells"
 PERIOD = 0.01  # s
 seeds = st.integers(0, 2**32 - 1)
 

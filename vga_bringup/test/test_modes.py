@@ -4,10 +4,9 @@ import math
 import re
 
 import pytest
-from simulated_arm import CELL
+from support.cells import SIM
 from vga_bringup.robot.motion.teleoperation import LeaderSample, Teleoperation
 from vga_bringup.robot.safety.modes import ModeRefusedError, Modes
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 
 A, B, C = (bytes([n]) * 16 for n in (1, 2, 3))
@@ -166,7 +165,7 @@ def test_teleop_needs_a_leader(modes):
     ],
 )
 def test_a_leader_whose_samples_are_refused_is_not_called_absent(modes, age, change, words):
-    cell = load_cell(CELL)
+    cell = SIM
     names = cell.joint_state_names
     teleop = Teleoperation(cell)
 

@@ -1,9 +1,8 @@
 """The scripted expert in the simulated cell: it succeeds, it sees what happens, and it tries again."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.kinematics import Pose
 from vga_bringup.sim.expert.demonstration import demonstrate
 from vga_bringup.sim.expert.disturbance import Disturbance
@@ -12,10 +11,8 @@ from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.tasks import READY, TASKS
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 
-CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim
 POINTING_DOWN = np.diag((1.0, -1.0, -1.0))
 

@@ -1,12 +1,12 @@
 """A Panda's cell: driver, filter and homing on its own limits, and the simulated cell within them."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from driving import Policy, driving, wait_for
-from faulty_robot import FaultyHand, FaultyRobot, Limit, ports
-from simulated_arm import own_address
+from support.cells import CELLS
+from support.driving import Policy, driving
+from support.faulty_robot import FaultyHand, FaultyRobot, Limit, ports
+from support.owned import own_address
+from support.waiting import eventually
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.homing import WayHome
@@ -22,7 +22,6 @@ from vga_policy.cell.schema import Box, SelfCollision
 from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk
 
-CELLS = Path(__file__).parents[1] / "config" / "cells"
 CELL, LAB = load_cell(CELLS / "lab_panda.yaml"), load_cell(CELLS / "lab.yaml")
 LIMITS = CELL.arm.limits
 VELOCITY = np.array(LIMITS.velocity) * CELL.arm.speed_scale
@@ -130,7 +129,7 @@ def test_homing_keeps_its_limits():
 
 
 def test_the_driver_homes_it_and_follows_a_policy():
-    address = own_address(14)
+    address = own_address()
     arm = CELL.arm.model_copy(update={"ip": address, "realtime": "ignore"})
     execution = CELL.execution.model_copy(update={"heartbeat_timeout": 1.0})
     cell = CELL.model_copy(update={"arm": arm, "execution": execution})
@@ -148,7 +147,7 @@ def test_the_driver_homes_it_and_follows_a_policy():
         assert job.success, job.message
         driver.set_mode(Mode.POLICY)
         policy = Policy(driver, cell)
-        wait_for(lambda: len(policy.verdicts) >= 10, what="ten chunks")
+        eventually(lambda: len(policy.verdicts) >= 10, what="ten chunks")
         policy.end()
         assert [found.message for found in policy.verdicts if not found.accepted] == []
         ticks = [tick for _, tick in list(log.ticks)]

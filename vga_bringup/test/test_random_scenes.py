@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from policy_fixtures import SIM
+from support.cells import SIM
 from vga_bringup.sim.random_scenes import commands
 from vga_bringup.sim.random_scenes.random_scene import RandomScenes
 from vga_bringup.sim.scene.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN, clearance_of, in_front

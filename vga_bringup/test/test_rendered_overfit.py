@@ -2,17 +2,16 @@
 
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.kinematics import Pose
 from vga_bringup.sim.expert.inverse import InverseKinematics
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import views
 from vga_policy.bench.overfit import learned
-from vga_policy.cell.loading import load_cell
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.dataset.geometry import scale_intrinsics
 from vga_policy.inference.preprocess import resize_views
@@ -20,7 +19,6 @@ from vga_policy.presets.presets import nano
 from vga_policy.text.encoder import HashedNgrams
 from vga_policy.train.input.batch import BatchPreprocessor
 
-CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SIZE = 56  # half of nano's: `vga bench overfit` learns at its own
 HOVER = 0.15  # m above the table
 

@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from synthetic_run import CELL, DECISION, LATENCY, Run
+from support.cells import SIM as CELL
+from support.synthetic_run import DECISION, LATENCY, Run
 from vga_bringup.demo.bag import read_recording
 from vga_bringup.demo.report import HEALTHY, make_report, write_report
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import simplejpeg
 from PIL import Image
-from synthetic_run import Run
+from support.synthetic_run import Run
 from vga_bringup.demo.bag import read_recording
 from vga_bringup.demo.plot import draw_summary
 from vga_bringup.demo.report import make_report, motion_window

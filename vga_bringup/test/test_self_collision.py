@@ -1,10 +1,9 @@
 """The arm's capsules against MuJoCo and the collision meshes that come with the simulator."""
 
-from pathlib import Path
-
 import mujoco
 import numpy as np
 import pytest
+from support.cells import CELLS
 from vga_bringup.robot.bounds.kinematics import LINKS, Kinematics
 from vga_bringup.robot.bounds.self_collision import (
     HAND,
@@ -19,8 +18,6 @@ from vga_bringup.robot.bounds.self_collision import (
 from vga_bringup.sim.scene.link_capsules import DIRECTIONS, collision_model, link_hulls, sticking_out, uncovered
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Box, Cell
-
-CELLS = Path(__file__).parents[1] / "config/cells"
 
 
 def cell_with(cell: Cell, **keys) -> Cell:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from dynamixel_sdk import COMM_RX_CORRUPT, COMM_RX_TIMEOUT, COMM_SUCCESS, GroupSyncRead, PacketHandler, PortHandler
 from serial import SerialException
-from simulated_arm import CELL
+from support.cells import SIM
+from support.waiting import eventually
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.leader.protocol import Parser, crc, status
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
-from vga_policy.cell.loading import load_cell
 from vga_policy.message_constants import Mode
 
 IDS = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -133,14 +133,11 @@ def test_faults_and_their_end(bus, port, fault, result, method):
 
 def test_unplugged_the_port_is_gone_and_plugged_in_it_is_back(bus, link, port):
     bus.fault = Fault("unplugged")
-    deadline = time.monotonic() + 5
-    while link.exists():
-        assert time.monotonic() < deadline
+    eventually(lambda: not link.exists(), "the port is gone", 5.0)
     with pytest.raises((SerialException, termios.error, OSError)):
         SDK.ping(port, 1)
     bus.fault = Fault()
-    while not link.exists():
-        assert time.monotonic() < deadline
+    eventually(link.exists, "the port is back", 5.0)
     again = opened(link)
     assert SDK.ping(again, 1)[1] == COMM_SUCCESS
     again.closePort()
@@ -171,7 +168,7 @@ def test_packets_are_found_in_noise():
 
 @pytest.fixture(scope="module")
 def fast():
-    cell = InProcessCell(load_cell(CELL))
+    cell = InProcessCell(SIM)
     yield cell
     cell.close()
 
@@ -197,7 +194,7 @@ def test_the_person_mirrors_the_arm_rests_and_then_demonstrates(fast):
 
 
 def test_the_servos_stand_as_the_cell_file_says():
-    cell = load_cell(CELL)
+    cell = SIM
     q, width = np.linspace(-1, 1, 7), 0.02
     ticks = np.array(servo_ticks(cell, cell.leader, Leader(q, width)))
     angles = ticks * 2 * np.pi / 4096

@@ -13,11 +13,12 @@ from franky_sim.franka_robot_protocol import (
     RobotCommand,
     UDPCommand,
 )
+from support.owned import own_address
 from vga_bringup.robot.libfranka import ROBOT_PORT
 from vga_bringup.sim.physics.server import CellServer
 from vga_bringup.sim.physics.simulator import CellSimulator
 
-ADDRESS = "127.0.0.62"
+ADDRESS = own_address()
 HOME = (0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785)
 HEADER = struct.Struct("<III")
 CONNECT = 0

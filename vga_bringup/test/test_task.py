@@ -17,7 +17,7 @@ from vga_policy.ros.client.driver import DriverClient
 from vga_msgs.action import RunTask
 from vga_msgs.srv import SetMode
 
-DOMAIN = 94
+pytestmark = pytest.mark.usefixtures("ros_domain")
 POLICY, HOLD = SetMode.Request.POLICY, SetMode.Request.HOLD
 
 
@@ -25,7 +25,7 @@ POLICY, HOLD = SetMode.Request.POLICY, SetMode.Request.HOLD
 def spinning(name, offer):
     """A node of its own that offers what `offer` makes of it, served by a thread."""
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context)
     node = rclpy.create_node(name, context=context)
     offered = offer(node)
     executor = SingleThreadedExecutor(context=context)
@@ -61,8 +61,7 @@ class Driver:
 
 
 @pytest.fixture
-def driver(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+def driver():
     driver = Driver()
     with spinning("driver", driver.offer):
         yield driver

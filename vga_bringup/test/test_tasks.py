@@ -2,11 +2,11 @@
 
 import itertools
 import re
-from pathlib import Path
 
 import mujoco
 import numpy as np
 import pytest
+from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.scene import views
@@ -21,11 +21,9 @@ from vga_bringup.sim.scene.tasks import (
     UnknownTaskError,
     arrange,
 )
-from vga_policy.cell.loading import load_cell
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.names import TASK_NAMES
 
-CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 SEEDS = range(100)
 
 # Thickness of the objects to grip, and where along their x axis, m.

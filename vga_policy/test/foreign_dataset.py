@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
-from policy_fixtures import HOME, SIM
+from support.cells import HOME, SIM
 from vga_policy.bags.reader import Bag
 from vga_policy.episodes.topics import JOINT_STATES, image_topic
 

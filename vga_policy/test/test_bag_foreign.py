@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from episode_fixtures import START, MadeEpisode
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
+from support.episodes import START, MadeEpisode
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.qos import offered_qos
 from vga_policy.bags.reader import Bag, BagError

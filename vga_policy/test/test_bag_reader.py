@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from episode_fixtures import START, MadeEpisode
 from mcap.writer import CompressionType, Writer
 from rosbags.highlevel import AnyReader
+from support.episodes import START, MadeEpisode
 from vga_policy.bags import cdr
 from vga_policy.bags.reader import Bag, BagError
 from vga_policy.bags.writer import BagWriter

@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from episode_fixtures import write_episodes
-from policy_fixtures import SIM_FILE
 from safetensors.torch import load_file, save_file
-from training_fixtures import tiny_loop, tiny_policy
+from support.cells import SIM_FILE
+from support.episodes import write_episodes
+from support.training import tiny_loop, tiny_policy
 from vga_policy.check.commands import UNKNOWN, WHOLE, WRONG, check_command
 from vga_policy.checkpoints import BEST
 from vga_policy.dataset.dataset import EpisodeDataset

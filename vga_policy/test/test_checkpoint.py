@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from policy_fixtures import HOME, PANDA_FILE, SIM, observation
 from safetensors.torch import load_file, save_file
+from support.cells import HOME, PANDA_FILE, SIM, observation
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import BEST, locate, shipped

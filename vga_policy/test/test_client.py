@@ -24,12 +24,11 @@ from vga_policy.ros.client import (
 
 from vga_msgs.srv import StartEpisode
 
-DOMAIN = 99
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 @pytest.fixture
 def session(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     monkeypatch.setattr("vga_policy.ros.client.session.ANSWER_WITHIN", 0.2)
     with Session("lonely") as session:
         yield session
@@ -73,7 +72,6 @@ def test_waiting_for_a_graph_that_does_not_come_names_what_is_missing(session):
 
 
 def test_a_namespace_is_another_robot(monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     monkeypatch.setattr("vga_policy.ros.client.session.ANSWER_WITHIN", 0.2)
     with Session("lonely", "left") as session, pytest.raises(GraphError, match=r"^nobody offers /left/franka_driver/"):
         DriverClient(session).home()
@@ -85,7 +83,7 @@ class Recorder:
     def __init__(self):
         self.refusals, self.requests = 0, []
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=DOMAIN)
+        rclpy.init(context=self._context)
         self._node = rclpy.create_node("recorder", context=self._context)
         self._node.create_service(StartEpisode, "recorder/start", self._start)
         self._executor = SingleThreadedExecutor(context=self._context)

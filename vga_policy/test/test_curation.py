@@ -6,8 +6,8 @@ import os
 import shutil
 
 import pytest
-from episode_fixtures import CLOSED, MadeEpisode
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import CLOSED, MadeEpisode
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import measure_episode, review

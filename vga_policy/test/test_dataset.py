@@ -9,8 +9,8 @@ import pytest
 import simplejpeg
 import torch
 import yaml
-from episode_fixtures import CLOSED, OPEN, START, MadeEpisode, write_episodes
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import CLOSED, OPEN, START, MadeEpisode, write_episodes
 from torch.utils.data import DataLoader, DistributedSampler
 from vga_policy.bags.reader import Bag
 from vga_policy.dataset.dataset import EpisodeDataset

@@ -7,7 +7,7 @@ import numpy as np
 import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_fixtures import SIM
+from support.cells import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import BagWriter
 from vga_policy.cell.loading import dump_cell

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from episode_fixtures import START, MadeEpisode
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import START, MadeEpisode
 from test_bag_foreign import DAY, SECOND, rewritten, stamp_of, stamped
 from vga_policy.bags import cdr
 from vga_policy.bags.playback import Playback

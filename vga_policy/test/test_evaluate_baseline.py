@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from policy_fixtures import SIM
+from support.cells import SIM
 from vga_policy.evaluate.baseline import client, wire
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.observation.observation import Observation

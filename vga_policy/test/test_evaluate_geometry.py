@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from model_fixtures import seeded_state
 from PIL import Image
+from support.models import seeded_state
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.evaluate.geometry import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import numpy as np
 import pytest
-from toy_environment import DT, Hearing, Seeing, Still, ToyEnvironment, Wild
+from support.toy_environment import DT, Hearing, Seeing, Still, ToyEnvironment, Wild
 from vga_policy.evaluate.controls import OTHER_TRIAL, control
 from vga_policy.evaluate.rollout import SteppedRollout, run_trial
 from vga_policy.evaluate.trials import Outcome

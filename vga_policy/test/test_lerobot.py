@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import simplejpeg
-from episode_fixtures import MadeEpisode
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import MadeEpisode
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import review

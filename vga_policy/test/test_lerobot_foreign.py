@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from foreign_dataset import COUNT, DATA, EPISODES, FIRST, FPS, HEIGHT, INFO, KEYS, LENGTHS, TASKS, VIDEOS, WIDTH
-from policy_fixtures import HOME, SIM
+from support.cells import HOME, SIM
 from vga_policy.bags.writer import BagFile
 from vga_policy.cell.loading import dump_cell, parse_cell
 from vga_policy.cli import main

@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from episode_fixtures import write_episodes
+from support.episodes import write_episodes
 from vga_policy.bench.loader.measure import measure
 from vga_policy.cli import main
 from vga_policy.dataset.dataset import EpisodeDataset

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_fixtures import TINY_VGA
+from support.models import TINY_VGA
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vga import VGAConfig

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_fixtures import TINY_VGA, seeded_inputs, seeded_tensor
+from support.models import TINY_VGA, seeded_inputs, seeded_tensor
 from vga_policy.model.geometry.scene import Scene, in_first_camera, normalize, world_points
 from vga_policy.objective.losses import (
     LossConfig,

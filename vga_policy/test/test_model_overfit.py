@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from episode_fixtures import MadeEpisode
-from training_fixtures import TINY
+from support.episodes import MadeEpisode
+from support.training import TINY
 from vga_policy.bench.overfit import by_heart, constant_guess, control, draw_samples, table
 from vga_policy.cli import main
 from vga_policy.episodes.listing import DatasetError

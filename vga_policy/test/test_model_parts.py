@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from model_fixtures import seeded_state, seeded_tensor
+from support.models import seeded_state, seeded_tensor
 from vga_policy.model.backbone.attention import Block, CrossAttention, Group, SelfAttention
 from vga_policy.model.backbone.patches import grid_positions
 from vga_policy.model.backbone.rope import patch_positions, rope_table, rotate

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_fixtures import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
+from support.models import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
 from vga_policy.objective.lora import make_trainable, merge_lora, trainable
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import ABLATIONS, PRESETS, Preset, paper

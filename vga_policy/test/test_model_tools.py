@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from model_fixtures import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
 from safetensors.torch import save_file
+from support.models import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 from vga_policy.cli import main
 from vga_policy.inference.compile import for_inference, fuse, trace
@@ -196,7 +196,7 @@ def test_text_encoders_without_weights_say_so(tmp_path, qwen):
 
 
 def test_the_commands_offer_what_there_is():
-    assert tuple(name for name in PRESETS if name != "tiny") == PRESET_NAMES  # tiny: training_fixtures'
+    assert tuple(name for name in PRESETS if name != "tiny") == PRESET_NAMES  # tiny: support.training's
     assert tuple(ABLATIONS) == ABLATION_NAMES
 
 

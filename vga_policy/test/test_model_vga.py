@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from model_fixtures import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
+from support.models import TINY_VGA, seeded_inputs, seeded_state, seeded_tensor
 from vga_policy.model import InputError
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig

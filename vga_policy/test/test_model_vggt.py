@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from model_fixtures import TINY_VGGT, seeded_images, seeded_state
 from safetensors.torch import load_file, save_file
+from support.models import TINY_VGGT, seeded_images, seeded_state
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.vggt import VGGTConfig
 

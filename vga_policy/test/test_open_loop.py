@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from episode_fixtures import MadeEpisode, write_episodes
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import MadeEpisode, write_episodes
 from vga_policy.cli import main
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.evaluate import open_loop

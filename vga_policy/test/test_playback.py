@@ -1,7 +1,7 @@
 """The clock of a replay, in time that only the test lets pass."""
 
 import pytest
-from episode_fixtures import START
+from support.episodes import START
 from vga_policy.bags import cdr
 from vga_policy.bags.playback import Playback
 from vga_policy.bags.reader import BagError

@@ -1,11 +1,11 @@
 """What the policy's heartbeat and diagnostics say: without ROS, from the real resampler and workers."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.waiting import eventually
 from vga_policy.inference.cycle_statistics import CycleStatistics
 from vga_policy.inference.health import DISBELIEF_SHOWN, STUCK_AFTER, HealthMonitor
 from vga_policy.inference.task import Task
@@ -56,13 +56,6 @@ def policy():
     policy.encoder.stop()
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
-
-
 def test_with_all_inputs_and_an_idle_worker_it_is_healthy(policy):
     policy.feed(*VIEWS)
     health = policy.health()
@@ -98,12 +91,12 @@ def test_a_failing_policy_is_unhealthy_until_it_succeeds(policy):
 
     policy.act = fail
     policy.worker.tick()
-    until(lambda: not policy.health().healthy)
+    eventually(lambda: not policy.health().healthy)
     health = policy.health()
     assert (health.reason, health.input_problem) == ("RuntimeError: out of ideas", "")
     policy.act = lambda: None
     policy.worker.tick()
-    until(lambda: policy.health().healthy)
+    eventually(lambda: policy.health().healthy)
     assert health.kind != policy.health().kind
 
 
@@ -112,14 +105,14 @@ def test_a_stuck_policy_says_for_how_long(policy):
     release = threading.Event()
     policy.act = lambda: release.wait(DEADLINE)
     policy.worker.tick()
-    until(lambda: not policy.health().healthy)
+    eventually(lambda: not policy.health().healthy)
     first = policy.health()
     assert first.reason.startswith("inference has been running for 0.")
     assert first.reason.endswith(f"s, limit {STUCK_AFTER} s")
-    until(lambda: policy.health().reason != first.reason)
+    eventually(lambda: policy.health().reason != first.reason)
     assert policy.health().kind == first.kind  # worth a word when it begins, not at every heartbeat
     release.set()
-    until(lambda: policy.health().healthy)
+    eventually(lambda: policy.health().healthy)
 
 
 def test_a_joint_state_that_is_not_believed_is_counted_and_shown_for_a_while(policy):

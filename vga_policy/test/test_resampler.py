@@ -9,7 +9,7 @@ import pytest
 import simplejpeg
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_fixtures import SIM
+from support.cells import SIM
 from vga_policy.cell.schema import PolicyInputs
 from vga_policy.observation.joint_states import Disbelief, JointStateError, JointStates, proprioception
 from vga_policy.observation.observation import Observation

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from policy_fixtures import HOME, SIM, observation
+from support.cells import HOME, SIM, observation
+from support.waiting import eventually
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.inference.cycle_statistics import CycleStatistics
 from vga_policy.inference.policy import ObservationError, Policy, PolicyError
@@ -230,13 +231,6 @@ def test_nothing_is_published_after_the_end():
 # Worker
 
 
-def until(condition):
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "condition not met in time"
-        time.sleep(0.002)
-
-
 def test_a_worker_runs_one_cycle_a_tick_and_is_at_most_one_behind():
     running, release, cycles = threading.Event(), threading.Event(), []
 
@@ -248,15 +242,15 @@ def test_a_worker_runs_one_cycle_a_tick_and_is_at_most_one_behind():
     worker = Worker(cycle, on_failure=pytest.fail)
     worker.tick()
     assert running.wait(DEADLINE)
-    until(lambda: worker.busy_for() > 0.01)
+    eventually(lambda: worker.busy_for() > 0.01)
     for _ in range(3):
         worker.tick()
     assert worker.ticks_missed == 2
     release.set()
-    until(lambda: len(cycles) == 2)
-    until(lambda: worker.busy_for() == 0.0)
+    eventually(lambda: len(cycles) == 2)
+    eventually(lambda: worker.busy_for() == 0.0)
     worker.tick()
-    until(lambda: len(cycles) == 3)
+    eventually(lambda: len(cycles) == 3)
     worker.stop()
 
 
@@ -269,12 +263,12 @@ def test_a_worker_outlives_a_failing_cycle():
 
     worker = Worker(cycle, failures.append)
     worker.tick()
-    until(lambda: worker.failure)
+    eventually(lambda: worker.failure)
     assert worker.failure == "ValueError: no"
     assert [str(failure) for failure in failures] == ["no"]
-    until(lambda: worker.busy_for() == 0.0)
+    eventually(lambda: worker.busy_for() == 0.0)
     worker.tick()
-    until(lambda: not worker.failure)
+    eventually(lambda: not worker.failure)
     worker.stop()
 
 
@@ -295,7 +289,7 @@ def test_a_publish_queue_publishes_in_order_and_keeps_nobody_waiting():
     for what in range(1, DEPTH + 10):
         queue.put(publish, what)  # would hang here until DEADLINE if it waited
     release.set()
-    until(lambda: len(published) == 1 + DEPTH)  # those beyond are lost
+    eventually(lambda: len(published) == 1 + DEPTH)  # those beyond are lost
     queue.put(publish, "last")
     queue.close()
     assert published == [*range(1 + DEPTH), "last"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from policy_fixtures import HOME, SIM, observation
+from support.cells import HOME, SIM, observation
 from vga_policy.checkpoints.checkpoint import save
 from vga_policy.inference.policy import Policy
 from vga_policy.inference.untrained import untrained_checkpoint

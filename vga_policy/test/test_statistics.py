@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 import pytest
-from episode_fixtures import CLOSED, OPEN
-from policy_fixtures import SIM
+from support.cells import SIM
+from support.episodes import CLOSED, OPEN
 from vga_policy.dataset.index import SampleTable
 from vga_policy.dataset.statistics import normalization
 from vga_policy.train.input import norm_stats as units

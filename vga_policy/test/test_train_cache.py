@@ -4,9 +4,9 @@ import threading
 
 import pytest
 import torch
-from episode_fixtures import write_episodes
+from support.episodes import write_episodes
+from support.training import SIZE
 from torch.utils.data import default_collate
-from training_fixtures import SIZE
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import DecodedDataset

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from episode_fixtures import write_episodes
 from safetensors.torch import load_file, save_file
-from training_fixtures import poisoned, start, steps, tiny_loop, tiny_policy, weights
+from support.episodes import write_episodes
+from support.training import poisoned, start, steps, tiny_loop, tiny_policy, weights
 from vga_policy.checkpoints import BEST
 from vga_policy.train import trainer
 from vga_policy.train.runs.failure import TrainingError

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from episode_fixtures import write_episodes
 from safetensors.torch import load_file, save_file
-from training_fixtures import SIZE, curve, tiny_loop, tiny_policy
+from support.episodes import write_episodes
+from support.training import SIZE, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import load
 from vga_policy.dataset.scenes import RenderedScene, SceneDataset, write_shard

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from dataclasses import replace
 
@@ -14,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from episode_fixtures import MadeEpisode, write_episodes
-from policy_fixtures import SIM, observation
-from training_fixtures import curve, start, steps, tiny_loop, tiny_policy, weights
+from support.cells import SIM, observation
+from support.episodes import MadeEpisode, write_episodes
+from support.training import curve, start, steps, tiny_loop, tiny_policy, weights
+from support.waiting import eventually
 from vga_policy.checkpoints import BEST
 from vga_policy.inference.policy import Policy
 from vga_policy.train import trainer
@@ -91,7 +91,7 @@ def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, 
     """SIGKILL, whatever it is doing; then to the end in this process."""
     run = tmp_path / "run"
     process = start(run, tiny_policy(episodes))
-    wait_for(lambda: len(steps_so_far(run)) >= 11 + os.getpid() % 12, process)
+    wait_for_steps(run, 11 + os.getpid() % 12, process)
     process.kill()
     process.communicate()
     done = len(steps_so_far(run))
@@ -104,7 +104,7 @@ def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, 
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(episodes, finished, tmp_path):
     run = tmp_path / "run"
     process = start(run, tiny_policy(episodes))
-    wait_for(lambda: len(steps_so_far(run)) >= 2, process)
+    wait_for_steps(run, 2, process)
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -120,12 +120,12 @@ def steps_so_far(run):
     return steps(run) if (run / "config.json").exists() else []
 
 
-def wait_for(condition, process, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
+def wait_for_steps(run, count, process):
+    def reached():
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        return len(steps_so_far(run)) >= count
+
+    eventually(reached, f"{count} steps", 120.0)
 
 
 def test_low_rank_updates_leave_the_backbone_and_are_merged(episodes, finished, tmp_path):

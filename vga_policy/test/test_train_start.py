@@ -8,10 +8,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from episode_fixtures import write_episodes
-from policy_fixtures import SIM
 from safetensors.torch import load_file, save_file
-from training_fixtures import SIZE, TINY, curve, tiny_loop, tiny_policy
+from support.cells import SIM
+from support.episodes import write_episodes
+from support.training import SIZE, TINY, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
 from vga_policy.presets.presets import PRESETS

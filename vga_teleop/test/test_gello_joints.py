@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_arm import CELL as SIM
-from vga_policy.cell.loading import load_cell
+from support.cells import SIM
 from vga_teleop.gello.joints import TICKS, TURN, Conversion
 
-CELL = load_cell(SIM)
-LEADER = CELL.leader
-LOWER, UPPER = np.array(CELL.arm.limits.lower) + 0.01, np.array(CELL.arm.limits.upper) - 0.01
+LEADER = SIM.leader
+LOWER, UPPER = np.array(SIM.arm.limits.lower) + 0.01, np.array(SIM.arm.limits.upper) - 0.01
 TICK = TURN / TICKS
 
 
@@ -25,13 +23,13 @@ postures = st.lists(st.floats(0, 1), min_size=7, max_size=7).map(lambda x: LOWER
 
 @given(postures, turns)
 def test_any_posture_is_understood_on_any_turn(q, turned):
-    pose = Conversion(CELL, LEADER)(ticks(q) + turned)
+    pose = Conversion(SIM, LEADER)(ticks(q) + turned)
     np.testing.assert_allclose(pose.q, q, atol=TICK)
-    assert pose.width == pytest.approx(CELL.gripper.max_width, abs=1e-3)
+    assert pose.width == pytest.approx(SIM.gripper.max_width, abs=1e-3)
 
 
 def test_a_joint_may_be_turned_far_beyond_its_limits_and_back():
-    conversion = Conversion(CELL, LEADER)
+    conversion = Conversion(SIM, LEADER)
     for excess in np.concatenate((np.arange(0, 6, 0.1), np.arange(6, 0, -0.1))):
         q = UPPER + excess
         np.testing.assert_allclose(conversion(ticks(q)).q, q, atol=TICK)
@@ -39,7 +37,7 @@ def test_a_joint_may_be_turned_far_beyond_its_limits_and_back():
 
 @given(turns)
 def test_a_loss_of_power_in_mid_motion_changes_nothing(turned):
-    conversion = Conversion(CELL, LEADER)
+    conversion = Conversion(SIM, LEADER)
     q = UPPER + 0.5
     for excess in (0.0, 0.25, 0.5):
         conversion(ticks(UPPER + excess))
@@ -49,14 +47,14 @@ def test_a_loss_of_power_in_mid_motion_changes_nothing(turned):
 
 
 def test_a_joint_first_seen_beyond_its_limits_is_known_once_within_them():
-    conversion = Conversion(CELL, LEADER)
+    conversion = Conversion(SIM, LEADER)
     for q in np.arange(np.pi + 0.1, 0.8, -0.05):  # joint 7 is first taken for one that far below its limits
-        pose = conversion(ticks(np.append(np.array(CELL.arm.home)[:6], q)))
+        pose = conversion(ticks(np.append(np.array(SIM.arm.home)[:6], q)))
     assert pose.q[6] == pytest.approx(q, abs=TICK)
 
 
 def test_what_no_hand_can_do_is_a_fresh_start():
-    conversion = Conversion(CELL, LEADER)
+    conversion = Conversion(SIM, LEADER)
     for q in (UPPER - 0.1, LOWER + 0.1, UPPER - 0.1):
         np.testing.assert_allclose(conversion(ticks(q)).q, q, atol=TICK)
 
@@ -64,4 +62,4 @@ def test_what_no_hand_can_do_is_a_fresh_start():
 @pytest.mark.parametrize(("share", "width"), [(-0.3, 0.0), (0.0, 0.0), (0.5, 0.04), (1.0, 0.08), (1.4, 0.08)])
 def test_the_trigger_asks_for_an_opening(share, width):
     trigger = LEADER.gripper_closed + share * (LEADER.gripper_open - LEADER.gripper_closed)
-    assert Conversion(CELL, LEADER)(ticks(np.array(CELL.arm.home), trigger)).width == pytest.approx(width, abs=2e-4)
+    assert Conversion(SIM, LEADER)(ticks(np.array(SIM.arm.home), trigger)).width == pytest.approx(width, abs=2e-4)

@@ -1,20 +1,19 @@
 """When an episode may start, what it holds, and how it ends."""
 
 import shutil
-from pathlib import Path
 
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
+from support.cells import SIM as CELL
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.loading import load_cell, parse_cell
+from vga_policy.cell.loading import parse_cell
 from vga_policy.episodes.metadata import load_episode
 from vga_teleop.recording import recorder as recorder_module
 from vga_teleop.recording.gaps import Gaps
 from vga_teleop.recording.recorder import Recorder, RecordingError, recorded_topics, required_topics
 
-CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")
 JAZZY = get_typestore(Stores.ROS2_JAZZY)
 STRING = definition("std_msgs/msg/String")
 

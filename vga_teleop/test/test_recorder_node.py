@@ -5,26 +5,27 @@ from pathlib import Path
 
 import pytest
 from mcap.reader import make_reader
-from recorded_robot import Robot, launch_recorder, wait
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
+from support.recorded_robot import Robot, launch_recorder
+from support.waiting import eventually
 from vga_policy.episodes.metadata import load_episode
 
 from vga_msgs.msg import DriverState
 
-DOMAIN = 90
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 @pytest.fixture
 def robot():
-    robot = Robot(DOMAIN)
+    robot = Robot()
     yield robot
     robot.close()
 
 
 @pytest.fixture
 def recorder(tmp_path):
-    process = launch_recorder(tmp_path, DOMAIN)
+    process = launch_recorder(tmp_path)
     yield process
     process.kill()
     process.communicate()
@@ -33,7 +34,7 @@ def recorder(tmp_path):
 def test_an_episode_over_ros(robot, recorder):
     silent = "/cameras/wrist/color/image_raw/compressed"
     robot.silent.add(silent)
-    refused = wait(
+    refused = eventually(
         lambda: (response := robot.start()).message.startswith(f"no message within 1 s on {silent}:") and response
     )
     assert not refused.success
@@ -41,13 +42,13 @@ def test_an_episode_over_ros(robot, recorder):
 
     started = robot.start_when_possible()
     assert Path(started.path).name == started.episode_id
-    wait(lambda: robot.state.recording and robot.state.messages > 60)
+    eventually(lambda: robot.state.recording and robot.state.messages > 60)
     first = len(robot.stamps["/joint_states"])
-    wait(lambda: len(robot.stamps["/joint_states"]) > first + 20)
+    eventually(lambda: len(robot.stamps["/joint_states"]) > first + 20)
     last = len(robot.stamps["/joint_states"])
     stopped = robot.stop()
     assert stopped.success, stopped.message
-    wait(lambda: not robot.state.recording)
+    eventually(lambda: not robot.state.recording)
 
     path = Path(stopped.path)
     with AnyReader([path]) as reader:
@@ -74,7 +75,7 @@ def test_a_demonstration_needs_the_leader_and_may_be_discarded(robot, recorder):
     robot.stop()
     robot.drive(DriverState.TELEOP)
     refusal = "no message within 1 s on /gello/joint_states: is its node running?"
-    wait(lambda: robot.start().message == refusal or not robot.stop())
+    eventually(lambda: robot.start().message == refusal or not robot.stop())
     robot.drive(DriverState.HOLD)
     started = robot.start_when_possible()
     assert robot.call(Trigger, "/recorder/discard").success
@@ -82,19 +83,19 @@ def test_a_demonstration_needs_the_leader_and_may_be_discarded(robot, recorder):
 
 
 def test_a_killed_recorder_is_repaired_by_the_next(robot, tmp_path):
-    first = launch_recorder(tmp_path, DOMAIN)
+    first = launch_recorder(tmp_path)
     whole = Path(robot.start_when_possible().path)
-    wait(lambda: robot.state.messages > 20)
+    eventually(lambda: robot.state.messages > 20)
     robot.stop()
     before = {file: file.read_bytes() for file in whole.iterdir()}
     path = Path(robot.start_when_possible().path)
-    wait(lambda: robot.state.path == str(path) and robot.state.messages > 60)
+    eventually(lambda: robot.state.path == str(path) and robot.state.messages > 60)
     handed_over = robot.state.messages
     first.kill()
     first.communicate()
-    second = launch_recorder(tmp_path, DOMAIN)
+    second = launch_recorder(tmp_path)
     try:
-        wait(lambda: (path / "metadata.yaml").exists() and load_episode(path).repaired)
+        eventually(lambda: (path / "metadata.yaml").exists() and load_episode(path).repaired)
         assert sum(load_episode(path).messages.values()) > handed_over / 2
         assert {file: file.read_bytes() for file in whole.iterdir()} == before
     finally:
@@ -105,7 +106,7 @@ def test_a_killed_recorder_is_repaired_by_the_next(robot, tmp_path):
 
 def test_sigint_finishes_the_bag(robot, recorder, tmp_path):
     path = Path(robot.start_when_possible().path)
-    wait(lambda: robot.state.messages > 20)
+    eventually(lambda: robot.state.messages > 20)
     recorder.send_signal(signal.SIGINT)
     _, errors = recorder.communicate(timeout=20)
     assert recorder.returncode == 0
@@ -117,7 +118,7 @@ def test_sigint_finishes_the_bag(robot, recorder, tmp_path):
 
 def test_a_wrong_cell_file_is_lines_not_a_trace(tmp_path):
     (tmp_path / "cell.yaml").write_text("nmae: sim")
-    process = launch_recorder(tmp_path, DOMAIN, tmp_path / "cell.yaml")
+    process = launch_recorder(tmp_path, tmp_path / "cell.yaml")
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "nmae: unknown key" in errors

@@ -6,9 +6,10 @@ import random
 import shutil
 
 import pytest
-from killed_recorder import CELL, record_and_kill
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
+from support.cells import SIM as CELL
+from support.killed_recorder import record_and_kill
 from vga_policy.bags import repair as repair_module
 from vga_policy.bags.repair import repair_directory, repair_episode
 from vga_policy.bags.writer import bag_file

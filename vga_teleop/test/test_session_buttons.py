@@ -4,12 +4,12 @@ import os
 import pty
 import struct
 import termios
-import time
 
 import evdev
 import pytest
 from evdev import ecodes
 from evdev.eventio import EventIO
+from support.waiting import eventually
 from vga_teleop.session.buttons import (
     HID_KEYS,
     Button,
@@ -67,11 +67,7 @@ def pedal():
 
 def pressed(source):
     """What comes within a moment: a terminal's driver passes keys on in its own time."""
-    deadline = time.monotonic() + 10.0
-    while not (found := source.pressed()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
+    return eventually(source.pressed, "a key is passed on")
 
 
 @pytest.fixture

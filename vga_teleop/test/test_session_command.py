@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
-from recorded_robot import LATCHED, LEADER, Robot, launch_recorder, wait
 from std_srvs.srv import Trigger
+from support.recorded_robot import LATCHED, LEADER, Robot, launch_recorder
+from support.waiting import eventually
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.ros.client.session import Session
 from vga_teleop.session.graph_cell import GraphCell
@@ -22,13 +22,14 @@ from vga_teleop.session.workflow import Refused, Verdict
 from vga_msgs.msg import DriverState, RecorderState
 from vga_msgs.srv import SetMode, StopEpisode
 
-DOMAIN = 93
 HOLD, TELEOP = SetMode.Request.HOLD, SetMode.Request.TELEOP
+
+pytestmark = pytest.mark.usefixtures("ros_domain")
 
 
 @pytest.fixture
 def robot():
-    robot = Robot(DOMAIN)
+    robot = Robot()
     robot.silent = set()
     yield robot
     robot.close()
@@ -45,7 +46,6 @@ class Operator:
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
         )
         os.close(theirs)
         self.shown = ""
@@ -59,10 +59,12 @@ class Operator:
                 return
 
     def sees(self, text, times=1):
-        deadline = time.monotonic() + 30.0
-        while self.shown.count(text) < times and self.process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert self.shown.count(text) >= times, self.shown
+        def seen():
+            return self.shown.count(text) >= times
+
+        # A process that has ended shows nothing more, but for what is still on its way here.
+        eventually(lambda: seen() or self.process.poll() is not None, lambda: f"{text!r} is shown, in {self.shown}")
+        eventually(seen, lambda: f"{text!r} is shown, in {self.shown}", 1.0)
 
     def types(self, keys):
         os.write(self._terminal, keys.encode())
@@ -88,10 +90,10 @@ def operator():
 
 
 def test_a_session_by_keyboard(robot, operator, tmp_path):
-    recorder = launch_recorder(tmp_path / "elsewhere", DOMAIN)
+    recorder = launch_recorder(tmp_path / "elsewhere")
     directory = tmp_path / "episodes"
     try:
-        wait(robot.heard)  # a recorder that has only just been started refuses: it has had no message yet
+        eventually(robot.heard)  # a recorder that has only just been started refuses: it has had no message yet
         session = operator("--episodes", "3", "--directory", str(directory), "--operator", "Ada")
 
         session.sees("episode 1: arrange the scene")
@@ -100,13 +102,13 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
         session.sees("fr3_joint4 by 0.90 rad")  # the leader is brought closer
         session.types(" ")
         session.sees("recording ")
-        wait(lambda: robot.state.recording and robot.state.messages > 20)
+        eventually(lambda: robot.state.recording and robot.state.messages > 20)
         session.types("s")
 
         session.sees("episode 2:")  # the arm falls to HOLD in mid-episode
         session.types(" ")
         session.sees("recording ", 2)
-        wait(lambda: robot.state.recording)
+        eventually(lambda: robot.state.recording)
         homed = robot.requests.count("home")
         robot.drive(DriverState.HOLD, "reflex: joint 4")
         session.sees("reflex: joint 4; the arm goes home next")
@@ -116,16 +118,16 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
         session.sees("episode 3:")
         session.types(" ")
         session.sees("recording ", 3)
-        wait(lambda: robot.state.recording)
+        eventually(lambda: robot.state.recording)
         session.types(" ")
         session.sees("how was it?")
-        wait(lambda: not robot.state.recording)
+        eventually(lambda: not robot.state.recording)
         session.types("d")
 
         session.sees("episode 4:")  # what was discarded is made up for
         session.types(" ")
         session.sees("recording ", 4)
-        wait(lambda: robot.state.recording)
+        eventually(lambda: robot.state.recording)
         session.process.send_signal(signal.SIGINT)
         session.sees("the session has been ended")
         assert session.process.wait(20) == 130
@@ -151,7 +153,7 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
 
 def test_a_person_is_asked_before_the_hand_lets_go(robot, operator, tmp_path):
     robot.held = 0.04
-    recorder = launch_recorder(tmp_path, DOMAIN)
+    recorder = launch_recorder(tmp_path)
     try:
         session = operator("--episodes", "1")
         session.sees("the hand holds something (0.040 m): open it and go home?")
@@ -175,14 +177,13 @@ def test_a_person_is_asked_before_the_hand_lets_go(robot, operator, tmp_path):
 )
 def test_with_nobody_to_ask_the_hand_keeps_its_grip_unless_told(robot, tmp_path, options, line, asked):
     robot.held = 0.04
-    recorder = launch_recorder(tmp_path, DOMAIN)
+    recorder = launch_recorder(tmp_path)
     try:
         command = [sys.executable, "-m", "vga_policy", "record", "--task", "pick", "--instruction", "it"]
         ended = subprocess.run(
             [*command, "--episodes", "1", *options],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
             text=True,
             timeout=60,
         )
@@ -224,7 +225,7 @@ class SlowRecorder:
         self._thread.start()
 
     def _stop(self, _, response):
-        wait(lambda: HOLD in self._robot.requests)
+        eventually(lambda: HOLD in self._robot.requests)
         response.path, response.message = "/episodes/one", "disk full"
         self._state.publish(RecorderState(path=response.path))
         return response
@@ -240,8 +241,7 @@ class SlowRecorder:
         self._node.destroy_node()
 
 
-def test_an_episode_on_a_busy_disk_is_labeled_and_no_other_is_discarded(robot, monkeypatch):
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
+def test_an_episode_on_a_busy_disk_is_labeled_and_no_other_is_discarded(robot):
     recorder = SlowRecorder(robot)
     try:
         with Session("cell") as session:

@@ -45,7 +45,7 @@ from vga_policy.train.input.split import validation_count, validation_first
 from vga_policy.train.objectives import PolicyObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
-from vga_policy.train.runs.start import is_policy, start_from
+from vga_policy.train.runs.start import is_policy, start_from, statistics_of
 from vga_policy.units import SECOND
 
 LOG = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
-    task = _task(config, preset, demonstrations, source, accelerator)
+    task = _task(config, preset, demonstrations, source, accelerator, begun=out if resume else None)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
             Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
@@ -182,10 +182,14 @@ def _task(
     demonstrations: Demonstrations,
     source: SampleSource,
     accelerator: Accelerator,
+    begun: Path | None,
 ) -> TrainingTask:
+    """begun: the run that is gone on with. It keeps its statistics, by whatever rule they were made."""
     dataset = demonstrations.dataset
     init = None if config.init is None else Path(config.init)
-    statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
+    statistics = None if begun is None else statistics_of(begun)
+    if statistics is None:
+        statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
     encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes

@@ -1,6 +1,6 @@
 """A model small enough to be trained in a test, and runs of it in processes that can be killed.
 
-`python training_fixtures.py OUT DATA…` trains it, or goes on if OUT is a run.
+`python training.py OUT DATA…` trains it, or goes on if OUT is a run.
 """
 
 from __future__ import annotations

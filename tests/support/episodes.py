@@ -12,12 +12,13 @@ from functools import cache
 import cv2
 import numpy as np
 import simplejpeg
-from policy_fixtures import SIM
 from vga_policy.bags import cdr
 from vga_policy.bags.writer import QUEUE_LENGTH, BagWriter
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
+
+from support.cells import SIM
 
 START = 1_790_000_000 * 10**9  # ns
 MS = 1_000_000

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-CELL = Path(__file__).parents[1] / "config" / "cells" / "sim.yaml"
-
-
-def own_address(number):
-    """A loopback address of this test process alone: libfranka's ports are fixed, two test runs must not meet."""
-    return f"127.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}.{number}"
+from support.cells import SIM_FILE
+from support.nodes import program
 
 
 class SimulatedArm:
@@ -26,7 +20,7 @@ class SimulatedArm:
         self.start()
 
     def start(self):
-        command = [sys.executable, __file__, self.address]
+        command = [sys.executable, program("simulated_arm"), str(SIM_FILE), self.address]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout.readline() == "ready\n", "the simulated arm did not start"
 
@@ -46,23 +40,3 @@ class SimulatedArm:
 
     def __exit__(self, *_):
         self.kill()
-
-
-def main(address):
-    from vga_bringup.sim.physics.server import CellServer
-    from vga_bringup.sim.physics.simulator import CellSimulator
-    from vga_policy.cell.loading import load_cell
-
-    with CellSimulator(load_cell(CELL).arm.home) as simulator:
-        server = CellServer(simulator, address)
-        simulator.start()
-        print("ready", flush=True)
-        deadline = time.perf_counter()
-        while True:
-            server.step()
-            deadline = max(deadline + 0.001, time.perf_counter() - 0.05)
-            time.sleep(max(0.0, deadline - time.perf_counter()))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

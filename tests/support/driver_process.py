@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ import time
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from driving import wait_for
 from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -21,19 +19,18 @@ from trajectory_msgs.msg import JointTrajectoryPoint
 from vga_policy.cell.loading import dump_cell
 from vga_policy.ros.messages import time_message
 
+from support.waiting import eventually
 from vga_msgs import action, msg, srv
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 HOLD, TELEOP, POLICY = 0, 1, 2
-DOMAIN, QUIET_DOMAIN = 10 + os.getpid() % 20, 30 + os.getpid() % 20  # of this test process; a driver by itself is quiet
 ACTIONS = {"home": action.Home, "recover": action.Recover, "gripper_homing": action.GripperHoming}
 
 
 class DriverProcess:
     """`franka_driver_node` with a cell. Kill it, interrupt it, start it again."""
 
-    def __init__(self, domain, directory, cell=None, *ros_arguments):
-        self._environment = os.environ | {"ROS_DOMAIN_ID": str(domain)}
+    def __init__(self, directory, cell=None, *ros_arguments):
         self._arguments = [argument for pair in ros_arguments for argument in ("-p", pair)]
         if cell is not None:
             path = directory / "cell.yaml"
@@ -45,7 +42,7 @@ class DriverProcess:
     def start(self):
         command = [sys.executable, "-m", "vga_bringup.nodes.franka_driver_node", "--ros-args", *self._arguments]
         with self._errors.open("w") as errors:
-            self.process = subprocess.Popen(command, env=self._environment, stderr=errors, stdout=errors)
+            self.process = subprocess.Popen(command, stderr=errors, stdout=errors)
 
     @property
     def printed(self):
@@ -77,9 +74,9 @@ class DriverProcess:
 class Outsider:
     """Sees what the driver publishes, calls its services and actions, sends it heartbeats and chunks."""
 
-    def __init__(self, domain):
+    def __init__(self):
         self._context = rclpy.Context()
-        rclpy.init(context=self._context, domain_id=domain)
+        rclpy.init(context=self._context)
         self.node = node = rclpy.create_node("outsider", context=self._context)
         self.joint_states, self.references, self.states = [], [], []
         self.verdicts, self.grippers, self.diagnostics, self.judgements = [], [], {}, {}
@@ -116,7 +113,7 @@ class Outsider:
     def wait_for_state(self, condition, seconds=5.0):
         """Waits for a state of the driver published from now on."""
         seen = len(self.states)
-        wait_for(lambda: any(map(condition, self.states[seen:])), seconds, "the driver's state")
+        eventually(lambda: any(map(condition, self.states[seen:])), "the driver's state", seconds)
 
     def silence(self):
         """Ends every policy that a test left running."""
@@ -152,13 +149,13 @@ class Outsider:
         client = self._actions[name]
         assert client.wait_for_server(10.0)
         future = client.send_goal_async(ACTIONS[name].Goal(**goal))
-        wait_for(future.done, 5.0, f"acceptance of {name}")
+        eventually(future.done, f"acceptance of {name}", 5.0)
         return future.result()
 
     def result(self, handle, seconds=20.0):
         """The end of an action: (success, message)."""
         future = handle.get_result_async()
-        wait_for(future.done, seconds, "the action's result")
+        eventually(future.done, "the action's result", seconds)
         return future.result().result.success, future.result().result.message
 
     def heartbeat(self, goal=bytes(16), healthy=True, reason="", stamp_ns=0):
@@ -173,7 +170,7 @@ class Outsider:
     def _call(self, client, request):
         assert client.wait_for_service(10.0)
         future = client.call_async(request)
-        wait_for(future.done, 5.0, "an answer")
+        eventually(future.done, "an answer", 5.0)
         return future.result()
 
     def _on_diagnostics(self, array):

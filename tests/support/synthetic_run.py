@@ -2,7 +2,6 @@
 
 import array
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,11 +11,11 @@ from sensor_msgs.msg import CompressedImage, JointState
 from unique_identifier_msgs.msg import UUID
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import BagWriter, Topic
-from vga_policy.cell.loading import dump_cell, load_cell
+from vga_policy.cell.loading import dump_cell
 
+from support.cells import SIM
 from vga_msgs.msg import ActionChunk, ChunkVerdict, GripperState, RobotReference
 
-CELL = load_cell(Path(__file__).parents[1] / "config" / "cells" / "sim.yaml")
 GOAL = UUID(uuid=list(range(1, 17)))
 START = 1_790_000_000 * 10**9  # ns, when the task begins
 LATENCY = 90  # ms from t_obs to the chunk's arrival
@@ -29,7 +28,7 @@ TOPICS = {
     "/franka_driver/gripper_state": GripperState,
     "/policy/action_chunk": ActionChunk,
     "/diagnostics": DiagnosticArray,
-    **{f"/cameras/{camera.name}/color/image_raw/compressed": CompressedImage for camera in CELL.cameras},
+    **{f"/cameras/{camera.name}/color/image_raw/compressed": CompressedImage for camera in SIM.cameras},
 }
 
 
@@ -80,7 +79,7 @@ class Run:
         rate = 2 * np.pi / 4
         angle = rate * max(0.0, time_ms) / 1e3
         return (
-            np.array(CELL.arm.home) + self.amplitude * np.sin(angle),
+            np.array(SIM.arm.home) + self.amplitude * np.sin(angle),
             np.full(7, self.amplitude * rate * np.cos(angle) if time_ms > 0 else 0.0),
         )
 
@@ -117,7 +116,7 @@ class Run:
             bag.write(
                 "/franka_driver/reference",
                 time_ms,
-                joint_names=CELL.arm.joint_names,
+                joint_names=SIM.arm.joint_names,
                 position=position,
                 velocity=velocity,
                 mode=2,
@@ -130,7 +129,7 @@ class Run:
             bag.write(
                 "/joint_states",
                 time_ms,
-                name=["fr3_finger_joint1", *reversed(CELL.arm.joint_names)],
+                name=["fr3_finger_joint1", *reversed(SIM.arm.joint_names)],
                 position=[0.02, *position[::-1]],
                 velocity=[0.0, *velocity[::-1]],
                 effort=[0.0] * 8,
@@ -138,7 +137,7 @@ class Run:
             bag.write("/franka_driver/gripper_state", time_ms, width=0.04, commanded_width=0.05)
 
     def _images(self, bag):
-        for camera in CELL.cameras:
+        for camera in SIM.cameras:
             for i in range(int((self.seconds + 1) * 15)):
                 if camera.name == "wrist" and i in self.lost_frames:
                     continue
@@ -153,7 +152,7 @@ class Bag:
     """Writes ROS messages with a header."""
 
     def __init__(self, path):
-        self._writer = BagWriter(path, {"cell": dump_cell(CELL)})
+        self._writer = BagWriter(path, {"cell": dump_cell(SIM)})
         for name, kind in TOPICS.items():
             type_name = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
             described = definition(type_name)

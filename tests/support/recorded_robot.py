@@ -1,6 +1,5 @@
 """A robot of publishers and services that the recorder and a session can tell from none, and the recorder's process."""
 
-import os
 import subprocess
 import threading
 import time
@@ -15,30 +14,22 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import CompressedImage, JointState
 from std_srvs.srv import Trigger
-from vga_policy.cell.loading import load_cell
 
+from support.cells import SIM, SIM_FILE
+from support.waiting import eventually
 from vga_msgs.action import Home, Recover
 from vga_msgs.msg import DriverState, GripperState, RecorderState, RobotReference
 from vga_msgs.srv import SetMode, StartEpisode, StopEpisode
 
-CELL = Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml"
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 RECORDER = Path(get_package_prefix("vga_teleop"), "lib", "vga_teleop", "recorder_node")
 LEADER = "/gello/joint_states"
 
 
-def wait(condition, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return result
-
-
-def launch_recorder(directory, domain, cell=CELL):
+def launch_recorder(directory, cell=SIM_FILE):
+    """The recorder node as a process."""
     return subprocess.Popen(
         [RECORDER, "--ros-args", "-p", f"cell:={cell}", "-p", f"directory:={directory}"],
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -53,11 +44,11 @@ def done_within(future, seconds):
 class Robot:
     """Publishes what an episode needs, at 20 Hz from a thread, and calls the recorder. `silent`: topics left out."""
 
-    def __init__(self, domain):
+    def __init__(self):
         self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=domain)
+        rclpy.init(context=self.context)
         self.node = rclpy.create_node("robot", context=self.context)
-        self.names = load_cell(CELL).arm.joint_names
+        self.names = SIM.arm.joint_names
         self.stamps = {}  # topic: header stamps published, ns
         self.silent = {LEADER}
         self.state = None
@@ -66,7 +57,7 @@ class Robot:
         self.held = 0.0  # opening around what the hand holds, m; 0: nothing
         self._outlets = {
             f"/cameras/{camera.name}/color/image_raw/compressed": (CompressedImage, qos_profile_sensor_data)
-            for camera in load_cell(CELL).cameras
+            for camera in SIM.cameras
         }
         self._outlets |= {
             "/joint_states": (JointState, 10),
@@ -150,7 +141,7 @@ class Robot:
         return all(publisher.get_subscription_count() for publisher in self._publishers.values())
 
     def start_when_possible(self):
-        return wait(lambda: (response := self.start()).success and response)
+        return eventually(lambda: (response := self.start()).success and response)
 
     def _call(self, client, request):
         assert client.wait_for_service(20)

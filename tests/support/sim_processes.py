@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 from vga_bringup.sim.physics.shared import DIRECTORY, PREFIX
-from vga_policy.cell.loading import dump_cell, load_cell
-
-SIM_CELL = Path(__file__).parents[1] / "config" / "cells" / "sim.yaml"
-
-
-def write_cell(directory, address):
-    """A copy of the simulated cell's file with the arm at a loopback address of the test's own; its path."""
-    cell = load_cell(SIM_CELL)
-    path = directory / "cell.yaml"
-    path.write_text(dump_cell(cell.model_copy(update={"arm": cell.arm.model_copy(update={"ip": address})})))
-    return path
-
-
-def wait_for(condition, seconds=30.0, what="it"):
-    """Returns the condition's first true value; fails if there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come about within {seconds:g} s"
-        time.sleep(0.02)
-    return value
 
 
 class Process:
     """A process with its lines of output. Ended on leaving the context."""
 
-    def __init__(self, *command, **environment):
+    def __init__(self, *command):
         self.lines = []
-        self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment}
-        )
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

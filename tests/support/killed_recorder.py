@@ -9,26 +9,26 @@ from pathlib import Path
 
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.writer import OfferedQos, Topic
-from vga_policy.cell.loading import load_cell
 from vga_teleop.recording.recorder import Recorder, recorded_topics, required_topics
 
-CELL = load_cell(Path(__file__).parents[2] / "vga_bringup" / "config" / "cells" / "sim.yaml")
+from support.cells import SIM
+
 IMAGE = b"\xff" * 40_000
 MULTIPROCESSING = multiprocessing.get_context("forkserver")
-MULTIPROCESSING.set_forkserver_preload(["killed_recorder"])
+MULTIPROCESSING.set_forkserver_preload(["support.killed_recorder"])
 
 
 def feed(directory: Path, handed_over) -> None:
     """Records 1 kHz of joint states and 3 cameras at 30 Hz until killed. handed_over: log time of the last message."""
-    recorder = Recorder(CELL, directory, min_free=0)
+    recorder = Recorder(SIM, directory, min_free=0)
     header = definition("std_msgs/msg/Header")
-    for name in recorded_topics(CELL):
+    for name in recorded_topics(SIM):
         recorder.add_topic(Topic(name, "std_msgs/msg/Header", header.text, header.type_hash, OfferedQos()))
-    for name in required_topics(CELL):
+    for name in required_topics(SIM):
         recorder.message(name, b"", time.time_ns(), 0)
     handed_over.value = -1
     recorder.start("pick_cube", "pick up the red cube", "Ada")
-    images = [name for name in required_topics(CELL) if "image" in name]
+    images = [name for name in required_topics(SIM) if "image" in name]
     due = time.monotonic()
     for count in range(10**9):
         now = time.time_ns()

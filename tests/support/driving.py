@@ -1,4 +1,4 @@
-"""What tests of the whole driver need: a cell at an address, somebody who listens, somebody who commands."""
+"""What tests of the whole driver need: somebody who listens, somebody who commands."""
 
 from __future__ import annotations
 
@@ -7,32 +7,13 @@ import threading
 import time
 
 import numpy as np
-from simulated_arm import CELL
 from vga_bringup.robot.driver import FrankaDriver
 from vga_bringup.robot.types import ChunkRequest
-from vga_policy.cell.loading import load_cell
-from vga_policy.cell.schema import Cell
+
+from support.waiting import eventually
 
 AMPLITUDE = np.array([0.3, 0.2, 0.3, 0.2, 0.3, 0.2, 0.3])  # rad, peak to peak
 GOALS = (bytes([n]) * 16 for n in range(1, 255))
-
-
-def cell_at(address, tracking="velocity", **execution):
-    """The simulated cell with its arm at another address."""
-    data = load_cell(CELL).model_dump()
-    data["arm"]["ip"] = address
-    data["arm"]["tracking"]["mode"] = tracking
-    data["execution"].update(execution)
-    return Cell.model_validate(data)
-
-
-def wait_for(condition, seconds=5.0, what="the condition"):
-    """Returns when it holds; how long that took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() < started + seconds, f"waited {seconds} s for {what}"
-        time.sleep(0.002)
-    return time.monotonic() - started
 
 
 class Log:
@@ -76,7 +57,7 @@ def driving(cell, **factories):
     driver = FrankaDriver(cell, log, **factories)
     driver.start()
     try:
-        wait_for(lambda: driver.state.connected, 10.0, "a connection")
+        eventually(lambda: driver.state.connected, "a connection", 10.0)
         yield driver, log
     finally:
         driver.close()
