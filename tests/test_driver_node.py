@@ -172,7 +172,7 @@ def test_a_policy_whose_clock_is_ahead_brings_the_arm_to_rest(driver, outsider):
     assert "clocks differ by" in outsider.state.hold_reason
 
 
-def test_a_cancelled_goal_moves_nothing_more(driver, outsider):
+def test_a_canceled_goal_moves_nothing_more(driver, outsider):
     def cancel(policy):
         ended = policy.kill()
         outsider.heartbeat()
@@ -204,7 +204,7 @@ def test_every_chunk_gets_its_verdict(home, outsider):
     assert steps & set(range(8))
 
 
-def test_stop_works_while_homing_and_homing_can_be_cancelled(home, outsider):
+def test_stop_works_while_homing_and_homing_can_be_canceled(home, outsider):
     policy = start_moving(outsider)
     wait_for(lambda: np.max(np.abs(np.subtract(outsider.joint_states[-1].position[:7], CELL.arm.home))) > 0.1)
     policy.kill()
@@ -223,7 +223,7 @@ def test_stop_works_while_homing_and_homing_can_be_cancelled(home, outsider):
     cancel = handle.cancel_goal_async()
     wait_for(cancel.done)
     assert not outsider.result(handle, 3.0)[0]
-    assert handle.status == 5  # cancelled
+    assert handle.status == 5  # canceled
 
 
 def test_recover_and_gripper_homing(home, outsider):

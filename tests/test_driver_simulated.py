@@ -110,7 +110,7 @@ def test_a_silent_policy_brings_the_arm_to_rest(rig):
     assert "the policy is silent" in driver.state.hold_reason
 
 
-def test_chunks_of_a_cancelled_goal_do_not_move_the_arm(rig):
+def test_chunks_of_a_canceled_goal_do_not_move_the_arm(rig):
     driver, log, cell = rig
     verdicts = []
 
@@ -133,7 +133,7 @@ def test_chunks_of_a_cancelled_goal_do_not_move_the_arm(rig):
     second.end()
 
 
-def test_stop_ends_homing_and_homing_can_be_cancelled(rig):
+def test_stop_ends_homing_and_homing_can_be_canceled(rig):
     driver, log, cell = rig
     driver.set_mode(Mode.POLICY)
     policy = Policy(driver, cell)
@@ -151,10 +151,10 @@ def test_stop_ends_homing_and_homing_can_be_cancelled(rig):
     assert not away.success
     assert "from home" in away.message
     wait_for(lambda: driver.state.robot_mode == "idle")
-    cancelled = driver.home(0.05)
-    cancelled.cancel()
-    assert cancelled.wait(2.0)
-    assert not cancelled.success
+    canceled = driver.home(0.05)
+    canceled.cancel()
+    assert canceled.wait(2.0)
+    assert not canceled.success
     wait_for(lambda: driver.state.robot_mode == "idle")
     assert driver.home().wait(20.0)
     assert np.allclose(log.ticks[-1][1].arm.q, cell.arm.home, atol=0.02)

@@ -198,18 +198,18 @@ def test_rates_and_stamps(watch, name, rate):
     assert 0 < time.time_ns() - stamps[-1] < SECOND
 
 
-def test_a_task_is_sent_cancelled_and_sent_again(watch):
+def test_a_task_is_sent_canceled_and_sent_again(watch):
     for _ in range(5):
         first = watch.start_task()
         result = first.cancel()
         if result.outcome == RunTask.Result.CANCELED:
             break  # a busy machine may have aborted it before
     assert result.outcome == RunTask.Result.CANCELED
-    cancelled = time.time_ns()
+    canceled = time.time_ns()
     watch.until(lambda: speed(watch.references[-1]) < AT_REST, "rest")
-    # A goal cancelled is a goal dead: what was under way is rejected, and no step of it follows.
+    # A goal canceled is a goal dead: what was under way is rejected, and no step of it follows.
     watch.during(1.0)
-    assert not [r for r in watch.references if stamp(r) > cancelled + 0.3 * SECOND and r.step >= 0]
+    assert not [r for r in watch.references if stamp(r) > canceled + 0.3 * SECOND and r.step >= 0]
 
     second = watch.start_task()
     assert second.goal_id != first.goal_id

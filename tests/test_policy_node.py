@@ -407,7 +407,7 @@ class TestRunningNode:
         beats = np.array([ns(beat.header.stamp) for beat in cell.beats]) / SECOND
         assert np.median(np.diff(beats)) <= 0.06
 
-    def test_a_cancelled_task_is_over_at_once_and_another_can_follow(self, cell):
+    def test_a_canceled_task_is_over_at_once_and_another_can_follow(self, cell):
         first = cell.send("pick up the red cube")
         cell.wait_for_chunks(first, 5)
         assert len(cell.cancel(first).goals_canceling) == 1

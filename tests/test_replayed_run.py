@@ -218,7 +218,7 @@ def run(tmp_path_factory):
             path = Path(until(started, "the recorder hears every topic"))
             goal = cell.start_task()
             until(lambda: len(cell.chunks) >= RECORDED_CHUNKS, lambda: f"the policy acts; it says {cell.beats[-1:]}")
-            until(goal.cancel_goal_async().done, "the goal is cancelled")
+            until(goal.cancel_goal_async().done, "the goal is canceled")
             stopped = cell.call(StopEpisode, "/recorder/stop", outcome="success")
             assert stopped.success, stopped.message
     finally:

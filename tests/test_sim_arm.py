@@ -17,7 +17,7 @@ from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import StateReader
 
 ADDRESS = "127.0.0.61"
-TCP = np.array([0.0, 0.0, 0.1034])  # of the tool centre point in the hand's frame, m
+TCP = np.array([0.0, 0.0, 0.1034])  # of the tool center point in the hand's frame, m
 ABOVE = np.array([0.0, 0.0, 0.12])  # m
 EVERYTHING = 0.08  # m, epsilon with which any width is a grasp
 
@@ -58,7 +58,7 @@ class Cell:
         self.robot.move(franky.JointMotion([float(value) for value in q]))
 
     def reach(self, position, start):
-        """Joint angles that bring the downward hand's tool centre point to `position`, m, found from `start`."""
+        """Joint angles that bring the downward hand's tool center point to `position`, m, found from `start`."""
         model, data = self.observer.model, mujoco.MjData(self.observer.model)
         hand = model.body("robot0_hand").id
         joints = [model.joint(f"robot0_fr3_joint{number}") for number in range(1, 8)]

@@ -231,7 +231,7 @@ def test_home_takes_another_position(driver, log):
         ([0.0] * 6, "7 finite joint angles"),
         ([float("nan")] * 7, "7 finite joint angles"),
         ([*HOME[:5], 6.0, 0.0], "fr3_joint6 would be at 6.000 rad"),
-        ([0.0, 1.7, 0.0, -1.0, 0.0, 1.5, 0.0], "tool centre point would be at"),
+        ([0.0, 1.7, 0.0, -1.0, 0.0, 1.5, 0.0], "tool center point would be at"),
     ],
 )
 def test_a_position_out_of_bounds_is_refused(driver, goal, words):

@@ -112,7 +112,7 @@ class FaultyRobot:
             if not self.frozen:
                 self._time_ms += 1
             mode = franky.RobotMode.Move if self._in_control() else self.robot_mode
-            mass, centre, inertia = self.load
+            mass, center, inertia = self.load
             return SimpleNamespace(
                 q=self.q.copy(),
                 dq=self._velocity.copy(),
@@ -122,7 +122,7 @@ class FaultyRobot:
                 current_errors=Errors(self.current_errors),
                 control_command_success_rate=self.success_rate,
                 m_load=mass,
-                F_x_Cload=np.array(centre),
+                F_x_Cload=np.array(center),
                 I_load=np.array(inertia).reshape(3, 3).T,
                 NE_T_EE=franky.Affine(self.frame),
             )
@@ -167,9 +167,9 @@ class FaultyRobot:
         self._command()
         self.collision = (list(torque), list(force))
 
-    def set_load(self, mass, centre, inertia):
+    def set_load(self, mass, center, inertia):
         self._command()
-        self.load = (mass, list(centre), list(inertia))
+        self.load = (mass, list(center), list(inertia))
 
     def set_ee(self, matrix):
         self._command()

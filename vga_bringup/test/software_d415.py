@@ -60,7 +60,7 @@ class SoftwareD415:
     """One camera. It is gone when unplugged from its bus, dropped here and released by whoever streams it."""
 
     def __init__(self, serial="042", width=64, height=48, fps=30, depth=None, usb="3.2", controls=CONTROLS):
-        """depth: depth units in metres for a camera with depth, whose depth camera is the colour camera."""
+        """depth: depth units in meters for a camera with depth, whose depth camera is the color camera."""
         self.width, self.height, self.fps, self.number = width, height, fps, 0
         self.device = rs.software_device()
         for key, value in {

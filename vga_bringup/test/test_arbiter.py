@@ -104,7 +104,7 @@ def test_an_interrupt_takes_the_arm_from_whoever_has_it(rig):
     assert rig.arbiter.at_rest(rig.now)
 
 
-def test_the_last_line_of_defence(rig):
+def test_the_last_line_of_defense(rig):
     rig.tick(Mode.POLICY)
     reference = rig.arbiter.reference(rig.now)
     assert rig.arbiter.problem(reference, reference) == ""

@@ -123,7 +123,7 @@ def test_a_profile_it_does_not_offer_is_refused_with_those_it_does():
         camera = running.plug(width=320, height=240, fps=15, usb="2.1")
         while (status := running.status()).state is not CameraState.REFUSED:
             pass
-        assert "does not offer colour 64x48 at 30 fps; it offers 320x240 at 15" in status.message
+        assert "does not offer color 64x48 at 30 fps; it offers 320x240 at 15" in status.message
         assert "use a USB 3 port" in status.message
         del camera
 
@@ -222,9 +222,9 @@ def test_lost_and_repeated_frames_are_counted():
 
 
 @pytest.mark.parametrize(
-    ("units", "value", "millimetres"), [(0.001, 1234, 1234), (0.0001, 12345, 1234), (0.01, 7000, 65535)]
+    ("units", "value", "millimeters"), [(0.001, 1234, 1234), (0.0001, 12345, 1234), (0.01, 7000, 65535)]
 )
-def test_aligned_depth_is_in_millimetres(units, value, millimetres):
+def test_aligned_depth_is_in_millimeters(units, value, millimeters):
     with Running(DEPTH) as running:
         camera = running.plug(depth=units)
         running.push(camera, depth=value)
@@ -232,7 +232,7 @@ def test_aligned_depth_is_in_millimetres(units, value, millimetres):
         assert (depth.dtype, depth.shape) == (np.uint16, (48, 64))
         known = depth[depth > 0]
         assert known.size > 0.8 * depth.size
-        assert np.abs(known.astype(int) - millimetres).max() <= 1
+        assert np.abs(known.astype(int) - millimeters).max() <= 1
 
 
 def test_metadata_moves_the_stamp_to_mid_exposure():

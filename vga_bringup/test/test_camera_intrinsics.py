@@ -5,7 +5,7 @@ from software_d415 import intrinsics
 from vga_bringup.camera.intrinsics import camera_model
 
 BROWN = (rs.distortion.brown_conrady, rs.distortion.modified_brown_conrady, rs.distortion.inverse_brown_conrady)
-# The distortion of a D435i's colour stream, of usual size for the family.
+# The distortion of a D435i's color stream, of usual size for the family.
 COEFFICIENTS = [0.16, -0.49, 0.0007, -0.0004, 0.44]
 
 

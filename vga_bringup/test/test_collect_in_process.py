@@ -130,12 +130,12 @@ def test_depth_camera_parameters_and_pose_put_the_table_where_it_is(messages):
         _, info = messages[f"/cameras/{camera}/color/camera_info"][0]
         _, pose = messages[f"/cameras/{camera}/pose"][0]
         assert depth.format == "16UC1; compressedDepth png"
-        millimetres = cv2.imdecode(depth.data[12:], cv2.IMREAD_UNCHANGED)
-        assert (millimetres.dtype, millimetres.shape) == (np.uint16, (240, 320))
+        millimeters = cv2.imdecode(depth.data[12:], cv2.IMREAD_UNCHANGED)
+        assert (millimeters.dtype, millimeters.shape) == (np.uint16, (240, 320))
         v, u = np.mgrid[60:240:7, 0:320:7]
         rays = np.stack([u, v, np.ones_like(u)], axis=-1) @ np.linalg.inv(info.k.reshape(3, 3)).T
         q, p = pose.pose.orientation, pose.pose.position
-        points = rays * millimetres[v, u, None] / 1000 @ rotation(q.x, q.y, q.z, q.w).T + (p.x, p.y, p.z)
+        points = rays * millimeters[v, u, None] / 1000 @ rotation(q.x, q.y, q.z, q.w).T + (p.x, p.y, p.z)
         assert np.median(np.abs(points[..., 2])) < 2e-3, camera
         assert pose.header.frame_id == "fr3_link0"
 

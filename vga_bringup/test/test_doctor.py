@@ -358,7 +358,7 @@ TRACKING = "C0A80101,192.168.1.1,3,1764000000.1,{offset},0.000012,0.000020,-1.5,
     [
         (TRACKING.format(offset="0.000034", leap="Normal"), Health.READY),
         (TRACKING.format(offset="-0.250000", leap="Normal"), Health.MISSING),
-        (TRACKING.format(offset="0.000000", leap="Not synchronised"), Health.ABSENT),
+        (TRACKING.format(offset="0.000000", leap="Not synchronized"), Health.ABSENT),
         ("506 Cannot talk to daemon\n", Health.UNKNOWN),
         ("", Health.UNKNOWN),
     ],

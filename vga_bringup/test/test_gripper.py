@@ -123,14 +123,14 @@ def test_homing_ends_earlier_commands_and_reports(gripper, hand):
     assert gripper.state.width == pytest.approx(0.08, abs=1e-3)
 
 
-def test_homing_can_be_cancelled(gripper, hand):
+def test_homing_can_be_canceled(gripper, hand):
     hand.speed = 0.001
     job = gripper.home()
     wait_for(lambda: ("homing",) in hand.calls)
     assert not gripper.home().success
     job.cancel()
     assert job.wait(3.0)
-    assert (job.success, job.message) == (False, "cancelled")
+    assert (job.success, job.message) == (False, "canceled")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from vga_bringup.robot.bounds.kinematics import LINKS, Kinematics, rotation
 from vga_policy.cell.loading import load_cell
 
 ARM = load_cell(Path(__file__).parents[1] / "config/cells/sim.yaml").arm
-MICROMETRE = 1e-6
+MICROMETER = 1e-6
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_tcp_is_where_the_description_says(described, postures):
     poses = Kinematics(ARM).tcp(postures)
     for q, turn, position in zip(postures, poses.rotation, poses.position, strict=True):
         expected = described(q, "hand_tcp")
-        np.testing.assert_allclose(position, expected.translation, atol=MICROMETRE)
-        np.testing.assert_allclose(turn, expected.rotation, atol=MICROMETRE)
+        np.testing.assert_allclose(position, expected.translation, atol=MICROMETER)
+        np.testing.assert_allclose(turn, expected.rotation, atol=MICROMETER)
 
 
 def test_links_are_where_the_description_says(described, postures):
@@ -46,12 +46,12 @@ def test_links_are_where_the_description_says(described, postures):
     for q, position, turn in zip(postures, positions, rotations, strict=True):
         for i, frame in enumerate(LINKS):
             expected = described(q, frame)
-            np.testing.assert_allclose(position[i], expected.translation, atol=MICROMETRE)
-            np.testing.assert_allclose(turn[i], expected.rotation, atol=MICROMETRE)
+            np.testing.assert_allclose(position[i], expected.translation, atol=MICROMETER)
+            np.testing.assert_allclose(turn[i], expected.rotation, atol=MICROMETER)
 
 
 def test_end_effector_of_the_cell_moves_the_tcp(postures):
     longer = ARM.model_copy(update={"end_effector_xyz": [0.01, 0.0, 0.05], "end_effector_rpy": [0.1, 0.2, 0.3]})
     plain, moved = Kinematics(ARM).tcp(postures), Kinematics(longer).tcp(postures)
-    np.testing.assert_allclose(moved.position, plain.position + plain.rotation @ (0.01, 0.0, 0.05), atol=MICROMETRE)
-    np.testing.assert_allclose(moved.rotation, plain.rotation @ rotation(0.1, 0.2, 0.3), atol=MICROMETRE)
+    np.testing.assert_allclose(moved.position, plain.position + plain.rotation @ (0.01, 0.0, 0.05), atol=MICROMETER)
+    np.testing.assert_allclose(moved.rotation, plain.rotation @ rotation(0.1, 0.2, 0.3), atol=MICROMETER)

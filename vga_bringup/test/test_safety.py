@@ -131,7 +131,7 @@ FAULTS = {
                   "acceleration_limit", "fr3_joint3 needs 12.00 rad/s^2 at step 3, limit 10"),
     "elsewhere": (request(ramp(np.zeros(7), HOME - 0.5 * joint[4])), POLICY, "jump", "fr3_joint5 is 0.500 rad away"),
     "started too suddenly": (request(ramp(1.45 * joint[6])), POLICY, "jump", "fr3_joint7 is 0."),
-    "out of the workspace": (request(eased([0, 0.7, 0, -0.4, 0, 0, 0])), POLICY, "workspace", "tool centre point"),
+    "out of the workspace": (request(eased([0, 0.7, 0, -0.4, 0, 0, 0])), POLICY, "workspace", "tool center point"),
     "into a box": (request(eased([0, 0.7, 0, 0, 0, 0.5, 0])), POLICY, "keep_out", "enter the box 'shelf'"),
 }  # fmt: skip
 
@@ -342,7 +342,7 @@ def test_a_way_may_leave_what_it_begins_in_but_enter_nothing():
     assert safety.way_problem(behind, left) == ""
 
 
-def test_tick_ok_is_the_last_line_of_defence():
+def test_tick_ok_is_the_last_line_of_defense():
     _, safety = start()
     rest = np.zeros(7)
     assert safety.tick_ok(HOME, rest)

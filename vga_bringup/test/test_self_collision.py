@@ -95,7 +95,7 @@ def test_distances_are_those_of_the_hulls_or_less(check, postures, at):
 
 
 def test_links_that_touch_are_found(check, postures, at):
-    """Neighbours touch by themselves, and hulls fill the forearm's hollow, which flange and hand reach into."""
+    """Neighbors touch by themselves, and hulls fill the forearm's hollow, which flange and hand reach into."""
     capsules = check.place(KINEMATICS.links(postures))
     met = dict(zip(check.pairs, check.distances(capsules).T < 0, strict=True))
     touching = 0

@@ -43,7 +43,7 @@ class Studio:
         self._renderer = CellRenderer(CAMERAS)
 
     def images(self, simulator):
-        """Colour and depth of every camera, by name."""
+        """Color and depth of every camera, by name."""
         with closing(StateWriter(ADDRESS, simulator.model)) as state:
             state.write(simulator.model, simulator.data)
             snapshot = StateReader(ADDRESS).read()
@@ -68,7 +68,7 @@ def studio():
 
 
 def colored(image, channel):
-    """Which pixels are clearly of this primary colour."""
+    """Which pixels are clearly of this primary color."""
     others = np.delete(image.astype(int), channel, axis=2).max(axis=2)
     return image[..., channel] - others > 60
 
@@ -127,7 +127,7 @@ def test_fixed_cameras_see_every_cube_where_their_ground_truth_says(simulator, s
             assert near.sum() > 40, f"{camera} shows no {name} at ({u:.0f}, {v:.0f})"
             assert columns[near].mean() == pytest.approx(u, abs=2.0)
             assert rows[near].mean() == pytest.approx(v, abs=2.0)
-            # The near faces of the cube lie up to half its diagonal before its centre.
+            # The near faces of the cube lie up to half its diagonal before its center.
             assert depth[round(v), round(u)] / 1000 == pytest.approx(z - objects.CUBE / 2, abs=objects.CUBE / 2)
 
 

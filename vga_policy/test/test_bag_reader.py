@@ -90,8 +90,8 @@ def test_missing_topics_and_wrong_types_are_named(episode, tmp_path):
             bag.require("/joint_states", "std_msgs/msg/String")
         with pytest.raises(BagError, match="no message on /nowhere"):
             bag.log_times("/nowhere")
-    mislabeled = Bag(words(tmp_path / "mislabelled", [1], type_name="sensor_msgs/msg/JointState"))
-    with pytest.raises(BagError, match=r"mislabelled_0\.mcap: /words: message 0: "):
+    mislabeled = Bag(words(tmp_path / "mislabeled", [1], type_name="sensor_msgs/msg/JointState"))
+    with pytest.raises(BagError, match=r"mislabeled_0\.mcap: /words: message 0: "):
         mislabeled.message("/words", 0)
     plain = Bag(words(tmp_path / "plain", [1], type_name="std_msgs/msg/String"))
     with pytest.raises(BagError, match="std_msgs/msg/String has no header"):

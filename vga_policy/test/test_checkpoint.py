@@ -128,15 +128,15 @@ def test_only_data_is_written(saved):
 
 def test_a_checkpoint_is_on_the_disk_when_it_appears(policy, tmp_path, monkeypatch):
     """Nor is anything left of one that cannot be written."""
-    synchronised, to_the_disk = set(), os.fsync
+    synchronized, to_the_disk = set(), os.fsync
 
     def fsync(descriptor):
         to_the_disk(descriptor)
-        synchronised.add(os.fstat(descriptor).st_ino)
+        synchronized.add(os.fstat(descriptor).st_ino)
 
     monkeypatch.setattr(os, "fsync", fsync)
     save(policy.checkpoint, tmp_path / "whole")
-    assert {file.stat().st_ino for file in (tmp_path / "whole").iterdir()} <= synchronised
+    assert {file.stat().st_ino for file in (tmp_path / "whole").iterdir()} <= synchronized
     with pytest.raises(AttributeError):
         save(replace(policy.checkpoint, cell=None), tmp_path / "half")
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
@@ -326,8 +326,8 @@ def test_text_that_is_no_json_or_yaml_is_refused(saved):
 
 def test_a_cell_file_of_a_checkpoint_is_checked(saved):
     data = yaml.safe_load((saved / "cell.yaml").read_text())
-    (saved / "cell.yaml").write_text(yaml.safe_dump({**data, "colour": "red"}))
-    assert "cell.yaml: colour: unknown key" in refusal(saved)
+    (saved / "cell.yaml").write_text(yaml.safe_dump({**data, "color": "red"}))
+    assert "cell.yaml: color: unknown key" in refusal(saved)
 
 
 def test_weights_that_give_no_number_are_found_at_loading(saved):

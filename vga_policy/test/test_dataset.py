@@ -193,7 +193,7 @@ def test_geometry(tmp_path):
     assert torch.equal(sample["depth_mask"], sample["depth"] > 0)
     row, column = 40, 30
     assert sample["depth"][1, row, column] == pytest.approx(depth[int(40.5 / SIZE * 240), int(30.5 / SIZE * 320)])
-    # A point that the whole camera sees at a pixel is seen by the squeezed one at the squeezed pixel's centre.
+    # A point that the whole camera sees at a pixel is seen by the squeezed one at the squeezed pixel's center.
     k = np.array([[288.0, 0.0, 159.5], [0.0, 288.0, 119.5], [0.0, 0.0, 1.0]])
     u, v, _ = k @ [0.1, -0.05, 1.0]
     squeezed = sample["intrinsics"][0].numpy() @ [0.1, -0.05, 1.0]
@@ -380,7 +380,7 @@ def test_statistics(recorded):
     reach = relative.action.q99[:, 0]
     assert (np.diff(reach) > 0).all()
     assert relative.action.q99[:, 7] == pytest.approx(np.full(8, OPEN))
-    # What training normalises, the runtime brings back.
+    # What training normalizes, the runtime brings back.
     sample = data[10]
     proprioception, actions = sample["proprioception"].double().numpy(), sample["actions"].double().numpy()
     targets = actions - np.append(proprioception[:7], 0.0)

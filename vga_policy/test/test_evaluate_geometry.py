@@ -84,9 +84,9 @@ def test_pixels_without_known_depth_do_not_count():
 def test_a_camera_turned_and_moved_by_so_much_is_found_to_be():
     true, mask = truth()
     moved = true.extrinsics.astype(np.float64)
-    centre = -np.einsum("nji,nj->ni", moved[:, 1, :, :3], moved[:, 1, :, 3])
+    center = -np.einsum("nji,nj->ni", moved[:, 1, :, :3], moved[:, 1, :, 3])
     moved[:, 1, :, :3] = turn(1, np.radians(10)) @ moved[:, 1, :, :3]
-    moved[:, 1, :, 3] = -np.einsum("nij,nj->ni", moved[:, 1, :, :3], centre + np.array((0.03, 0.0, 0.04)))
+    moved[:, 1, :, 3] = -np.einsum("nij,nj->ni", moved[:, 1, :, :3], center + np.array((0.03, 0.0, 0.04)))
     camera = errors(ViewGeometry(true.depth, moved, true.fields_of_view), true, mask, VIEWS)["wrist"]["camera"]
     assert camera["rotation_deg"] == pytest.approx(10.0, abs=1e-2)
     assert camera["translation_m"] == pytest.approx(0.05, abs=1e-4)

@@ -271,8 +271,8 @@ def test_other_peoples_datasets_come_in_by_their_timestamps(exported, tmp_path):
     assert not problems
     assert [path.name for path in written] == ["episode_000000", "episode_000001"]
     assert load_episode(written[0]).outcome is None  # nobody said so: curation leaves it to a person
-    import_dataset(theirs, tmp_path / "labelled", SIM, outcome="success")
-    samples = EpisodeDataset([tmp_path / "labelled"], image_size=32, skip_idle=False)
+    import_dataset(theirs, tmp_path / "labeled", SIM, outcome="success")
+    samples = EpisodeDataset([tmp_path / "labeled"], image_size=32, skip_idle=False)
     np.testing.assert_allclose(samples.samples.actions[:, 0], column(exported, layout.ACTION), atol=1e-6)
     np.testing.assert_allclose(samples.samples.proprioception, column(exported, layout.STATE), atol=1e-6)
 

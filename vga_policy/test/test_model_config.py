@@ -22,7 +22,7 @@ def test_configs_survive_json(name, ablation):
         (("backbone", "depth"), "four", "backbone.depth: Input should be a valid integer"),
         (("backbone", "depht"), 4, "backbone.depht: unknown key; allowed: depth, heads"),
         (("backbone", "vision", "kind"), "resnet", "backbone.vision: Input tag 'resnet'"),
-        (("backbone", "vision", "colour"), 3, "backbone.vision.colour: unknown key"),
+        (("backbone", "vision", "color"), 3, "backbone.vision.color: unknown key"),
         (("depth_head", "channels"), [1, 2], r"depth_head.channels"),
         (("image_size",), 100, "image_size: must be a multiple of 14"),
         (("action_head",), None, "action_head"),

@@ -64,7 +64,7 @@ def closed_loop(policy, seconds, start=HOME, noise=0):
 
 
 def tcp_height(q):
-    """Height of the tool centre point of an FR3 with hand above its base, m (Craig's DH parameters)."""
+    """Height of the tool center point of an FR3 with hand above its base, m (Craig's DH parameters)."""
     a = [0, 0, 0, 0.0825, -0.0825, 0, 0.088]
     d = [0.333, 0, 0.316, 0, 0.384, 0, 0]
     sin_alpha = [0, -1, 1, 1, -1, 1, 1]

@@ -132,13 +132,13 @@ def test_the_step_limit_ends_a_task(told):
     assert not told.runner.advance(at(6.0))
 
 
-def test_only_the_goal_that_runs_is_cancelled(told):
+def test_only_the_goal_that_runs_is_canceled(told):
     assert not told.runner.cancel(GOAL)
     told.live()
     assert not told.runner.cancel(object())
     assert told.runner.cancel(GOAL)
     assert not told.runner.cancel(GOAL)
-    assert told.ended == [(TaskOutcome.CANCELED, "cancelled by the caller")]
+    assert told.ended == [(TaskOutcome.CANCELED, "canceled by the caller")]
 
 
 def test_a_task_ends_once_and_publishes_nothing_after(told):

@@ -1,4 +1,4 @@
-"""Augmentation: what a pixel shows and where it is stay together, through any crop; colours change as asked."""
+"""Augmentation: what a pixel shows and where it is stay together, through any crop; colors change as asked."""
 
 import numpy as np
 import pytest

@@ -140,9 +140,9 @@ def test_an_episode_may_take_its_label_after_its_end(bench):
     assert bench.recorder.stop(None).outcome is None
     ended = bench.recorder.episode.ended_ns
     bench.now += 10**9
-    labelled = bench.recorder.stop("success", "neat")
-    assert load_episode(bench.recorder.path) == labelled
-    assert (labelled.outcome, labelled.note, labelled.ended_ns) == ("success", "neat", ended)
+    labeled = bench.recorder.stop("success", "neat")
+    assert load_episode(bench.recorder.path) == labeled
+    assert (labeled.outcome, labeled.note, labeled.ended_ns) == ("success", "neat", ended)
 
 
 def test_a_start_that_fails_leaves_the_label_to_the_last_episode_and_no_directory(bench, monkeypatch):

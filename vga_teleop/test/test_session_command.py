@@ -240,7 +240,7 @@ class SlowRecorder:
         self._node.destroy_node()
 
 
-def test_an_episode_on_a_busy_disk_is_labelled_and_no_other_is_discarded(robot, monkeypatch):
+def test_an_episode_on_a_busy_disk_is_labeled_and_no_other_is_discarded(robot, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", str(DOMAIN))
     recorder = SlowRecorder(robot)
     try:

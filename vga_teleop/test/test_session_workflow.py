@@ -309,7 +309,7 @@ def test_a_stop_at_the_end_of_the_recording_keeps_the_arm_from_homing_too(faults
     assert requests(cell).count("home") == 1
 
 
-def test_an_episode_that_was_labelled_counts_whatever_else_is_wrong_with_it():
+def test_an_episode_that_was_labeled_counts_whatever_else_is_wrong_with_it():
     cell = FakeCell()
     cell.problem = "disk full"
     workflow, said = session(cell, person(cell, (1, Button.GO), (5, Button.SUCCESS)))

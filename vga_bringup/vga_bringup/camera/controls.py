@@ -1,4 +1,4 @@
-"""Exposure, gain and white balance of a colour sensor: locked as the cell file says, and read back."""
+"""Exposure, gain and white balance of a color sensor: locked as the cell file says, and read back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Lock(NamedTuple):
 
 
 def apply_controls(sensor: rs.sensor, camera: Camera) -> list[Control]:
-    """Sets every control of the colour sensor, locked or back to automatic, and reads it back.
+    """Sets every control of the color sensor, locked or back to automatic, and reads it back.
 
     Automatic is set too: a camera keeps what an earlier program set for as long as it has power.
     """
@@ -55,7 +55,7 @@ def apply_controls(sensor: rs.sensor, camera: Camera) -> list[Control]:
 
 def _locks(sensor: rs.sensor, camera: Camera) -> list[_Lock]:
     # The separate RGB sensor of a D400 counts exposure in units of 100 us (UVC's); the stereo module, which is also the
-    # colour sensor of a D405, in us.
+    # color sensor of a D405, in us.
     exposure_unit = 100.0 if sensor.get_info(rs.camera_info.name) == "RGB Camera" else 1.0
     return [
         _Lock("exposure_us", rs.option.exposure, camera.exposure_us, exposure_unit),

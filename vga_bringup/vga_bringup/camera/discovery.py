@@ -71,15 +71,15 @@ def find_device(context: rs.context, serial: str) -> rs.device:
 
 
 def color_sensor(device: rs.device) -> rs.sensor:
-    """The sensor that streams colour. CameraUnavailable if the device has none."""
+    """The sensor that streams color. CameraUnavailable if the device has none."""
     for sensor in device.query_sensors():
         if any(profile.stream_type() == rs.stream.color for profile in sensor.get_stream_profiles()):
             return sensor
-    raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} has no colour stream; choose another camera")
+    raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} has no color stream; choose another camera")
 
 
 def stream_config(device: rs.device, camera: Camera) -> rs.config:
-    """The streams the cell file asks for: rgb8 colour and, with `depth`, z16 at the same rate and the nearest size.
+    """The streams the cell file asks for: rgb8 color and, with `depth`, z16 at the same rate and the nearest size.
 
     Raises CameraUnavailable naming the profiles the device offers.
     """
@@ -87,7 +87,7 @@ def stream_config(device: rs.device, camera: Camera) -> rs.config:
     config = rs.config()
     offered = list(_video_profiles(device, rs.stream.color, rs.format.rgb8))
     if (width, height, fps) not in offered:
-        raise _refused(device, f"colour {width}x{height} at {fps} fps", offered)
+        raise _refused(device, f"color {width}x{height} at {fps} fps", offered)
     config.enable_stream(rs.stream.color, width, height, rs.format.rgb8, fps)
     if camera.depth:
         offered = list(_video_profiles(device, rs.stream.depth, rs.format.z16))
@@ -108,7 +108,7 @@ def start(context: rs.context, device: rs.device, config: rs.config) -> tuple[rs
     pipeline = rs.pipeline(context)
     pipeline.set_device(device)
     if not config.can_resolve(rs.pipeline_wrapper(pipeline)):
-        raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} cannot stream this colour and depth together")
+        raise CameraUnavailable(CameraState.REFUSED, f"{identity(device)} cannot stream this color and depth together")
     try:
         return pipeline, pipeline.start(config)
     except RuntimeError as error:

@@ -22,7 +22,7 @@ class Frame:
     """One captured frame. The arrays are librealsense's own memory: use them within the callback, copy to keep.
 
     color: (height, width, 3) uint8, RGB.
-    aligned_depth: computes the depth seen by each colour pixel, (height, width) uint16 in mm, 0 where unknown; None if
+    aligned_depth: computes the depth seen by each color pixel, (height, width) uint16 in mm, 0 where unknown; None if
         the frame has no depth. A call, because aligning costs more than all the rest.
     capture_ns: capture time on the host's system clock (see vga_bringup.camera.clock), strictly increasing.
     domain: the clock the camera's timestamp was read from. number: the camera's frame number.
@@ -46,7 +46,7 @@ class FramesetReader:
         self._align = rs.align(rs.stream.color)
 
     def read(self, frameset: rs.composite_frame) -> Frame | Refused:
-        """The frame of a frameset that has just arrived, or why it brings no new colour image."""
+        """The frame of a frameset that has just arrived, or why it brings no new color image."""
         color = frameset.get_color_frame()
         if not color:
             return Refused.NOT_NEWER
@@ -67,11 +67,11 @@ class FramesetReader:
         depth = frameset.get_depth_frame()
         if not depth:
             return None
-        millimetres_per_unit = depth.get_units() * 1000
+        millimeters_per_unit = depth.get_units() * 1000
         aligned = np.asanyarray(self._align.process(frameset).get_depth_frame().get_data())
-        if math.isclose(millimetres_per_unit, 1.0, rel_tol=1e-6):  # the D400's default
+        if math.isclose(millimeters_per_unit, 1.0, rel_tol=1e-6):  # the D400's default
             return aligned
-        return np.rint(aligned * millimetres_per_unit).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
+        return np.rint(aligned * millimeters_per_unit).clip(0, np.iinfo(np.uint16).max).astype(np.uint16)
 
 
 def _readout_delay_us(frame: rs.frame) -> int:

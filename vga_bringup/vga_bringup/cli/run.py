@@ -15,7 +15,7 @@ EXIT_CODES = {TaskOutcome.STEP_LIMIT: 0, TaskOutcome.CANCELED: 130, TaskOutcome.
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs one task: 0 at its step limit, 130 when Ctrl-C cancelled it, 1 when it was refused or aborted."""
+    """Runs one task: 0 at its step limit, 130 when Ctrl-C canceled it, 1 when it was refused or aborted."""
     with stop_request() as stop, Session("vga_run") as session:
         driver, policy = DriverClient(session), PolicyClient(session)
         try:

@@ -66,8 +66,8 @@ def read_tracking(text: str) -> Finding:
         return Finding("clock offset", Health.UNKNOWN, "chronyd does not answer", "systemctl start chrony")
     source, offset, leap = fields[1], float(fields[4]), fields[13]
     seen = f"{offset * 1e3:+.3f} ms to {source or fields[0]}"
-    if leap == "Not synchronised":
-        return Finding("clock offset", Health.ABSENT, "not synchronised", "needed with several PCs: chronyc sources -v")
+    if leap == "Not synchronized":
+        return Finding("clock offset", Health.ABSENT, "not synchronized", "needed with several PCs: chronyc sources -v")
     if abs(offset) > CLOCK_OFFSET:
         return Finding(
             "clock offset", Health.MISSING, seen, f"POLICY needs {CLOCK_OFFSET * 1e3:.0f} ms: chronyc makestep"

@@ -46,7 +46,7 @@ class Runner:
     def __init__(self, graph: Graph, output: IO[str]) -> None:
         self.graph = graph
         self._printer = Printer(output, width=max(len(spec.name) for spec in graph))
-        self._colours = dict(zip((spec.name for spec in graph), _colours(), strict=False))
+        self._colors = dict(zip((spec.name for spec in graph), _colors(), strict=False))
         self._processes: dict[str, Popen] = {}
         self._readers: dict[str, threading.Thread] = {}
 
@@ -132,11 +132,11 @@ class Runner:
 
     def _relay(self, name: str, process: Popen) -> None:
         for line in iter(process.stdout.readline, b""):
-            self._print(name, self._colours[name], line.decode(errors="replace"))
+            self._print(name, self._colors[name], line.decode(errors="replace"))
         process.stdout.close()
 
-    def _print(self, name: str, colour: str | None, text: str) -> None:
-        self._printer.write(Message("line", text, datetime.datetime.now(), name, colour))
+    def _print(self, name: str, color: str | None, text: str) -> None:
+        self._printer.write(Message("line", text, datetime.datetime.now(), name, color))
 
 
 def command(spec: NodeSpec) -> list[str]:
@@ -170,5 +170,5 @@ def _yaml(value: Value) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _colours() -> Iterator[str]:
+def _colors() -> Iterator[str]:
     return get_colours()

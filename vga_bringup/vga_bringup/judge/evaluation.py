@@ -243,15 +243,15 @@ def _events(record: Record, objections: list[Objection], where: str) -> list[dic
 
 def _around(record: Record, objection: Objection) -> list[dict[str, Any]]:
     """The commands around an objection: cycle, what became of each, and its value in that joint (rad/s)."""
-    centre, joint = objection.row, max(objection.joint, 1) - 1
-    rows = range(max(0, centre - BEFORE), min(len(record.t), centre + AFTER + 1))
+    center, joint = objection.row, max(objection.joint, 1) - 1
+    rows = range(max(0, center - BEFORE), min(len(record.t), center + AFTER + 1))
     return [
         {
-            "ms": round(1e3 * (record.t[row] - record.t[centre]), 2),
-            "cycle": int(record.id[row] - record.id[centre]),
+            "ms": round(1e3 * (record.t[row] - record.t[center]), 2),
+            "cycle": int(record.id[row] - record.id[center]),
             "what": "in time" if record.fresh[row] else "late" if record.received[row] else "made up by the robot",
             f"dq_{joint + 1}": round(float(record.signal[row, joint]), 6),
         }
         for row in rows
-        if record.motion[row] == record.motion[centre]
+        if record.motion[row] == record.motion[center]
     ]

@@ -29,9 +29,9 @@ def draw(outcomes: Sequence[Outcome], model: ArmModel, report: dict[str, Any], p
     figure.text(0.045, 0.945, "Commanded speed over position", fontsize=18, weight="bold", color=INK, va="center")
     about = f"rad/s over rad, of clean commands (measured in impedance mode); the {model.title}'s limit in orange"
     figure.text(0.045, 0.908, about, fontsize=11, color=PALE)
-    word, colour = ("passed", GOOD) if report["passed"] else ("failed", BAD)
+    word, color = ("passed", GOOD) if report["passed"] else ("failed", BAD)
     word = f"control {word}" if report["control"] else word
-    badge = {"boxstyle": "round,pad=0.45", "facecolor": colour, "edgecolor": "none"}
+    badge = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "none"}
     figure.text(0.98, 0.935, word, fontsize=16, weight="bold", color="white", ha="right", va="center", bbox=badge)
     for joint in range(7):
         _panel(figure.add_subplot(grid[divmod(joint, 4)]), outcomes, model, joint, report)

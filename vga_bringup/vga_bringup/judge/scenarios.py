@@ -70,7 +70,7 @@ def to_the_ends(bench: Bench) -> None:
 
 @scenario("stops")
 def abrupt_stops(bench: Bench) -> None:
-    """Heartbeats that end, stops and homing that is cancelled, at speed and at random instants."""
+    """Heartbeats that end, stops and homing that is canceled, at speed and at random instants."""
     endings: tuple[Ending, ...] = ("silence", "stop")
     for ending in endings:
         for _ in bench.times(4):

@@ -115,7 +115,7 @@ class Arbiter:
     def problem(self, reference: Reference, target: Reference) -> str:
         """Why the arm must not go on from the reference in force to `target`, the next one; empty when it may.
 
-        The last line of defence: whatever the source, the arm must be near it, and it must be within the limits.
+        The last line of defense: whatever the source, the arm must be near it, and it must be within the limits.
         """
         if not self._following:
             return ""

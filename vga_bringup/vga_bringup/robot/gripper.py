@@ -240,7 +240,7 @@ class Gripper:
             wanted, homing = self._wanted, self._homing
         running = self._execution
         if running is not None and isinstance(running.command, HandHoming):
-            overtaken = homing is not None and homing.cancelled
+            overtaken = homing is not None and homing.canceled
         else:
             command = self._next(wanted, homing)
             if running is None and command is not None:
@@ -278,7 +278,7 @@ class Gripper:
         if isinstance(command, HandHoming):
             self._last = None
             if execution.superseded or failure:
-                self._finish_homing(False, "cancelled" if execution.superseded else failure)
+                self._finish_homing(False, "canceled" if execution.superseded else failure)
             else:
                 self._finish_homing(True, f"opens to {float(reading.max_width):.3f} m")
         return before if execution.superseded else failure

@@ -1,4 +1,4 @@
-"""A request that takes time: it reports progress, can be cancelled and ends once, with a result in words."""
+"""A request that takes time: it reports progress, can be canceled and ends once, with a result in words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Job:
         self.remaining = 0.0
         self.success = False
         self.message = ""
-        self._cancelled = threading.Event()
+        self._canceled = threading.Event()
         self._done = threading.Event()
 
     @classmethod
@@ -27,9 +27,9 @@ class Job:
         return job
 
     @property
-    def cancelled(self) -> bool:
+    def canceled(self) -> bool:
         """Whether the asker wants it to end early."""
-        return self._cancelled.is_set()
+        return self._canceled.is_set()
 
     @property
     def done(self) -> bool:
@@ -38,7 +38,7 @@ class Job:
 
     def cancel(self) -> None:
         """Asks for an early end; the worker still finishes the job."""
-        self._cancelled.set()
+        self._canceled.set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits for the end; whether it came within `timeout` seconds."""

@@ -50,9 +50,9 @@ class Recovery:
     def _run(self, job: Job) -> None:
         deadline = time.monotonic() + CONNECT_TIMEOUT
         while (arm := self._resting_arm()) is None:
-            if job.cancelled or time.monotonic() > deadline or self._closing.wait(POLL):
+            if job.canceled or time.monotonic() > deadline or self._closing.wait(POLL):
                 problem = self._problem() or "the arm does not come to rest"
-                job.finish(False, "cancelled" if job.cancelled else problem)
+                job.finish(False, "canceled" if job.canceled else problem)
                 return
         try:
             measured = self._treat(arm, job)

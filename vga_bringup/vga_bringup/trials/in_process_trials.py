@@ -84,7 +84,7 @@ def _open(request: EvalRequest) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a trace: this trial counts for nothing then
     try:
         _trials = InProcessTrials(request)
-    except TrialsError as error:  # told with the first trial: an initialiser that raises breaks the pool without a word
+    except TrialsError as error:  # told with the first trial: an initializer that raises breaks the pool without a word
         _trials = error
 
 

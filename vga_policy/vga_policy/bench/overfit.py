@@ -56,7 +56,7 @@ class Row:
     """One run. trains: parameters that do. seconds: of training, and of the processors' time for it.
 
     steps_to_known: after how many the mean action L1 of a round of the samples fell below KNOWN; None if it never did.
-    action_l1: mean absolute error of the normalised chunk on what was shown; unseen_l1: on other episodes.
+    action_l1: mean absolute error of the normalized chunk on what was shown; unseen_l1: on other episodes.
     depth_error: mean of |error| / depth. None where it was not asked for.
     """
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.bags.reader import Bag, BagError
 from vga_policy.observation.resampler import jpeg_size
 
-STILL_LEVELS = 1  # grey levels (of 255) a picture of 1/8 size may differ by and still count as the same
+STILL_LEVELS = 1  # gray levels (of 255) a picture of 1/8 size may differ by and still count as the same
 COARSE = 8  # a JPEG decodes to 1/8 of its size from the mean of each 8 x 8 block alone: fast, and deaf to noise
 THUMBNAIL_WIDTH = 200  # pixels
 
@@ -52,7 +52,7 @@ def read_strip(bag: Bag, topic: str) -> Strip:
 
 
 def _coarse(bag: Bag, topic: str, index: int) -> NDArray[np.int16]:
-    """Grey picture of 1/8 size."""
+    """Gray picture of 1/8 size."""
     data = bag.message(topic, index).data
     try:
         height, width = jpeg_size(data)

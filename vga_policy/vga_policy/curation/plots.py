@@ -34,7 +34,7 @@ class Point:
 
 
 def course(outline: Outline) -> str:
-    """Joints against time, gripper, and when each topic's messages arrived; rest is grey, what is cut off hatched."""
+    """Joints against time, gripper, and when each topic's messages arrived; rest is gray, what is cut off hatched."""
     lanes = list(outline.gaps)
     bottom = CURVES + WIDTH_BAND + 12 + LANE * len(lanes)
     seconds = max(float(outline.times[-1]), 1e-9)

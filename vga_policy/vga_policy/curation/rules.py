@@ -80,15 +80,15 @@ def outcome(case: Case) -> tuple[Verdict, str] | None:
     """Only what somebody called a success is trained on."""
     label = case.episode.outcome
     if label is None:
-        return Verdict.REVIEW, "nobody labelled it"
+        return Verdict.REVIEW, "nobody labeled it"
     if label != SUCCESS:
         note = f": {case.episode.note}" if case.episode.note else ""
-        return Verdict.REJECT, f"labelled {label}{note}"
+        return Verdict.REJECT, f"labeled {label}{note}"
     return None
 
 
 def instruction(case: Case) -> tuple[Verdict, str] | None:
-    """Nothing can be learnt from an episode that does not say what is done: training leaves it out."""
+    """Nothing can be learned from an episode that does not say what is done: training leaves it out."""
     return None if case.episode.says_what_to_do else (Verdict.REVIEW, NO_INSTRUCTION)
 
 

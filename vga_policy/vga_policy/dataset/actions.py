@@ -22,7 +22,7 @@ class Track:
             raise ValueError(f"{len(self.stamps)} stamps for {len(self.values)} values")
 
     def interpolated(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Values at these times, linear between neighbours, held beyond the ends: [..., D]."""
+        """Values at these times, linear between neighbors, held beyond the ends: [..., D]."""
         after = np.clip(np.searchsorted(self.stamps, times), 1, len(self.stamps) - 1) if len(self.stamps) > 1 else None
         if after is None:
             return np.broadcast_to(self.values[0], (*times.shape, self.values.shape[1])).copy()

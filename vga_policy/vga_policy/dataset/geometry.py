@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-PNG_OFFSET = 12  # bytes of image_transport's compressed_depth header: quantisation, which 16UC1 has none of
+PNG_OFFSET = 12  # bytes of image_transport's compressed_depth header: quantization, which 16UC1 has none of
 
 
 def decode_depth(data: bytes, size: int) -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def decode_depth(data: bytes, size: int) -> NDArray[np.float32]:
 def scale_intrinsics(k: ArrayLike, width: int, height: int, size: int) -> NDArray[np.float32]:
     """K [3, 3] of a width x height image, for that image squeezed to size x size.
 
-    Pixel centres are at whole numbers, as OpenCV and ROS have it: (u + 1/2) scales, not u.
+    Pixel centers are at whole numbers, as OpenCV and ROS have it: (u + 1/2) scales, not u.
     """
     x, y = size / width, size / height
     squeeze = np.array([[x, 0.0, 0.5 * x - 0.5], [0.0, y, 0.5 * y - 0.5], [0.0, 0.0, 1.0]])

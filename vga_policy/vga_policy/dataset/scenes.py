@@ -1,6 +1,6 @@
 """Scenes on disk: views of one instant with depth and cameras, from which a backbone learns geometry.
 
-A directory of shards, safetensors files that hold the views as JPEG (colour) and PNG (depth, 16 bit, mm) in one row of
+A directory of shards, safetensors files that hold the views as JPEG (color) and PNG (depth, 16 bit, mm) in one row of
 bytes each, and scenes.json, which says what was drawn.
 """
 

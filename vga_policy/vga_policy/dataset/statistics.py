@@ -1,4 +1,4 @@
-"""Normalisation statistics of a dataset, from its table alone: no image is opened."""
+"""Normalization statistics of a dataset, from its table alone: no image is opened."""
 
 from __future__ import annotations
 

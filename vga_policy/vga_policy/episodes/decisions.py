@@ -88,7 +88,7 @@ def decision(episode: Path) -> Curation:
 
 
 def usable(episode: Path) -> bool:
-    """Whether to train on the episode in this directory: accepted, or not curated yet and labelled a success.
+    """Whether to train on the episode in this directory: accepted, or not curated yet and labeled a success.
 
     Raises CurationError or contract.episode.EpisodeError when a file that decides it cannot be read.
     """

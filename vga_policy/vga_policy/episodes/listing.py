@@ -16,7 +16,7 @@ NO_INSTRUCTION = "no instruction: write into its episode.yaml what the arm does"
 
 
 class DatasetError(ValueError):
-    """Data that nothing can be learnt from. The message names the directory and what is wrong."""
+    """Data that nothing can be learned from. The message names the directory and what is wrong."""
 
 
 class Skipped(NamedTuple):

@@ -28,7 +28,7 @@ class GeometryError(ValueError):
 
 @dataclass(frozen=True)
 class ViewGeometry:
-    """What some samples' views look like, in the first view's camera frame and metres.
+    """What some samples' views look like, in the first view's camera frame and meters.
 
     depth [N, V, H, W] along the optical axis. extrinsics [N, V, 3, 4]: first camera → camera (OpenCV).
     fields_of_view [N, V, 2]: height, width, rad.
@@ -84,7 +84,7 @@ def errors(
 
     depth: AbsRel, RMSE (m) and δ1 as predicted, and `aligned`, scaled by one factor a sample, as estimates
     without a known unit are judged. camera, of every view but the first: rotation (degrees),
-    translation (m, of the camera's centre) and its direction (degrees) in the first view's frame. field_of_view
+    translation (m, of the camera's center) and its direction (degrees) in the first view's frame. field_of_view
     (degrees) of every view.
     """
     scale = _scales(prediction.depth, truth.depth, mask)
@@ -119,8 +119,8 @@ def constant(truth: ViewGeometry, mask: NDArray[np.bool_]) -> ViewGeometry:
     flip = np.ones((len(u), 1, 3))
     flip[..., 0, 2] = np.linalg.det(u @ v)
     rotation = (u * flip) @ v
-    centre = _centres(truth.extrinsics).mean(axis=0)
-    translation = -np.einsum("vij,vj->vi", rotation, centre)
+    center = _centers(truth.extrinsics).mean(axis=0)
+    translation = -np.einsum("vij,vj->vi", rotation, center)
     extrinsics = np.concatenate([rotation, translation[..., None]], axis=-1)
 
     def repeated(value: NDArray[np.float64]) -> Array:
@@ -195,7 +195,7 @@ def _pose_errors(prediction: Array, truth: Array) -> tuple[NDArray[np.float64], 
     found, true = _relative(prediction), _relative(truth)
     between = np.einsum("nvij,nvkj->nvik", found[..., :3], true[..., :3])
     cosine = (np.trace(between, axis1=-2, axis2=-1) - 1) / 2
-    a, b = _centres(found), _centres(true)
+    a, b = _centers(found), _centers(true)
     lengths = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
     along = (a * b).sum(axis=-1) / np.maximum(lengths, 1e-9)
     return _degrees(cosine), np.linalg.norm(a - b, axis=-1), _degrees(along)
@@ -208,8 +208,8 @@ def _relative(extrinsics: Array) -> NDArray[np.float64]:
     return np.concatenate([turned, translation - turned @ translation[:, :1]], axis=-1)
 
 
-def _centres(extrinsics: NDArray[Any]) -> NDArray[np.float64]:
-    """Optical centres: the inverse of [R | t] takes the origin to -Rᵀ t."""
+def _centers(extrinsics: NDArray[Any]) -> NDArray[np.float64]:
+    """Optical centers: the inverse of [R | t] takes the origin to -Rᵀ t."""
     return -np.einsum("...ji,...j->...i", extrinsics[..., :3], extrinsics[..., 3])
 
 

@@ -14,7 +14,7 @@ from vga_policy.evaluate.geometry import GeometryComparison
 
 SAMPLES = 3
 SIDE = 1.9  # inches
-WORST = 0.2  # m of difference shown in full colour
+WORST = 0.2  # m of difference shown in full color
 INK = "#1f2933"
 COLUMNS = ("image", "true depth", "predicted", "predicted less true")
 

@@ -14,7 +14,7 @@ from vga_policy.evaluate.open_loop import OpenLoop
 from vga_policy.units import SECOND
 
 INK, RECORDED, PREDICTED = "#1f2933", "#9aa5b1", "#d1495b"
-COLOURS = ("#1b6ca8", "#e08e0b", "#2e8b57", "#b5332e", "#7a5ea8", "#8a5a44", "#c2559d", "#65717c")
+COLORS = ("#1b6ca8", "#e08e0b", "#2e8b57", "#b5332e", "#7a5ea8", "#8a5a44", "#c2559d", "#65717c")
 CHUNKS_SHOWN = 40
 
 
@@ -35,7 +35,7 @@ def draw_open_loop(result: OpenLoop, episode: OpenLoop, cell: Cell, path: Path) 
     steps = np.arange(1, result.predicted.shape[1] + 1)
     for channel, name in enumerate(names):
         line = 1e3 * result.errors()[:, channel]
-        errors.plot(steps * cell.dt, line, color=COLOURS[channel], marker="o", ms=3, lw=1.2, label=name)
+        errors.plot(steps * cell.dt, line, color=COLORS[channel], marker="o", ms=3, lw=1.2, label=name)
     still = 1e3 * result.standing_still()[:, :ARM_JOINTS].mean(axis=1)
     errors.plot(steps * cell.dt, still, color=INK, lw=1.2, ls="--", label="standing still, mean joint")
     errors.set(xlabel="time after t_obs, s", ylabel="mean error, mrad (gripper: mm)", ylim=(0, None))

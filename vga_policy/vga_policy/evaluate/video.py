@@ -62,13 +62,13 @@ class TrialVideo:
         self._container = None
         self._unfinished.replace(self._path)
 
-    def _write(self, caption: str, colour: tuple[int, int, int]) -> None:
+    def _write(self, caption: str, color: tuple[int, int, int]) -> None:
         assert self._views is not None
         frame = Image.new("RGB", (self._views.width, HEIGHT + BAR), PAPER)
         frame.paste(self._views)
         draw, font = ImageDraw.Draw(frame), ImageFont.load_default(14)
         draw.text((8, HEIGHT + 4), self._instruction, INK, font)
-        draw.text((8, HEIGHT + 23), caption, colour, font)
+        draw.text((8, HEIGHT + 23), caption, color, font)
         if self._container is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self._unfinished), "w", format="mp4")

@@ -164,5 +164,5 @@ class Policy:
 
 
 def _tensors(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """What the model takes: images in [0, 1], language, normalised proprioception."""
+    """What the model takes: images in [0, 1], language, normalized proprioception."""
     return inputs.images.float() / 255.0, inputs.language, inputs.normalized

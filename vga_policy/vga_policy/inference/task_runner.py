@@ -18,7 +18,7 @@ class TaskRunner:
     """Runs one task at a time, from its goal to its outcome. Times are ns of the policy's clock.
 
     A task waits until the driver is in mode POLICY and the instruction is encoded, and is live from then on. It ends at
-    its step limit, when it is cancelled, when the driver leaves that mode or falls silent, or by `end`.
+    its step limit, when it is canceled, when the driver leaves that mode or falls silent, or by `end`.
     One thread calls all methods; others may read `task`.
 
     task: the running one; None between tasks.
@@ -89,7 +89,7 @@ class TaskRunner:
         """Ends the task of this goal; False when it does not run."""
         if self.task is None or self.task.goal is not goal:
             return False
-        self.end(TaskOutcome.CANCELED, "cancelled by the caller")
+        self.end(TaskOutcome.CANCELED, "canceled by the caller")
         return True
 
     def end(self, outcome: TaskOutcome, message: str) -> None:

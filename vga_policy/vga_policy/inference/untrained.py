@@ -3,7 +3,7 @@
 It is the `nano` model with random weights, without 3D heads, in an ordinary checkpoint. Random weights alone would
 hold the arm near one pose, so the model has a rhythm (vga_policy.model.rhythm): random tanh features of the
 proprioception, read out by weights solved (least squares) to continue a motion field from wherever the arm is. In the
-field, pairs of joints circle around a centre near home and are drawn to the circle from inside and outside.
+field, pairs of joints circle around a center near home and are drawn to the circle from inside and outside.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from vga_policy.observation.observation import PROPRIOCEPTION
 from vga_policy.presets.presets import nano
 from vga_policy.text.encoder import HashedNgrams
 
-# Joints 2 and 4 decide the height of the hand: they move less, around a centre that lifts it.
+# Joints 2 and 4 decide the height of the hand: they move less, around a center that lifts it.
 AMPLITUDE = np.array([0.28, 0.12, 0.28, 0.12, 0.28, 0.28, 0.33])  # rad
 CENTER = np.array([0.12, -0.06, 0.12, 0.06, 0.12, 0.12, 0.10])  # rad from home, so that home is no still point
 PAIRS = ((0, 1), (2, 3), (4, 5))  # joint 7 follows joint 5
 TURN_RATES = (0.9, 1.2)  # rad/s, range they are drawn from
 PULL = 1.0  # 1/s, towards the circle
 FOLLOW = 2.0  # 1/s, of joint 7
-FIELD_RADIUS = 1.6  # the field is learnt this far around the centre, in amplitudes; beyond, its border's value holds
+FIELD_RADIUS = 1.6  # the field is learned this far around the center, in amplitudes; beyond, its border's value holds
 
 STEP_SPEED = 0.6  # rad/s that an output of 1 means; the field is nowhere faster
 HEAD_SCALE = 0.02  # of the random model's share in the motion

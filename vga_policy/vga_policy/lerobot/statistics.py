@@ -1,4 +1,4 @@
-"""What LeRobot normalises with: minimum, maximum, mean, deviation and quantiles of every feature."""
+"""What LeRobot normalizes with: minimum, maximum, mean, deviation and quantiles of every feature."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class RhythmicVGAConfig(VGAConfig):
     rhythm: int
 
     def build(self) -> RhythmicVGA:
-        """The model, initialised at random; its rhythm is silent."""
+        """The model, initialized at random; its rhythm is silent."""
         return RhythmicVGA(self)
 
 
@@ -39,7 +39,7 @@ class RhythmicVGA(VGA):
 
 
 class Rhythm(nn.Module):
-    """Proprioception [B, 8] → its share of the normalised chunk [B, horizon, actions]. It starts silent."""
+    """Proprioception [B, 8] → its share of the normalized chunk [B, horizon, actions]. It starts silent."""
 
     def __init__(self, hidden: int, horizon: int, actions: int) -> None:
         super().__init__()
@@ -50,6 +50,6 @@ class Rhythm(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, proprioception: Tensor) -> Tensor:
-        """Normalised to [-1, 1], both ways."""
+        """Normalized to [-1, 1], both ways."""
         hidden = torch.tanh(self.input(proprioception.to(self.input.weight.dtype)))
         return self.output(hidden).unflatten(-1, self.steps)

@@ -52,7 +52,7 @@ class VGAConfig:
             raise ValueError(f"action_head.layers: must be 1 to backbone.depth (found {self.action_head.layers})")
 
     def build(self) -> VGA:
-        """The model, initialised at random."""
+        """The model, initialized at random."""
         return VGA(self)
 
 
@@ -60,7 +60,7 @@ class VGAConfig:
 class Prediction:
     """What the model says at once when it is asked for geometry too.
 
-    actions [B, horizon, actions], normalised. cameras: the encoding [B, S, 9] after each refinement
+    actions [B, horizon, actions], normalized. cameras: the encoding [B, S, 9] after each refinement
     (vga_policy.model.geometry.pose). depth, confidence [B, S, H, W].
     """
 
@@ -81,7 +81,7 @@ class VGA(nn.Module):
         self.language_projector = Projector(config.language_width, config.language_projector, width)
         self.proprioception_encoder = Mlp(PROPRIOCEPTION, width, width)
         # Not zero as VLA-Adapter's: equal queries would stay equal, for nothing else tells them apart. Of unit size, as
-        # the tokens around them: an optimiser's steps throw small ones about, and everything that reads them.
+        # the tokens around them: an optimizer's steps throw small ones about, and everything that reads them.
         self.action_queries = nn.Parameter(torch.randn(1, config.horizon, width))
         # The paper's "learnable noise embeddings" z: learned, and the same in training and at inference.
         self.chunk_embeddings = nn.Parameter(torch.randn(config.horizon, config.actions * width))
@@ -94,10 +94,10 @@ class VGA(nn.Module):
         self.depth_layers = config.depth_head.layers_of(depth) if config.depth_head else ()
 
     def forward(self, images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
-        """The chunk [B, horizon, actions], normalised. The 3D heads are not executed (decoupled inference).
+        """The chunk [B, horizon, actions], normalized. The 3D heads are not executed (decoupled inference).
 
         images: [B, S, 3, H, W] in [0, 1], views in slot order. language: [B, E], the instruction's embedding.
-        proprioception: [B, 8], normalised. Raises InputError.
+        proprioception: [B, 8], normalized. Raises InputError.
         """
         return self.act(self.features(images, language, proprioception))
 

@@ -26,7 +26,7 @@ class VGGTConfig:
     depth_head: DepthHeadConfig = field(default_factory=DepthHeadConfig)
 
     def build(self) -> VGGT:
-        """The model, initialised at random."""
+        """The model, initialized at random."""
         return VGGT(self)
 
 

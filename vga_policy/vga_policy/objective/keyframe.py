@@ -26,6 +26,6 @@ class KeyframeHead(nn.Module):
         )
 
     def forward(self, features: Features) -> Tensor:
-        """[B, layers, 7], normalised as proprioception is."""
+        """[B, layers, 7], normalized as proprioception is."""
         said = [layer(features.of_group(LANGUAGE, index)[:, 0]) for index, layer in enumerate(self.layers)]
         return torch.stack(said, dim=1)

@@ -16,7 +16,7 @@ from vga_policy.objective.recipe import LossConfig
 class TrainingLabels:
     """What a batch should have been predicted as. Masks are True where there is a label; elsewhere it may be anything.
 
-    actions [B, horizon, actions], normalised, with action_mask [B, horizon]. cameras [B, S, 9] with camera_mask [B, S].
+    actions [B, horizon, actions], normalized, with action_mask [B, horizon]. cameras [B, S, 9] with camera_mask [B, S].
     depth [B, S, H, W] with depth_mask of the same shape. Cameras and depth share one scale
     (vga_policy.model.geometry.scene).
     """
@@ -41,7 +41,7 @@ def objective(prediction: Prediction, labels: TrainingLabels, config: LossConfig
 
 
 def action_loss(predicted: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute error over the chunk's labelled steps."""
+    """Mean absolute error over the chunk's labeled steps."""
     actions = torch.where(mask[..., None], actions, 0)
     return masked_mean((predicted - actions).abs().mean(dim=-1), mask)
 

@@ -19,7 +19,7 @@ class LossConfig:
     stage_decay: weight of a refinement relative to the next, VGGT's.
     alpha: weight of the log confidence, VGGT's.
     kept: share of the smallest pixel errors that count; VGGT drops the rest as faults of the labels.
-    metric: keep lengths in metres (vga_policy.model.geometry.scene).
+    metric: keep lengths in meters (vga_policy.model.geometry.scene).
     """
 
     action: float = 1.0

@@ -293,7 +293,7 @@ def _stale(name: str, recent: _Recent, now_ns: int, limit_ns: int) -> Problem | 
 
 
 def _interpolate(joints: _Recent[NDArray[np.float64]], t_obs: int, max_gap: int) -> NDArray[np.float64] | Problem:
-    """Proprioception at `t_obs` between its two neighbours, if they are close enough."""
+    """Proprioception at `t_obs` between its two neighbors, if they are close enough."""
     before, after = joints.newest(t_obs), joints.first_from(t_obs)
     if before is None or after is None:
         nearest = joints.earliest() if before is None else before

@@ -98,7 +98,7 @@ def without_joint_training(preset: Preset) -> Preset:
 
 
 def zeroinit_full(preset: Preset) -> Preset:
-    """VGA zeroinit, full-parameter: random initialisation, every parameter trained."""
+    """VGA zeroinit, full-parameter: random initialization, every parameter trained."""
     return replace(preset, recipe=replace(preset.recipe, initialization="random", strategy="full"))
 
 

@@ -1,4 +1,4 @@
-"""What is minimised, sample by sample, so that a batch split over processes sums to the same update."""
+"""What is minimized, sample by sample, so that a batch split over processes sums to the same update."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PolicyObjective(nn.Module):
     """
 
     def __init__(self, model: VGA, recipe: Recipe, action: Range, geometry_share: int = 1) -> None:
-        """action: of the normalised targets, to tell errors in rad and m."""
+        """action: of the normalized targets, to tell errors in rad and m."""
         super().__init__()
         self.model = model
         self.recipe = recipe

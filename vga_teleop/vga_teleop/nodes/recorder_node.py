@@ -194,7 +194,7 @@ class RecorderNode(CellNode):
         return response
 
     def _stop(self, request: StopEpisode.Request, response: StopEpisode.Response) -> StopEpisode.Response:
-        """Answers with a path where the episode has ended and is labelled; success: nothing else is wrong."""
+        """Answers with a path where the episode has ended and is labeled; success: nothing else is wrong."""
         self.take()
         try:
             episode = self.recorder.stop(request.outcome or None, request.note)
@@ -214,7 +214,7 @@ class RecorderNode(CellNode):
         except RecordingError as error:
             response.message = str(error)
             return response
-        response.success, response.message = True, f"{self.recorder.path} is labelled discarded and kept"
+        response.success, response.message = True, f"{self.recorder.path} is labeled discarded and kept"
         self.get_logger().info(response.message)
         self._publish_state()
         return response

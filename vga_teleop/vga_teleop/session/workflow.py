@@ -36,7 +36,7 @@ class SessionEnded(Exception):  # noqa: N818 - named for what happened
 
 
 class DiscardLast(Exception):  # noqa: N818 - named for what happened
-    """The operator wants the last episode to be labelled discarded."""
+    """The operator wants the last episode to be labeled discarded."""
 
 
 class Scene(NamedTuple):

@@ -1,4 +1,4 @@
-"""Forward kinematics of the FR3 with the Franka hand, vectorised over postures."""
+"""Forward kinematics of the FR3 with the Franka hand, vectorized over postures."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class Kinematics:
         return Pose(rotations, positions)
 
     def tcp(self, q: Array) -> Pose:
-        """The tool centre point: midway between the fingertips, displaced by the cell's end_effector_xyz and _rpy."""
+        """The tool center point: midway between the fingertips, displaced by the cell's end_effector_xyz and _rpy."""
         return self.tcp_of(self.links(q))
 
     def tcp_of(self, links: Pose) -> Pose:
-        """The tool centre point of an arm whose links are there."""
+        """The tool center point of an arm whose links are there."""
         hand, offset = links.rotation[..., -1, :, :], self._end_effector.position + np.array((0.0, 0.0, FINGERTIPS))
         return Pose(hand @ self._end_effector.rotation, links.position[..., -1, :] + hand @ offset)
 

@@ -75,7 +75,7 @@ APART = 3
 LAST_LINK = 7
 # What is mounted on the hand may well meet forearm and wrist, but its mount brings it near to them.
 MOUNTED_APART, MOUNTED_CLEARANCE = 1, 0.0  # m
-TOOL_RADIUS = 0.01  # m, of what reaches from between the fingertips to a tool centre point elsewhere
+TOOL_RADIUS = 0.01  # m, of what reaches from between the fingertips to a tool center point elsewhere
 SIDE_BY_SIDE = 4  # at most, of capsules in a flat box
 ROUNDING = 1.1  # a box's capsules are thicker than its cross-section asks for, so as to reach less far beyond its ends
 LEEWAY = 1e-6  # m that parts which begin too near each other may come nearer: no more than rounding does
@@ -235,7 +235,7 @@ def _joints_between(part: Part, other: Part) -> int:
 
 
 def _hand(cell: Cell) -> Part:
-    """The hand, with the tool when the cell's tool centre point is not between its fingertips."""
+    """The hand, with the tool when the cell's tool center point is not between its fingertips."""
     x, y, z = cell.arm.end_effector_xyz
     if not any((x, y, z)):
         return HAND

@@ -1,4 +1,4 @@
-"""Where the arm may be: the workspace of its tool centre point, boxes that all of it keeps out of, and itself."""
+"""Where the arm may be: the workspace of its tool center point, boxes that all of it keeps out of, and itself."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Array = NDArray[np.float64]
 RESERVE = 0.004  # m kept from walls and boxes, for ways that bulge between two checked postures
 CLOSE = 0.001  # m, how closely `nearest` goes to the wall
 STEPS = 4  # of Gauss and Newton; they converge quadratically from wherever a person can hold a leader
-DAMPING = 1e-4  # m^2, so that a stretched arm is not sent far for a last millimetre
+DAMPING = 1e-4  # m^2, so that a stretched arm is not sent far for a last millimeter
 PROBE = 1e-6  # rad
 
 
 class Place(NamedTuple):
     """Where the arm is in some postures [...].
 
-    tcp: the tool centre point [..., 3], m. outside: how far that is outside the workspace, m [...].
+    tcp: the tool center point [..., 3], m. outside: how far that is outside the workspace, m [...].
     touching: which of the arm's capsules reach into which keep-out box [..., B, C].
     distances: between the pairs of parts that must not meet, m [..., P].
     """
@@ -69,11 +69,11 @@ class Space:
         return Place(tcp, self._outside(tcp), touching, distances)
 
     def outside(self, q: Array) -> Array:
-        """How far the tool centre point is outside the workspace, m: [...]."""
+        """How far the tool center point is outside the workspace, m: [...]."""
         return self._outside(self._kinematics.tcp(q).position)
 
     def nearest(self, q: Array) -> Array:
-        """`q` [7] when its tool centre point is in the workspace, else a posture close to it where it just is."""
+        """`q` [7] when its tool center point is in the workspace, else a posture close to it where it just is."""
         for _ in range(STEPS):
             # The position and its derivatives in one go.
             position = self._kinematics.tcp(q + PROBE * _PROBES).position

@@ -106,14 +106,14 @@ class HomingTrajectory:
         """Takes the measured position; whether it is over: the reference rests and the job is finished."""
         way, job = self._way, self.job
         job.remaining = way.remaining(q)
-        if job.cancelled:
+        if job.canceled:
             way.brake(now)
         arrived = job.remaining <= ARRIVED
-        if not way.finished(now) or not (arrived or job.cancelled or now > way.ends + ARRIVAL_TIMEOUT):
+        if not way.finished(now) or not (arrived or job.canceled or now > way.ends + ARRIVAL_TIMEOUT):
             return False
         if arrived:
             job.finish(True, f"at {self._where}")
         else:
-            what = "stopped" if job.cancelled else "the arm does not follow, it is"
+            what = "stopped" if job.canceled else "the arm does not follow, it is"
             job.finish(False, f"{what} {job.remaining:.2f} rad from {self._where}")
         return True

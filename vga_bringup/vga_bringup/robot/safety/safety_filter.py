@@ -33,7 +33,7 @@ WAY_SAMPLING = 0.02  # rad, between the postures at which a way is checked
 # A cubic through steps whose second differences respect the limit accelerates up to three times as much in the worst
 # case, and hardly more than the second differences when they are smooth.
 ACCELERATION_MARGIN = 2.0
-# The last line of defence must not trip over what may happen between two checked instants.
+# The last line of defense must not trip over what may happen between two checked instants.
 TICK_POSITION_TOLERANCE = 2e-3  # rad
 TICK_VELOCITY_TOLERANCE = 0.05  # rad/s
 
@@ -51,7 +51,7 @@ class Context:
 
 
 class SafetyFilter:
-    """The cell's limits, applied to chunks and, as a last line of defence, to every reference sent."""
+    """The cell's limits, applied to chunks and, as a last line of defense, to every reference sent."""
 
     def __init__(self, cell: Cell) -> None:
         self._names = list(cell.arm.joint_names)
@@ -238,7 +238,7 @@ class SafetyFilter:
         if (place.outside > 0).any():
             k, low, high = int((place.outside > 0).argmax()), self.space.low, self.space.high
             where = f"{np.round(place.tcp[k], 3).tolist()} m {when(k)}, outside {low.tolist()} to {high.tolist()}"
-            raise ChunkRefusedError(Refusal.WORKSPACE, f"the tool centre point would be at {where}")
+            raise ChunkRefusedError(Refusal.WORKSPACE, f"the tool center point would be at {where}")
         if place.touching.any():
             k, box, capsule = np.argwhere(place.touching)[0].tolist()
             what = f"the {parts.parts[capsule]} would enter the box '{self.space.boxes[box][0]}'"

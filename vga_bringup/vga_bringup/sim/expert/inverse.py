@@ -31,7 +31,7 @@ class InverseKinematics:
     def solve(self, q: Array, goal: Pose) -> Array:
         """Joint angles [7] that bring the hand to `goal`, found from `q`. The closest ones met where none do."""
         for _ in range(STEPS):
-            error, jacobian = self._linearised(q, goal)
+            error, jacobian = self._linearized(q, goal)
             inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + DAMPING**2 * np.eye(6))
             aside = NULL_SPACE_GAIN * (self._posture - q)
             step = inverse @ error + aside - inverse @ (jacobian @ aside)
@@ -40,7 +40,7 @@ class InverseKinematics:
                 break
         return q
 
-    def _linearised(self, q: Array, goal: Pose) -> tuple[Array, Array]:
+    def _linearized(self, q: Array, goal: Pose) -> tuple[Array, Array]:
         """What is missing to the goal [6] (m, rad), and the Jacobian [6, 7] of the hand's pose."""
         poses = self._kinematics.tcp(q + self._probes)
         here, beside = Pose(poses.rotation[0], poses.position[0]), Pose(poses.rotation[1:], poses.position[1:])

@@ -23,17 +23,17 @@ REACTION = 0.12  # s, time constant with which the eye follows an object
 EMPTY = 0.004  # m; fingers closed to this hold nothing
 WITHIN_REACH = 0.04  # m from the fingertips at which an object may be held
 
-# A movement of d metres takes least + d / speed seconds.
+# A movement of d meters takes least + d / speed seconds.
 FREE = (0.75, 0.24)
 CAREFUL = (0.70, 0.11)
 SQUEEZE = 0.25  # s in which the trigger is pulled or let go
 GRIP = 0.45  # s from the pulled trigger to a firm grip
 
-# Where an object is taken: metres along its x axis from its origin, and height above it.
+# Where an object is taken: meters along its x axis from its origin, and height above it.
 GRASP_POINTS = {"cucumber": (0.0, 0.0), "carrot": (-0.028, 0.0), "eggplant": (0.032, 0.002)}
-LOWEST = 0.013  # m; the fingers end 8 mm below the tool centre point
-PRESHAPE = {"cucumber": 0.065, "carrot": 0.065, "eggplant": 0.07}  # m; the neighbours are near
-FINGERTIP = 0.008  # m from the tool centre point to the fingers' ends
+LOWEST = 0.013  # m; the fingers end 8 mm below the tool center point
+PRESHAPE = {"cucumber": 0.065, "carrot": 0.065, "eggplant": 0.07}  # m; the neighbors are near
+FINGERTIP = 0.008  # m from the tool center point to the fingers' ends
 PRESS_DEPTH = 0.0115  # m the expert means to push the cap down
 ABOVE_STACK = 0.055  # m between the cubes when they are lined up
 DROP = 0.002  # m above contact at which a cube is let go

@@ -64,7 +64,7 @@ class Message:
         self.bytes = bytearray(packed)
 
     def put(self, first: str, *values: float) -> None:
-        """Replaces the neighbouring floats that begin with field `first`."""
+        """Replaces the neighboring floats that begin with field `first`."""
         FLOATS[len(values)].pack_into(self.bytes, OFFSETS[first], *values)
 
 
@@ -122,7 +122,7 @@ class Rate:
 class Account:
     """Settled once a step. `quantities` takes the place of the robot's own.
 
-    kinematics: joints [7] → pose of the tool centre point. velocity: joints and their speeds → its twist [6].
+    kinematics: joints [7] → pose of the tool center point. velocity: joints and their speeds → its twist [6].
     Rates of Cartesian commands begin with the commands, at zero; those of joints are followed always.
     """
 

@@ -55,7 +55,7 @@ class CellRobot(FrankaMujocoRobot):
             self._data.qpos[self._finger_qpos_addrs] = widest
 
     def kinematics(self, q: NDArray[np.float64]) -> Any:
-        """Pose of the tool centre point. A copy: franky-sim returns a view that its next call overwrites."""
+        """Pose of the tool center point. A copy: franky-sim returns a view that its next call overwrites."""
         return super().kinematics(q).copy()
 
     def _attach_to_scene(self, model: mujoco.MjModel, data: mujoco.MjData, prefix: str) -> None:

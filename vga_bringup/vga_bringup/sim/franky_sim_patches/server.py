@@ -50,7 +50,7 @@ class _TolerantServer(FrankaServer):
 
 
 class CellGripperServer(_TolerantServer, FrankaGripperServer):
-    """The hand, on libfranka's port. Widths are openings in metres."""
+    """The hand, on libfranka's port. Widths are openings in meters."""
 
     # State of the base class that this one works on.
     _motion_state: _MotionState

@@ -17,7 +17,7 @@ SETTLED = 0.1  # s they must have stood
 
 
 class Hand:
-    """The simulated arm's hand. Call `step` with every control tick; times in seconds, openings in metres."""
+    """The simulated arm's hand. Call `step` with every control tick; times in seconds, openings in meters."""
 
     def __init__(self, robot: CellRobot, config: GripperConfig) -> None:
         self._robot = robot

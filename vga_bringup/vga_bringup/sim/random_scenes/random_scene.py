@@ -1,4 +1,4 @@
-"""Random scenes of the simulated cell: arm, objects, colours, light and cameras are drawn anew for each.
+"""Random scenes of the simulated cell: arm, objects, colors, light and cameras are drawn anew for each.
 
 The pose of the camera that policies are tested with unseen is kept clear of: see `places`.
 """
@@ -34,7 +34,7 @@ BURIED = -5.0  # m: the height of objects that are not in a scene
 HELD_AT = np.array([0.0, 0.0, 0.1034])  # m from the hand's frame
 TEXTURES = 12
 CLUTTER = 6
-FAMILIAR = 0.3  # share of scenes in the cell's own colours
+FAMILIAR = 0.3  # share of scenes in the cell's own colors
 LOWEST = 0.04  # m above the table for hand and forearm
 NEAREST = 0.15  # m: a fixed camera nearer to anything is drawn anew
 ATTEMPTS = 200
@@ -184,7 +184,7 @@ Drawn = tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.float32], NDArra
 
 
 class _Look:
-    """Colours, textures, light and clutter of a model, drawn anew or as they were."""
+    """Colors, textures, light and clutter of a model, drawn anew or as they were."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self._model = model

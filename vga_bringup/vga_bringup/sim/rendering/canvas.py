@@ -1,4 +1,4 @@
-"""Off-screen drawing of a MuJoCo model: colour and depth from one pass, which costs half of drawing them apart."""
+"""Off-screen drawing of a MuJoCo model: color and depth from one pass, which costs half of drawing them apart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Canvas:
     def draw(
         self, data: mujoco.MjData, camera: str, color: NDArray[np.uint8], *, with_depth: bool
     ) -> NDArray[np.float32] | None:
-        """Draws what a camera of the model sees into `color` [H, W, 3]; its depth [H, W], in metres, if wanted."""
+        """Draws what a camera of the model sees into `color` [H, W, 3]; its depth [H, W], in meters, if wanted."""
         height, width = color.shape[:2]
         self._gl.make_current()
         self._camera.fixedcamid = self._model.camera(camera).id

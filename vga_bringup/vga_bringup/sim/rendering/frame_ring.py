@@ -24,7 +24,7 @@ class SimFrame:
 
     number: counts from 0. captured: system time of the drawn state, s. sim_time: its simulated time, s.
     due: system time at which the camera delivers it, s.
-    color: uint8 [H, W, 3], RGB. depth: uint16 [H, W], mm, from colour's viewpoint, 0 where there is none;
+    color: uint8 [H, W, 3], RGB. depth: uint16 [H, W], mm, from color's viewpoint, 0 where there is none;
         None if the camera has no depth.
     """
 

@@ -70,11 +70,11 @@ class CellRenderer:
 
     def draw(self, camera: Camera, color: NDArray[np.uint8], depth: NDArray[np.uint16] | None = None) -> None:
         """Draws one camera's image [H, W, 3] into `color`, and what it shows in mm [H, W] into `depth` if given."""
-        metres = self._canvas.draw(self.data, camera.name, color, with_depth=depth is not None)
+        meters = self._canvas.draw(self.data, camera.name, color, with_depth=depth is not None)
         self.noise.add(color)
-        if depth is not None and metres is not None:
-            metres[metres > DEPTH_RANGE] = 0.0
-            depth[:] = np.rint(metres * 1000)
+        if depth is not None and meters is not None:
+            meters[meters > DEPTH_RANGE] = 0.0
+            depth[:] = np.rint(meters * 1000)
 
     def close(self) -> None:
         """Frees the GL context."""

@@ -14,7 +14,7 @@ from vga_policy.cell.schema import Camera
 from vga_bringup.sim.rendering.frame_ring import SimFrame
 from vga_bringup.sim.scene.views import intrinsics
 
-# Controls of a D415's colour sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.
+# Controls of a D415's color sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.
 _CONTROLS = (
     (rs.option.exposure, 1, 10000, 1, 166),
     (rs.option.gain, 0, 128, 1, 64),
@@ -72,7 +72,7 @@ class Bus(rs.context):
 
 
 class SoftwareD415:
-    """One camera of the cell as a librealsense device. Its depth is given from colour's viewpoint."""
+    """One camera of the cell as a librealsense device. Its depth is given from color's viewpoint."""
 
     def __init__(self, camera: Camera) -> None:
         self._device = rs.software_device()

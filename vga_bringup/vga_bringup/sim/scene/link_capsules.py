@@ -23,7 +23,7 @@ TWO = ("link0", "link1", "link2", "link5", "link6", "fingers")
 COARSE, FINE = 0.016, 0.004  # m between the points that stand for a hull, while fitting and in the end
 STARTS, STEPS = 24, 800  # of the search
 WORST = 0.1  # weight of the worst excess beside the mean one
-MILLIMETRE = 1e-3
+MILLIMETER = 1e-3
 
 
 class Hull(NamedTuple):
@@ -73,7 +73,7 @@ def link_hulls() -> dict[str, Hull]:
 
 
 def fit(hull: Hull, count: int) -> Array:
-    """`count` capsules [count, 7] (ends and radius, m, in whole millimetres) that together hold the hull."""
+    """`count` capsules [count, 7] (ends and radius, m, in whole millimeters) that together hold the hull."""
     points, support = hull.surface(COARSE), (hull.corners @ DIRECTIONS.T).max(axis=0)
     rng = np.random.default_rng(0)
 
@@ -102,8 +102,8 @@ def fit(hull: Hull, count: int) -> Array:
             ends = np.stack((lines - half, lines + half))
         starts.append(improved(np.concatenate((*ends, rng.uniform(0.03, 0.06, (count, 1))), axis=1), STEPS))
     _, capsules = improved(min(starts, key=lambda found: found[0])[1], 4 * STEPS)
-    capsules = _grown((capsules / MILLIMETRE).round() * MILLIMETRE, hull.surface(FINE))
-    capsules[:, 6] = np.ceil(capsules[:, 6] / MILLIMETRE + 0.05) * MILLIMETRE
+    capsules = _grown((capsules / MILLIMETER).round() * MILLIMETER, hull.surface(FINE))
+    capsules[:, 6] = np.ceil(capsules[:, 6] / MILLIMETER + 0.05) * MILLIMETER
     return capsules
 
 

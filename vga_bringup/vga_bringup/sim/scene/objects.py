@@ -17,7 +17,7 @@ LAMP_ON = (0.20, 0.95, 1.00)
 
 
 class Placement(NamedTuple):
-    """Where an object lies on the table: metres in the arm's base frame, yaw in radians."""
+    """Where an object lies on the table: meters in the arm's base frame, yaw in radians."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""The MuJoCo scene of the cell: franky-sim's FR3 on a table, with the objects and the cameras. Data, no behaviour."""
+"""The MuJoCo scene of the cell: franky-sim's FR3 on a table, with the objects and the cameras. Data, no behavior."""
 
 from __future__ import annotations
 

@@ -9,19 +9,19 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-# A D415's colour sensor sees 69.4 degrees across in 16:9. Its 4:3 profiles crop the sides, so that what is the same in
+# A D415's color sensor sees 69.4 degrees across in 16:9. Its 4:3 profiles crop the sides, so that what is the same in
 # every profile is the vertical field of view.
 FOVY = 2 * np.arctan(np.tan(np.radians(69.4) / 2) * 9 / 16)
 
 BASE_BODY = "robot0_base"
 HAND_BODY = "robot0_hand"
-BEHIND_LENS = 0.0125  # m from the optical centre to the middle of a camera's body
+BEHIND_LENS = 0.0125  # m from the optical center to the middle of a camera's body
 
 
 class View(NamedTuple):
-    """A camera pose, in metres in the frame of `body` ('world' is the arm's base frame).
+    """A camera pose, in meters in the frame of `body` ('world' is the arm's base frame).
 
-    position: optical centre. target: a point on the optical axis. up: a direction that points up in the image.
+    position: optical center. target: a point on the optical axis. up: a direction that points up in the image.
     """
 
     body: str
@@ -58,7 +58,7 @@ def move(model: mujoco.MjModel, name: str, view: View) -> None:
 
 
 def intrinsics(width: int, height: int) -> NDArray[np.float64]:
-    """Camera matrix K [3, 3] in pixels; the centre of the upper left pixel is (0, 0)."""
+    """Camera matrix K [3, 3] in pixels; the center of the upper left pixel is (0, 0)."""
     focal = height / 2 / np.tan(FOVY / 2)
     return np.array([[focal, 0, width / 2 - 0.5], [0, focal, height / 2 - 0.5], [0, 0, 1]])
 

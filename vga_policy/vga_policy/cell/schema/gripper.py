@@ -10,7 +10,7 @@ from vga_policy.cell.schema.section import Positive, Section, described
 
 
 class Gripper(Section):
-    """The Franka hand. Widths are total openings in metres."""
+    """The Franka hand. Widths are total openings in meters."""
 
     joint_name: Annotated[
         str,

@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 class Box(Section):
-    """A box with its edges along the axes of a frame, metres."""
+    """A box with its edges along the axes of a frame, meters."""
 
     name: Annotated[str, described("What the box stands for, as messages shall call it. It may be left empty.")] = ""
     min: Annotated[Vector3, described("Corner of the box with the lowest x, y and z.", "m")]

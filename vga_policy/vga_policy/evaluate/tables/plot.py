@@ -30,21 +30,21 @@ def draw_table(table: Table, path: Path) -> None:
     def rule(y: float, left: float = 0.15, right: float = width - 0.15, weight: float = 0.8) -> None:
         axes.plot((left, right), (y, y), color=INK if weight > 0.8 else LINE, lw=weight, clip_on=False)
 
-    centre = {column: first + COLUMN * (i + 0.5) for i, column in enumerate(table.columns)}
+    center = {column: first + COLUMN * (i + 0.5) for i, column in enumerate(table.columns)}
     rule(0.15, weight=1.4)
     for camera_set in dict.fromkeys(camera_set for camera_set, _ in table.columns):
-        places = [place for (of, _), place in centre.items() if of == camera_set]
+        places = [place for (of, _), place in center.items() if of == camera_set]
         name = CAMERA_SETS.get(camera_set, camera_set)
         axes.text(sum(places) / len(places), 0.40, name, ha="center", va="center", color=INK, fontsize=10)
         rule(0.60, places[0] - 0.55, places[-1] + 0.55)
     axes.text(0.2, 0.40 + ROW, "Method", va="center", color=PALE, fontsize=9.5)
-    for (_, task), place in centre.items():
+    for (_, task), place in center.items():
         axes.text(place, 0.40 + ROW, _title(task), ha="center", va="center", color=PALE, fontsize=9.5)
     rule(0.15 + 2 * ROW)
     for index, (name, cells) in enumerate(table.rows.items()):
         y = 0.15 + ROW * (index + 2.5)
         axes.text(0.2, y, name, va="center", color=INK, fontsize=10)
-        for column, place in centre.items():
+        for column, place in center.items():
             if rate := cells.get(column):
                 _cell(axes, place, y, rate, bold=column[1] == AVERAGE)
     bottom = 0.15 + ROW * (len(table.rows) + 2)

@@ -31,7 +31,7 @@ class AggregatorConfig:
     vision: VisionConfig = field(default_factory=DinoV2Config)
 
     def build(self) -> Aggregator:
-        """The backbone, initialised at random."""
+        """The backbone, initialized at random."""
         return Aggregator(self)
 
 

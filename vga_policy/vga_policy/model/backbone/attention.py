@@ -17,7 +17,7 @@ from vga_policy.model.backbone.rope import Rope, rotate
 
 
 class Group(NamedTuple):
-    """`runs` stretches of `length` neighbouring tokens from `start` on; attention stays inside each run."""
+    """`runs` stretches of `length` neighboring tokens from `start` on; attention stays inside each run."""
 
     start: int
     runs: int
@@ -36,7 +36,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, with optional normalisation of queries and keys."""
+    """Multi-head self-attention, with optional normalization of queries and keys."""
 
     def __init__(self, width: int, heads: int, *, qk_norm: bool = False) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from vga_policy.model.backbone.patches import (
     PATCH,
     GridEncoder,
     grid_positions,
-    standardise,
+    standardize,
 )
 
 
@@ -50,7 +50,7 @@ class ConvStem(GridEncoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
-        standard = standardise(images, IMAGENET_MEAN, IMAGENET_STD)
+        standard = standardize(images, IMAGENET_MEAN, IMAGENET_STD)
         features = self.convolutions(standard.to(self.pos_embed.dtype))
         patches = self.norm(features.flatten(2).transpose(1, 2))
         return patches + grid_positions(self.pos_embed, self.grid, features.shape[-2], features.shape[-1])

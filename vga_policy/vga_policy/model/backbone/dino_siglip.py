@@ -22,7 +22,7 @@ from vga_policy.model.backbone.patches import (
     GridEncoder,
     PatchProjection,
     grid_positions,
-    standardise,
+    standardize,
 )
 from vga_policy.model.backbone.projectors import Projector
 
@@ -109,7 +109,7 @@ class TimmVit(GridEncoder):
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
         config = self.config
-        x = self.patch_embed(standardise(images, config.mean, config.std))
+        x = self.patch_embed(standardize(images, config.mean, config.std))
         x = x + grid_positions(self.pos_embed, self.grid, images.shape[-2] // PATCH, images.shape[-1] // PATCH)
         if config.prefix_tokens:
             prefix = torch.cat([self.cls_token, self.reg_token], dim=1)

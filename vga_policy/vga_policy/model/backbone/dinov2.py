@@ -16,7 +16,7 @@ from vga_policy.model.backbone.patches import (
     GridEncoder,
     PatchProjection,
     grid_positions,
-    standardise,
+    standardize,
 )
 
 
@@ -60,7 +60,7 @@ class DinoV2(GridEncoder):
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
         n, _, height, width = images.shape
-        patches = self.patch_embed(standardise(images, IMAGENET_MEAN, IMAGENET_STD))
+        patches = self.patch_embed(standardize(images, IMAGENET_MEAN, IMAGENET_STD))
         patches = patches + grid_positions(self.pos_embed[:, 1:], self.grid, height // PATCH, width // PATCH)
         cls = self.cls_token + self.pos_embed[:, :1]
         prefix = torch.cat([cls, self.register_tokens], dim=1).expand(n, -1, -1)

@@ -16,7 +16,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Color = tuple[float, float, float]
 
 
-def standardise(images: Tensor, mean: Color, std: Color) -> Tensor:
+def standardize(images: Tensor, mean: Color, std: Color) -> Tensor:
     """(images − mean) / std per channel; images [N, 3, H, W] in [0, 1].
 
     In plain numbers: constants would be a copy to the GPU each time, or buffers that the meta device leaves empty.
@@ -72,8 +72,8 @@ class LinearPatchesConfig:
 
 
 class LinearPatches(PatchProjection):
-    """A linear map of every standardised patch; where it is, only the backbone's rotary embedding says."""
+    """A linear map of every standardized patch; where it is, only the backbone's rotary embedding says."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [0, 1] → [N, H/14 · W/14, width]."""
-        return super().forward(standardise(images, IMAGENET_MEAN, IMAGENET_STD))
+        return super().forward(standardize(images, IMAGENET_MEAN, IMAGENET_STD))

@@ -23,7 +23,7 @@ def rotation_error(predicted: Tensor, cameras: Tensor) -> Tensor:
 
 
 def translation_error(predicted: Tensor, cameras: Tensor) -> Tensor:
-    """Distance between predicted and true camera centres, in the world's unit; camera encodings [..., 9] → [...]."""
+    """Distance between predicted and true camera centers, in the world's unit; camera encodings [..., 9] → [...]."""
     return (_center(predicted) - _center(cameras)).norm(dim=-1)
 
 

@@ -1,7 +1,7 @@
 """VGGT's camera encoding: translation (3), rotation quaternion (4, scalar last), fields of view (2: height, width).
 
 Extrinsics [R | t] take world points to the camera's frame (OpenCV: x right, y down, z forward). The principal point is
-taken to be the image's centre. Fields of view are angles in radians; translations have the world's unit.
+taken to be the image's center. Fields of view are angles in radians; translations have the world's unit.
 """
 
 from __future__ import annotations

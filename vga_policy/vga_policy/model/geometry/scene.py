@@ -12,7 +12,7 @@ from torch import Tensor
 class Scene:
     """Cameras and depth of a batch of views.
 
-    extrinsics [B, S, 3, 4], world to camera (OpenCV). intrinsics [B, S, 3, 3] in pixels; the first pixel's centre is at
+    extrinsics [B, S, 3, 4], world to camera (OpenCV). intrinsics [B, S, 3, 3] in pixels; the first pixel's center is at
     (0, 0). depth [B, S, H, W] along the optical axis, with mask [B, S, H, W] where it is known.
     """
 
@@ -32,10 +32,10 @@ def in_first_camera(scene: Scene) -> Scene:
 
 
 def normalize(scene: Scene, *, metric: bool) -> tuple[Scene, Tensor]:
-    """The scene in its first camera's frame, and the length [B] its unit of length has in metres.
+    """The scene in its first camera's frame, and the length [B] its unit of length has in meters.
 
     VGGT measures in units of the mean distance of all known points from the first camera. Actions are metric, though,
-    and the heads share their features: with `metric`, the default of a recipe, lengths stay metres. So they do in a
+    and the heads share their features: with `metric`, the default of a recipe, lengths stay meters. So they do in a
     sample without any known point.
     """
     scene = in_first_camera(scene)

@@ -38,7 +38,7 @@ class ActionHead(nn.Module):
     """Equation 4: from embeddings z to a chunk.
 
     Table 5 leaves room for an input layer from actions · D channels to D, as VLA-Adapter has: a row of z holds
-    one embedding of D channels for every number of a step; the row is normalised, mapped to D and rectified.
+    one embedding of D channels for every number of a step; the row is normalized, mapped to D and rectified.
     """
 
     def __init__(self, config: ActionHeadConfig, width: int, actions: int) -> None:
@@ -51,7 +51,7 @@ class ActionHead(nn.Module):
         self.project_out = nn.Linear(width, actions)
 
     def forward(self, z: Tensor, features: Features, backbone_layers: tuple[int, ...]) -> Tensor:
-        """z [horizon, actions · D] and the backbone's features → the chunk [B, horizon, actions], normalised."""
+        """z [horizon, actions · D] and the backbone's features → the chunk [B, horizon, actions], normalized."""
         h = functional.relu(self.project_in(self.norm_in(z)))
         h = h.expand(len(features.whole[0]), -1, -1)
         for layer, index in zip(self.layers, backbone_layers, strict=True):

@@ -141,7 +141,7 @@ class ResidualUnit(nn.Module):
 def add_position(x: Tensor, aspect: float) -> Tensor:
     """x [N, C, h, w] plus 0.1 times a sine and cosine embedding of each pixel's place in an image of w : h `aspect`.
 
-    Half of the channels tell the column, half the row. Coordinates are centred and divided by half the diagonal.
+    Half of the channels tell the column, half the row. Coordinates are centered and divided by half the diagonal.
     """
     _, channels, height, width = x.shape
     diagonal = math.hypot(aspect, 1.0)
@@ -151,7 +151,7 @@ def add_position(x: Tensor, aspect: float) -> Tensor:
 
 
 def _centers(count: int, span: float, device: torch.device) -> Tensor:
-    """Centres of `count` pixels that cover [−span, span]."""
+    """Centers of `count` pixels that cover [−span, span]."""
     outermost = span * (count - 1) / count
     return torch.linspace(-outermost, outermost, count, device=device)
 

@@ -12,7 +12,7 @@ class ModulatedLayer(nn.Module):
     """One layer of the action head with PVM.
 
     Table 5's 284.5 M fit this literal reading to the last norm: two cross-attentions, the head's own block, the fusion
-    and four LayerNorms. Two of those belong to the block. The paper does not place the others; they normalise the two
+    and four LayerNorms. Two of those belong to the block. The paper does not place the others; they normalize the two
     conditions, residual streams of a pretrained backbone whose scale grows with depth.
     """
 

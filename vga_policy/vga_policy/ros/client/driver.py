@@ -72,7 +72,7 @@ class DriverClient:
         """Moves the arm home, in HOLD, and waits until it is there; what the driver says of it. The hand keeps still.
 
         position: joint angles (rad) to go to instead. speed: share of the cell's speed; 0: its homing speed. stop: when
-        set, the motion is cancelled and GraphError raised.
+        set, the motion is canceled and GraphError raised.
         """
         goal = Home.Goal(speed_scale=speed, position=list(position))
         return self._act(self._home, topics.DRIVER_HOME, goal, stop)
@@ -80,7 +80,7 @@ class DriverClient:
     def recover(self, stop: Event | None = None) -> str:
         """Clears a reflex, or rebuilds the connection to the arm, which stays in HOLD; what the driver says of it.
 
-        stop: when set, it is cancelled and GraphError raised.
+        stop: when set, it is canceled and GraphError raised.
         """
         return self._act(self._recover, topics.DRIVER_RECOVER, Recover.Goal(), stop)
 

@@ -100,7 +100,7 @@ class Session:
 
     def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
         """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
-        and, having cancelled it, when `stop` is set or `timeout` (s) has passed."""
+        and, having canceled it, when `stop` is set or `timeout` (s) has passed."""
         name = self.resolved(name)
         self.find(client.server_is_ready, name)
         handle = self.result(client.send_goal_async(goal), name)
@@ -110,7 +110,7 @@ class Session:
         self.spin_until(lambda: future.done() or stop.is_set(), timeout)
         if not future.done():
             self.result(handle.cancel_goal_async(), name)
-            raise GraphError(f"{name}: cancelled" if stop.is_set() else f"{name} takes longer than {timeout:g} s")
+            raise GraphError(f"{name}: canceled" if stop.is_set() else f"{name} takes longer than {timeout:g} s")
         return future.result().result
 
 

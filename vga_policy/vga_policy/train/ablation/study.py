@@ -32,7 +32,7 @@ TABLE, METRICS, CURVES = "table.md", "figures.csv", "curves.png"
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run. metrics: of validation's best. curve: validation's action error (L1, normalised) by step."""
+    """A finished run. metrics: of validation's best. curve: validation's action error (L1, normalized) by step."""
 
     variant: str
     seed: int
@@ -194,7 +194,7 @@ def _draw(results: Sequence[Result], path: Path) -> None:
         axes.plot(steps, [statistics.fmean(column) for column in columns], line, label=variant, color=f"C{number % 10}")
         axes.fill_between(steps, list(map(min, columns)), list(map(max, columns)), alpha=0.15, color=f"C{number % 10}")
     axes.set_xlabel("training step")
-    axes.set_ylabel("action error of held-out episodes (L1, normalised)")
+    axes.set_ylabel("action error of held-out episodes (L1, normalized)")
     axes.set_yscale("log")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)

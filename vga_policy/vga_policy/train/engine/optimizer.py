@@ -34,7 +34,7 @@ def build_optimizers(config: OptimizerConfig, model: nn.Module) -> list[torch.op
 class Muon(torch.optim.Optimizer):
     """Muon (K. Jordan et al., 2024) with AdamW's step sizes, for matrices and for kernels.
 
-    A kernel [out, in, h, w] is a matrix [out, in · h · w]. torch's own orthogonalises in bfloat16, which processors
+    A kernel [out, in, h, w] is a matrix [out, in · h · w]. torch's own orthogonalizes in bfloat16, which processors
     without instructions for it emulate at a hundredth of the speed, and takes no kernels.
     """
 

@@ -1,4 +1,4 @@
-"""Table 6's image augmentation, batched: random crops and colours, each view of each sample on its own.
+"""Table 6's image augmentation, batched: random crops and colors, each view of each sample on its own.
 
 Geometry follows the crop: intrinsics and depth are the cropped image's. Extrinsics stay: a crop moves no camera.
 """
@@ -23,7 +23,7 @@ YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.31
 
 @dataclass(frozen=True)
 class Distortion:
-    """One draw. All [B, V]: left, top and side of the square that is kept, of the image's side; and the colours'."""
+    """One draw. All [B, V]: left, top and side of the square that is kept, of the image's side; and the colors'."""
 
     left: Tensor
     top: Tensor
@@ -61,7 +61,7 @@ def draw(config: AugmentationConfig, batch: int, views: int, rng: np.random.Gene
 
 
 def distort_images(images: Tensor, distortion: Distortion) -> Tensor:
-    """Images float [B, V, 3, S, S] in [0, 1], cropped, resized back to S and recoloured, in [0, 1]."""
+    """Images float [B, V, 3, S, S] in [0, 1], cropped, resized back to S and recolored, in [0, 1]."""
     cropped = _resample(images, distortion, "bilinear")
     return _recolor(cropped, distortion).clamp_(0.0, 1.0)
 
@@ -75,7 +75,7 @@ def distort_scene(scene: Scene, distortion: Distortion) -> Scene:
     intrinsics = scene.intrinsics.clone()
     intrinsics[..., 0, :] *= zoom[..., None]
     intrinsics[..., 1, :] *= zoom[..., None]
-    # Pixel centres are whole numbers: edges, which a crop moves, lie half a pixel beside them.
+    # Pixel centers are whole numbers: edges, which a crop moves, lie half a pixel beside them.
     intrinsics[..., 0, 2] += (0.5 - left) * zoom - 0.5
     intrinsics[..., 1, 2] += (0.5 - top) * zoom - 0.5
     return replace(scene, intrinsics=intrinsics, depth=depth, mask=depth > 0)
@@ -96,7 +96,7 @@ def _resample(images: Tensor, distortion: Distortion, mode: str) -> Tensor:
 
 
 def _recolor(images: Tensor, distortion: Distortion) -> Tensor:
-    """Brightness, contrast about each channel's mean, then saturation and hue: together one affine map of colours."""
+    """Brightness, contrast about each channel's mean, then saturation and hue: together one affine map of colors."""
     mean = images.mean(dim=(-2, -1))
     contrast = distortion.contrast[..., None]
     shift = (1 - contrast) * mean + distortion.brightness[..., None]

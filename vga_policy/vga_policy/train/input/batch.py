@@ -27,9 +27,9 @@ RawBatch = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, 8], normalised; labels, normalised.
+    """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, 8], normalized; labels, normalized.
 
-    keyframe [B, 7]: joints, normalised as proprioception is. Without a cell's statistics (scenes alone) it, language,
+    keyframe [B, 7]: joints, normalized as proprioception is. Without a cell's statistics (scenes alone) it, language,
     proprioception and the actions' labels are empty.
     """
 
@@ -51,7 +51,7 @@ class BatchPreprocessor:
         encoder: TextEncoder | None = None,
         metric: bool = True,
     ) -> None:
-        """metric: lengths stay metres (vga_policy.model.geometry.scene)."""
+        """metric: lengths stay meters (vga_policy.model.geometry.scene)."""
         self._device = torch.device(device)
         self._normalization = normalization
         self._encoder = encoder
@@ -59,7 +59,7 @@ class BatchPreprocessor:
         self._embeddings: dict[str, Tensor] = {}
 
     def __call__(self, samples: RawBatch, distortion: Distortion | None = None) -> Batch:
-        """Distorts the views, if asked to, and normalises."""
+        """Distorts the views, if asked to, and normalizes."""
         images = samples["images"].to(self._device, non_blocking=True).float() / 255
         cameras, depth, mask = self._geometry(samples, images.shape[-1], distortion)
         if distortion is not None:

@@ -1,6 +1,6 @@
 """Samples decoded once: every later epoch reads tensors from a mapped file instead of decoding JPEG and PNG again.
 
-Each key of the samples is one .npy file; depth is kept in whole millimetres, as cameras give it.
+Each key of the samples is one .npy file; depth is kept in whole millimeters, as cameras give it.
 """
 
 from __future__ import annotations

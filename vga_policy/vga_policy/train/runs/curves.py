@@ -14,8 +14,8 @@ from vga_policy.train.runs.run import Run
 
 POINTS = 200  # of a training curve: each is the mean of as many steps as that takes
 LABELS = {
-    "action": "action L1, normalised",
-    "keyframe": "keyframe L1, normalised",
+    "action": "action L1, normalized",
+    "keyframe": "keyframe L1, normalized",
     "camera": "camera loss",
     "depth": "depth loss",
     "abs_rel": "depth error, relative",
