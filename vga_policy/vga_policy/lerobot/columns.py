@@ -38,7 +38,10 @@ def matrix(table: pa.Table, name: str, width: int, *, whole: bool = False) -> ND
 
 
 def _listed(table: pa.Table, name: str) -> list[Any]:
-    return list(table[name].to_pylist())
+    try:
+        return list(table[name].to_pylist())
+    except (pa.ArrowException, ValueError) as error:  # texts that are no UTF-8, times of no calendar
+        raise LeRobotError(f"column {name}: damaged: {quoted(str(error))}: write the dataset anew") from None
 
 
 def _is_number(value: Any) -> bool:

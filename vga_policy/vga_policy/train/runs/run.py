@@ -199,7 +199,7 @@ class Run:
     def _read_json(self, name: str) -> Any:
         try:
             return json.loads((self.directory / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise TrainingError(f"{self.directory / name}: cannot be read: {error}") from None
 
 
