@@ -34,10 +34,10 @@ demo: .complete ## The trained policy picks a cube in simulation, by the whole s
 sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)
 
-# Without ARGS, each package's own tests come first, on all processors; those of the whole keep real time, one by one.
+# Without ARGS, what keeps no real time comes first, on all processors; the rest then, one by one.
 test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
-	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest --numprocesses auto --dist loadfile --no-loadscope-reorder vga_*/test && pytest tests)
+	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder && pytest -m realtime tests)
 
 lint: .complete ## ruff, mypy, and which module may import which
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy && lint-imports --no-logo
