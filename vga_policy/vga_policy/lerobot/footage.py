@@ -57,6 +57,8 @@ class Footage:
                 _require_color(path, context.format, stream.width, stream.height)
         except (FFmpegError, OSError) as error:
             raise LeRobotError(f"{path}: no readable video: {error.strerror}: fetch it again") from None
+        except UnicodeDecodeError:  # of its own words about itself
+            raise LeRobotError(f"{path}: no readable video: its metadata are no UTF-8: fetch it again") from None
         if not shown or base is None or any(pts is None for pts in shown):
             raise LeRobotError(f"{path}: its frames have no times: write it anew, as LeRobot does")
         self._shown = np.sort(np.array(shown, dtype=np.int64))

@@ -119,9 +119,13 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it has come to the end of its configuration's steps."""
-        last = self._pointed(LAST)
-        return last is not None and int(last) >= self.config()["loop"]["steps"]
+        """Whether it has come to the end of its configuration's steps. Raises TrainingError when it names none."""
+        last, config = self._pointed(LAST), self.config()
+        loop = config.get("loop") if isinstance(config, dict) else None
+        steps = loop.get("steps") if isinstance(loop, dict) else None
+        if not isinstance(steps, int):
+            raise TrainingError(f"{self.directory / CONFIG}: loop.steps: must be a whole number (found {steps!r:.50})")
+        return last is not None and int(last) >= steps
 
     def save_checkpoint(self, checkpoint: TrainingCheckpoint) -> None:
         """Saves a checkpoint in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
