@@ -13,10 +13,10 @@ FUZZ_SECONDS ?= 780
 # Runs a command of this checkout. `exec`: Ctrl-C then reaches the command alone, once.
 RUN := eval "$$(env/exports.sh)" && exec
 
-.PHONY: help setup demo sim test lint format bench judge fuzz env lock clean
+.PHONY: help setup demo sim test test-long lint format bench judge fuzz env lock clean
 
 help: ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo
 	@echo '  DURATION=30        seconds that make demo may take for its task'
 	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
@@ -38,6 +38,9 @@ sim: .complete ## The simulated cell with every node, until Ctrl-C
 test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder && pytest -m realtime tests)
+
+test-long: .complete ## vga demo and vga collect from end to end, in real time
+	@eval "$$(env/exports.sh)" && pytest -m long tests
 
 lint: .complete ## ruff, mypy, and which module may import which
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy && lint-imports --no-logo

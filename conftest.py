@@ -19,14 +19,16 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("accelerate_launch", "commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("older_artefacts", "packages")
+LONG = ("demo_and_collect",)  # for `make test-long`
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks each test by where it is and what it asks for."""
     whole = Path(__file__).with_name("tests")
     for item in items:
-        timed = item.path.is_relative_to(whole) and item.path.stem.removeprefix("test_") not in TIMELESS
-        item.add_marker(pytest.mark.realtime if timed else pytest.mark.unit)
+        name = item.path.stem.removeprefix("test_")
+        timed = item.path.is_relative_to(whole) and name not in TIMELESS
+        item.add_marker(pytest.mark.long if name in LONG else pytest.mark.realtime if timed else pytest.mark.unit)
         if "ros_domain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
 
