@@ -16,6 +16,7 @@ from support.cells import write_cell
 from support.owned import own_address
 from support.sim_processes import Process, processes_of, shared_memory
 from support.waiting import eventually
+from vga_bringup.sim.physics.shared import segment_path
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import StateReader
 
@@ -89,7 +90,7 @@ class Cell:
 def cell(tmp_path_factory):
     path = write_cell(tmp_path_factory.mktemp("cell"), ADDRESS)
     with Process(sys.executable, "-m", "vga_bringup.sim.physics.process", "--cell", str(path)) as process:
-        eventually(lambda: shared_memory(ADDRESS), what="the arm")
+        eventually(segment_path(ADDRESS, "state").exists, what="the arm")
         eventually(lambda: StateReader(ADDRESS).read().sim_time > 0, what="the first step")
         policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
         yield Cell()
