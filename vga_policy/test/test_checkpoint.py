@@ -277,6 +277,7 @@ def test_many_faults_make_a_short_line(saved):
         ),
         ({"model": {"name": "vga", "backbone": {"width": -4}}}, "model: "),
         ({"model": {"name": "vga", "action_head": {"width": -4}}}, "model: "),
+        ({"model": {"name": "vga", "backbone": {"width": 0}}}, "model: "),
         ({"model": {"image_size": 112}}, "model: expected a mapping with a name"),
         ({"model": {"name": "vga", "horizon": 4}}, "normalization.json: action: shape must be (8,) or (4, 8)"),
         ({"text_encoder": {"name": "clip"}}, "text_encoder: 'clip' is unknown; known: hashed_ngrams"),

@@ -6,6 +6,7 @@ Only data is read, never code: pickles are refused.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +166,8 @@ def _load_model(config: VGAConfig, directory: Path) -> VGA:
     """The model in float32 on the CPU. Nothing is allocated for it before names and shapes are known to fit."""
     path = directory / WEIGHTS
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("error", "Initializing zero-element")  # of a size of 0, which torch takes
             model = config.build()
     except Exception as error:  # ours, or torch's of sizes that no layer has
         raise CheckpointError(f"{directory / CONFIG}: model: {shown([str(error)])}") from None
