@@ -11,6 +11,7 @@ import yaml
 
 from vga_policy.cell.keys import all_keys
 from vga_policy.files import LOADER
+from vga_policy.wording import shortened
 
 # As YAML 1.1 reads them: octal, and base 60.
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_]+|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
@@ -91,7 +92,7 @@ def not_a_text(written: str, value: Any) -> str:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= ROOM else f"{text[: ROOM - 1]}…"
+    return shortened(text, ROOM)
 
 
 def _path(place: Location) -> str:

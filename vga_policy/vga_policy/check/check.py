@@ -22,6 +22,7 @@ from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.model import load_vggt
 from vga_policy.model.weights.convert import find_weights, read_tensors
 from vga_policy.train.runs.run import Run
+from vga_policy.wording import shortened
 
 IMAGE_SIZE = 28  # images are decoded, not looked at
 LONGEST = 200  # characters of a line, besides the path
@@ -53,8 +54,7 @@ def one_line(text: str, path: Path) -> str:
     line = " ".join((text.strip().splitlines() or ["unreadable"])[0].split())
     if str(path) not in line:
         line = f"{path}: {line}"
-    longest = LONGEST + len(str(path))
-    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return shortened(line, LONGEST + len(str(path)))
 
 
 def _guarded(path: Path, problems: list[str], read: Callable[[], str]) -> str:

@@ -25,9 +25,10 @@ from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
-from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shortened, shown
+from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shown
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.registry import TEXT_ENCODERS
+from vga_policy.wording import shortened
 
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZATION, CELL = FILES = "config.json", "model.safetensors", "normalization.json", "cell.yaml"

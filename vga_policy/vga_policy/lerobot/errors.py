@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from vga_policy.wording import shortened
+
 QUOTED = 60  # characters of a value that a message shows
 FOREIGN = 150  # characters of an error that others raised
 
@@ -14,8 +16,7 @@ class LeRobotError(ValueError):
 
 def quoted(value: Any, limit: int = QUOTED) -> str:
     """A value as a message shows it: on one line, and not longer than `limit`."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return shortened(" ".join(repr(value).split()), limit)
 
 
 def in_one_line(error: Exception, ours: tuple[type[Exception], ...], where: object = "") -> str:

@@ -21,6 +21,7 @@ from vga_policy.model.backbone.vision import VisionConfig
 from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vggt import VGGT, VGGTConfig
+from vga_policy.wording import shortened
 
 FILES = ("model.safetensors", "model.pt", "vggt_1B_commercial.pt", "checkpoint.pt")
 SKIPPED_HEADS = ("point_head.", "track_head.")
@@ -119,11 +120,6 @@ def shown(words: Sequence[str], room: int = ROOM) -> str:
     while taken < len(words) and len(", ".join(words[: taken + 1])) <= room:
         taken += 1
     return ", ".join(words[:taken]) + (f" and {len(words) - taken} more" if taken < len(words) else "")
-
-
-def shortened(text: str, room: int) -> str:
-    """The beginning of a text that is longer than `room`, else all of it."""
-    return text if len(text) <= room else f"{text[: room - 1]}…"
 
 
 def _unwrapped(found: Any, file: Path) -> dict[str, Tensor]:
