@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import rclpy
@@ -168,10 +169,15 @@ class Outsider:
         self._chunk.publish(chunk)
 
     def _call(self, client, request):
+        """Asks again after 2.5 s: a driver that has only just started may lose the answer to a question."""
         assert client.wait_for_service(10.0)
-        future = client.call_async(request)
-        eventually(future.done, "an answer", 5.0)
-        return future.result()
+        futures = [client.call_async(request)]
+        with suppress(AssertionError):
+            eventually(futures[0].done, "an answer", 2.5)
+            return futures[0].result()
+        futures.append(client.call_async(request))
+        eventually(lambda: any(future.done() for future in futures), "an answer", 2.5)
+        return next(future.result() for future in futures if future.done())
 
     def _on_diagnostics(self, array):
         for status in array.status:

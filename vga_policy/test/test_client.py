@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from std_srvs.srv import Trigger
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.message_constants import Mode
 from vga_policy.ros import client
 from vga_policy.ros.client import (
     DriverClient,
@@ -22,7 +25,7 @@ from vga_policy.ros.client import (
     wait_until_steady,
 )
 
-from vga_msgs.srv import StartEpisode
+from vga_msgs.srv import SetMode, StartEpisode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 
@@ -137,3 +140,54 @@ def test_ros_is_imported_with_the_first_client_only():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == str(sorted(client.__all__))
     assert all(getattr(client, name).__doc__ for name in client.__all__)
+
+
+class Forgetful:
+    """A node whose services answer the first request after 3 s, every later one at once."""
+
+    def __init__(self):
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self.asked = []
+        self.node = rclpy.create_node("forgetful", context=self._context)
+        group = ReentrantCallbackGroup()
+        self.node.create_service(Trigger, "/franka_driver/stop", self._answer, callback_group=group)
+        self.node.create_service(SetMode, "/franka_driver/set_mode", self._answer, callback_group=group)
+        self._ended = threading.Event()
+        self._executor = MultiThreadedExecutor(3, context=self._context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+
+    def _answer(self, request, response):
+        self.asked.append(request)
+        if len(self.asked) == 1:
+            self._ended.wait(3.0)
+        response.success, response.message = True, f"{len(self.asked)} requests"
+        return response
+
+    def close(self):
+        self._ended.set()
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+@pytest.fixture
+def forgetful():
+    node = Forgetful()
+    yield node
+    node.close()
+
+
+def test_a_stop_is_asked_for_again_when_the_answer_is_lost(forgetful):
+    with Session("stopper") as session:
+        assert DriverClient(session).stop() == "2 requests"
+
+
+def test_arming_is_asked_for_once(forgetful):
+    """A stop in between would be undone."""
+    with Session("arming") as session:
+        DriverClient(session)._set_mode(Mode.POLICY)
+    assert len(forgetful.asked) == 1

@@ -131,12 +131,13 @@ class DriverClient:
         return ActionClient(self._session.node, Recover, topics.DRIVER_RECOVER)
 
     def _set_mode(self, mode: Mode) -> None:
-        response = self._session.call(self._modes, SetMode.Request(mode=mode))
+        # To arm again would undo a stop that somebody asked for in between.
+        response = self._session.call(self._modes, SetMode.Request(mode=mode), repeatable=mode is Mode.HOLD)
         if not response.success:
             raise RefusedError(response.message, f"the driver refuses {mode.name}")
 
     def _trigger(self, client: Client, what: str = "") -> str:
-        response = self._session.call(client, Trigger.Request())
+        response = self._session.call(client, Trigger.Request(), repeatable=True)
         if not response.success:
             raise RefusedError(response.message, what)
         return str(response.message)

@@ -24,6 +24,7 @@ from vga_policy.ros.errors import GraphError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWER_WITHIN = 5.0  # s
+AGAIN_AFTER = 1.0  # s
 ELSEWHERE = f"is it running, on this ROS_DOMAIN_ID, and with {REACH}=SUBNET in every shell if there are two PCs?"
 
 
@@ -93,10 +94,21 @@ class Session:
         if not self.spin_until(ready, ANSWER_WITHIN):
             raise GraphError(f"nobody offers {name}: {ELSEWHERE}")
 
-    def call(self, client: Any, request: Any) -> Any:
-        """Calls a service. Raises GraphError when nobody answers."""
+    def call(self, client: Any, request: Any, repeatable: bool = False) -> Any:
+        """Calls a service. Raises GraphError when nobody answers.
+
+        repeatable: asking twice does what asking once does; it is asked again each second while nobody answers. A node
+        that has only just started may hear a question before it knows where to send the answer, which is then lost.
+        """
         self.find(client.service_is_ready, client.service_name)
-        return self.result(client.call_async(request), client.service_name)
+        deadline = time.monotonic() + ANSWER_WITHIN
+        futures = [client.call_async(request)]
+        wait = AGAIN_AFTER if repeatable else ANSWER_WITHIN
+        while not self.spin_until(lambda: any(future.done() for future in futures), wait):
+            if time.monotonic() > deadline:
+                raise GraphError(f"{client.service_name} does not answer")
+            futures.append(client.call_async(request))
+        return next(future.result() for future in futures if future.done())
 
     def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
         """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
