@@ -52,7 +52,7 @@ def understand(command):
             spec.options(graph)[argument.partition(":=")[0]]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_shows_is_understood(page, capsys):
     for command in commands(page):
         understand(command)

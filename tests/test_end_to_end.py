@@ -32,7 +32,7 @@ from vga_policy.ros.errors import GraphError
 from vga_msgs.action import Home, RunTask
 from vga_msgs.msg import ChunkVerdict, DriverState, RobotReference
 
-PYTHON_PAGE = Path(__file__).parents[1] / "docs" / "python_api.md"
+PYTHON_PAGE = Path(__file__).parents[1] / "docs/how-to/python.md"
 INSTRUCTION = "pick up the red cube"
 REST_WITHIN = 0.6  # s from the death of policy or camera
 AT_REST = 1e-3  # rad/s of the reference

@@ -45,13 +45,13 @@ def test_each_of_frankys_wheels_speaks_to_one_model(install, protocol):
 
 def test_a_build_for_the_other_arm_is_refused_with_the_remedy(install):
     assert build_problem("panda").endswith(
-        "set arm.model to what the robot is, or install franky's wheel for libfranka 0.9.2 (docs/panda.md)"
+        "set arm.model to what the robot is, or install franky's wheel for libfranka 0.9.2 (docs/how-to/panda.md)"
     )
     install(*library("0.9.2"))
     assert build_problem("fr3") == (
         "arm.model is fr3, but franky has libfranka 0.9.2, which speaks to a Franka Emika Robot (Panda) of system "
         "4.2.1 or later: set arm.model to what the robot is, or install franky's wheel for libfranka 0.21.2 "
-        "(docs/panda.md)"
+        "(docs/how-to/panda.md)"
     )
 
 
@@ -72,7 +72,7 @@ def test_no_franky_is_no_version(monkeypatch):
     [
         (5, "a Franka Emika Robot (Panda) of system 4.2.1 or later, to which the installed franky does not speak "
             "(server version: 5, library version: 10): set arm.model: panda and install franky's wheel for "
-            "libfranka 0.9.2 (docs/panda.md)"),
+            "libfranka 0.9.2 (docs/how-to/panda.md)"),
         (9, "set arm.model: fr3 and install franky's wheel for libfranka 0.17.0"),
         (2, "server version: 2, library version: 10). See the table): bring robot and franky up to date"),
     ],

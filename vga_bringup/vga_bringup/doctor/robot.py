@@ -88,7 +88,7 @@ def libfranka(cell: Cell | None) -> Iterator[Finding]:
     spoken = protocol_of(version)
     if spoken is None:
         seen = f"which robots {version} speaks to is unknown" if version else "franky does not tell its version"
-        yield Finding(subject, Health.UNKNOWN, seen, "the robot refuses one that does not fit it: docs/panda.md")
+        yield Finding(subject, Health.UNKNOWN, seen, "the robot refuses one that does not fit it: docs/how-to/panda.md")
     elif cell is not None and spoken.model != cell.arm.model:
         seen = f"{version} speaks to {spoken.robot}; arm.model is {cell.arm.model}"
         yield Finding(subject, Health.MISSING, seen, remedy(cell.arm.model))

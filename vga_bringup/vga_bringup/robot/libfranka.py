@@ -12,7 +12,7 @@ from typing import NamedTuple
 from vga_policy.cell.arm_models import ModelName, arm_model
 
 PACKAGE = "franky-control"
-HOW_TO = "docs/panda.md"
+HOW_TO = "docs/how-to/panda.md"
 
 # TCP ports, fixed by libfranka: the arm's is open while FCI is active.
 ROBOT_PORT = 1337

@@ -1,4 +1,4 @@
-"""The robot as seen from outside: what commands and other programs ask of the running graph. See docs/python_api.md.
+"""The robot as seen from outside: what commands and other programs ask of the running graph. See docs/how-to/python.md.
 
 A :class:`Session` sees the graph; the clients ask it for something through that session. ROS is imported with the first
 of these names.
