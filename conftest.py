@@ -18,7 +18,7 @@ settings.load_profile("repeatable")
 
 # Of the whole, but they keep no real time.
 TIMELESS = ("accelerate_launch", "commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
-TIMELESS += ("older_artefacts", "packages")
+TIMELESS += ("older_artefacts", "packages", "prose", "scripts", "version")
 LONG = ("demo_and_collect",)  # for `make test-long`
 
 

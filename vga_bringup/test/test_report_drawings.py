@@ -29,6 +29,21 @@ def test_a_summary_is_drawn_of_any_run(tmp_path, rejected):
     assert red.mean() > 0.05  # the camera views
 
 
+def test_a_summary_says_whether_the_task_succeeded(tmp_path):
+    recording, painted = recording_of(tmp_path), {}
+    for outcome in ({}, {"success": False}, {"success": True}):
+        report = make_report(recording, SECONDS) | {"healthy": True} | outcome
+        draw_summary(recording, report, "pick up the red cube", tmp_path / "summary.png")
+        headline = np.asarray(Image.open(tmp_path / "summary.png").convert("RGB"))[:130, 1200:].astype(int)
+        badges = {"good": (0x2F, 0x85, 0x5A), "bad": (0xC5, 0x30, 0x30)}
+        painted[str(outcome)] = [(abs(headline - color) < 8).all(axis=2).sum() for color in badges.values()]
+    unjudged, failed, succeeded = painted.values()
+    assert unjudged[0] == failed[0] > 1000
+    assert succeeded[0] > 1.8 * unjudged[0]
+    assert (unjudged[1], succeeded[1]) == (0, 0)
+    assert failed[1] > 1000
+
+
 def test_the_video_shows_every_view_for_as_long_as_the_motion(tmp_path):
     recording = recording_of(tmp_path)
     window = motion_window(recording)

@@ -51,9 +51,21 @@ def _headline(figure: Figure, report: Report, instruction: str) -> None:
     about = f"cell {report['cell']}   ·   policy: {report['checkpoint']}   ·   {report['bag']}"
     figure.text(0.04, 0.957, f"“{instruction}”", fontsize=20, weight="bold", color=INK, va="center")
     figure.text(0.04, 0.922, about, fontsize=11, color=PALE, va="center")
-    word, color = ("healthy", GOOD) if report["healthy"] else ("not healthy", BAD)
-    badge = {"boxstyle": "round,pad=0.45", "facecolor": color, "edgecolor": "none"}
-    figure.text(0.975, 0.947, word, fontsize=16, weight="bold", color="white", ha="right", va="center", bbox=badge)
+    right = 0.975
+    for word, good in _verdicts(report):
+        badge = {"boxstyle": "round,pad=0.45", "facecolor": GOOD if good else BAD, "edgecolor": "none"}
+        text = figure.text(
+            right, 0.947, word, fontsize=16, weight="bold", color="white", ha="right", va="center", bbox=badge
+        )
+        right = figure.transFigure.inverted().transform(text.get_window_extent())[0, 0] - 0.025
+
+
+def _verdicts(report: Report) -> list[tuple[str, bool]]:
+    """Words and whether they are good news, from the right; the task's only where somebody judged it."""
+    verdicts = [("healthy" if report["healthy"] else "not healthy", report["healthy"])]
+    if "success" in report:
+        verdicts.append(("succeeded" if report["success"] else "failed", report["success"]))
+    return verdicts
 
 
 def _views(figure: Figure, row: SubplotSpec, recording: Recording, window: Window | None) -> None:
@@ -131,12 +143,11 @@ def _gripper(axes: Axes, recording: Recording, window: Window) -> None:
 
 def _latency(axes: Axes, recording: Recording, report: Report, window: Window) -> None:
     axes.hist(capture_to_command(recording, window), bins=30, color=MEASURED)
-    for (name, value), height in zip(report["capture_to_command_ms"].items(), (0.97, 0.88), strict=True):
-        if value is not None:
-            axes.axvline(value, color=REFERENCE, lw=1.3)
-            at_top = axes.get_xaxis_transform()
-            axes.text(value, height, f" {name} {value:.0f}", transform=at_top, fontsize=9.5, color=INK, va="top")
-    _style(axes, "capture to command, ms: chunks", time=False)
+    known = {name: value for name, value in report["capture_to_command_ms"].items() if value is not None}
+    for value in known.values():
+        axes.axvline(value, color=REFERENCE, lw=1.3)
+    lines = ", ".join(f"{name} {value:.0f}" for name, value in known.items())
+    _style(axes, f"capture to command, ms: {lines}", time=False)
     axes.margins(x=0.15)
 
 
