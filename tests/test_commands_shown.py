@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,23 @@ def test_what_the_pages_showed_before_is_still_understood(capsys):
         understand(command := shlex.split(line))
         notes = {f"{former} is now {name}" for former, name in CALLED_OTHERWISE.items() if former in command}
         assert set(capsys.readouterr().err.splitlines()) == notes, line
+
+
+def git(*words):
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+
+
+def test_git_ignores_what_the_pages_commands_make():
+    made = {
+        str(PARSER.parse_args(command[1:]).out)
+        for page in PAGES
+        for command in commands(page)
+        if command[0] == "vga" and "--out" in command
+    }
+    made = {path for path in made if not re.search(r"[A-Z$]", path)} | {"my_cell.yaml"}
+    assert len(made) > 10
+    assert set(git("check-ignore", "--no-index", *(f"{path}/x" for path in made))) == {f"{path}/x" for path in made}
+
+
+def test_git_ignores_nothing_of_the_sources():
+    assert git("ls-files", "--cached", "--ignored", "--exclude-standard") == []

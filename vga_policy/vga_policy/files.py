@@ -1,4 +1,4 @@
-"""Files and directories that are either whole or absent, and the YAML in them."""
+"""Files and directories that are either whole or absent, open to others as the umask says, and the YAML in them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,24 @@ DEEPEST = 50  # levels of nesting in a YAML text
 
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with whole_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write, by whatever library; it becomes `path` when it is written and on the disk."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch()
+    try:
+        mode = unfinished.stat().st_mode
+        yield unfinished
+        _finish(unfinished, mode)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -36,10 +48,11 @@ def whole_directory(directory: Path) -> Iterator[Path]:
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
+        mode = unfinished.stat().st_mode
         yield unfinished
         for file in unfinished.rglob("*"):
             if file.is_file():
-                _synchronize(file)
+                _finish(file, mode)
         unfinished.rename(directory)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -66,6 +79,10 @@ def yaml_fault(error: yaml.YAMLError) -> str:
     return f"{words} (line {mark.line + 1}, column {mark.column + 1})" if mark else words
 
 
-def _synchronize(file: Path) -> None:
+def _finish(file: Path, like: int) -> None:
+    """Puts a file on the disk, readable and writable by whom something new of mode `like` is."""
+    mode = like & 0o666
+    if file.stat().st_mode & 0o777 != mode:  # safetensors' files, and those of the module tempfile, are their owner's
+        file.chmod(mode)
     with file.open("rb") as opened:
         os.fsync(opened.fileno())

@@ -23,6 +23,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from vga_policy.episodes.listing import DatasetError
+from vga_policy.files import whole_file
 
 ABOUT = "scenes.json"
 SHARD = "shard_{:05d}.safetensors"
@@ -56,9 +57,8 @@ def write_shard(scenes: Sequence[RenderedScene], file: Path) -> None:
     for name, blobs in rows.items():
         tensors[name] = np.frombuffer(b"".join(blobs), np.uint8)
         tensors[f"{name}_ends"] = np.cumsum([len(blob) for blob in blobs])
-    unfinished = file.with_suffix(".unfinished")
-    save_file(tensors, unfinished)
-    unfinished.rename(file)
+    with whole_file(file) as unfinished:
+        save_file(tensors, unfinished)
 
 
 class SceneDataset:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import xml.etree.ElementTree as ET
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +41,9 @@ def light_meshes() -> Path:
 def derive(directory: Path) -> None:
     """Writes the light meshes. `directory` appears complete or not at all, whoever else is deriving it."""
     directory.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
+    work = directory.with_name(f"{directory.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
     try:
         for mesh in ET.parse(ASSETS / "fr3.xml").iter("mesh"):
             _lighten(ASSETS / "meshes" / mesh.attrib["file"], work)
