@@ -45,7 +45,8 @@ def stop_request() -> Iterator[threading.Event]:
 
 
 class Session:
-    """A node that sees the graph, served by whoever waits for something. A context manager.
+    """A node that sees the graph, served by whoever waits for something. A context manager, which a GraphError leaves
+    with what `explain` says of it.
 
     Signals stay with the caller: a context that Ctrl-C had shut down could cancel nothing.
 
@@ -69,6 +70,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, GraphError):
+            error.args = (self.explain(error),)
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
