@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from vga_bringup.graph import spec
-from vga_policy.cli import _commands, build_parser
+from vga_policy.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -40,7 +40,7 @@ def one_by_one(words):
         command = []
 
 
-PARSER = build_parser(_commands())
+PARSER = build_parser()
 
 
 def understand(command):

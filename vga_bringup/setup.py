@@ -31,6 +31,7 @@ setup(
             "doctor = vga_bringup.doctor:command",
             "sim = vga_bringup.cli.commands:sim",
             "run = vga_bringup.cli.commands:run",
+            "arrange = vga_bringup.cli.commands:arrange",
             "home = vga_bringup.cli.commands:home",
             "recover = vga_bringup.cli.commands:recover",
             "stop = vga_bringup.cli.commands:stop",

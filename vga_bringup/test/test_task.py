@@ -79,7 +79,7 @@ def policy(begun):
 
 
 def run_task():
-    return run(argparse.Namespace(instruction="pick it up", max_steps=0))
+    return run(argparse.Namespace(instruction="pick it up", max_steps=0, namespace=""))
 
 
 def test_a_policy_that_dies_ends_the_run_and_the_driver_is_disarmed(driver, capsys):

@@ -132,3 +132,31 @@ def test_closed_pipe_is_no_error(plugin):
     command = f"{sys.executable} -m vga_policy greet --count 100000 | head -c 1"
     finished = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60)
     assert (finished.stdout, finished.stderr) == ("h", "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "usage"),
+    [
+        (["help"], "usage: vga [-h]"),
+        (["help", "greet"], "usage: vga greet"),
+        (["help", "bench", "greet"], "usage: vga bench greet"),
+        (["help", "bench"], "usage: vga bench [-h]"),
+        (["bench", "help"], "usage: vga bench [-h]"),
+    ],
+)
+def test_help_is_a_command_too(plugin, capsys, asked, usage):
+    with pytest.raises(SystemExit) as status:
+        cli.main(asked)
+    assert status.value.code == 0
+    assert capsys.readouterr().out.startswith(usage)
+
+
+def test_a_command_loads_no_other(plugin, monkeypatch):
+    monkeypatch.delitem(sys.modules, "cli_plugin_2", raising=False)
+    (plugin / "cli_plugin_2.py").write_text("raise KeyboardInterrupt")
+    entry_points = plugin / "cli_plugin-1.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(
+        entry_points.read_text().replace("absent = cli_plugin_that_is_not_there", "slow = cli_plugin_2")
+    )
+    assert cli.main(["greet"]) == 0
+    assert cli.main(["slow"]) == cli.main([]) == 130  # Ctrl-C while a command is being imported: no stack trace

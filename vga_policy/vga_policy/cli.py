@@ -2,7 +2,7 @@
 
 Commands of two words, `vga bench latency` say, are entry points of `vga.commands.bench`. One names a function
 `command(subparsers)` that adds its parser and sets `run`, a function of the parsed arguments that returns the exit
-status. Heavy imports belong inside `run`: `vga --help` loads every command.
+status. Heavy imports belong inside `run`: `vga --help` loads every command, a command's name that command alone.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 success; 1 the command failed; 2 wrong arguments or a cell file that cannot be used; 130 interrupted.
     """
-    parser = build_parser(_commands())
-    parsed = parser.parse_args(arguments)
-    if parsed.run is None:
-        parser.print_help()
-        return 0
     try:
+        words = _help_asked(list(sys.argv[1:] if arguments is None else arguments))
+        parser = build_parser(words[0] if words else "")
+        parsed = parser.parse_args(words)
+        if parsed.run is None:
+            parser.print_help()
+            return 0
         return int(parsed.run(parsed) or 0)
     except CellError as error:
         print(error, file=sys.stderr)
@@ -45,18 +46,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def build_parser(commands: Sequence[EntryPoint]) -> argparse.ArgumentParser:
-    """The parser with one sub-command an entry point. One that cannot be loaded says so instead of running."""
+def build_parser(command: str = "") -> argparse.ArgumentParser:
+    """The parser with one sub-command an entry point. One that cannot be loaded says so instead of running.
+
+    command: the only one to be loaded, if there is one of this name.
+    """
     parser = argparse.ArgumentParser(prog="vga", description="VGA-ROS: Vision-Geometry-Action policies on ROS 2.")
     parser.add_argument("--version", action="version", version=f"vga {_version()}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = _commands()
+    families = {family: text for family, text in FAMILIES.items() if _commands(f"{GROUP}.{family}")}
+    if command in (*families, *(entry_point.name for entry_point in commands)):
+        commands = [entry_point for entry_point in commands if entry_point.name == command]
+        families = {family: text for family, text in families.items() if family == command}
     _add(subparsers, commands)
-    for family, help_text in FAMILIES.items():
-        if members := _commands(f"{GROUP}.{family}"):
-            group = subparsers.add_parser(family, help=help_text)
-            _add(group.add_subparsers(title="commands", metavar="COMMAND", required=True), members)
+    for family, help_text in families.items():
+        group = subparsers.add_parser(family, help=help_text)
+        _add(group.add_subparsers(title="commands", metavar="COMMAND", required=True), _commands(f"{GROUP}.{family}"))
+    subparsers.add_parser("help", help="this list; `vga help COMMAND`: what a command does and takes")
     return parser
+
+
+def _help_asked(words: list[str]) -> list[str]:
+    """The words of a command line, with `help` before a command, or after a family, as --help after it."""
+    if words[:1] == ["help"]:
+        return [*(word for word in words[1:] if not word.startswith("-")), "--help"]
+    return [words[0], "--help"] if words[1:] == ["help"] and words[0] in FAMILIES else words
 
 
 def _commands(group: str = GROUP) -> list[EntryPoint]:

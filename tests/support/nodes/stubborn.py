@@ -1,4 +1,4 @@
-"""What ends on no SIGINT, nor does its helper, whose process id it writes: `stubborn.py FILE`."""
+"""What ends on no signal that can be ignored, nor does its helper, whose process id it writes: `stubborn.py FILE`."""
 
 import signal
 import subprocess
@@ -6,7 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
 helper = subprocess.Popen(["sleep", "1000"])
 Path(sys.argv[1]).write_text(str(helper.pid))
 time.sleep(1000)

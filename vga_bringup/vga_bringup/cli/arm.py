@@ -29,28 +29,29 @@ def home(args: argparse.Namespace) -> int:
             raise GraphError("interrupted")
         return driver.home(args.position, args.speed, stop)
 
-    return _act(go)
+    return _act(args, go)
 
 
-def recover(_: argparse.Namespace) -> int:
+def recover(args: argparse.Namespace) -> int:
     """Clears a reflex, or rebuilds the connection to the arm, which stays in HOLD."""
-    return _act(DriverClient.recover)
+    return _act(args, DriverClient.recover)
 
 
-def stop(_: argparse.Namespace) -> int:
+def stop(args: argparse.Namespace) -> int:
     """Decelerates the arm to HOLD."""
-    with Session("vga_stop") as session:
-        try:
+    try:
+        with Session("vga_stop", args.namespace) as session:
             print(DriverClient(session).stop())
-        except GraphError as error:
-            return _failed(error)
+    except GraphError as error:
+        return _failed(error)
     return 0
 
 
-def _act(act: Callable[[DriverClient, Event], str]) -> int:
-    with stop_request() as requested, Session("vga_arm") as session:
+def _act(args: argparse.Namespace, act: Callable[[DriverClient, Event], str]) -> int:
+    with stop_request() as requested:
         try:
-            print(act(DriverClient(session), requested))
+            with Session("vga_arm", args.namespace) as session:
+                print(act(DriverClient(session), requested))
         except RefusedError as error:
             return _failed(error)
         except GraphError as error:

@@ -7,16 +7,25 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from vga_policy.cli_types import between, share
+from vga_policy.cli_types import between, seed, share
 from vga_policy.names import TASK_NAMES
 
+from vga_bringup.cli.options import FIRST_TASK, add_namespace
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
 from vga_bringup.trials.conditions import SEED
+
+STATUS = "Exit status: 0 when it is done; 1 when it is refused, or nobody answers; 130 after Ctrl-C."
 
 
 def sim(subparsers: argparse._SubParsersAction) -> None:
     """`vga sim`: the simulated graph, until Ctrl-C."""
-    parser = subparsers.add_parser("sim", help="bring the simulated graph up and keep it until Ctrl-C")
+    parser = subparsers.add_parser(
+        "sim",
+        help="bring the simulated graph up and keep it until Ctrl-C",
+        description="Runs cell, cameras, driver and whatever else is asked for, and says when all of that is ready and "
+        "what to do next in another shell. With a policy it arranges a first scene; `vga arrange` draws others.",
+        epilog="Exit status: 0 after Ctrl-C; 2 if a node refuses what it was given; 1 if every node has ended.",
+    )
     for name, default in options(sim_graph).items():
         parser.add_argument(f"--{name}", default=to_text(default), help=f"{OPTIONS[name]} (default: %(default)r)")
     parser.set_defaults(run=_later("cli.sim"))
@@ -24,17 +33,43 @@ def sim(subparsers: argparse._SubParsersAction) -> None:
 
 def run(subparsers: argparse._SubParsersAction) -> None:
     """`vga run`: one task, from arming the driver to its end."""
-    parser = subparsers.add_parser("run", help="arm the driver and run the policy on one instruction; Ctrl-C cancels")
+    parser = subparsers.add_parser(
+        "run",
+        help="arm the driver and run the policy on one instruction; Ctrl-C cancels",
+        description="Runs until the step limit, Ctrl-C, or, in the simulated cell, until the scene that was arranged "
+        "for this instruction is done or lost. Shows steps, and what becomes of the chunks; the last line counts those "
+        "that the driver refused, by reason.",
+        epilog="Exit status: 0 when the task came to its end, done or not; 1 when it was refused, the driver went to "
+        "HOLD, or no chunk was executed; 130 after Ctrl-C.",
+    )
     parser.add_argument("instruction", help='what to do, e.g. "pick up the red cube"')
     parser.add_argument(
         "--max-steps", type=between(0, 2**32 - 1, int), default=0, help="steps until the task ends (default: no limit)"
     )
+    add_namespace(parser)
     parser.set_defaults(run=_later("cli.run"))
+
+
+def arrange(subparsers: argparse._SubParsersAction) -> None:
+    """`vga arrange`."""
+    parser = subparsers.add_parser(
+        "arrange",
+        help="a new scene in the running simulated cell, drawn from a seed",
+        description="Opens the hand, sets the objects of one trial of a task, and moves the arm to the trial's start. "
+        "From then on the cell judges that trial. Without options: the next scene of the present task.",
+        epilog="Exit status: 0; 1 when it is refused; 130 after Ctrl-C.",
+    )
+    parser.add_argument("--task", choices=TASK_NAMES, help=f"default: that of the present scene, else {FIRST_TASK}")
+    parser.add_argument(
+        "--seed", type=seed, help="draws the scene (default: one more than the present scene's, else 0)"
+    )
+    add_namespace(parser)
+    parser.set_defaults(run=_later("cli.arrange"))
 
 
 def home(subparsers: argparse._SubParsersAction) -> None:
     """`vga home`."""
-    parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it")
+    parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it", epilog=STATUS)
     parser.add_argument(
         "--speed", type=share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
     )
@@ -42,18 +77,23 @@ def home(subparsers: argparse._SubParsersAction) -> None:
         "--position", type=float, nargs=7, default=(), metavar="RAD", help="to these joint angles instead"
     )
     parser.add_argument("--open", action="store_true", help="open the hand first (default: it keeps what it holds)")
+    add_namespace(parser)
     parser.set_defaults(run=_later("cli.arm", "home"))
 
 
 def recover(subparsers: argparse._SubParsersAction) -> None:
     """`vga recover`."""
-    parser = subparsers.add_parser("recover", help="clear a reflex or rebuild the connection; the arm stays in HOLD")
+    parser = subparsers.add_parser(
+        "recover", help="clear a reflex or rebuild the connection; the arm stays in HOLD", epilog=STATUS
+    )
+    add_namespace(parser)
     parser.set_defaults(run=_later("cli.arm", "recover"))
 
 
 def stop(subparsers: argparse._SubParsersAction) -> None:
     """`vga stop`."""
-    parser = subparsers.add_parser("stop", help="bring the arm to rest in HOLD; the user stop is faster")
+    parser = subparsers.add_parser("stop", help="bring the arm to rest in HOLD; the user stop is faster", epilog=STATUS)
+    add_namespace(parser)
     parser.set_defaults(run=_later("cli.arm", "stop"))
 
 

@@ -4,32 +4,149 @@ from __future__ import annotations
 
 import argparse
 import sys
+from threading import Event
 
-from vga_policy.message_constants import TaskOutcome
+from vga_policy.display import SPARSE, Display
+from vga_policy.message_constants import Mode, TaskOutcome
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
+from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
 
-EXIT_CODES = {TaskOutcome.STEP_LIMIT: 0, TaskOutcome.CANCELED: 130, TaskOutcome.ABORTED: 1}
+from vga_bringup.cli.options import robot_option
+from vga_msgs.action import RunTask
+from vga_msgs.msg import TaskState
+
+CANCELED = 130
+SEEN_WITHIN = 1.0  # s until a simulated cell has said how its scene stands
+VERDICTS_WITHIN = 0.5  # s until the driver has decided on the last chunks
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs one task: 0 at its step limit, 130 when Ctrl-C canceled it, 1 when it was refused or aborted."""
-    with stop_request() as stop, Session("vga_run") as session:
-        driver, policy = DriverClient(session), PolicyClient(session)
+    """Runs one task: 0 when it came to its end, 130 when Ctrl-C canceled it, 1 when it was refused, the driver held, or
+    no chunk was executed."""
+    with stop_request() as stop:
         try:
-            try:
-                driver.policy()
-                if stop.is_set():
-                    return EXIT_CODES[TaskOutcome.CANCELED]
-                policy.start(args.instruction, args.max_steps)
-                print(f"running {args.instruction!r}; Ctrl-C cancels", flush=True)
-                result = policy.finish(stop)
-            finally:  # also where the driver has armed itself too late for an answer
-                driver.hold()
+            with Session("vga_run", args.namespace) as session:
+                return _Run(session, args, stop).perform()
         except GraphError as error:
             print(error, file=sys.stderr)
             return 1
-    print(f"{result.message or 'ended'} ({result.steps} steps, {result.chunks} chunks)")
-    return EXIT_CODES[result.outcome]
+
+
+class _Run:
+    """One run of a task."""
+
+    def __init__(self, session: Session, args: argparse.Namespace, stop: Event) -> None:
+        self._session, self._args, self._stop = session, args, stop
+        self._driver, self._policy = DriverClient(session), PolicyClient(session)
+        self._verdicts = Verdicts(session)
+        self._judge = _Judge(session, args.instruction, f"vga arrange{robot_option(args.namespace)}")
+        self._display = Display(every=SPARSE)
+
+    def perform(self) -> int:
+        """The exit code. Raises GraphError when the task is refused, or the policy goes."""
+        try:
+            self._driver.policy()
+            if self._stop.is_set():
+                return CANCELED
+            self._judge.wait()
+            self._policy.start(self._args.instruction, self._args.max_steps)
+            self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels")
+            self._session.spin_until(self._over)
+            result = self._policy.cancel()
+            held = self._hold_reason()
+        finally:  # also where the driver has armed itself too late for an answer
+            self._driver.hold()
+        return self._conclude(result, held)
+
+    def _over(self) -> bool:
+        decided, feedback = self._verdicts.of(self._policy.goal_id), self._policy.feedback
+        limit = f" of {self._args.max_steps}" if self._args.max_steps else ""
+        waiting = f"; waiting for {feedback.waiting_for}" if feedback.waiting_for else ""
+        self._display.show(
+            f"step {feedback.steps}{limit}, {decided.executed} chunks executed, {decided.in_words()}{waiting}"
+        )
+        return self._policy.done or self._policy.orphaned or self._stop.is_set() or self._judge.decided
+
+    def _hold_reason(self) -> str:
+        """Why the driver has left POLICY by itself; empty when it has not."""
+        state = self._driver.state
+        return state.hold_reason if state is not None and self._driver.mode is Mode.HOLD else ""
+
+    def _conclude(self, result: RunTask.Result, held: str) -> int:
+        """Says how the task ended; the exit code."""
+        decided = self._verdicts.of(self._policy.goal_id)
+        self._session.spin_until(lambda: len(decided.times) >= result.chunks, VERDICTS_WITHIN)
+        aborted = result.outcome == TaskOutcome.ABORTED
+        if aborted and held:
+            end = f"the driver went to HOLD: {held}"
+        elif self._judge.decided and result.outcome == TaskOutcome.CANCELED:
+            end = self._judge.verdict
+        else:
+            end = "; ".join(filter(None, (result.message or "ended", self._judge.verdict)))
+        end = f"{end} ({result.steps} steps, {result.chunks} chunks, {decided.in_words()})"
+        if result.outcome == TaskOutcome.CANCELED and not self._judge.decided:
+            self._display.say(end)
+            return CANCELED
+        trouble = aborted or not decided.executed
+        if trouble and not aborted:
+            end += f"\nno chunk was executed{decided.refusal and f'; the last one: {decided.refusal}'}"
+        self._display.say(self._session.explain(end) if trouble else end)
+        if self._judge.hint:
+            self._display.say(self._judge.hint)
+        return 1 if trouble else 0
+
+
+class _Judge:
+    """The simulated cell, if it is one, as the judge of a task. Only the scene that the instruction is of is judged."""
+
+    def __init__(self, session: Session, instruction: str, arrange: str) -> None:
+        """arrange: the command that draws another scene."""
+        self._session, self._scene = session, SceneClient(session)
+        self._instruction, self._arrange = instruction, arrange
+        self._over_before: bool | None = None  # whether the scene was done, or lost, when it was first seen
+
+    def wait(self) -> None:
+        """Waits until a simulated cell has said how its scene stands."""
+        self._session.spin_until(lambda: self._state is not None or not self._scene.offered, SEEN_WITHIN)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the task is done, or can be done no more."""
+        state = self._state
+        return state is not None and self._judges(state) and (state.success or state.failed)
+
+    @property
+    def verdict(self) -> str:
+        """How the task stands, in words; empty where nobody judges it."""
+        state = self._state
+        if state is None or not self._judges(state):
+            return ""
+        how = "succeeded" if state.success else "failed" if state.failed else "not done"
+        return f"{how}: {state.detail}" if state.detail else how
+
+    @property
+    def hint(self) -> str:
+        """What to do before the next run, where the cell is simulated."""
+        state = self._state
+        if state is None:
+            return ""
+        if self._over_before:
+            return f"not judged, for the scene was done before: {self._arrange}"
+        if not self._judges(state):
+            scene = f"the scene is of {state.instruction!r}" if state.task else "no scene was arranged"
+            return f"not judged, for {scene}: {self._arrange}"
+        return f"for another scene: {self._arrange}"
+
+    @property
+    def _state(self) -> TaskState | None:
+        state = self._scene.state
+        if state is not None and self._over_before is None:
+            self._over_before = state.success or state.failed
+        return state
+
+    def _judges(self, state: TaskState) -> bool:
+        return bool(state.task) and state.instruction == self._instruction and not self._over_before

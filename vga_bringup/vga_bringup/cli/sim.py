@@ -7,58 +7,119 @@ import math
 import os
 import sys
 import time
+from collections.abc import Collection
 from threading import Event
 
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.processors import Processors
+from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.readiness import wait_until_steady
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.errors import GraphError
+from vga_policy.ros.node import REFUSED
 
+from vga_bringup.cli.options import FIRST_TASK, robot_option
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import from_text, sim_graph
+from vga_bringup.trials.scene import prepare
+from vga_policy import topics
 
-NEXT_STEP = 'in another shell: vga run "pick up the red cube"; Ctrl-C here stops everything'
+FIRST_SEED, INSTRUCTION = 0, "pick up the red cube"
 REMIND_EVERY = 10.0  # s
+OVERLOADED_FOR = 10.0  # s that the processors must have had too much to do until it is said
+OVERLOAD_EVERY = 60.0  # s
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the graph; 0 after Ctrl-C, 1 when it cannot run or every node has ended."""
+    """Runs the graph; 0 after Ctrl-C, 2 when a node refuses what it is given, 1 when every node has ended."""
     try:
         graph = from_text(sim_graph, vars(args))
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
-            _wait_until_ready(runner, cell, args.namespace, stop)
-            while runner.running and not stop.wait(0.2):
-                runner.ended()
+            simulation = _Simulation(runner, stop)
+            try:
+                simulation.bring_up(cell, args.namespace)
+                while not stop.wait(0.2):
+                    simulation.look()
+            except _Over:
+                pass
             return 0 if runner.running else 1
-    except GraphError as error:
+    except (_InputRefused, GraphError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return REFUSED if isinstance(error, _InputRefused) else 1
+
+
+def what_next(nodes: Collection[str], namespace: str = "") -> str:
+    """What to type in another shell beside a graph of these nodes."""
+    robot = robot_option(namespace)
+    steps = []
+    if {topics.GELLO, topics.RECORDER} <= set(nodes):
+        steps.append(f'vga record --task {FIRST_TASK} --instruction "{INSTRUCTION}" --episodes 5{robot}')
+    if topics.POLICY in nodes:
+        steps.append(f'vga run "{INSTRUCTION}"{robot}, and for another scene: vga arrange{robot}')
+    if not steps:
+        steps.append(f"vga home{robot} (for vga run, start with --policy true; for vga record, --teleop and --record)")
+    return "; or: ".join(steps)
 
 
 class _Over(Exception):  # noqa: N818 - named for what happened
     """Ctrl-C has come, or every node has ended."""
 
 
-def _wait_until_ready(runner: Runner, cell: Cell, namespace: str, stop: Event) -> None:
-    """Says when a task can be run and, until then, what is missing."""
-    started = reminded = time.monotonic()
+class _InputRefused(Exception):  # noqa: N818 - named for what happened
+    """A node cannot be used with what it was given. The message says which, and why."""
 
-    def look(missing: list[str]) -> None:
-        nonlocal reminded
-        runner.ended()
-        if stop.is_set() or not runner.running:
-            raise _Over
-        if time.monotonic() - reminded > REMIND_EVERY:
-            reminded = time.monotonic()
-            runner.say(f"waiting for: {', '.join(missing)}")
 
-    try:
+class _Simulation:
+    """Looks after a graph: what is missing, what ended, and whether the machine can do it."""
+
+    def __init__(self, runner: Runner, stop: Event) -> None:
+        self._runner, self._stop = runner, stop
+        self._processors = Processors(OVERLOADED_FOR)
+        self._started = self._reminded = time.monotonic()
+        self._complained = self._started + OVERLOADED_FOR - OVERLOAD_EVERY
+
+    def bring_up(self, cell: Cell, namespace: str) -> None:
+        """Says when there is something to do, and what; until then, what is missing. Raises as `look`."""
+        nodes = [spec.name for spec in self._runner.graph]
         with Session("vga_sim", namespace) as session:
-            wait_until_steady(session, cell, look, steady=0.0, within=math.inf)
-    except _Over:
-        return
-    runner.say(f"ready after {time.monotonic() - started:.0f} s. {NEXT_STEP}")
+            wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes)
+            scene = self._arrange(session) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
+        self._runner.say(
+            f"ready after {time.monotonic() - self._started:.0f} s{scene}. in another shell: "
+            f"{what_next(nodes, namespace)}; Ctrl-C here stops everything"
+        )
+
+    def look(self) -> None:
+        """Raises _Over or _InputRefused; says when the processors have too much to do."""
+        for name, code in self._runner.ended().items():
+            if code == REFUSED:
+                raise _InputRefused(f"{name} cannot run: {self._runner.last_words(name)}")
+        if self._stop.is_set() or not self._runner.running:
+            raise _Over
+        self._processors.look()
+        if time.monotonic() - self._complained > OVERLOAD_EVERY and (overload := self._processors.overload()):
+            self._complained = time.monotonic()
+            self._runner.say(overload)
+
+    def _remind(self, missing: list[str]) -> None:
+        self.look()
+        if missing and time.monotonic() - self._reminded > REMIND_EVERY:
+            self._reminded = time.monotonic()
+            ends = self._runner.ends
+            parts = [part for part in missing if part.removeprefix("camera ") not in ends]
+            self._runner.say(f"waiting for: {', '.join([*parts, *(f'{name} (ended, {ends[name]})' for name in ends)])}")
+
+    def _arrange(self, session: Session) -> str:
+        """Draws the first scene, which the cell then judges; what it is, in words."""
+        try:
+            prepare(session, DriverClient(session), SceneClient(session), FIRST_TASK, FIRST_SEED, self._stop)
+        except GraphError as error:
+            self.look()
+            self._runner.say(session.explain(f"no scene is arranged: {error}"))
+            return ""
+        return f" ({FIRST_TASK}, seed {FIRST_SEED} arranged)"

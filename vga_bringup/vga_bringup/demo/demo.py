@@ -7,18 +7,19 @@ time it may take. Without, the policy is only asked to move.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from pathlib import Path
 from threading import Event
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
+from vga_policy.processors import BUSY, Processors, overload
 from vga_policy.ros import topics
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
@@ -40,7 +41,6 @@ RESULTS = ("report.json", "summary.png", "demo.mp4")
 RECORDING_WITHIN = 30.0  # s; the recorder may discover the topics later than we do
 FIRST_CHUNK_WITHIN = 10.0  # s
 MARGIN = 1.0  # s of motion beyond what is asked for: the report counts from the first chunk to the last
-BUSY = 0.95  # share of the processors' time above which an unhealthy run is put down to them
 REST = 1.0  # s recorded after the task, while the arm comes to rest
 
 
@@ -163,7 +163,7 @@ class Demo:
         row = self._row(f"running “{self._instruction}”", duration)
         driver, policy = DriverClient(session), PolicyClient(session)
         driver.policy()
-        psutil.cpu_percent()  # from here on
+        processors = Processors(recent=math.inf)
         try:
             policy.start(self._instruction)
             if not session.spin_until(lambda: policy.done or policy.feedback.chunk_sequence > 0, FIRST_CHUNK_WITHIN):
@@ -178,7 +178,7 @@ class Demo:
             self._progress.update(row, completed=duration)
             policy.cancel()
         finally:
-            self._busy = psutil.cpu_percent() / 100
+            self._busy = processors.busy
             driver.hold()
 
     def _decided(self, scene: SceneClient | None) -> bool:
@@ -191,14 +191,6 @@ class Demo:
 
     def _row(self, description: str, total: float | None = None) -> TaskID:
         return self._progress.add_task(description, total=total, detail="")
-
-
-def overload(busy: float) -> str:
-    """What to do where the processors were this busy (share of their time)."""
-    return (
-        f"the {os.cpu_count()} processors were {100 * busy:.0f} % busy, too much for images and chunks to be on time: "
-        "stop what else runs here, or take a machine with more or faster ones"
-    )
 
 
 def _conclude(console: Console, report: Report) -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,16 +32,18 @@ from vga_bringup.graph.spec import Graph, NodeSpec, Value
 
 GRACE = 10.0  # s a node has to end by itself
 HELPERS_GRACE = 2.0  # s the processes that it started have, once it has ended
+LINES_KEPT = 50  # of each node's output
 
 
 class Runner:
     """Runs the nodes of a graph, each in a session of its own. A node that ends is reported; the others keep running.
 
-    Use it as a context manager: on leaving, every node is stopped (SIGINT, after GRACE seconds SIGKILL), and no
+    Use it as a context manager: on leaving, every node is stopped (SIGTERM, after GRACE seconds SIGKILL), and no
     process or shared memory of theirs remains. Should this process be killed, its nodes are told to end (SIGTERM).
     Nodes live no longer than the thread that started them.
 
-    output: where the nodes' lines go, each prefixed with its node's name.
+    output: where the nodes' lines go, each prefixed with its node's name. ends: how nodes ended that do not run again,
+    by their names, in words: the exit code, and the node's last line.
     """
 
     def __init__(self, graph: Graph, output: IO[str]) -> None:
@@ -49,6 +52,8 @@ class Runner:
         self._colors = dict(zip((spec.name for spec in graph), _colors(), strict=False))
         self._processes: dict[str, Popen] = {}
         self._readers: dict[str, threading.Thread] = {}
+        self._last: dict[str, deque[str]] = {spec.name: deque(maxlen=LINES_KEPT) for spec in graph}
+        self.ends: dict[str, str] = {}
 
     def __enter__(self) -> Runner:
         for spec in self.graph:
@@ -62,7 +67,9 @@ class Runner:
 
     def start(self, name: str) -> None:
         """Starts the node called `name`, which is not running: for the first time, or again."""
-        spec = next(spec for spec in self.graph if spec.name == name)
+        spec = self._spec(name)
+        self.ends.pop(name, None)
+        self._last[name].clear()
         process = Popen(command(spec), shell=False, env={**os.environ, **spec.environment}, stdin=subprocess.DEVNULL)
         self._processes[name] = process
         reader = threading.Thread(target=self._relay, args=(name, process), name=f"output of {name}", daemon=True)
@@ -79,8 +86,18 @@ class Runner:
         ended = {name: code for name, code in codes.items() if code is not None}
         for name, code in ended.items():
             self._kill(name)
+            self.ends[name] = f"{explain(code)}: {self.last_words(name)}".rstrip(": ")
             self.say(f"{name} ended: {explain(code)}; the other nodes keep running")
         return ended
+
+    def last_words(self, name: str) -> str:
+        """Why a node ended, as far as its output tells: what it says in its executable's name, else its last line."""
+        lines = [line for line in self._last[name] if line.strip()]
+        begin = f"{self._spec(name).executable}: "
+        for i, line in enumerate(lines):
+            if line.startswith(begin):
+                return "\n".join(lines[i:]).removeprefix(begin)
+        return lines[-1] if lines else ""
 
     def check(self, stop: threading.Event | None = None) -> None:
         """Raises GraphError when there is no point in going on: `stop` is set, or a node ended since the last call."""
@@ -95,10 +112,10 @@ class Runner:
         return list(self._processes)
 
     def stop(self) -> None:
-        """Stops every node; the first of the graph, which the others may depend on, last."""
-        names = [spec.name for spec in self.graph if spec.name in self._processes]
-        for wave in (names[1:], names[:1]):
-            self._stop(wave)
+        """Stops every node; those that stand for devices, which the others use, last."""
+        running = [spec for spec in self.graph if spec.name in self._processes]
+        for simulators in (False, True):
+            self._stop([spec.name for spec in running if spec.simulates is simulators])
         remove_leftovers()
 
     def say(self, text: str) -> None:
@@ -107,7 +124,7 @@ class Runner:
 
     def _stop(self, names: Sequence[str]) -> None:
         for name in names:
-            self._processes[name].send_signal(signal.SIGINT)
+            self._processes[name].send_signal(signal.SIGTERM)  # SIGINT leaves a stack trace of one still importing
         deadline = time.monotonic() + GRACE
         for name in names:
             try:
@@ -132,8 +149,13 @@ class Runner:
 
     def _relay(self, name: str, process: Popen) -> None:
         for line in iter(process.stdout.readline, b""):
-            self._print(name, self._colors[name], line.decode(errors="replace"))
+            text = line.decode(errors="replace")
+            self._last[name].append(text.rstrip())
+            self._print(name, self._colors[name], text)
         process.stdout.close()
+
+    def _spec(self, name: str) -> NodeSpec:
+        return next(spec for spec in self.graph if spec.name == name)
 
     def _print(self, name: str, color: str | None, text: str) -> None:
         self._printer.write(Message("line", text, datetime.datetime.now(), name, color))

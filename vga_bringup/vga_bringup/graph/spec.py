@@ -27,7 +27,10 @@ Value = str | bool | tuple[str, ...]
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One process of the graph: a ROS node, what it is called and what it is given. namespace: absolute."""
+    """One process of the graph: a ROS node, what it is called and what it is given.
+
+    namespace: absolute. simulates: it stands for a device, which other nodes use to their end.
+    """
 
     package: str
     executable: str
@@ -36,6 +39,7 @@ class NodeSpec:
     parameters: Mapping[str, Value] = field(default_factory=dict)
     remappings: tuple[tuple[str, str], ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    simulates: bool = False
 
 
 Graph = tuple[NodeSpec, ...]
@@ -73,7 +77,7 @@ def sim_graph(
     path, contract = _load(cell)
     environment = node_environment()
     graph = (
-        NodeSpec("vga_bringup", "sim_cell", topics.SIM_CELL, parameters={"cell": path}, environment=environment),
+        _simulator("sim_cell", topics.SIM_CELL, path, environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
         *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
@@ -212,11 +216,14 @@ def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str],
         return ()
     if cell.leader is None:
         raise CellError(f"{path}: leader: teleop needs this section, and the cell has none")
-    names = (("vga_bringup", "sim_leader", topics.SIM_LEADER),) if simulated else ()
-    return tuple(
-        NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
-        for package, executable, name in (*names, ("vga_teleop", "gello_node", topics.GELLO))
+    return (
+        *((_simulator("sim_leader", topics.SIM_LEADER, path, environment),) if simulated else ()),
+        NodeSpec("vga_teleop", "gello_node", topics.GELLO, parameters={"cell": path}, environment=environment),
     )
+
+
+def _simulator(executable: str, name: str, path: str, environment: Mapping[str, str]) -> NodeSpec:
+    return NodeSpec("vga_bringup", executable, name, parameters={"cell": path}, environment=environment, simulates=True)
 
 
 def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
@@ -27,15 +26,14 @@ from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
+from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
-from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.trials.conditions import EvalRequest, TrialsError
 from vga_bringup.trials.scene import judge, prepare
 from vga_msgs.action import RunTask
-from vga_msgs.msg import ChunkVerdict
 
 LOG, CELL = "nodes.log", "cell.yaml"
 
@@ -74,9 +72,7 @@ class GraphRollout:
         self._instruction = ""
         self._next_frame = 0.0
         self._images: dict[str, JpegImage] = {}
-        self._refused: defaultdict[bytes, Counter[str]] = defaultdict(Counter)
-        self._received: defaultdict[bytes, list[float]] = defaultdict(list)  # s, of every chunk, by the driver's clock
-        session.node.create_subscription(ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, self._on_verdict, 50)
+        self._verdicts = Verdicts(session)
         if request.videos:
             for camera in request.cell.views:
                 topic = topics.camera(camera.name).compressed
@@ -113,11 +109,12 @@ class GraphRollout:
         """Ends the task if it still runs."""
         with self._armed:
             result = self._policy.cancel()
+        decided = self._verdicts.of(self._policy.goal_id)
         return Tally(
             steps=int(result.steps),
             chunks=int(result.chunks),
-            refused=dict(self._refused[self._policy.goal_id]),
-            chunk_rate=_rate(self._received[self._policy.goal_id]),
+            refused=dict(decided.refused),
+            chunk_rate=_rate(decided.times),
             fault=None if result.outcome == RunTask.Result.STEP_LIMIT else str(result.message),
         )
 
@@ -133,12 +130,6 @@ class GraphRollout:
         """The newest images as an observation, to be filmed."""
         images = tuple(self._images[camera.name].decode() for camera in self._request.cell.views)
         return Observation(0, images, (0,) * len(images), np.zeros(PROPRIOCEPTION), self._instruction)
-
-    def _on_verdict(self, verdict: Any) -> None:
-        goal_id = bytes(verdict.goal_id.uuid)
-        self._received[goal_id].append(nanoseconds(verdict.header.stamp) / SECOND)
-        if not verdict.accepted:
-            self._refused[goal_id][verdict.reason] += 1
 
     def _on_image(self, camera: str, message: Any) -> None:
         self._images[camera] = JpegImage(message.data.tobytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from threading import Event
 
 from vga_policy.evaluate.environment import Judgement
 from vga_policy.ros.client.driver import DriverClient
@@ -16,16 +17,18 @@ AT_REST_WITHIN = 5.0  # s
 PAUSE = 0.3  # s between two attempts to move
 
 
-def prepare(session: Session, driver: DriverClient, scene: SceneClient, task: str, seed: int) -> str:
+def prepare(
+    session: Session, driver: DriverClient, scene: SceneClient, task: str, seed: int, stop: Event | None = None
+) -> str:
     """Opens the hand, brings the arm out of the way, arranges the objects, brings the arm to the start.
 
-    Returns the instruction. Raises GraphError when anything is refused.
+    Returns the instruction. Raises GraphError when anything is refused, or `stop` is set.
     """
     driver.hold()
     driver.open()
-    _go(session, driver)
+    _go(session, driver, stop=stop)
     arranged = scene.arrange(task, seed)
-    _go(session, driver, arranged.arm_start)
+    _go(session, driver, arranged.arm_start, stop)
     scene.wait_until_begun(task, seed)
     return arranged.instruction
 
@@ -36,12 +39,12 @@ def judge(scene: SceneClient) -> Judgement:
     return Judgement(state.success, state.failed, state.detail, state.grasped if state.picks else None)
 
 
-def _go(session: Session, driver: DriverClient, position: Sequence[float] = ()) -> None:
+def _go(session: Session, driver: DriverClient, position: Sequence[float] = (), stop: Event | None = None) -> None:
     """Moves the arm to a position (rad), home for an empty one, once it is at rest."""
     deadline = time.monotonic() + AT_REST_WITHIN
     while True:
         try:
-            driver.home(position, SPEED)
+            driver.home(position, SPEED, stop)
             return
         except RefusedError as error:
             if time.monotonic() > deadline:

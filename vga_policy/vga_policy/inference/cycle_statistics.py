@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 
 CYCLES_KEPT = 100  # 10 s at 10 Hz
+REHEARSALS_KEPT = 3
 
 
 class CycleStatistics:
@@ -16,6 +17,16 @@ class CycleStatistics:
         self._finished: deque[float] = deque(maxlen=CYCLES_KEPT)
         self._prepare: deque[float] = deque(maxlen=CYCLES_KEPT)
         self._predict: deque[float] = deque(maxlen=CYCLES_KEPT)
+        self._rehearsals: deque[float] = deque(maxlen=REHEARSALS_KEPT)
+
+    def rehearsed(self, duration: float) -> None:
+        """One cycle without a task took so long (s)."""
+        self._rehearsals.append(duration)
+
+    @property
+    def rehearsal(self) -> float | None:
+        """The shortest of the newest rehearsals, s: what a cycle takes at best. None before the first."""
+        return min(list(self._rehearsals), default=None)
 
     def record(self, finished: float, prepare: float, predict: float) -> None:
         """One cycle: when it finished, and how long preparing the inputs and running the model took (s)."""

@@ -11,6 +11,7 @@ from vga_policy.inference.task import Task
 from vga_policy.inference.worker import Worker
 from vga_policy.observation.joint_states import Disbelief, JointStateError
 from vga_policy.observation.resampler import Problem, Resampler
+from vga_policy.topics import POLICY_REHEARSAL_MS
 
 STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itself unhealthy
 DISBELIEF_SHOWN = 5.0  # s a joint state that is not believed stays in the words of a report
@@ -96,8 +97,10 @@ class HealthMonitor:
 
     def inference(self, health: Health, task: Task | None, chunks: int, messages_lost: int, checkpoint: str) -> Report:
         """What is done with it: the running task, and the cadence of its chunks."""
+        rehearsal = self._cadence.rehearsal
         values = {
             **self._cadence.report(),
+            **({} if rehearsal is None else {POLICY_REHEARSAL_MS: 1e3 * rehearsal}),
             "chunks": chunks,
             "ticks_missed": self._worker.ticks_missed,
             "messages_lost": messages_lost,

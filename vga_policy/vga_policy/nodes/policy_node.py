@@ -218,6 +218,7 @@ class PolicyNode(CellNode):
         chunk = self._policy.predict(inputs)
         predicted = time.perf_counter()
         if task is None:
+            self._cadence.rehearsed(predicted - started)
             return
         message = chunk_message(self.cell, task.goal_id, observation, chunk, started_ns, self._now())
         with task.publishing() as live:

@@ -10,10 +10,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vga_policy.cli_types import between, positive
+from vga_policy.display import Display
 from vga_policy.message_constants import DISCARDED, SUCCESS
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
-from vga_teleop.session.display import Display
 from vga_teleop.session.operators import Held, HumanOperator
 from vga_teleop.session.workflow import Refused, Taken, Workflow
 

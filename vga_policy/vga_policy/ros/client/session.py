@@ -19,6 +19,7 @@ from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from vga_policy.processors import Processors
 from vga_policy.ros.environment import REACH, node_environment
 from vga_policy.ros.errors import GraphError
 
@@ -45,9 +46,12 @@ def stop_request() -> Iterator[threading.Event]:
 
 
 class Session:
-    """A node that sees the graph, served by whoever waits for something. A context manager.
+    """A node that sees the graph, served by whoever waits for something. A context manager, which a GraphError leaves
+    with what `explain` says of it.
 
     Signals stay with the caller: a context that Ctrl-C had shut down could cancel nothing.
+
+    processors: of this machine, watched while the session waits.
     """
 
     def __init__(self, name: str, namespace: str = "") -> None:
@@ -59,6 +63,7 @@ class Session:
         self.node = Node(name, namespace=namespace, context=self._context)
         self._executor = _executor(self._context)
         self._executor.add_node(self.node)
+        self.processors = Processors()
 
     def __enter__(self) -> Session:
         return self
@@ -66,6 +71,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, GraphError):
+            error.args = (self.explain(error),)
         self._executor.shutdown()
         self.node.destroy_node()
         self._context.try_shutdown()
@@ -77,7 +84,12 @@ class Session:
             if deadline is not None and time.monotonic() > deadline:
                 return False
             self._executor.spin_once(timeout_sec=0.1)
+            self.processors.look()
         return True
+
+    def explain(self, trouble: object) -> str:
+        """The trouble in words and, on a line of their own, the processors of this machine where they explain it."""
+        return "\n".join(filter(None, (str(trouble), self.processors.overload())))
 
     def resolved(self, name: str) -> str:
         """The absolute name of what the robot calls `name`."""
