@@ -1,21 +1,15 @@
-"""Whether what one cell recorded or trained means the same in another."""
+"""Whether what was recorded or trained for one contract means the same in another."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from vga_policy.cell.schema import Cell
+from vga_policy.embodiment import embodiment as embodiments
+from vga_policy.embodiment.embodiment import Difference, Embodiment
 
-
-class Difference(NamedTuple):
-    """One difference in meaning between two contracts."""
-
-    key: str
-    mine: Any
-    other: Any
-
-    def __str__(self) -> str:
-        return f"{self.key}: {self.mine!r} here, {self.other!r} there"
+Contract = Cell | Embodiment
+"""What a policy is made for: a robot's cell, or what has no cell file."""
 
 
 def meaning(cell: Cell) -> dict[str, Any]:
@@ -31,7 +25,12 @@ def meaning(cell: Cell) -> dict[str, Any]:
     }
 
 
-def differences(mine: Cell, other: Cell) -> list[Difference]:
-    """Differences in meaning; empty when a checkpoint or bag of `other` can be used in `mine`."""
+def differences(mine: Contract, other: Contract) -> list[Difference]:
+    """Differences in meaning; empty when a checkpoint or bag of `other` can be used in `mine`.
+
+    Between two cells they are told by the keys of the cell file.
+    """
+    if not (isinstance(mine, Cell) and isinstance(other, Cell)):
+        return embodiments.differences(mine.embodiment, other.embodiment)
     here, there = meaning(mine), meaning(other)
     return [Difference(key, here[key], there[key]) for key in here if here[key] != there[key]]

@@ -14,6 +14,8 @@ from vga_policy.cell.schema.execution import ActionDefinition, Execution, Policy
 from vga_policy.cell.schema.gripper import Gripper
 from vga_policy.cell.schema.leader import Leader
 from vga_policy.cell.schema.section import Box, Named, Positive, Section, described
+from vga_policy.embodiment.embodiment import Embodiment, View
+from vga_policy.embodiment.space import Channel, ChannelKind, Space
 from vga_policy.topics import absolute
 
 RECORDED_TOPICS = [
@@ -129,6 +131,30 @@ class Cell(Section):
         return sorted(
             (camera for camera in self.cameras if camera.slot is not None),
             key=lambda camera: camera.slot or 0,
+        )
+
+    @property
+    def embodiment(self) -> Embodiment:
+        """What a policy acts with here: the joints' angles and the hand's width, told and measured."""
+        names, width = self.arm.joint_names, (0.0, self.gripper.max_width)
+        return Embodiment(
+            name=self.arm.model,
+            actions=Space(
+                (
+                    *(Channel(name, ChannelKind.JOINT, "rad", relative_to=name) for name in names),
+                    Channel("gripper", ChannelKind.WIDTH, "m", bounds=width),
+                )
+            ),
+            proprioception=Space(
+                (
+                    *(Channel(name, ChannelKind.JOINT, "rad") for name in names),
+                    Channel("gripper", ChannelKind.WIDTH, "m"),
+                )
+            ),
+            rate_hz=self.control_rate_hz,
+            horizon=self.action.horizon,
+            views=tuple(View(camera.name, camera.role) for camera in self.views),
+            labels=self.action.joints,
         )
 
     def camera(self, name: str) -> Camera:
