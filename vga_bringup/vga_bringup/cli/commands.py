@@ -31,7 +31,7 @@ def sim(subparsers: argparse._SubParsersAction) -> None:
         epilog="Exit status: 0 after Ctrl-C; 2 if a node refuses what it was given; 1 if every node has ended.",
     )
     for name, default in options(sim_graph).items():
-        flag, told = SIM_FLAGS.get(name, f"--{name}"), f"{OPTIONS[name]} (default: %(default)r)"
+        flag, told = SIM_FLAGS.get(name, f"--{name}"), f"{OPTIONS[name]} Default: {to_text(default) or 'empty'}."
         kind = KINDS.get(name, {})
         parser.add_argument(flag, dest=name, default=to_text(default), metavar=METAVARS.get(name), help=told, **kind)
     add_former_name(parser, "--episodes", "--out")
@@ -72,7 +72,8 @@ def arrange(subparsers: argparse._SubParsersAction) -> None:
         "From then on the cell judges that trial. Without options: the next scene of the present task.",
         epilog="Exit status: 0; 1 when it is refused; 130 after Ctrl-C.",
     )
-    parser.add_argument("--task", choices=TASK_NAMES, help=f"The task. Default: that of the present scene, else {FIRST_TASK}.")
+    task = f"The task. Default: that of the present scene, else {FIRST_TASK}."
+    parser.add_argument("--task", choices=TASK_NAMES, help=task)
     parser.add_argument(
         "--seed",
         type=seed,
@@ -87,12 +88,23 @@ def home(subparsers: argparse._SubParsersAction) -> None:
     """`vga home`."""
     parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it", epilog=STATUS)
     parser.add_argument(
-        "--speed", type=share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
+        "--speed",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="A share of the cell's speed. Default: its homing speed.",
     )
     parser.add_argument(
-        "--position", type=float, nargs=7, default=(), metavar="RAD", help="to these joint angles instead"
+        "--position",
+        type=float,
+        nargs=7,
+        default=(),
+        metavar="RAD",
+        help="The joint angles to move to. Default: the cell's home.",
     )
-    parser.add_argument("--open", action="store_true", help="open the hand first (default: it keeps what it holds)")
+    parser.add_argument(
+        "--open", action="store_true", help="Opens the hand first. Without it the hand keeps what it holds."
+    )
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.arm", "home"))
 
@@ -121,7 +133,7 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
         type=between(1, 3600),
         default=30.0,
         metavar="S",
-        help="seconds of motion, or the most a --task may take (%(default)s)",
+        help="The seconds of motion, or the most that a --task may take. Default: %(default)s.",
     )
     add_out(parser, "The directory of the results.", default="out/demo")
     add_cell(parser, default="sim")

@@ -22,8 +22,8 @@ def check_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "paths",
         nargs="+",
         metavar="PATH",
-        help="bag, episode or directory of episodes, LeRobot dataset, scenes, checkpoint, weights of VGGT, training "
-        "run, results of trials, cell file; or the name of a shipped policy or cell",
+        help="A bag, an episode or a directory of episodes, a LeRobot dataset, scenes, a checkpoint, weights of VGGT, "
+        "a training run, results of trials, or a cell file; or the name of a shipped policy or cell.",
     )
     add_json(parser)
     parser.set_defaults(run=_check)

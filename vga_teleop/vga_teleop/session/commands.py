@@ -44,27 +44,31 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     add_out(parser, "The directory of the episodes. Default: the recorder's own.")
     add_former_name(parser, "--directory", "--out")
     parser.add_argument(
-        "--operator", default=os.environ.get("USER", ""), help="who demonstrates (default: %(default)s)"
+        "--operator", default=os.environ.get("USER", ""), metavar="NAME", help="Who demonstrates. Default: %(default)s."
     )
     parser.add_argument(
-        "--buttons", metavar="DEVICE", help="foot pedal or other HID device: its path or part of its name"
+        "--buttons",
+        metavar="DEVICE",
+        help="A foot pedal or other HID device: its path, or part of its name. Default: none.",
     )
     parser.add_argument(
         "--keys",
         default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
-        help="what its keys mean: go, success, failure, discard or quit (default: %(default)s)",
+        metavar="KEY=MEANING,...",
+        help="What its keys mean: go, success, failure, discard or quit. Default: %(default)s.",
     )
     parser.add_argument(
         "--spread",
         type=between(0, 0.5),
         default=0.0,
-        help="draw the arm's start this far around home, rad (default: 0)",
+        metavar="RAD",
+        help="How far around home the arm's start is drawn, in rad. Default: 0.",
     )
     parser.add_argument(
         "--held",
         choices=[held.value for held in Held],
-        help="what the hand still holds when the arm is to go home: ask, keep it and end the session, or open the hand "
-        "(default: ask on a terminal or with --buttons, else keep)",
+        help="What becomes of what the hand still holds when the arm is to go home: ask, keep it and end the session, "
+        "or open the hand. Default: ask on a terminal or with --buttons, else keep.",
     )
     add_seed(parser, "The seed of the first scene, where the cell draws scenes itself.")
     parser.set_defaults(run=_run)
