@@ -222,12 +222,13 @@ def test_damaged_episodes_are_named_once_and_the_rest_exported(recorded, tmp_pat
         return frames_of(demonstration, *others)
 
     monkeypatch.setattr("vga_policy.lerobot.export.frames_of", odd)
-    assert main(["export", "lerobot", str(tmp_path / "set"), str(tmp_path / "out"), "--images"]) == 1
+    assert main(["export", "lerobot", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--images"]) == 1
     output = capsys.readouterr()
-    lines = output.err.splitlines()
-    assert len(lines) == 4
-    assert all(line.startswith(f"left out: {tmp_path / 'set'}/e{number}") for number, line in enumerate(lines, 1))
-    assert "KeyError" in lines[3]
+    *lines, last = output.err.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"left out: {tmp_path / 'set'}/e{number}") for number, line in enumerate(lines, 2))
+    assert "KeyError" in lines[2]
+    assert last == f"4 of 5 left out (3 damaged, 1 reject): vga curate {tmp_path / 'set'}"
     assert ": 1 episodes" in output.out
     for number in (2, 3, 4):
         shutil.rmtree(tmp_path / "set" / f"e{number}")

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any
 
 from vga_policy.cell.errors import CellError
 
@@ -51,7 +52,7 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
     command: the only one to be loaded, if there is one of this name.
     """
-    parser = argparse.ArgumentParser(prog="vga", description="VGA-ROS: Vision-Geometry-Action policies on ROS 2.")
+    parser = _Parser(prog="vga", description="VGA-ROS: Vision-Geometry-Action policies on ROS 2.")
     parser.add_argument("--version", action="version", version=f"vga {_version()}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -73,6 +74,13 @@ def _help_asked(words: list[str]) -> list[str]:
     if words[:1] == ["help"]:
         return [*(word for word in words[1:] if not word.startswith("-")), "--help"]
     return [words[0], "--help"] if words[1:] == ["help"] and words[0] in FAMILIES else words
+
+
+class _Parser(argparse.ArgumentParser):
+    """Of every command: an option's name is written out, lest an option that is added change what others mean."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **options})
 
 
 def _commands(group: str = GROUP) -> list[EntryPoint]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,20 @@ def above_zero(text: str) -> float:
     return value
 
 
+def device(text: str) -> str:
+    """Type of the name of what computes."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda or cuda:N (found {text!r})")
+    return text
+
+
+def instruction(text: str) -> str:
+    """Type of what a policy is told to do."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError('must say what to do, as in "pick up the red cube" (found nothing)')
+    return text
+
+
 def share(text: str) -> float:
     """Type of a share of something, but not of nothing."""
     value = float(_number(text, float))
@@ -67,11 +82,32 @@ def add_former_name(parser: argparse._ActionsContainer, former: str, name: str) 
             option_string: str | None = None,
         ) -> None:
             print(f"{option_string} is now {name}", file=sys.stderr)
+            option.required = False  # it is there
             option(parser, namespace, values, option_string)
 
     parser.add_argument(
-        former, action=FormerName, dest=option.dest, nargs=option.nargs, type=option.type or str, help=argparse.SUPPRESS
+        former,
+        action=FormerName,
+        dest=option.dest,
+        default=option.default,
+        nargs=option.nargs,
+        type=option.type or str,
+        choices=option.choices,
+        help=argparse.SUPPRESS,
     )
+
+
+def last_as_out(command: str, arguments: argparse.Namespace, places: list[Any]) -> Any:
+    """What `--out` says or, where it was not given, the last of `places`, as it was once; that is taken out of them.
+
+    Raises ValueError where there is no other.
+    """
+    if arguments.out is not None:
+        return arguments.out
+    if len(places) < 2:
+        raise ValueError("--out is missing: where to write")
+    print(f"vga {command}: the last place is now given with --out {places[-1]}", file=sys.stderr)
+    return places.pop()
 
 
 def _number(text: str, kind: Number) -> float:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.cli_options import add_cell, add_out
+from vga_policy.cli_types import above_zero, add_former_name
 from vga_policy.message_constants import DISCARDED
 from vga_policy.units import SECOND
 
@@ -32,9 +34,12 @@ GRACE = 10.0  # s a process has to end by itself
 def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `vga bench record`."""
     parser = subparsers.add_parser("record", help="messages lost and CPU used while recording a busy cell")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of recording (default: %(default)s)")
-    parser.add_argument("--cell", default="lab", help="cell file or shipped cell (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench/record.json"), help="default: %(default)s")
+    parser.add_argument(
+        "--duration", type=above_zero, default=60.0, metavar="S", help="The seconds of recording. Default: 60."
+    )
+    add_former_name(parser, "--seconds", "--duration")
+    add_cell(parser, default="lab")
+    add_out(parser, "The report.", default="out/bench/record.json", metavar="FILE")
     parser.set_defaults(run=_run)
 
 
@@ -43,7 +48,7 @@ def _run(args: argparse.Namespace) -> int:
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        result = measure(args.cell, args.seconds, args.out.parent)
+        result = measure(args.cell, args.duration, args.out.parent)
     except GraphError as error:
         print(error, file=sys.stderr)
         return 1

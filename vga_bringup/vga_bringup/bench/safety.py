@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell, Strategy
 from vga_policy.cell.shipped import cell_path
+from vga_policy.cli_options import add_cell, add_out
 from vga_policy.message_constants import Mode
 
 from vga_bringup.robot.bounds.kinematics import Kinematics
@@ -33,8 +33,8 @@ REST = 2.0  # s in which any arm comes to rest
 def safety_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `vga bench safety`."""
     parser = subparsers.add_parser("safety", help="what checking a chunk costs the driver")
-    parser.add_argument("--cell", default="sim", help="cell file or shipped cell (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench/safety.json"), help="default: %(default)s")
+    add_cell(parser, default="sim")
+    add_out(parser, "The report.", default="out/bench/safety.json", metavar="FILE")
     parser.set_defaults(run=_run)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
-from vga_policy.cli_types import between, seed, share
+from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkpoint, add_out, add_seed
+from vga_policy.cli_types import add_former_name, between, device, instruction, seed, share
 from vga_policy.names import TASK_NAMES
 
 from vga_bringup.cli.options import FIRST_TASK, add_namespace
@@ -15,6 +16,9 @@ from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
 from vga_bringup.trials.conditions import SEED
 
 STATUS = "Exit status: 0 when it is done; 1 when it is refused, or nobody answers; 130 after Ctrl-C."
+SIM_FLAGS = {"episodes": "--out"}  # of options that the graph's launch files call otherwise
+KINDS: dict[str, dict[str, Any]] = {"device": {"type": device}, "views": {"nargs": "+", "action": JoinedNames}}
+METAVARS = {"cell": "CELL", "checkpoint": "CHECKPOINT", "device": "DEVICE", "episodes": "DIR", "views": "CAMERA"}
 
 
 def sim(subparsers: argparse._SubParsersAction) -> None:
@@ -27,7 +31,10 @@ def sim(subparsers: argparse._SubParsersAction) -> None:
         epilog="Exit status: 0 after Ctrl-C; 2 if a node refuses what it was given; 1 if every node has ended.",
     )
     for name, default in options(sim_graph).items():
-        parser.add_argument(f"--{name}", default=to_text(default), help=f"{OPTIONS[name]} (default: %(default)r)")
+        flag, told = SIM_FLAGS.get(name, f"--{name}"), f"{OPTIONS[name]} Default: {to_text(default) or 'empty'}."
+        kind = KINDS.get(name, {})
+        parser.add_argument(flag, dest=name, default=to_text(default), metavar=METAVARS.get(name), help=told, **kind)
+    add_former_name(parser, "--episodes", "--out")
     parser.set_defaults(run=_later("cli.sim"))
 
 
@@ -42,9 +49,15 @@ def run(subparsers: argparse._SubParsersAction) -> None:
         epilog="Exit status: 0 when the task came to its end, done or not; 1 when it was refused, the driver went to "
         "HOLD, or no chunk was executed; 130 after Ctrl-C.",
     )
-    parser.add_argument("instruction", help='what to do, e.g. "pick up the red cube"')
     parser.add_argument(
-        "--max-steps", type=between(0, 2**32 - 1, int), default=0, help="steps until the task ends (default: no limit)"
+        "instruction", type=instruction, metavar="INSTRUCTION", help='What to do, as in "pick up the red cube".'
+    )
+    parser.add_argument(
+        "--max-steps",
+        type=between(0, 2**32 - 1, int),
+        default=0,
+        metavar="STEPS",
+        help="The most control steps, as long as the cell's control rate says: 0.1 s at 10 Hz. Default: no limit.",
     )
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.run"))
@@ -59,9 +72,13 @@ def arrange(subparsers: argparse._SubParsersAction) -> None:
         "From then on the cell judges that trial. Without options: the next scene of the present task.",
         epilog="Exit status: 0; 1 when it is refused; 130 after Ctrl-C.",
     )
-    parser.add_argument("--task", choices=TASK_NAMES, help=f"default: that of the present scene, else {FIRST_TASK}")
+    task = f"The task. Default: that of the present scene, else {FIRST_TASK}."
+    parser.add_argument("--task", choices=TASK_NAMES, help=task)
     parser.add_argument(
-        "--seed", type=seed, help="draws the scene (default: one more than the present scene's, else 0)"
+        "--seed",
+        type=seed,
+        metavar="N",
+        help="The seed of the scene. Default: one more than the present scene's, else 0.",
     )
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.arrange"))
@@ -71,12 +88,23 @@ def home(subparsers: argparse._SubParsersAction) -> None:
     """`vga home`."""
     parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it", epilog=STATUS)
     parser.add_argument(
-        "--speed", type=share, default=0.0, metavar="SHARE", help="of the cell's speed (default: its homing speed)"
+        "--speed",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="A share of the cell's speed. Default: its homing speed.",
     )
     parser.add_argument(
-        "--position", type=float, nargs=7, default=(), metavar="RAD", help="to these joint angles instead"
+        "--position",
+        type=float,
+        nargs=7,
+        default=(),
+        metavar="RAD",
+        help="The joint angles to move to. Default: the cell's home.",
     )
-    parser.add_argument("--open", action="store_true", help="open the hand first (default: it keeps what it holds)")
+    parser.add_argument(
+        "--open", action="store_true", help="Opens the hand first. Without it the hand keeps what it holds."
+    )
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.arm", "home"))
 
@@ -104,14 +132,23 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
         "--duration",
         type=between(1, 3600),
         default=30.0,
-        help="seconds of motion, or the most a --task may take (%(default)s)",
+        metavar="S",
+        help="The seconds of motion, or the most that a --task may take. Default: %(default)s.",
     )
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="for the results (default: %(default)s)")
-    parser.add_argument("--cell", default="sim", help=OPTIONS["cell"])
-    parser.add_argument("--checkpoint", default="nano", help=f"{OPTIONS['checkpoint']} (default: %(default)s)")
-    parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)r)")
-    parser.add_argument("--task", choices=TASK_NAMES, default="", help="arrange this task's scene, judge the outcome")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the task's scene (default: %(default)s)")
+    add_out(parser, "The directory of the results.", default="out/demo")
+    add_cell(parser, default="sim")
+    add_checkpoint(parser, f"{CHECKPOINT} Or untrained.", default="nano")
+    parser.add_argument(
+        "--instruction",
+        type=instruction,
+        default="pick up the red cube",
+        metavar="INSTRUCTION",
+        help="What to do. Default: %(default)r.",
+    )
+    parser.add_argument(
+        "--task", choices=TASK_NAMES, default="", help="The task whose scene is arranged, and whose outcome is judged."
+    )
+    add_seed(parser, "The seed of the task's scene.", default=SEED)
     parser.set_defaults(run=_later("demo.demo"))
 
 

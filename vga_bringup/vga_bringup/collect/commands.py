@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from pathlib import Path
 
-from vga_policy.cli_types import above_zero, add_former_name, positive, seed
+from vga_policy.cli_options import add_cell, add_jobs, add_out, add_seed
+from vga_policy.cli_types import above_zero, add_former_name, positive
 from vga_policy.message_constants import SUCCESS
 from vga_policy.names import TASK_NAMES
 
@@ -18,22 +17,29 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "collect", help="record demonstrations of a task, done by the scripted operator in the simulated cell"
     )
-    parser.add_argument("--task", required=True, help=", ".join(TASK_NAMES))
-    parser.add_argument("--episodes", type=positive, required=True, help="how many")
-    parser.add_argument("--out", type=Path, required=True, help="directory for the episodes")
-    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the first episode; the others count on from it")
+    parser.add_argument("--task", required=True, metavar="TASK", help=f"The task: {', '.join(TASK_NAMES)}.")
+    parser.add_argument("--episodes", type=positive, required=True, metavar="N", help="The number of episodes.")
+    add_out(parser, "The directory of the episodes.", required=True)
+    add_cell(parser, default="sim")
+    add_seed(parser, "The seed of the first episode; the others count on from it.")
     group = parser.add_argument_group("without ROS and faster than real time")
-    group.add_argument("--in-process", action="store_true", help="same scene, operator and schema in plain processes")
-    add_former_name(group, "--fast", "--in-process")
-    group.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: %(default)s)")
-    group.add_argument("--perturb", action="store_true", help="odd starts, bad aim and pushes, to recover from")
-    group.add_argument("--random-cameras", action="store_true", help="fixed cameras elsewhere every half a second")
-    group.add_argument("--no-depth", action="store_true", help="leave depth and camera poses out")
     group.add_argument(
-        "--images-for", type=above_zero, metavar="S", help="images of the first S seconds only: many cheap beginnings, "
-        "in which it is decided what the instruction means",
-    )  # fmt: skip
+        "--in-process", action="store_true", help="The same scene, operator and schema, in plain processes."
+    )
+    add_former_name(group, "--fast", "--in-process")
+    add_jobs(group)
+    group.add_argument("--perturb", action="store_true", help="Odd starts, bad aim and pushes, to recover from.")
+    group.add_argument(
+        "--random-cameras", action="store_true", help="Puts the fixed cameras elsewhere every half a second."
+    )
+    group.add_argument("--no-depth", action="store_true", help="Leaves depth and camera poses out.")
+    group.add_argument(
+        "--images-for",
+        type=above_zero,
+        metavar="S",
+        help="Records images of the first S seconds only: many cheap beginnings, in which it is decided what the "
+        "instruction means.",
+    )
     parser.set_defaults(run=_run)
 
 

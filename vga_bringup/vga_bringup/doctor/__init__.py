@@ -17,6 +17,7 @@ from pathlib import Path
 
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.cli_options import CELL, add_cell, add_json
 
 from vga_bringup.doctor.finding import Finding, Health
 
@@ -33,8 +34,8 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Looks at cameras, robot, leader, real-time set-up, clock, disk, GPU and ROS environment.",
         epilog="Exit status: 0; 1 if something the given cell needs is missing; 2 if its file cannot be used.",
     )
-    parser.add_argument("--cell", help="cell file, or the name of a shipped one; without it nothing is required")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_cell(parser, f"{CELL} Without it nothing is required.")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 

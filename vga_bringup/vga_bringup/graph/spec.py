@@ -45,17 +45,17 @@ class NodeSpec:
 Graph = tuple[NodeSpec, ...]
 
 OPTIONS = {
-    "cell": "cell file, or the name of one that vga_bringup ships; empty: the shipped one",
-    "checkpoint": "directory of a policy's checkpoint or of its run, or the name of a shipped policy, or untrained",
-    "policy": "false: leave the policy out, for teleoperation",
-    "views": "cameras the policy sees, slot 0 first, separated by commas; empty: the cell's slots",
-    "teleop": "true: run the leader's node too",
-    "simulated": "true: the simulated cell and leader instead of the real ones",
-    "record": "true: run the episode recorder too",
-    "episodes": "directory that episodes are recorded into",
-    "device": "where the policy computes: cpu, cuda, or auto: a GPU where there is one",
-    "use_sim_time": "true: the policy goes by /clock, for a replay",
-    "namespace": "ROS namespace of every node, which holds one robot; empty: the root",
+    "cell": "A cell file, or the name of a shipped one. Empty is the graph's own.",
+    "checkpoint": "A policy: the directory of its checkpoint or of its run, or a shipped one's name. Or untrained.",
+    "policy": "false leaves the policy out, for teleoperation.",
+    "views": "The cameras of view slots 0, 1, and so on, separated by commas. Empty is the cell's.",
+    "teleop": "true runs the leader's node too.",
+    "simulated": "true is the simulated cell and leader instead of the real ones.",
+    "record": "true runs the episode recorder too.",
+    "episodes": "The directory that episodes are recorded into.",
+    "device": "Where the policy computes: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one.",
+    "use_sim_time": "true has the policy go by /clock, for a replay.",
+    "namespace": "The ROS namespace of every node, which holds one robot. Empty is the root.",
 }
 UNTRAINED = "untrained"
 _NAMESPACE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
-from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError
+from vga_policy.checkpoints import CELL, no_such
+from vga_policy.checkpoints.checkpoint import WEIGHTS, CheckpointError, require_files
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
 from vga_policy.inference.policy import Policy, PolicyError
@@ -50,13 +51,13 @@ def trained_on(checkpoint: str) -> list[str]:
     if checkpoint in SPECIAL:
         return []
     if not Path(checkpoint).is_dir():
-        words = " or ".join(map(repr, SPECIAL))
-        raise TrialsError(f"{checkpoint}: no such directory; give that of a trained policy, or {words}")
+        raise TrialsError(f"{no_such(checkpoint)}, nor a yardstick ({', '.join(SPECIAL)})")
     if (names := cameras(Path(checkpoint))) is not None:
         return names
     try:
+        require_files(Path(checkpoint))
         return [camera.name for camera in load_cell(Path(checkpoint, CELL), stored=True).views]
-    except CellError as error:
+    except (CellError, CheckpointError) as error:
         raise TrialsError(str(error)) from None
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 from vga_policy.cell.schema import Strategy
-from vga_policy.cli_types import add_former_name, between, seed
+from vga_policy.cli_options import (
+    CHECKPOINT,
+    add_cell,
+    add_checkpoint,
+    add_jobs,
+    add_json,
+    add_out,
+    add_seed,
+)
+from vga_policy.cli_types import add_former_name, between
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
@@ -18,6 +26,7 @@ from vga_bringup.trials.options import EvalOptions, TrialOptions
 
 MOST_TRIALS = 100_000
 COUNT = between(1, MOST_TRIALS, int)
+RESULTS = "The directory of the results; the same command goes on with trials that are missing there."
 
 
 def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,42 +39,50 @@ def sim_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
         "or with --in-process in this program's own processes on simulated time. Writes results.json, trials.csv, "
         "table.{md,csv,png} and videos. Trials are kept as they end: the same command goes on after an interruption.",
     )
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="DIR",
-        help="of the policy; or: nano (shipped), untrained (floor), operator (ceiling)",
-    )
+    add_checkpoint(parser, f"{CHECKPOINT} Or a yardstick: untrained is the floor, operator the ceiling.")
     _trial_options(parser)
     parser.add_argument(
-        "--view", choices=(SEEN, UNSEEN), default=SEEN, help="id: the training's cameras; ood: the other fixed camera "
-        "in slot 0 (default: %(default)s)",
-    )  # fmt: skip
+        "--view",
+        choices=(SEEN, UNSEEN),
+        default=SEEN,
+        help="Which cameras the policy sees. id: the training's; ood: the other fixed camera in slot 0. "
+        f"Default: {SEEN}.",
+    )
     parser.add_argument(
-        "--in-process", action="store_true", help="without ROS, on simulated time, several trials at once"
+        "--in-process", action="store_true", help="Runs without ROS, on simulated time, several trials at once."
     )
     add_former_name(parser, "--fast", "--in-process")
     parser.add_argument(
-        "--control", choices=CONTROLS, default="", help="what is kept from the policy: shuffled shows it another "
-        "trial's images, of all cameras or of those in one role (with --in-process)",
-    )  # fmt: skip
+        "--control",
+        choices=CONTROLS,
+        default="",
+        help="What is kept from the policy, with --in-process. shuffled shows it another trial's images, of all "
+        "cameras or of those in one role. Default: nothing.",
+    )
     parser.add_argument(
         "--videos",
         type=between(0, MOST_TRIALS, int),
         default=TRIALS,
-        help="trials of each task filmed (default: %(default)s)",
-    )
-    parser.add_argument("--method", default="", help="name in tables (default: the checkpoint's)")
-    parser.add_argument(
-        "--run", default="", metavar="NAME", help="which training of the method this is", dest="training"
+        metavar="N",
+        help=f"The number of trials of each task that are filmed. Default: {TRIALS}.",
     )
     parser.add_argument(
-        "--python", default=sys.executable, metavar="PATH", help="interpreter that has LeRobot, for a checkpoint of its"
+        "--method", default="", metavar="NAME", help="The policy's name in tables. Default: its directory's."
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="default: out/eval/METHOD-VIEW, with --run and --control where given"
+        "--run", default="", metavar="NAME", help="Which training of the method this is.", dest="training"
     )
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--python",
+        default=sys.executable,
+        metavar="PATH",
+        help="The interpreter that has LeRobot, for a checkpoint of its. Default: this one.",
+    )
+    add_out(parser, f"{RESULTS} Default: out/eval/METHOD-VIEW, with --run and --control where given.")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Runs the trials anew where there are results already."
+    )
+    add_json(parser)
     parser.set_defaults(run=_sim)
 
 
@@ -78,39 +95,56 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
         "and compares the variants with VGA: paired, and over the training seeds. What was tried is not tried again. "
         "Writes results a run and table.{md,csv,png}.",
     )
-    parser.add_argument("ablation", type=Path, metavar="DIR", help="--out of `vga ablate`")
+    parser.add_argument("ablation", type=Path, metavar="DIR", help="What vga ablate was given as --out.")
     _trial_options(parser)
     parser.add_argument(
-        "--view", nargs="+", choices=(SEEN, UNSEEN), default=[SEEN], help="as in `vga eval sim` (default: id)"
+        "--view",
+        nargs="+",
+        choices=(SEEN, UNSEEN),
+        default=[SEEN],
+        help=f"Which cameras the policies see, as for vga eval sim. Default: {SEEN}.",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: DIR/trials")
+    add_out(parser, f"{RESULTS} Default: DIR/trials.")
     parser.set_defaults(run=_ablation)
 
 
 def _trial_options(parser: argparse.ArgumentParser) -> None:
     """What both commands' trials can be given."""
-    parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
-    parser.add_argument("--trials", type=COUNT, default=TRIALS, help="of each task (default: %(default)s)")
-    parser.add_argument("--seed", type=seed, default=SEED, help="of the first trial (default: %(default)s)")
     parser.add_argument(
-        "--jobs", type=COUNT, default=os.cpu_count(), help="processes of --in-process (default: one a core)"
+        "--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="The tasks. Default: all of them."
     )
     parser.add_argument(
-        "--strategy", choices=[str(strategy) for strategy in Strategy], default="",
-        help="how chunks are executed (default: the cell's)",
-    )  # fmt: skip
+        "--trials",
+        type=COUNT,
+        default=TRIALS,
+        metavar="N",
+        help=f"The number of trials of each task. Default: {TRIALS}.",
+    )
+    add_seed(parser, "The seed of the first trial; the others count on from it.", default=SEED)
+    add_jobs(parser, "The number of processes, for trials in process.")
     parser.add_argument(
-        "--max-steps", type=COUNT, default=MAX_STEPS, help="control steps of 0.1 s a trial may take; the paper names "
-        "800 and 1200 (default: %(default)s)",
-    )  # fmt: skip
+        "--strategy",
+        choices=[str(strategy) for strategy in Strategy],
+        default="",
+        help="How chunks are executed. Default: the cell's.",
+    )
+    parser.add_argument(
+        "--max-steps",
+        type=COUNT,
+        default=MAX_STEPS,
+        metavar="STEPS",
+        help="The most control steps of a trial, as long as the cell's control rate says: 0.1 s at 10 Hz. The paper "
+        f"names 800 and 1200. Default: {MAX_STEPS}.",
+    )
     parser.add_argument(
         "--latency",
         type=between(0, 0.5, unit="s"),
         default=LATENCY,
-        help="s from image to chunk with --in-process; default: %(default)s, the median that vga demo measures on two "
-        "cores",
+        metavar="S",
+        help=f"The seconds from image to chunk with --in-process. Default: {LATENCY}, the median that vga demo "
+        "measures on two cores.",
     )
-    parser.add_argument("--cell", default="sim", help="cell file, or the name of a shipped one")
+    add_cell(parser, default="sim")
 
 
 def _sim(arguments: argparse.Namespace) -> int:
@@ -127,6 +161,7 @@ def _sim(arguments: argparse.Namespace) -> int:
         training=arguments.training,
         python=arguments.python,
         out=arguments.out,
+        overwrite=arguments.overwrite,
     )
     return run(options, as_json=arguments.json)
 

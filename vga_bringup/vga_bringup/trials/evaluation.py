@@ -14,7 +14,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import BEST, locate
-from vga_policy.evaluate.results import FILE, GRAPH, IN_PROCESS, Conditions, Evaluation, ResultsError, figures
+from vga_policy.evaluate.results import GRAPH, IN_PROCESS, Conditions, Evaluation, ResultsError, figures
 from vga_policy.evaluate.tables import files as table_files
 from vga_policy.evaluate.tables import table
 from vga_policy.evaluate.tables.text import percent
@@ -35,7 +35,11 @@ def run(options: EvalOptions, *, as_json: bool) -> int:
     progress = Console(stderr=True, highlight=False)
     try:
         request = request_for(options)
-        before = _begun(request)
+        before = _begun(request, options.overwrite)
+        if not before.missing:
+            progress.print("all of its trials are there; --overwrite runs them anew", soft_wrap=True)
+            _tell(before, str(request.directory), as_json=as_json)
+            return 0
         evaluation, problem = run_trials(request, before, options.trials.jobs, progress)
     except (TrialsError, CellError, GraphError) as error:
         return _problem(error)
@@ -50,23 +54,28 @@ def run(options: EvalOptions, *, as_json: bool) -> int:
     except OSError as error:
         status = 1 if problem is not None else _problem(f"{request.directory}: the results cannot be written: {error}")
         written = "not written"
+    _tell(evaluation, written, as_json=as_json)
+    return status
+
+
+def _tell(evaluation: Evaluation, written: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(evaluation.to_json(), indent=2))
     else:
         _print(evaluation, written)
-    return status
 
 
-def _begun(request: EvalRequest) -> Evaluation:
-    """What there is of the trials. Raises TrialsError unless they can go on from there."""
-    path = request.directory / FILE
+def _begun(request: EvalRequest, overwrite: bool) -> Evaluation:
+    """What there is of the trials. Raises TrialsError where others are there, unless those are to be overwritten."""
+    conditions = conditions_of(request)
+    if overwrite:
+        return Evaluation(conditions, (), tuple(request.seeds()))
     try:
-        before = begun(request, conditions_of(request))
+        return begun(request, conditions)
     except ResultsError as error:
-        raise TrialsError(f"{error}; choose another --out") from None
-    if not before.missing:
-        raise TrialsError(f"{path} exists: choose another --out")
-    return before
+        raise TrialsError(f"{error}; choose another --out, or add --overwrite") from None
+    except TrialsError as error:
+        raise TrialsError(f"{error}, or add --overwrite") from None
 
 
 def _problem(error: object) -> int:

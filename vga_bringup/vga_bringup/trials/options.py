@@ -33,6 +33,7 @@ class EvalOptions:
     in_process: on simulated time; otherwise through the ROS graph. videos: trials of each task that are filmed.
     method, training: the policy's name in tables, by default the checkpoint's, and which training of it this is.
     python: interpreter for a checkpoint of LeRobot's. out: directory of the results; None for `default_out`'s.
+    overwrite: results that are there are made anew.
     """
 
     checkpoint: str
@@ -45,3 +46,4 @@ class EvalOptions:
     training: str = ""
     python: str = sys.executable
     out: Path | None = None
+    overwrite: bool = False

@@ -7,59 +7,84 @@ import json
 import sys
 from dataclasses import asdict
 
-from vga_policy.cli_types import positive
-from vga_policy.names import PRESET_NAMES
+from vga_policy.cli_options import (
+    add_data,
+    add_device,
+    add_json,
+    add_preset,
+    add_seed,
+    add_threads,
+)
+from vga_policy.cli_types import add_former_name, natural, positive
 
 Subparsers = argparse._SubParsersAction
 
 
 def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga bench latency`."""
-    latency = subparsers.add_parser("latency", help="time from camera images to a chunk of actions")
-    latency.add_argument("--preset", choices=PRESET_NAMES, default="nano")
-    latency.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    latency.add_argument("--views", type=positive, default=2)
-    latency.add_argument("--threads", type=positive, help="CPU threads (default: torch's)")
-    latency.add_argument("--repeats", type=positive, default=100)
-    latency.add_argument("--json", action="store_true")
+    latency = subparsers.add_parser(
+        "latency",
+        help="time from camera images to a chunk of actions",
+        description="Times a model of random weights, from camera images to a chunk of actions, in each way of running "
+        "it: eager is torch's operations one by one; traced (on a CPU) and compiled (on a GPU) are a whole pass as one "
+        "call, which is what the policy node on the robot runs.",
+    )
+    add_preset(latency)
+    add_device(latency)
+    latency.add_argument(
+        "--view-count", type=positive, default=2, metavar="N", help="How many views a sample has. Default: 2."
+    )
+    add_former_name(latency, "--views", "--view-count")
+    add_threads(latency)
+    latency.add_argument(
+        "--repeats", type=positive, default=100, metavar="N", help="How many times each part is timed. Default: 100."
+    )
+    add_json(latency)
     latency.set_defaults(run=_latency)
 
 
 def overfit_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga bench overfit`."""
     parser = subparsers.add_parser("overfit", help="whether a model learns what it is shown: a few samples by heart")
-    parser.add_argument("--data", required=True, nargs="+", metavar="DIR", help="directories of episodes")
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
-    parser.add_argument("--samples", type=positive, default=16, help="to learn by heart (default: %(default)s)")
-    parser.add_argument("--steps", type=positive, default=240, help="of training (default: %(default)s)")
+    add_data(parser)
+    add_preset(parser)
+    parser.add_argument(
+        "--samples", type=positive, default=16, metavar="N", help="The samples to learn by heart. Default: 16."
+    )
+    parser.add_argument(
+        "--steps", type=positive, default=240, metavar="STEPS", help="The number of training steps. Default: 240."
+    )
     parser.add_argument(
         "--batch",
         type=positive,
         default=8,
-        help="samples a step; the control takes twice as many (default: %(default)s)",
+        metavar="SAMPLES",
+        help="The number of samples of a step; the control takes twice as many. Default: 8.",
     )
     parser.add_argument(
-        "--control", type=int, default=768, metavar="N", help="samples of the control (default: %(default)s; 0: none)"
-    )
-    parser.add_argument("--threads", type=positive, default=2, help="CPU threads (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
+        "--control-samples", type=natural, default=768, metavar="N",
+        help="The samples of the control, which are not learned by heart; 0 leaves it out. Default: 768.",
+    )  # fmt: skip
+    add_former_name(parser, "--control", "--control-samples")
+    add_threads(parser, default=2)
+    add_seed(parser, "The seed of everything that is drawn at random.")
+    add_json(parser)
     parser.set_defaults(run=_overfit)
 
 
 def _latency(arguments: argparse.Namespace) -> int:
-    import torch
-
     from vga_policy.bench.latency import latency
+    from vga_policy.inference.devices import DeviceError, usable_device
 
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        print(f"vga bench latency: --device {device}: this torch sees no GPU", file=sys.stderr)
+    try:
+        device = usable_device(arguments.device)
+    except DeviceError as error:
+        print(f"vga bench latency: {error}", file=sys.stderr)
         return 1
     report = latency(
         arguments.preset,
         device=device,
-        views=arguments.views,
+        views=arguments.view_count,
         threads=arguments.threads,
         repeats=arguments.repeats,
     )
@@ -75,6 +100,7 @@ def _latency(arguments: argparse.Namespace) -> int:
         for part in ("preprocessing_ms", "inference_ms", "total_ms"):
             figures = "".join(f"{times[part][p]:>10.2f}" for p in ("p50", "p95", "p99"))
             print(f"{mode + ' ' + part.removesuffix('_ms'):24}{figures}")
+    print(f"the robot's policy node runs {mode}: a whole pass as one call; eager is one operation at a time")
     return 0
 
 
@@ -88,12 +114,12 @@ def _overfit(arguments: argparse.Namespace) -> int:
     torch.set_num_threads(arguments.threads)
     preset, steps, seed = PRESETS[arguments.preset](), arguments.steps, arguments.seed
     try:
-        shown = draw_samples(arguments.data, preset, arguments.samples, arguments.control, seed)
+        shown = draw_samples(arguments.data, preset, arguments.samples, arguments.control_samples, seed)
     except DatasetError as error:
         print(f"vga bench overfit: {error}", file=sys.stderr)
         return 1
     rows = by_heart(preset, shown.by_heart, steps, arguments.batch, seed)
-    if arguments.control:
+    if arguments.control_samples:
         rows += control(preset, shown.control, shown.unseen, 2 * arguments.batch, seed)
     guess = constant_guess(shown.control, shown.unseen)
     report = {"preset": arguments.preset, "constant_guess_l1": guess, "runs": [asdict(row) for row in rows]}

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from vga_policy.cli_options import CELL, add_json
+
 if TYPE_CHECKING:
     from vga_policy.cell.keys import Key
 
@@ -18,14 +20,16 @@ def cell_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = subparsers.add_parser("cell", help=what, description=f"{what[0].upper()}{what[1:]}.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     check = actions.add_parser("check", help="whether the nodes would take a cell file, or what is wrong with it")
-    check.add_argument("cells", metavar="CELL", nargs="+", help="cell file, or the name of one shipped")
+    check.add_argument("cells", metavar="CELL", nargs="+", help=CELL)
     check.set_defaults(run=_check)
     show = actions.add_parser("show", help="every value of a cell, its unit, and whether it is a default")
-    show.add_argument("cell", metavar="CELL", help="cell file, or the name of one shipped")
-    show.add_argument("--json", action="store_true")
+    show.add_argument("cell", metavar="CELL", help=CELL)
+    add_json(show)
     show.set_defaults(run=_show)
     explain = actions.add_parser("explain", help="what a key means, its unit, type, range and default")
-    explain.add_argument("keys", metavar="KEY", nargs="+", help="as in arm.speed_scale; a section explains its keys")
+    explain.add_argument(
+        "keys", metavar="KEY", nargs="+", help="A key, as in arm.speed_scale; a section explains its keys."
+    )
     explain.set_defaults(run=_explain)
     reference = actions.add_parser("reference", help="all keys as a page in Markdown: docs/reference/cell_file.md")
     reference.set_defaults(run=_reference)

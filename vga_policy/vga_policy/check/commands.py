@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from vga_policy.cli_options import add_json
+
 WHOLE, WRONG, UNKNOWN = 0, 1, 2  # exit statuses
 
 
@@ -20,10 +22,10 @@ def check_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "paths",
         nargs="+",
         metavar="PATH",
-        help="bag, episode or directory of episodes, LeRobot dataset, scenes, checkpoint, weights of VGGT, training "
-        "run, results of trials, cell file; or the name of a shipped policy or cell",
+        help="A bag, an episode or a directory of episodes, a LeRobot dataset, scenes, a checkpoint, weights of VGGT, "
+        "a training run, results of trials, or a cell file; or the name of a shipped policy or cell.",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON on standard output")
+    add_json(parser)
     parser.set_defaults(run=_check)
 
 

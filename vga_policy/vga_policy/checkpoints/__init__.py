@@ -6,11 +6,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BEST = "best"  # in the directory of a run: its best checkpoint
+CELL, GEOMETRY = "cell.yaml", "geometry.json"  # the one is in a policy's checkpoint, the other in vga pretrain's
 
 
 def shipped() -> list[str]:
     """Their names."""
     return sorted(path.parent.name for path in HERE.glob("*/config.json"))
+
+
+def no_such(checkpoint: str | Path) -> str:
+    """In words: there is none of this path or name."""
+    return f"{checkpoint}: no such file or directory, nor a shipped policy ({', '.join(shipped())})"
 
 
 def locate(checkpoint: str | Path) -> Path:

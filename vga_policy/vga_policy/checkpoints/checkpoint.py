@@ -19,7 +19,7 @@ from torch import Tensor
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import BEST, locate, shipped
+from vga_policy.checkpoints import BEST, CELL, GEOMETRY, locate, no_such
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
@@ -31,7 +31,8 @@ from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.wording import shortened
 
 FORMAT = 1
-CONFIG, WEIGHTS, NORMALIZATION, CELL = FILES = "config.json", "model.safetensors", "normalization.json", "cell.yaml"
+CONFIG, WEIGHTS, NORMALIZATION = "config.json", "model.safetensors", "normalization.json"
+FILES = CONFIG, WEIGHTS, NORMALIZATION, CELL
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 LINE = 200  # characters of a message, beside the path
 
@@ -79,7 +80,7 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
 def load(directory: str | Path) -> Checkpoint:
     """Reads a checkpoint, as `locate` finds it. Raises CheckpointError naming the file and what is wrong."""
     directory = locate(directory)
-    _require_files(directory)
+    require_files(directory)
     data = _json(directory / CONFIG)
     config, encoder = _parse_config(data, directory / CONFIG)
     try:
@@ -98,11 +99,14 @@ def load(directory: str | Path) -> Checkpoint:
     return Checkpoint(config, encoder, model, normalization, cell)
 
 
-def _require_files(directory: Path) -> None:
+def require_files(directory: Path) -> None:
+    """Raises CheckpointError unless the directory has all files of a checkpoint."""
     if directory.suffix in PICKLES:
         raise CheckpointError(_pickle_refusal(directory))
     if not directory.is_dir():
-        raise CheckpointError(f"{directory}: no such directory, nor a shipped policy ({', '.join(shipped())})")
+        raise CheckpointError(no_such(directory))
+    if (directory / GEOMETRY).is_file():
+        raise CheckpointError(f"{directory}: made by vga pretrain, no policy yet: vga train --init {directory}")
     missing = [name for name in FILES if not (directory / name).is_file()]
     pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
     if WEIGHTS in missing and pickles:

@@ -7,14 +7,19 @@ import json
 import os
 import sys
 from collections import Counter
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vga_policy.cli_options import add_cell, add_jobs, add_json, add_out
+from vga_policy.cli_types import add_former_name
 from vga_policy.episodes.decisions import CurationError, Verdict, decide, decision
 
 if TYPE_CHECKING:
     from vga_policy.curation.curate import Assessment, Review
     from vga_policy.curation.rules import Thresholds
+
+NEAR = 3  # episodes named to somebody who named one that is not there
 
 
 def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,19 +31,27 @@ def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "never changed. With --accept, --reject or --reset only your decisions are stored, unless --out or --json "
         "asks for a report as well.",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="report as one HTML file")
-    parser.add_argument("--json", action="store_true", help="report as JSON on standard output")
-    parser.add_argument("--accept", nargs="+", metavar="ID", default=[], help="train on these, whatever is proposed")
-    parser.add_argument("--reject", nargs="+", metavar="ID", default=[], help="do not train on these")
-    parser.add_argument("--reason", default="", help="why, kept with --accept or --reject")
-    parser.add_argument("--reset", nargs="*", metavar="ID", help="take decisions back (without ID: all)")
-    parser.add_argument("--no-trim", action="store_true", help="train on the rest before and after the motion as well")
+    parser.add_argument("directory", type=Path, metavar="DIR", help="A directory of episodes.")
+    add_out(parser, "The report, as one HTML file. Default: none.", metavar="FILE")
+    add_json(parser)
+    for verdict, text in (
+        ("accept", "Trains on these episodes, whatever is proposed. Each is named as in the table, or by its path."),
+        ("reject", "Does not train on these episodes."),
+    ):
+        parser.add_argument(f"--{verdict}", nargs="+", metavar="EPISODE", default=[], help=text)
+    parser.add_argument("--reason", default="", metavar="TEXT", help="Why, kept with --accept or --reject.")
     parser.add_argument(
-        "--cell", type=Path, metavar="FILE", help="refuse other cells' episodes (default: the commonest)"
+        "--reset", nargs="*", metavar="EPISODE", help="Takes decisions back: those of these episodes, or all."
     )
-    parser.add_argument("--thresholds", type=Path, metavar="FILE", help="YAML with other limits than the built-in ones")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)")
+    parser.add_argument(
+        "--no-trim", action="store_true", help="Trains on the rest before and after the motion as well."
+    )
+    add_cell(parser, "Refuses other cells' episodes than this one's. Default: the commonest cell's.")
+    parser.add_argument(
+        "--thresholds", type=Path, metavar="FILE", help="A YAML file with other limits than the built-in ones."
+    )
+    add_jobs(parser)
+    add_former_name(parser, "--workers", "--jobs")
     parser.set_defaults(run=_curate)
 
 
@@ -92,22 +105,34 @@ def _find(directory: Path, paths: list[Path], names: list[str]) -> list[Path]:
     known = {episode_name(directory, path): path for path in paths}
     short = Counter(path.name for path in paths)
     known |= {path.name: path for path in paths if short[path.name] == 1}
-    if unknown := [name for name in names if name.rstrip("/") not in known]:
-        raise CurationError(f"no episode {', '.join(unknown)} in {directory}; it has {', '.join(sorted(known))}")
-    return [known[name.rstrip("/")] for name in names]
+    names = [_as_known(name, directory) for name in names]
+    if unknown := [name for name in names if name not in known]:
+        near = get_close_matches(unknown[0], known, NEAR, 0)
+        more = f" and {len(paths) - len(near)} more" if len(paths) > len(near) else ""
+        raise CurationError(f"no episode {', '.join(unknown)} in {directory}; nearest: {', '.join(near)}{more}")
+    return [known[name] for name in names]
+
+
+def _as_known(name: str, directory: Path) -> str:
+    """The name of an episode below the directory whose path, from here, may have been given."""
+    path = Path(name)
+    if not path.is_dir() or path.resolve() == directory.resolve():
+        return name.rstrip("/")
+    return os.path.relpath(path.resolve(), directory.resolve())
 
 
 def _review(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.loading import load_cell
+    from vga_policy.cell.shipped import cell_path
     from vga_policy.curation.curate import review
 
-    cell = load_cell(arguments.cell) if arguments.cell else None
+    cell = load_cell(cell_path(arguments.cell)) if arguments.cell else None
     reviewed = review(
         arguments.directory,
         cell=cell,
         thresholds=_thresholds(arguments.thresholds),
         trim=not arguments.no_trim,
-        workers=arguments.workers,
+        workers=arguments.jobs,
         progress=_progress if sys.stderr.isatty() else None,
     )
     for problem in reviewed.problems:

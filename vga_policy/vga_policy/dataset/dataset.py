@@ -17,7 +17,7 @@ from vga_policy.dataset.demonstration import ActionSource, Demonstration, read_s
 from vga_policy.dataset.geometry import decode_depth, scale_intrinsics
 from vga_policy.dataset.index import GeometryTable, SampleTable, geometry_of, index, samples_of
 from vga_policy.episodes.decisions import decision
-from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes, why_unusable
+from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes, left_out, why_none, why_unusable
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.observation.resampler import JpegImage, Selection
 
@@ -86,25 +86,24 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         first: Path | None = None
         for path in find_episodes(directories):
             try:
-                if usable_only and (reason := why_unusable(path)):
-                    self._skip(path, reason)
+                if usable_only and (skipped := why_unusable(path)):
+                    self._skip(skipped)
                     continue
                 demonstration = Demonstration(path, views)
                 if not (found := differences(cell, demonstration.cell) if cell else []):
                     self._add(demonstration, tables)
             except Exception as error:  # of any kind: one bad episode must not end the others
-                self._skip(path, Skipped.because(path, error).reason)
+                self._skip(Skipped.because(path, error))
                 continue
             if found:
                 reason = f"recorded in another cell: {'; '.join(map(str, found))}"
                 if first is not None:
                     raise DatasetError(f"{path}: {reason}; 'here' is {first}. Give directories of one cell")
-                self._skip(path, reason)
+                self._skip(Skipped(path, reason, "of another cell"))
             elif cell is None and tables:
                 cell, first = demonstration.cell, path
         if not tables or cell is None:
-            reasons = "".join(f"\n  {skipped}" for skipped in self.skipped)
-            raise DatasetError(f"no usable episode in {', '.join(map(str, directories))}:{reasons}")
+            raise DatasetError(f"no usable episode in {', '.join(map(str, directories))}:{why_none(self.skipped)}")
         self.cell = cell
         self.samples = SampleTable.concatenated([samples for samples, _ in tables])
         truths = [truth for _, truth in tables if truth is not None]
@@ -145,16 +144,22 @@ class EpisodeDataset(Dataset[dict[str, Any]]):
         """Every different instruction, sorted."""
         return sorted({episode.instruction for episode in self.episodes})
 
-    def _skip(self, path: Path, reason: str) -> None:
-        self.skipped.append(Skipped(path, reason))
-        LOG.info("skipped %s", self.skipped[-1])
+    @property
+    def left_out(self) -> str:
+        """Of the episodes that are not used, in one line; empty where all are."""
+        return left_out(self.skipped, len(self.episodes)) if self.skipped else ""
+
+    def _skip(self, skipped: Skipped) -> None:
+        self.skipped.append(skipped)
+        LOG.debug("skipped %s", skipped)
 
     def _add(self, demonstration: Demonstration, tables: list[tuple[SampleTable, GeometryTable | None]]) -> None:
         path, episode, cell = demonstration.path, demonstration.episode, demonstration.cell
         holds = decision(path).holds
         samples = index(demonstration, self._rate_hz or cell.control_rate_hz, self._source, holds, self._skip_idle)
         if not len(samples):
-            return self._skip(path, "no sample: inputs missing or out of step, or the arm never moves")
+            reason = "no sample: inputs missing or out of step, or the arm never moves"
+            return self._skip(Skipped(path, reason, "without samples"))
         tables.append((samples, geometry_of(demonstration, samples.image_stamps) if self._with_geometry else None))
         file = demonstration.bag.file
         self.episodes.append(IndexedEpisode(path, file, episode.task, episode.instruction, len(samples)))

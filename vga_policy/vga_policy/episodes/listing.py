@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,13 @@ from vga_policy.episodes.metadata import FILE, load_episode
 
 BAGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".mcap.lz4", ".db3.zstd", ".db3.lz4")
 LONGEST_REASON = 200  # characters besides the path
+OTHERS = {  # by a file of theirs: directories that are taken for one of episodes
+    "meta/info.json": "it is a LeRobot dataset; make episodes of it with "
+    "`vga import lerobot DATASET --out EPISODES --cell CELL`",
+    "scenes.json": "it has scenes, which `vga pretrain --scenes` learns from",
+}
+FEW = 3  # episodes that are told of one by one
+DAMAGED = "damaged"
 NO_INSTRUCTION = "no instruction: write into its episode.yaml what the arm does"
 
 
@@ -20,10 +28,11 @@ class DatasetError(ValueError):
 
 
 class Skipped(NamedTuple):
-    """An episode that is not used, and why."""
+    """An episode that is not used, and why. kind: the same in a word or two, to count such episodes by."""
 
     path: Path
     reason: str
+    kind: str = DAMAGED
 
     def __str__(self) -> str:
         return self.reason if str(self.path) in self.reason else f"{self.path}: {self.reason}"
@@ -53,24 +62,39 @@ def find_episodes(directories: Sequence[str | Path]) -> list[Path]:
             for path in _episodes_below(directory, links):
                 found.setdefault(path.resolve(), path)
     if not found:
-        raise DatasetError(
-            f"no episode in {', '.join(map(str, directories))}: record some with `vga record` or `vga collect`"
-        )
+        remedies = [remedy for mark, remedy in OTHERS.items() for place in directories if Path(place, mark).is_file()]
+        remedy = next(iter(remedies), "record some with `vga record` or `vga collect`")
+        raise DatasetError(f"no episode in {', '.join(map(str, directories))}: {remedy}")
     return sorted(found.values())
 
 
-def why_unusable(path: Path) -> str:
-    """Why not to train on an episode: its outcome or what curation says of it; empty when it is usable.
+def why_unusable(path: Path) -> Skipped | None:
+    """Why not to train on an episode: its outcome or what curation says of it; None when it is usable.
 
     Raises EpisodeError or CurationError when a file that decides it cannot be read.
     """
     if usable(path):
-        return "" if load_episode(path).says_what_to_do else NO_INSTRUCTION
+        return None if load_episode(path).says_what_to_do else Skipped(path, NO_INSTRUCTION, "no instruction")
     curation = decision(path)
     if curation.verdict is None:
-        return f"outcome: {load_episode(path).outcome or 'not judged'}"
+        outcome = load_episode(path).outcome or "not judged"
+        return Skipped(path, f"outcome: {outcome}", outcome)
     why = curation.decision_reason if curation.decided else "; ".join(curation.reasons)
-    return f"curation: {curation.verdict}" + (f" ({why})" if why else "")
+    return Skipped(path, f"curation: {curation.verdict}" + (f" ({why})" if why else ""), str(curation.verdict))
+
+
+def left_out(skipped: Sequence[Skipped], used: int) -> str:
+    """Episodes that are not used beside `used` that are, in one line: how many, why, and which command tells more."""
+    counts = ", ".join(f"{count} {kind}" for kind, count in Counter(each.kind for each in skipped).most_common())
+    places = [each.path.parent for each in skipped]
+    if len({place.is_absolute() for place in places}) > 1:
+        places = [place.absolute() for place in places]
+    return f"{len(skipped)} of {len(skipped) + used} left out ({counts}): vga curate {Path(os.path.commonpath(places))}"
+
+
+def why_none(skipped: Sequence[Skipped]) -> str:
+    """Why no episode is left: few of them on a line each, more in one line."""
+    return "".join(f"\n  {each}" for each in skipped) if len(skipped) <= FEW else f" {left_out(skipped, 0)}"
 
 
 def _episodes_below(directory: Path, links: bool) -> Iterator[Path]:

@@ -6,10 +6,25 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from vga_policy.cli_options import (
+    add_checkpoint,
+    add_data,
+    add_device,
+    add_json,
+    add_out,
+    add_threads,
+    add_views,
+)
 from vga_policy.cli_types import positive
 
+if TYPE_CHECKING:
+    from vga_policy.dataset.dataset import EpisodeDataset
+
 Subparsers = argparse._SubParsersAction
+
+OUT = "The directory of what is written."
 
 
 def open_loop_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -20,14 +35,10 @@ def open_loop_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="What a policy would have done in recorded episodes, against what was done: mean absolute error of "
         "every joint and step, beside that of standing still. Writes open_loop.json and open_loop.png.",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="the policy's, or its run")
-    parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes")
-    parser.add_argument("--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's)")
-    parser.add_argument("--samples", type=positive, default=500, help="at most (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="default: %(default)s")
-    parser.add_argument("--threads", type=positive, default=1, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("out/open_loop"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--json", action="store_true")
+    _compared_options(parser, "Directories of episodes.", samples=500)
+    add_threads(parser, default=1)
+    add_out(parser, OUT, default="out/open_loop")
+    add_json(parser)
     parser.set_defaults(run=_open_loop)
 
 
@@ -40,15 +51,9 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "5.3, figure 8). Beside it stands a constant guess, the samples' own mean: what a policy that sees nothing "
         "could reach at best. Writes geometry.json and geometry.png.",
     )
-    parser.add_argument("--checkpoint", required=True, type=Path, metavar="DIR", help="the policy's, or its run")
-    parser.add_argument("--data", required=True, nargs="+", type=Path, metavar="DIR", help="episodes with depth")
-    parser.add_argument(
-        "--views", nargs="+", metavar="CAMERA", help="for slots 0, 1, … (default: the training's); fixed_2 was not seen"
-    )
-    parser.add_argument("--samples", type=positive, default=200, help="at most (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("out/geometry"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--json", action="store_true")
+    _compared_options(parser, "Directories of episodes, recorded with depth.", samples=200)
+    add_out(parser, OUT, default="out/geometry")
+    add_json(parser)
     parser.set_defaults(run=_geometry)
 
 
@@ -60,10 +65,26 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Results of `vga eval sim` side by side, with intervals of the differences on equal trials. "
         "Results of one method with different --run are pooled. Writes table.md, table.csv and table.png.",
     )
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="results.json, or its directory")
-    parser.add_argument("--reference", default="", metavar="ROW", help="the others are compared with (default: first)")
-    parser.add_argument("--out", type=Path, default=Path("out/table"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="A results.json, or its directory.")
+    parser.add_argument(
+        "--reference", default="", metavar="ROW", help="The row that the others are compared with. Default: the first."
+    )
+    add_out(parser, OUT, default="out/table")
     parser.set_defaults(run=_table)
+
+
+def _compared_options(parser: argparse.ArgumentParser, data: str, *, samples: int) -> None:
+    """What a policy is compared with, and how."""
+    add_checkpoint(parser)
+    add_data(parser, data)
+    add_views(parser, "The cameras of view slots 0, 1, and so on. Default: the training's.")
+    parser.add_argument(
+        "--samples", type=positive, default=samples, metavar="N", help=f"The most samples. Default: {samples}."
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="Replaces what is in --out, even if it tells of something else."
+    )
 
 
 def _open_loop(arguments: argparse.Namespace) -> int:
@@ -78,19 +99,19 @@ def _open_loop(arguments: argparse.Namespace) -> int:
     from vga_policy.text.pretrained import EncoderError
 
     try:
+        _refuse_other(arguments, "open_loop.json")
         policy = Policy.from_pretrained(arguments.checkpoint, device=arguments.device, threads=arguments.threads)
         views = arguments.views or [camera.name for camera in policy.cell.views]
         cell = policy.cell.with_views(views)
         dataset = EpisodeDataset(arguments.data, policy.checkpoint.config.image_size, cell=cell, views=views)
         result = open_loop.run(policy, dataset, open_loop.spread(dataset, arguments.samples))
         shown = open_loop.run(policy, dataset, open_loop.longest_episode(dataset))
-    except (CheckpointError, CellError, DatasetError, EncoderError, PolicyError) as error:
+    except (CheckpointError, CellError, DatasetError, EncoderError, FileExistsError, PolicyError) as error:
         print(f"vga eval open-loop: {error}", file=sys.stderr)
         return 1
-    for skipped in dataset.skipped:
-        print(f"skipped {skipped}", file=sys.stderr)
+    _tell_left_out(dataset)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    report = {"checkpoint": str(arguments.checkpoint), "views": views, **result.summary()}
+    report = {**_about(arguments), "views": views, **result.summary()}
     text = json.dumps(report, indent=2)
     write_atomically(arguments.out / "open_loop.json", text + "\n")
     draw_open_loop(result, shown, policy.cell, arguments.out / "open_loop.png")
@@ -112,22 +133,34 @@ def _geometry(arguments: argparse.Namespace) -> int:
     from vga_policy.evaluate import geometry
     from vga_policy.evaluate.geometry_plot import draw_geometry
     from vga_policy.files import write_atomically
+    from vga_policy.inference.devices import DeviceError, usable_device
     from vga_policy.text.pretrained import EncoderError
 
     try:
+        _refuse_other(arguments, "geometry.json")
         checkpoint = checkpoints.load(arguments.checkpoint)
         views = arguments.views or [camera.name for camera in checkpoint.cell.views]
         checkpoint.cell.with_views(views)  # refuses unknown cameras in one line, before every episode does
         size = checkpoint.config.image_size
         dataset = EpisodeDataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
-        found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), arguments.device)
-    except (CheckpointError, CellError, DatasetError, EncoderError, geometry.GeometryError) as error:
+        device = usable_device(arguments.device)
+        found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), device)
+    except (
+        CheckpointError,
+        CellError,
+        DatasetError,
+        DeviceError,
+        EncoderError,
+        FileExistsError,
+        geometry.GeometryError,
+    ) as error:
         print(f"vga eval geometry: {error}", file=sys.stderr)
         return 1
+    _tell_left_out(dataset)
     policy = geometry.errors(found.prediction, found.truth, found.mask, views)
     guess = geometry.errors(geometry.constant(found.truth, found.mask), found.truth, found.mask, views)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    report = {"samples": len(found.images), "views": views, "policy": policy, "constant": guess}
+    report = {**_about(arguments), "samples": len(found.images), "views": views, "policy": policy, "constant": guess}
     text = json.dumps(report, indent=2)
     write_atomically(arguments.out / "geometry.json", text + "\n")
     draw_geometry(found, views, arguments.out / "geometry.png")
@@ -140,6 +173,31 @@ def _geometry(arguments: argparse.Namespace) -> int:
             print(f"{view:10} {part:22} {_in_words(figures, guess[view][part])}")
     print(f"results: {arguments.out}")
     return 0
+
+
+def _about(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Of what the result is."""
+    return {"checkpoint": arguments.checkpoint, "data": arguments.data}
+
+
+def _refuse_other(arguments: argparse.Namespace, name: str) -> None:
+    """Raises FileExistsError where results of something else are, unless they are to be overwritten."""
+    path = arguments.out / name
+    if arguments.overwrite or not path.exists():
+        return
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key, value in _about(arguments).items() if there.get(key, value) != value]
+    except (OSError, ValueError, AttributeError):
+        differing = ["unreadable"]
+    if differing:
+        of = f"results of something else are there ({', '.join(differing)})"
+        raise FileExistsError(f"{path}: {of}: give another --out, or add --overwrite")
+
+
+def _tell_left_out(dataset: EpisodeDataset) -> None:
+    if dataset.skipped:
+        print(dataset.left_out, file=sys.stderr)
 
 
 def _in_words(figures: dict[str, float] | float, yardstick: dict[str, float] | float) -> str:

@@ -17,6 +17,7 @@ from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
 from vga_policy.inference.compile import Forward, as_one_call, for_inference
+from vga_policy.inference.devices import usable_device
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.observation.observation import PROPRIOCEPTION, ActionChunk, Observation
 
@@ -65,9 +66,8 @@ class Policy:
         self.checkpoint = checkpoint
         self.cell = checkpoint.cell
         self._embed = lru_cache(maxsize=INSTRUCTIONS_CACHED)(self._encode)
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
+            device = usable_device(device) if device == "auto" else device
             self._device = torch.device(device)
             model = for_inference(checkpoint.model, device)
         except (RuntimeError, AssertionError) as error:

@@ -18,7 +18,7 @@ from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import Demonstration, StoredImage, read_span
 from vga_policy.episodes.decisions import CurationError, decision
-from vga_policy.episodes.listing import Skipped, find_episodes, why_unusable
+from vga_policy.episodes.listing import NO_INSTRUCTION, Skipped, find_episodes, why_none, why_unusable
 from vga_policy.episodes.metadata import Episode, EpisodeError
 from vga_policy.files import whole_directory
 from vga_policy.lerobot.errors import in_one_line
@@ -113,8 +113,8 @@ class _Export:
     def add(self, path: Path, usable_only: bool) -> None:
         """Appends one episode, or says why not."""
         try:
-            if usable_only and (reason := why_unusable(path)):
-                self.exported.skipped.append(Skipped(path, reason))
+            if usable_only and (skipped := why_unusable(path)):
+                self.exported.skipped.append(skipped)
                 return
             demonstration = Demonstration(path, self._cameras)
             try:
@@ -130,6 +130,8 @@ class _Export:
     def _prepared(self, demonstration: Demonstration) -> _Ready:
         """All that is written of an episode. Raises FramesError when it does not fit, and whatever else is wrong."""
         cell = demonstration.cell
+        if not demonstration.episode.says_what_to_do:
+            raise FramesError(NO_INSTRUCTION)
         if self._cell and (found := differences(self._cell, cell)):
             raise FramesError(f"recorded in another cell: {'; '.join(map(str, found))}")
         fps = self._fps or _whole(cell.control_rate_hz)
@@ -150,8 +152,7 @@ class _Export:
     def finish(self) -> None:
         """Completes the dataset. Raises ExportError when there is no episode in it."""
         if self._writer is None or self._cell is None:
-            reasons = "".join(f"\n  {skipped}" for skipped in self.exported.skipped)
-            raise ExportError(f"no episode can be exported:{reasons}")
+            raise ExportError(f"no episode can be exported:{why_none(self.exported.skipped)}")
         self._writer.close({"cell": dump_cell(self._cell), "episodes": self._labels})
 
     def _fitting(self, demonstration: Demonstration, fps: int, jpegs: dict[str, list[bytes]]) -> Format:

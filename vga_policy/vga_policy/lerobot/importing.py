@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,14 @@ from vga_policy.lerobot.pictures import PictureSize, jpeg, promised_size
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
+from vga_policy.wording import shortened
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 # When an episode of a dataset begins that does not say when: 1 January 2020. Clocks that were never set say earlier.
 START_NS = 1_577_836_800 * SECOND
 FARTHEST = 10 * SECOND  # ns that a frame's true times may be away from the dataset's grid
 DIGEST = "lerobot"  # key in the bag's first record: what of the dataset became of this episode
+IMAGES = layout.image_key("")
 NO_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next episode could not be written either
 
 
@@ -49,11 +51,16 @@ class ImportingError(ValueError):
 FAULTS = (LeRobotError, ImportingError)
 
 
-def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None) -> tuple[list[Path], list[Skipped]]:
+def import_dataset(
+    root: Path, out: Path, cell: Cell, outcome: str | None = None, meanings: Mapping[str, str] | None = None
+) -> tuple[list[Path], list[Skipped]]:
     """Writes the dataset's episodes into `out`, one directory each. Returns those and what was left out.
 
-    outcome: label of episodes that have none. Joint states and references are put in between the frames at the cell's
-    tracking rate, linearly; actions are taken for what the arm was told for one frame later, as `vga export` writes it.
+    outcome: label of episodes that have none. meanings: what the dataset's names of joints and of features with images
+    are called in the cell, where they are called otherwise.
+
+    Joint states and references are put in between the frames at the cell's tracking rate, linearly; actions are taken
+    for what the arm was told for one frame later, as `vga export` writes it.
 
     An episode that an earlier call has written is returned too, and not done again. One that is wrong in any way is
     left out, and says why; the others do not suffer.
@@ -62,7 +69,8 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
     """
     try:
         reader = LeRobotReader(root)
-        cell = _cell_of(reader, cell)
+        names = _Names.of(reader, meanings or {})
+        cell = _cell_of(reader, cell, names)
     except Exception as error:  # of any kind: whatever is read of it, it cannot be used
         raise ImportingError(in_one_line(error, FAULTS, root)) from None
     out.mkdir(parents=True, exist_ok=True)
@@ -79,7 +87,7 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
             source = _Source.of(reader, episode, label, cell)
             if not _is_there(path, source):
                 with whole_directory(path) as unfinished:
-                    _write(reader, source, unfinished, path.name, outcome)
+                    _write(reader, source, unfinished, path.name, outcome, names)
             written.append(path)
         except Exception as error:  # of any kind: the other episodes do not suffer
             if isinstance(error, OSError) and error.errno in NO_MORE:
@@ -89,6 +97,33 @@ def import_dataset(root: Path, out: Path, cell: Cell, outcome: str | None = None
         with suppress(OSError):
             out.rmdir()  # unless there was something in it
     return written, problems
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the dataset calls things that the cell calls otherwise."""
+
+    meanings: Mapping[str, str]
+
+    @classmethod
+    def of(cls, reader: LeRobotReader, meanings: Mapping[str, str]) -> _Names:
+        """Raises ImportingError for a name that the dataset does not have."""
+        numbers = [reader.feature(key) for key in (layout.STATE, layout.ACTION) if key in reader.features]
+        known = {str(name) for feature in numbers for name in feature.listed_names or []}
+        known |= {name for name in reader.features if name.startswith(IMAGES)}
+        whole = {IMAGES + name if IMAGES + name in known else name: meaning for name, meaning in meanings.items()}
+        if unknown := [name for name in whole if name not in known]:
+            raise ImportingError(f"--map: the dataset has no {quoted(unknown[0])}; it has {quoted(sorted(known))}")
+        return cls(whole)
+
+    def meant(self, name: Any) -> Any:
+        """What the cell calls it."""
+        return self.meanings.get(str(name), name)
+
+    def image_key(self, camera: str) -> str:
+        """The feature with the images of a camera of the cell."""
+        mapped = (name for name, meaning in self.meanings.items() if meaning == camera and name.startswith(IMAGES))
+        return next(mapped, layout.image_key(camera))
 
 
 @dataclass(frozen=True)
@@ -129,26 +164,27 @@ def _is_there(path: Path, source: _Source) -> bool:
     raise ImportingError(f"{path} exists already and is something else: give another directory or remove it")
 
 
-def _cell_of(reader: LeRobotReader, cell: Cell) -> Cell:
+def _cell_of(reader: LeRobotReader, cell: Cell, names: _Names) -> Cell:
     """The cell with the cameras that the dataset has, at its image sizes. Raises LeRobotError where they differ."""
     where = reader.root / layout.INFO
     expected = [*cell.arm.joint_names, layout.GRIPPER]
     for key in (layout.STATE, layout.ACTION):
         feature = _feature(reader, key, cell)
-        found = feature.listed_names or []
+        found = [names.meant(name) for name in feature.listed_names or []]
         if found != expected:
             number = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b), len(found))
             differs = f"name {number} is {quoted(found[number], 20)}" if number < len(found) else f"{len(found)} names"
             needed = f"needs {quoted(expected[number])}" if number < len(expected) else f"needs {len(expected)}"
+            pair = f"{found[number]}={expected[number]}" if number < min(len(found), len(expected)) else "NAME=MEANING"
             raise LeRobotError(
                 f"{where}: {key} is {quoted(found, 30)}: {differs}, cell '{cell.name}' {needed} (rad, and m of the "
-                "gripper): correct it if it means the same"
+                f"gripper): if it means the same, add --map {shortened(pair, 40)},..."
             )
         if feature.shape != [len(expected)]:
             raise LeRobotError(f"{where}: {key}: shape is {quoted(feature.shape)}, but it has {len(expected)} names")
     cameras: list[Camera] = []
     for camera in cell.cameras:
-        key = layout.image_key(camera.name)
+        key = names.image_key(camera.name)
         if key not in reader.features and camera.slot is None:
             continue  # recorded but not shown to the policy: others need not have it
         height, width = promised_size(_feature(reader, key, cell), f"{where}: {key}")
@@ -166,7 +202,7 @@ def _feature(reader: LeRobotReader, key: str, cell: Cell) -> FrameFeature:
     return reader.feature(key)
 
 
-def _write(reader: LeRobotReader, source: _Source, path: Path, name: str, outcome: str | None) -> None:
+def _write(reader: LeRobotReader, source: _Source, path: Path, name: str, outcome: str | None, names: _Names) -> None:
     text = dump_cell(source.cell)
     file = path / bag_file(path.with_name(name)).name
     bag = BagFile(file, {"cell": text, DIGEST: source.digest})
@@ -177,7 +213,7 @@ def _write(reader: LeRobotReader, source: _Source, path: Path, name: str, outcom
             *((image_topic(camera.name), COMPRESSED_IMAGE) for camera in source.cell.cameras),
         ):
             bag.add_topic(cdr.topic(topic, kind))
-        messages = [*_robot(source), *_pictures(reader, source)]
+        messages = [*_robot(source), *_pictures(reader, source, names)]
         for log_time, topic, message in sorted(messages, key=lambda each: each[0]):
             bag.write(topic, message, log_time, log_time)
         bag.close()
@@ -292,10 +328,10 @@ def _at_rest(source: _Source) -> NDArray[np.float64]:
     return np.append(source.state[0, :ARM_JOINTS], source.action[0, ARM_JOINTS])[None]
 
 
-def _pictures(reader: LeRobotReader, source: _Source) -> Iterator[tuple[int, str, bytes]]:
+def _pictures(reader: LeRobotReader, source: _Source, names: _Names) -> Iterator[tuple[int, str, bytes]]:
     """Every camera's images, a repeated one once."""
     for view, camera in enumerate(source.cell.cameras):
-        key, stamps = layout.image_key(camera.name), source.times.captures[:, view].tolist()
+        key, stamps = names.image_key(camera.name), source.times.captures[:, view].tolist()
         size = PictureSize(camera.color.height, camera.color.width)
         for frame, image in enumerate(reader.images(source.episode, key)):
             if frame and stamps[frame] == stamps[frame - 1]:

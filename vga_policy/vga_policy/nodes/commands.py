@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 
+from vga_policy.cli_types import above_zero
+
 
 def replay_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `vga replay`."""
     parser = subparsers.add_parser("replay", help="publish recorded episodes with /clock, as if they happened now")
-    parser.add_argument("bags", nargs="+", metavar="BAG", help="episode, or directory of episodes")
-    parser.add_argument("--rate", type=float, default=1.0, help="speed (default: 1)")
-    parser.add_argument("--loop", action="store_true", help="start over at the end")
-    parser.add_argument("--start-paused", action="store_true", help="wait for the space bar, or for /replay/pause")
-    parser.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default: all but what a policy said)")
+    parser.add_argument("bags", nargs="+", metavar="EPISODE", help="An episode, or a directory of episodes.")
+    parser.add_argument(
+        "--rate", type=above_zero, default=1.0, metavar="FACTOR", help="How many times as fast as it was. Default: 1."
+    )
+    parser.add_argument("--loop", action="store_true", help="Starts over at the end.")
+    parser.add_argument("--start-paused", action="store_true", help="Waits for the space bar, or for /replay/pause.")
+    parser.add_argument(
+        "--topics", nargs="+", metavar="TOPIC", help="Publishes these alone. Default: all but what a policy said."
+    )
     parser.set_defaults(run=_run)
 
 

@@ -7,8 +7,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from vga_policy.cli_options import add_json, add_preset
 from vga_policy.cli_types import positive
-from vga_policy.names import ABLATION_NAMES, PRESET_NAMES
+from vga_policy.names import ABLATION_NAMES
 
 Subparsers = argparse._SubParsersAction
 
@@ -16,12 +17,21 @@ Subparsers = argparse._SubParsersAction
 def model_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga model`."""
     parser = subparsers.add_parser("model", help="modules and parameters of a model, against the paper's Table 5")
-    parser.add_argument("--preset", choices=PRESET_NAMES, default="nano")
-    parser.add_argument("--ablation", choices=ABLATION_NAMES, help="a row of Table 2")
-    parser.add_argument("--rank", type=positive, help="of the low-rank updates (default: the preset's)")
-    parser.add_argument("--actions", type=positive, default=8, help="numbers a step (8: joints and gripper; LIBERO: 7)")
-    parser.add_argument("--tensors", action="store_true", help="list every tensor that trains")
-    parser.add_argument("--json", action="store_true")
+    add_preset(parser)
+    parser.add_argument(
+        "--ablation",
+        choices=ABLATION_NAMES,
+        help="A row of the paper's Table 2: a part of the policy left out. Default: none.",
+    )
+    parser.add_argument(
+        "--rank", type=positive, metavar="RANK", help="The rank of the low-rank updates. Default: the preset's."
+    )
+    parser.add_argument(
+        "--actions", type=positive, default=8, metavar="N",
+        help="The numbers of a step: 8 are joints and gripper, LIBERO has 7. Default: 8.",
+    )  # fmt: skip
+    parser.add_argument("--tensors", action="store_true", help="Lists every tensor that trains.")
+    add_json(parser)
     parser.set_defaults(run=_model)
 
 

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vga_policy.cli_types import add_former_name, positive
+from vga_policy.checkpoints import BEST
+from vga_policy.cli_options import add_data, add_out
+from vga_policy.cli_types import add_former_name, positive, seed
 from vga_policy.train.config import (
     AugmentationConfig,
     GeometryConfig,
@@ -19,13 +22,18 @@ from vga_policy.train.config import (
     PolicyConfig,
     loop_defaults,
 )
-from vga_policy.train.options import add_options, doc, given
+from vga_policy.train.options import add_options, doc, given, in_words
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
+
+if TYPE_CHECKING:
+    from vga_policy.train.runs.run import Progress
 
 Subparsers = argparse._SubParsersAction
 
 RESUME = "Goes on with a run that was interrupted, as it began."
 OUT = "The run's directory, which must be new or empty."
+CURVES = "curves.png"
+SHOW = "Trains nothing; lists every option with the value that it has with this preset and these options."
 
 
 def train_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -38,7 +46,8 @@ def train_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--data", nargs="+", metavar="DIR", help=doc(PolicyConfig, "data"))
     where.add_argument("--resume", type=Path, metavar="RUN", help=RESUME)
-    parser.add_argument("--out", type=Path, metavar="RUN", help=OUT)
+    where.add_argument("--show-options", action="store_true", help=SHOW)
+    add_out(parser, OUT)
     add_options(parser, PolicyConfig)
     _add_loop_options(parser)
     parser.set_defaults(run=partial(_train, parser))
@@ -50,7 +59,8 @@ def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--scenes", metavar="DIR", help=doc(GeometryConfig, "scenes"))
     where.add_argument("--resume", type=Path, metavar="RUN", help=RESUME)
-    parser.add_argument("--out", type=Path, metavar="RUN", help=OUT)
+    where.add_argument("--show-options", action="store_true", help=SHOW)
+    add_out(parser, OUT)
     add_options(parser, GeometryConfig)
     _add_loop_options(parser)
     parser.set_defaults(run=partial(_pretrain, parser))
@@ -59,18 +69,16 @@ def pretrain_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
 def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga ablate`."""
     parser = subparsers.add_parser("ablate", help="parts of the policy switched off one at a time, as in Table 2")
-    parser.add_argument("--data", nargs="+", required=True, metavar="DIR", help=doc(PolicyConfig, "data"))
-    parser.add_argument(
-        "--out",
-        type=Path,
+    add_data(parser, doc(PolicyConfig, "data"))
+    add_out(
+        parser,
+        "The directory of all runs. One that was interrupted is gone on with, and one that is finished is not trained "
+        "again.",
         required=True,
-        metavar="DIR",
-        help="The directory of all runs. One that was interrupted "
-        "is gone on with, and one that is finished is not trained again.",
     )
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=seed,
         nargs="+",
         default=[0],
         metavar="N",
@@ -111,31 +119,40 @@ def _add_loop_options(parser: argparse.ArgumentParser, without: tuple[str, ...] 
 def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     def run() -> None:
         from vga_policy.train import trainer
+        from vga_policy.train.runs.run import Run
 
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)
-            trainer.resume(arguments.resume)
+            progress, out = trainer.resume(arguments.resume), arguments.resume
         else:
-            trainer.train(_policy(arguments), _out(arguments))
+            out = _out(arguments)
+            progress = trainer.train(_policy(arguments), out)
+        data = " ".join(map(str, Run.open(out).config()["data"]))
+        _tell_end(out, progress, f"vga eval open-loop --checkpoint {out} --data {data}",
+                  f"vga eval sim --checkpoint {out} --in-process")  # fmt: skip
 
+    if arguments.show_options:
+        return _show_options(_policy(arguments))
     return _report("train", run)
 
 
 def _policy(arguments: argparse.Namespace) -> PolicyConfig:
     asked = given(arguments, PolicyConfig)
     loop = _loop(arguments, asked.get("preset", PolicyConfig.preset))
-    return PolicyConfig(data=tuple(arguments.data), augmentation=_augmentation(arguments), loop=loop, **asked)
+    return PolicyConfig(data=tuple(arguments.data or ()), augmentation=_augmentation(arguments), loop=loop, **asked)
 
 
 def _ablate(arguments: argparse.Namespace) -> int:
     def run() -> None:
-        from vga_policy.train.ablation.study import TABLE, ablate, variants
+        from vga_policy.train.ablation.study import CURVES, TABLE, ablate, variants
 
         rows = variants(_policy(arguments), arguments.sizes, arguments.ranks)
         if unknown := [name for name in arguments.rows or () if name not in rows]:
             raise TrainingError(f"--rows: {', '.join(unknown)}: none of {', '.join(map(repr, rows))}")
         ablate(rows, arguments.seeds, arguments.out, arguments.rows)
         print((arguments.out / TABLE).read_text())
+        _say(f"table and curves: {arguments.out / TABLE}, {arguments.out / CURVES}")
+        _say(f"next: vga eval ablation {arguments.out}")
 
     return _report("ablate", run)
 
@@ -144,17 +161,21 @@ def _pretrain(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     def new() -> GeometryConfig:
         asked = given(arguments, GeometryConfig)
         loop = _loop(arguments, asked.get("preset", GeometryConfig.preset))
-        return GeometryConfig(scenes=arguments.scenes, augmentation=_augmentation(arguments), loop=loop, **asked)
+        return GeometryConfig(scenes=arguments.scenes or "", augmentation=_augmentation(arguments), loop=loop, **asked)
 
     def run() -> None:
         from vga_policy.train import pretraining
 
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)
-            pretraining.resume(arguments.resume)
+            progress, out = pretraining.resume(arguments.resume), arguments.resume
         else:
-            pretraining.pretrain(new(), _out(arguments))
+            out = _out(arguments)
+            progress = pretraining.pretrain(new(), out)
+        _tell_end(out, progress, f"vga train --data episodes --init {out} --out run")
 
+    if arguments.show_options:
+        return _show_options(new())
     return _report("pretrain", run)
 
 
@@ -166,6 +187,40 @@ def _report(command: str, run: Callable[[], None]) -> int:
     except (TrainingError, ValueError) as error:
         print(f"vga {command}: {error}", file=sys.stderr)
         return 130 if isinstance(error, InterruptedRunError) else 1 if isinstance(error, TrainingError) else 2
+    return 0
+
+
+def _tell_end(out: Path, progress: Progress, *commands: str) -> None:
+    """Where the result is, how good it is, and what to type next."""
+    best = f"{progress.best:.4g} at step {progress.best_step} of {progress.step}, in {out / BEST}"
+    _say(f"best by validation: {best}")
+    _say(f"curves: {out / CURVES}; tensorboard --logdir {out}")
+    for command in commands:
+        _say(f"next: {command}")
+
+
+def _say(text: str) -> None:
+    from accelerate import PartialState
+
+    if PartialState().is_main_process:
+        print(text)
+
+
+def _show_options(config: PolicyConfig | GeometryConfig) -> int:
+    if isinstance(config, PolicyConfig):
+        from vga_policy.presets.presets import PRESETS  # they are models: heavy
+
+        preset = PRESETS[config.preset]()
+        recipe = preset.recipe
+        config = replace(
+            config,
+            strategy=config.strategy or recipe.strategy,
+            rank=config.rank or recipe.rank,
+            text_encoder=config.text_encoder or preset.text_encoder,
+            keyframe=recipe.losses.keyframe if config.keyframe is None else config.keyframe,
+        )
+    parts = [config, config.loop, config.loop.optimizer, *([config.augmentation] if config.augmentation else [])]
+    print("\n".join(line for part in parts for line in in_words(part)))
     return 0
 
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from vga_policy import cli_types
 from vga_policy.names import ABLATION_NAMES, PRESET_NAMES, TEXT_ENCODER_NAMES
 from vga_policy.objective.recipe import LossConfig, Strategy
 from vga_policy.train.options import Doc, Option, check
@@ -62,7 +63,9 @@ class LoopConfig:
     batch: Annotated[
         int, Option("The number of samples of a step, over all processes.", metavar="SAMPLES", minimum=1)
     ] = 32
-    seed: Annotated[int, Option("The seed of everything that is drawn at random.", metavar="N")] = 0
+    seed: Annotated[
+        int, Option("The seed of everything that is drawn at random.", metavar="N", parse=cli_types.seed)
+    ] = 0
     optimizer: Annotated[OptimizerConfig, Doc("The optimizer and its schedule.")] = field(
         default_factory=OptimizerConfig
     )
@@ -91,10 +94,21 @@ class LoopConfig:
     validation_samples: Annotated[
         int, Doc("The most samples that a validation takes: evenly spread, and the same each time.", minimum=1)
     ] = 1024
-    device: Annotated[Literal["cpu", "auto"], Option("Where to train. auto takes a GPU where there is one.")] = "auto"
+    device: Annotated[
+        str,
+        Option(
+            "Where to compute: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one.",
+            metavar="DEVICE",
+            parse=cli_types.device,
+        ),
+    ] = "auto"
     workers: Annotated[
         int,
-        Option("The number of processes that decode samples ahead. 0 decodes in the training process.", metavar="N"),
+        Option(
+            "The number of processes that decode samples ahead. 0 decodes in the training process.",
+            metavar="N",
+            minimum=0,
+        ),
     ] = 0
     threads: Annotated[
         int | None,
@@ -157,8 +171,10 @@ class PolicyConfig:
     strategy: Annotated[
         Strategy | None,
         Option(
-            "What trains: low-rank updates of the backbone and all that is new, or everything.",
+            "What trains: low-rank updates of the backbone and all that is new (lora), or everything (full).",
+            flag="--updates",
             default="the preset's",
+            former="--strategy",
         ),
     ] = None
     rank: Annotated[
@@ -168,9 +184,9 @@ class PolicyConfig:
         str | None,
         Option("What turns the instruction into numbers.", choices=TEXT_ENCODER_NAMES, default="the preset's"),
     ] = None
-    episodes: Annotated[
-        int | None, Option("The most episodes that train.", metavar="EPISODES", minimum=1, default="all")
-    ] = None
+    episodes: Annotated[int | None, Option("The most episodes that train.", metavar="N", minimum=1, default="all")] = (
+        None
+    )
     targets: Annotated[
         Literal["relative", "absolute"],
         Option("What joint actions are: offsets from where the joints are, or the angles themselves (rad)."),
@@ -248,7 +264,7 @@ class PolicyConfig:
         if self.ablation in ("zeroinit-full", "zeroinit-lora") and self.init is not None:
             raise TrainingError(f"{self._named} starts at random: leave out --init")
         if recipe.strategy == "lora" and self.init is None and self.ablation != "zeroinit-lora":
-            raise TrainingError("--strategy lora freezes the backbone: name what it was pretrained to with --init")
+            raise TrainingError("--updates lora freezes the backbone: name what it was pretrained to with --init")
         return replace(preset, recipe=recipe)
 
     @property
@@ -271,7 +287,8 @@ class GeometryConfig:
         ),
     ] = None
     views: Annotated[
-        int, Option("How many of a scene's views a sample has.", flag="--scene-views", metavar="N", minimum=1)
+        int,
+        Option("How many views a sample has.", flag="--view-count", metavar="N", minimum=1, former="--scene-views"),
     ] = 2
     validation: Annotated[
         float,

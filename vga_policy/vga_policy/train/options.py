@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from vga_policy.cli_types import at_least
+from vga_policy.cli_types import add_former_name, at_least
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,16 @@ class Option(Doc):
     """A field that is an option as well, `--named-like-it`.
 
     flag: where the option is named otherwise. metavar: of its value, or of each of its values. choices: where the
-    type does not name them. default: in words, where the field's own says too little.
+    type does not name them. parse: of a text, where the type says too little. default: in words, where the field's own
+    says too little. former: what the option was called before.
     """
 
     flag: str | None = None
     metavar: str | tuple[str, ...] | None = None
     choices: tuple[str, ...] | None = None
+    parse: Callable[[str], Any] | None = None
     default: str | None = None
+    former: str | None = None
 
 
 def doc(kind: type, name: str) -> str:
@@ -57,11 +60,28 @@ def add_options(
         if name not in without:
             told = option.default or _told({what: getattr(one, name) for what, one in (defaults or {"": kind}).items()})
             parser.add_argument(
-                option.flag or f"--{name.replace('_', '-')}",
+                flag(name, option),
                 dest=name,
                 help=f"{option.text} Default: {told}.".replace("%", "%%"),
                 **_parsed(option, hint),
             )
+            if option.former is not None:
+                add_former_name(parser, option.former, flag(name, option))
+
+
+def flag(name: str, option: Option) -> str:
+    """The option of a field."""
+    return option.flag or f"--{name.replace('_', '-')}"
+
+
+def in_words(config: Any) -> list[str]:
+    """The options that would make this configuration, one a line; where a field leaves it to others, in words."""
+    lines = []
+    for name, option, _ in _options(type(config)):
+        value = getattr(config, name)
+        told = f"({option.default})" if value in (None, ()) and option.default else _value(value)
+        lines.append(f"{flag(name, option):20} {told}")
+    return lines
 
 
 def given(arguments: argparse.Namespace, kind: type) -> dict[str, Any]:
@@ -109,7 +129,7 @@ def _parsed(option: Option, hint: Any) -> dict[str, Any]:
         return {**told, "choices": get_args(hint)}
     if option.choices is not None:
         return {**told, "choices": option.choices}
-    return {**told, "type": hint if option.minimum is None else at_least(option.minimum, hint)}
+    return {**told, "type": option.parse or (hint if option.minimum is None else at_least(option.minimum, hint))}
 
 
 def _told(defaults: Mapping[str, Any]) -> str:

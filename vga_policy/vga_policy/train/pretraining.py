@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from vga_policy.checkpoints import locate
+from vga_policy.checkpoints import CELL, GEOMETRY, locate, no_such
 from vga_policy.dataset.scenes import SceneDataset, collate_scenes
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.files import whole_directory
@@ -30,7 +30,7 @@ from vga_policy.train.input.split import validation_count
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
-from vga_policy.train.runs.start import GEOMETRIC, GEOMETRY, load_geometry, save_geometry
+from vga_policy.train.runs.start import GEOMETRIC, load_geometry, save_geometry
 
 
 def pretrain(config: GeometryConfig, out: Path) -> Progress:
@@ -97,12 +97,18 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
     if preset.model.image_size != scenes.size:
         raise TrainingError(
             f"{config.scenes}: images of {scenes.size} pixels; preset {config.preset} takes {preset.model.image_size}: "
-            f"`vga scenes --size {preset.model.image_size}`"
+            f"`vga scenes --image-size {preset.model.image_size}`"
         )
     torch.manual_seed(config.loop.seed)
     model = preset.model.build()
     if config.init is not None:
         path = locate(config.init)
+        if not path.exists():
+            raise TrainingError(f"--init {no_such(path)}")
+        if (path / CELL).is_file():
+            raise TrainingError(
+                f"--init {path}: a policy; geometry starts from a run of vga pretrain, or VGGT's weights"
+            )
         try:
             if (path / GEOMETRY).is_file():
                 load_geometry(model, path)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,8 @@ def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
+    if accelerator.is_main_process:
+        _say_what_is_missing(demonstrations.dataset, preset)
     task = _task(config, preset, demonstrations, source, accelerator, begun=out if resume else None)
     with accelerator.main_process_first():
         if accelerator.is_main_process and not resume:
@@ -129,16 +132,10 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         dataset = EpisodeDataset(config.data, preset.model.image_size, views=views, geometry=joint)
     except DatasetError as error:
         raise TrainingError(str(error)) from None
-    for skipped in dataset.skipped:
-        LOG.info("not used: %s", skipped)
-    if joint and not dataset.has_geometry:
-        LOG.warning(
-            "no episode has ground truth of depth and cameras (only `vga collect --in-process` records it): "
-            "actions alone are trained"
-        )
     if len(dataset.episodes) < 2:
+        others = f" ({dataset.left_out})" if dataset.skipped else ""
         raise TrainingError(
-            f"{', '.join(config.data)}: one usable episode; two are needed at least, one of them to judge by"
+            f"{', '.join(config.data)}: one usable episode{others}; two are needed at least, one of them to judge by"
         )
     order = validation_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
     validation = validation_count(config.validation, len(order))
@@ -150,6 +147,22 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         validation=np.flatnonzero(np.isin(episode_of, order[:validation])),
         fingerprint=fingerprint(dataset),
     )
+
+
+def _say_what_is_missing(dataset: EpisodeDataset, preset: Preset) -> None:
+    if dataset.skipped:
+        _say_once(dataset.left_out)
+    if preset.recipe.joint and not dataset.has_geometry:
+        _say_once(
+            "no episode has ground truth of depth and cameras (only `vga collect --in-process` records it): "
+            "actions alone are trained"
+        )
+
+
+@cache
+def _say_once(text: str) -> None:
+    """Logs it, once a process: the runs of an ablation have the same episodes."""
+    LOG.warning(text)
 
 
 def fingerprint(dataset: EpisodeDataset) -> str:

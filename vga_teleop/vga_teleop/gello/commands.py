@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from vga_policy.cli_options import add_cell
+
 ACTIONS = {
     "ping": "list the servos that answer at the cell's port, at any baud rate",
     "calibrate": "find offsets, signs and the trigger's range, and write them into the cell file",
@@ -18,13 +20,23 @@ def gello_command(subparsers: argparse._SubParsersAction) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     for action, what in ACTIONS.items():
         sub = actions.add_parser(action, help=what, description=what)
-        sub.add_argument("--cell", default="lab", help="cell file, or the name of one shipped (default: %(default)s)")
+        add_cell(sub, default="lab")
         if action == "calibrate":
             sub.add_argument(
-                "--pose", type=_pose, help="joint angles of the known pose, rad (default: the cell's home)"
+                "--position",
+                type=float,
+                nargs=7,
+                metavar="RAD",
+                help="The joint angles of the known pose. Default: the cell's home.",
             )
-            sub.add_argument("--signs", type=_signs, help="seven of 1 and -1, if known: they are not asked for then")
-            sub.add_argument("--exact", action="store_true", help="do not round offsets to multiples of pi/2")
+            sub.add_argument("--pose", type=_pose, dest="position", help=argparse.SUPPRESS)  # as --position was called
+            sub.add_argument(
+                "--signs",
+                type=_signs,
+                metavar="SIGNS",
+                help="The joints' signs, 1 or -1, separated by commas. Default: they are asked for.",
+            )
+            sub.add_argument("--exact", action="store_true", help="Does not round offsets to multiples of pi/2.")
         sub.set_defaults(run=_run)
 
 
@@ -47,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
             return inspect.ping(cell.leader)
         if args.action == "watch":
             return inspect.watch(cell, cell.leader)
-        pose = args.pose or cell.arm.home
+        pose = args.position or cell.arm.home
         return calibration_dialogue.run(path, cell.leader, pose, signs=args.signs, exact=args.exact)
     except (PortError, ReadError, CalibrationError) as error:
         print(error, file=sys.stderr)

@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-from vga_policy.cli_types import between, positive
+from vga_policy.cli_options import add_out, add_seed
+from vga_policy.cli_types import add_former_name, between, instruction, positive
 from vga_policy.display import Display
 from vga_policy.message_constants import DISCARDED, SUCCESS
 
@@ -27,36 +27,50 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         help="record demonstrations with the leader, one after the other",
         description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session.",
     )
-    parser.add_argument("--task", required=True, help="short name: letters, digits, _ and -; part of the files' names")
     parser.add_argument(
-        "--instruction", required=True, help='what the policy will be told, e.g. "pick up the red cube"'
-    )
-    parser.add_argument("--episodes", type=positive, required=True, help="how many to keep")
-    parser.add_argument("--directory", type=Path, help="for the episodes (default: the recorder's own)")
-    parser.add_argument(
-        "--operator", default=os.environ.get("USER", ""), help="who demonstrates (default: %(default)s)"
+        "--task",
+        required=True,
+        metavar="TASK",
+        help="The task's short name: letters, digits, _ and -. It is part of the files' names.",
     )
     parser.add_argument(
-        "--buttons", metavar="DEVICE", help="foot pedal or other HID device: its path or part of its name"
+        "--instruction",
+        type=instruction,
+        required=True,
+        metavar="INSTRUCTION",
+        help='What the policy will be told, as in "pick up the red cube".',
+    )
+    parser.add_argument("--episodes", type=positive, required=True, metavar="N", help="The number of episodes to keep.")
+    add_out(parser, "The directory of the episodes. Default: the recorder's own.")
+    add_former_name(parser, "--directory", "--out")
+    parser.add_argument(
+        "--operator", default=os.environ.get("USER", ""), metavar="NAME", help="Who demonstrates. Default: %(default)s."
+    )
+    parser.add_argument(
+        "--buttons",
+        metavar="DEVICE",
+        help="A foot pedal or other HID device: its path, or part of its name. Default: none.",
     )
     parser.add_argument(
         "--keys",
         default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
-        help="what its keys mean: go, success, failure, discard or quit (default: %(default)s)",
+        metavar="KEY=MEANING,...",
+        help="What its keys mean: go, success, failure, discard or quit. Default: %(default)s.",
     )
     parser.add_argument(
         "--spread",
         type=between(0, 0.5),
         default=0.0,
-        help="draw the arm's start this far around home, rad (default: 0)",
+        metavar="RAD",
+        help="How far around home the arm's start is drawn, in rad. Default: 0.",
     )
     parser.add_argument(
         "--held",
         choices=[held.value for held in Held],
-        help="what the hand still holds when the arm is to go home: ask, keep it and end the session, or open the hand "
-        "(default: ask on a terminal or with --buttons, else keep)",
+        help="What becomes of what the hand still holds when the arm is to go home: ask, keep it and end the session, "
+        "or open the hand. Default: ask on a terminal or with --buttons, else keep.",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the first scene, where the cell draws scenes itself")
+    add_seed(parser, "The seed of the first scene, where the cell draws scenes itself.")
     parser.set_defaults(run=_run)
 
 
@@ -74,8 +88,8 @@ def _run(args: argparse.Namespace) -> int:
             session = stack.enter_context(Session("vga_record"))
             cell = GraphCell(session, args.task, args.operator, stop)
             cell.wait_until_complete(COMPLETE_WITHIN)
-            if args.directory is not None:
-                cell.record_into(args.directory)
+            if args.out is not None:
+                cell.record_into(args.out)
             operator = HumanOperator(
                 args.instruction, buttons, display.say, display.show, args.spread, args.seed, _held(args)
             )

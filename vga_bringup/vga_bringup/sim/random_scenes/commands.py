@@ -13,7 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vga_policy.cli_types import positive
+from vga_policy.cli_options import add_cell, add_image_size, add_jobs, add_out, add_seed
+from vga_policy.cli_types import add_former_name, positive
 
 if TYPE_CHECKING:
     from vga_bringup.sim.random_scenes.random_scene import RandomScenes
@@ -26,12 +27,19 @@ NANO_SIZE = 112
 def scenes_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `vga scenes`."""
     parser = subparsers.add_parser("scenes", help="random scenes of the simulated cell, for `vga pretrain`")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="goes on there if it was interrupted")
-    parser.add_argument("--count", type=positive, default=10_000, help="scenes of three views (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--size", type=positive, default=NANO_SIZE, help="side of the images (default: %(default)s)")
-    parser.add_argument("--jobs", type=positive, default=os.cpu_count(), help="processes (default: one a processor)")
-    parser.add_argument("--cell", default="sim", help="name or path of a cell file (default: %(default)s)")
+    add_out(
+        parser,
+        "The directory of the scenes; the same command goes on with those that are missing there.",
+        required=True,
+    )
+    parser.add_argument(
+        "--count", type=positive, default=10_000, metavar="N", help="The scenes, of three views each. Default: 10000."
+    )
+    add_seed(parser, "The seed of everything that is drawn at random.")
+    add_image_size(parser, default=NANO_SIZE)
+    add_former_name(parser, "--size", "--image-size")
+    add_jobs(parser)
+    add_cell(parser, default="sim")
     parser.set_defaults(run=_scenes)
 
 
@@ -41,7 +49,7 @@ def _scenes(arguments: argparse.Namespace) -> int:
     from vga_bringup.sim.scene.places import CLEAR_ANGLE, CLEAR_DISTANCE, UNSEEN
 
     out: Path = arguments.out
-    asked = {"count": arguments.count, "seed": arguments.seed, "size": arguments.size, "cell": arguments.cell}
+    asked = {"count": arguments.count, "seed": arguments.seed, "size": arguments.image_size, "cell": arguments.cell}
     try:
         out.mkdir(parents=True, exist_ok=True)
         if (out / ABOUT).exists():
@@ -66,9 +74,13 @@ def _scenes(arguments: argparse.Namespace) -> int:
 def _draw_shards(missing: dict[int, Path], arguments: argparse.Namespace) -> None:
     from rich.progress import track
 
+    from vga_bringup.sim.scene.places import UNSEEN
+
     os.environ["LP_NUM_THREADS"] = "0"  # Mesa then draws in the thread that asks, and processes share the processors
     started, drawn = time.monotonic(), 0
-    with ProcessPoolExecutor(arguments.jobs, get_context("spawn"), _open, (arguments.cell, arguments.size)) as pool:
+    with ProcessPoolExecutor(
+        arguments.jobs, get_context("spawn"), _open, (arguments.cell, arguments.image_size)
+    ) as pool:
         jobs = []
         for start, file in missing.items():
             count = min(SCENES_A_SHARD, arguments.count - start)
@@ -81,7 +93,10 @@ def _draw_shards(missing: dict[int, Path], arguments: argparse.Namespace) -> Non
             narrowest.append(clearance.angle)
     if drawn:
         rate = drawn / (time.monotonic() - started)
-        print(f"{rate:.1f} scenes/s; nearest to the unseen camera {min(nearest):.2f} m, {min(narrowest):.1f} degrees")
+        print(
+            f"{rate:.1f} scenes/s; no camera came nearer than {min(nearest):.2f} m and {min(narrowest):.1f} degrees to "
+            f"{UNSEEN}, which stays unseen for vga eval sim --view ood"
+        )
 
 
 _drawing: RandomScenes

@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from vga_policy.cli_types import natural, positive
+from vga_policy.cli_options import add_data, add_image_size, add_out
+from vga_policy.cli_types import above_zero, add_former_name, natural, positive
 
 if TYPE_CHECKING:
     from vga_policy.bench.loader.measure import Speed
@@ -40,14 +41,26 @@ def loader_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "exported copies (images and video), with the same workers and batches, in turns. Ours resizes images to the "
         "model's size; LeRobot's does once so, and once leaves them as they are. Writes loader.json.",
     )
-    parser.add_argument("--data", nargs="+", type=Path, default=[Path("out/bench/episodes")], metavar="DIR")
-    parser.add_argument("--workers", type=natural, default=2, help="default: %(default)s")
-    parser.add_argument("--batch", type=positive, default=32, help="default: %(default)s")
-    parser.add_argument("--image-size", type=positive, default=112, help="default: %(default)s")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement (default: %(default)s)")
-    parser.add_argument("--rounds", type=positive, default=3, help="default: %(default)s")
-    parser.add_argument("--python", metavar="PATH", help="interpreter that has LeRobot (default: one is installed)")
-    parser.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="default: %(default)s")
+    add_data(parser, default="out/bench/episodes")
+    parser.add_argument(
+        "--workers", type=natural, default=2, metavar="N",
+        help="The number of processes that decode samples ahead. 0 decodes in the reading process. Default: 2.",
+    )  # fmt: skip
+    parser.add_argument(
+        "--batch", type=positive, default=32, metavar="SAMPLES", help="The number of samples of a step. Default: 32."
+    )
+    add_image_size(parser, default=112)
+    parser.add_argument(
+        "--duration", type=above_zero, default=8.0, metavar="S", help="The seconds of each measurement. Default: 8."
+    )
+    add_former_name(parser, "--seconds", "--duration")
+    parser.add_argument(
+        "--rounds", type=positive, default=3, metavar="N", help="How often everything is measured. Default: 3."
+    )
+    parser.add_argument(
+        "--python", metavar="PATH", help="The interpreter that has LeRobot. Default: one is installed below --out."
+    )
+    add_out(parser, "The directory of what is written.", default="out/bench")
     parser.set_defaults(run=_run)
 
 
@@ -81,7 +94,7 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
     arguments.out.mkdir(parents=True, exist_ok=True)
     python = arguments.python or _interpreter(arguments.out / "lerobot")
     readers: dict[str, Callable[[], Speed]] = {
-        "bags": partial(measure, dataset, arguments.batch, arguments.workers, arguments.seconds)
+        "bags": partial(measure, dataset, arguments.batch, arguments.workers, arguments.duration)
     }
     for form in FORMS:
         copy = arguments.out / f"loader-{form}"
@@ -113,7 +126,7 @@ def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
         "image_size": arguments.image_size,
         "workers": arguments.workers,
         "batch": arguments.batch,
-        "seconds": arguments.seconds,
+        "seconds": arguments.duration,
         "cores": os.cpu_count(),
         "load_average": [round(load, 1) for load in loads],
     }
@@ -124,7 +137,7 @@ def _read_copy(python: str, copy: Path, horizon: int, size: int, arguments: argp
     from vga_policy.bench.loader.measure import Speed
 
     command = [python, READER, copy, "--workers", arguments.workers, "--batch", arguments.batch]
-    command += ["--size", size, "--horizon", horizon, "--seconds", arguments.seconds]
+    command += ["--size", size, "--horizon", horizon, "--seconds", arguments.duration]
     environment = {**_bare_environment(), "PYTHONPATH": str(HELPERS), "HF_HUB_OFFLINE": "1"}
     finished = subprocess.run([str(word) for word in command], env=environment, capture_output=True, text=True)
     try:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vga_policy.checkpoints import BEST
+from vga_policy.inference.devices import usable_device
 from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
@@ -44,6 +45,8 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     """The processes and devices that this process was started to be one of."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    if config.device not in ("auto", "cpu"):
+        torch.cuda.set_device(usable_device(config.device))
     mixed = "bf16" if config.precision == "bf16" else "no"
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
     if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:

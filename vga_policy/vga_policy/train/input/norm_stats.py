@@ -29,7 +29,7 @@ def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative:
     Says what is outside them and so clipped; warns where that is much, or far outside of the policy's. Raises
     TrainingError where `samples` move what never moved in the policy's data: in its units all is one place.
     """
-    kept = statistics_of(init) if init is not None else None
+    kept = statistics_of(init, cell) if init is not None else None
     names = [*cell.arm.joint_names, "gripper"]
     if kept is None or kept.relative != relative:
         return _own(samples, names, relative=relative)

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from vga_policy.cell.compatibility import differences
 from vga_policy.cell.schema import Cell
+from vga_policy.checkpoints import CELL, GEOMETRY, locate, no_such
 from vga_policy.checkpoints import checkpoint as checkpoints
-from vga_policy.checkpoints import locate
-from vga_policy.checkpoints.checkpoint import CELL, WEIGHTS, CheckpointError
+from vga_policy.checkpoints.checkpoint import WEIGHTS, CheckpointError
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.model.config import to_plain
 from vga_policy.model.vga import VGA
@@ -20,7 +20,6 @@ from vga_policy.model.weights.convert import WeightsError, check_fit, read_tenso
 from vga_policy.model.weights.initialize import initialize_from_vggt
 from vga_policy.train.runs.failure import TrainingError
 
-GEOMETRY = "geometry.json"
 GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
 
 
@@ -32,6 +31,8 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
     Raises TrainingError when they do not fit the model, or were made for another cell.
     """
     path = locate(path)
+    if not path.exists():
+        raise TrainingError(f"--init {no_such(path)}")
     try:
         if (path / CELL).is_file():
             _from_policy(model, path, cell)
@@ -48,15 +49,21 @@ def is_policy(path: Path) -> bool:
     return (locate(path) / CELL).is_file()
 
 
-def statistics_of(path: Path) -> Normalization | None:
+def statistics_of(path: Path, cell: Cell | None = None) -> Normalization | None:
     """The statistics of the policy at `path`, as for `start_from`; None where that is no policy.
 
-    A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError.
+    A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError, also
+    where it was made for another cell than `cell`.
     """
     try:
-        return checkpoints.load(locate(path)).normalization if is_policy(path) else None
+        checkpoint = checkpoints.load(locate(path)) if is_policy(path) else None
     except CheckpointError as error:
         raise TrainingError(f"--init: {error}") from None
+    if checkpoint is None:
+        return None
+    if cell is not None:
+        _refuse_other_cell(path, checkpoint.cell, cell)
+    return checkpoint.normalization
 
 
 def save_geometry(model: VGA, directory: Path, about: dict[str, Any]) -> None:
@@ -76,11 +83,15 @@ def load_geometry(model: VGA, path: Path) -> None:
 
 def _from_policy(model: VGA, path: Path, cell: Cell) -> None:
     checkpoint = checkpoints.load(path)
-    if found := differences(cell, checkpoint.cell):
-        raise TrainingError(f"--init {path}: made for another cell: {'; '.join(map(str, found))}")
+    _refuse_other_cell(path, checkpoint.cell, cell)
     tensors = {name: value for name, value in checkpoint.model.state_dict().items() if not _headless(model, name)}
     check_fit(model.state_dict(), tensors, path)
     model.load_state_dict(tensors)
+
+
+def _refuse_other_cell(path: Path, made_for: Cell, cell: Cell) -> None:
+    if found := differences(cell, made_for):
+        raise TrainingError(f"--init {path}: made for another cell: {'; '.join(map(str, found))}")
 
 
 def _headless(model: VGA, name: str) -> bool:
