@@ -48,12 +48,14 @@ once() {
     fi
 }
 
-# collect DIRECTORY TASK EPISODES [OPTION...]
+# collect DIRECTORY TASK EPISODES [OPTION...]: --quick draws images of the first second only, which is what takes time.
 collect() {
-    local directory=$1 task=$2 episodes=${quick:-$3}
+    local directory=$1 task=$2 episodes=${quick:-$3} short=()
     shift 3
+    [[ -z $quick ]] || short=(--images-for 1)
     [[ -n $print || -e $out/.done/$directory ]] || rm -rf "${out:?}/$directory"
-    once "$directory" vga collect --in-process --task "$task" --episodes "$episodes" --out "$out/$directory" "$@"
+    once "$directory" vga collect --in-process --task "$task" --episodes "$episodes" --out "$out/$directory" "$@" \
+        "${short[@]}"
 }
 
 # train RUN OPTION...: --quick shortens it by options that come last, and so count.

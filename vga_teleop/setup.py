@@ -1,8 +1,13 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
 from setuptools import find_packages, setup
+
+PACKAGE = Path(__file__).resolve().with_name("package.xml")  # a build by colcon links this file
 
 setup(
     name="vga_teleop",
-    version="0.1.0",
+    version=ElementTree.parse(PACKAGE).findtext("version"),
     packages=find_packages(exclude=["test"]),
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_teleop"]),
