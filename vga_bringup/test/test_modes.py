@@ -159,6 +159,7 @@ def test_teleop_needs_a_leader(modes):
     [
         (-0.015, {}, r"stamped 15 ms in the future: check the clocks \(chrony\)"),
         (0.12, {}, "stamped 120 ms in the past: check the clocks"),
+        (0.12, {"here": True}, "stamped 120 ms in the past: this computer has too much to do"),
         (0.0, {"names": ["panda_joint1"]}, r"joints must be \['fr3_joint1'.*found \['panda_joint1'\]"),
         (0.0, {"positions": [math.nan] * 8}, "not all of their numbers are finite"),
         (0.05, {}, "stamped no later than one before"),

@@ -17,9 +17,11 @@ from vga_policy.cell.schema import Camera
 from vga_bringup.camera.clock import CaptureClock, Refused, TimestampDomain
 from vga_bringup.camera.controls import Control, apply_controls
 from vga_bringup.camera.discovery import (
+    PLUGGED_IN,
     CameraState,
     CameraUnavailable,
     Identity,
+    Remedies,
     color_sensor,
     find_device,
     identity,
@@ -55,7 +57,7 @@ class DeviceLoop:
 
     on_frame: called on the loop's thread with every new frame.
     on_status: called on the loop's thread when state or message change, and only then.
-    context: where to look for devices; by default those of this computer.
+    context: where to look for devices; by default those of this computer. remedies: for cameras from there.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class DeviceLoop:
         on_frame: Callable[[Frame], None],
         on_status: Callable[[Status], None],
         context: rs.context | None = None,
+        remedies: Remedies = PLUGGED_IN,
     ) -> None:
         self.camera = camera
+        self._remedies = remedies
         self.statistics = StreamStatistics(time.monotonic_ns())
         self.status = Status(CameraState.CONNECTING, "looking for the camera")
         self._on_frame = on_frame
@@ -101,7 +105,7 @@ class DeviceLoop:
 
     def _stream(self) -> None:
         """Connects and streams until stopped; raises CameraUnavailable when the camera cannot be streamed any more."""
-        device = find_device(self._context, self.camera.serial)
+        device = find_device(self._context, self.camera.serial, self._remedies.absent)
         if self._failures >= RESET_AFTER and not self._was_reset:
             self._reset(device)
         config = stream_config(device, self.camera)
@@ -130,9 +134,8 @@ class DeviceLoop:
             if not arrived:
                 if time.monotonic() - last_arrival > patience_s:
                     self._failures += 1
-                    remedy = (
-                        "nor after its reset; replug it, or power-cycle it" if self._was_reset else "check its cable"
-                    )
+                    replug = "nor after its reset; replug it, or power-cycle it"
+                    remedy = replug if self._was_reset else self._remedies.silent
                     silent = f"{camera} has sent no frame for {patience_s:g} s; {remedy}; reconnecting"
                     raise CameraUnavailable(CameraState.RECONNECTING, silent)
                 continue

@@ -44,13 +44,24 @@ class Identity:
         return f"{self.model}, serial {self.serial}, USB {self.usb}"
 
 
+@dataclass(frozen=True)
+class Remedies:
+    """What to do about a camera that is not there, or silent: it depends on where the cameras come from."""
+
+    absent: str
+    silent: str
+
+
+PLUGGED_IN = Remedies(absent="plug it in or correct its serial in the cell file", silent="check its cable")
+
+
 def identity(device: rs.device) -> Identity:
     """Reads the identity off a device."""
     keys = (rs.camera_info.name, rs.camera_info.serial_number, rs.camera_info.usb_type_descriptor)
     return Identity(*(device.get_info(key) if device.supports(key) else "unknown" for key in keys))
 
 
-def find_device(context: rs.context, serial: str) -> rs.device:
+def find_device(context: rs.context, serial: str, remedy: str = PLUGGED_IN.absent) -> rs.device:
     """The device with this serial number; CameraUnavailable naming those that are connected if there is none."""
     present = []
     devices = context.query_devices()
@@ -65,8 +76,8 @@ def find_device(context: rs.context, serial: str) -> rs.device:
         present.append(found)
     raise CameraUnavailable(
         CameraState.ABSENT,
-        f"no RealSense with serial {serial} is connected (found: {', '.join(present) or 'none'}); "
-        "plug it in or correct its serial in the cell file; waiting for it",
+        f"no RealSense with serial {serial} is connected (found: {', '.join(present) or 'none'}); {remedy}; "
+        "waiting for it",
     )
 
 

@@ -29,12 +29,14 @@ from vga_policy.cell.schema import Camera, Cell
 from vga_policy.episodes.topics import FRAMES_AHEAD
 from vga_policy.ros import topics
 from vga_policy.ros.diagnostics import ERROR, OK, WARN
+from vga_policy.ros.log import Complaints
 from vga_policy.ros.messages import time_message
 from vga_policy.ros.node import CellNode, run_node
 from vga_policy.ros.parameters import NodeParameter
 
 from vga_bringup.camera.clock import TimestampDomain
 from vga_bringup.camera.device import CameraState, DeviceLoop, Status
+from vga_bringup.camera.discovery import PLUGGED_IN, Remedies
 from vga_bringup.camera.frames import Frame
 from vga_bringup.camera.intrinsics import CameraModel
 from vga_bringup.camera.statistics import StreamReport
@@ -54,14 +56,14 @@ def attached(_cell: Cell, _camera: Camera) -> rs.context:
 class CameraNode(CellNode):
     """Publishes what the camera's device loop delivers, from the loop's own thread.
 
-    devices: where to look for a camera of a cell.
+    devices: where to look for a camera of a cell. remedies: for such a camera.
     """
 
     camera_name = NodeParameter("", "name of the camera in the cell file", name="camera")
 
-    def __init__(self, devices: Devices = attached) -> None:
+    def __init__(self, devices: Devices = attached, remedies: Remedies = PLUGGED_IN) -> None:
         super().__init__("camera")
-        self._devices = devices
+        self._devices, self._remedies = devices, remedies
 
     def configure(self) -> None:
         """Finds the camera in the cell file. Raises CellError when it has none of that name."""
@@ -78,7 +80,9 @@ class CameraNode(CellNode):
 
     def activate(self) -> None:
         """Starts the camera."""
-        self._loop = DeviceLoop(self._camera, self._publish, self._log, self._devices(self.cell, self._camera))
+        self._complaints = Complaints(self)
+        devices = self._devices(self.cell, self._camera)
+        self._loop = DeviceLoop(self._camera, self._publish, self._log, devices, self._remedies)
         self._loop.start()
         self.resources.callback(self._loop.stop)
         self.start_diagnostics()
@@ -106,10 +110,13 @@ class CameraNode(CellNode):
         return CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=array.array("B", jpeg))
 
     def _log(self, status: Status) -> None:
-        if status.state is CameraState.STREAMING:
-            self.get_logger().info(status.message)
-        else:
+        if status.state is CameraState.REFUSED:  # waiting does not help
             self.get_logger().error(status.message)
+            return
+        streams = status.state is CameraState.STREAMING
+        self._complaints.say("" if streams else status.message)
+        if streams:
+            self.get_logger().info(status.message)
 
     def diagnostics(self) -> list[DiagnosticStatus]:
         """How the stream does."""
@@ -174,6 +181,6 @@ def _camera_info(header: Header, model: CameraModel) -> CameraInfo:
     )
 
 
-def main(args: list[str] | None = None, devices: Devices = attached) -> int:
+def main(args: list[str] | None = None, devices: Devices = attached, remedies: Remedies = PLUGGED_IN) -> int:
     """Runs the node until SIGINT or SIGTERM. Returns 2 when its parameters or the cell file are wrong, else 0."""
-    return run_node("camera_node", partial(CameraNode, devices), args)
+    return run_node("camera_node", partial(CameraNode, devices, remedies), args)

@@ -73,9 +73,9 @@ def chunk_verdict(chunk: msg.ActionChunk, verdict: Verdict, clock: Clock) -> msg
     )
 
 
-def leader_sample(message: JointState, clock: Clock) -> LeaderSample:
-    """A message of the leader as teleoperation reads it; nothing is checked here."""
-    return LeaderSample(clock.to_monotonic(message.header.stamp), message.name, message.position)
+def leader_sample(message: JointState, clock: Clock, here: bool) -> LeaderSample:
+    """A message of the leader, which runs `here` or elsewhere, as teleoperation reads it; nothing is checked here."""
+    return LeaderSample(clock.to_monotonic(message.header.stamp), message.name, message.position, here)
 
 
 class TickMessages:

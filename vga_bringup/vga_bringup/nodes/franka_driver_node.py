@@ -25,6 +25,7 @@ from vga_policy.ros.clocks import ClockWatch, every
 from vga_policy.ros.log import RosLogHandler
 from vga_policy.ros.long_action import LongActionServer
 from vga_policy.ros.node import CellNode, run_node
+from vga_policy.ros.publishers import PublishersHere
 
 from vga_bringup.nodes import driver_messages as messages
 from vga_bringup.robot.bounds.self_collision import problems as crowded
@@ -39,6 +40,7 @@ from vga_msgs import action, msg, srv
 CHUNK_DEPTH = 200  # every chunk gets a verdict, also in a burst
 LEAVE_TIMEOUT = 1.9  # s for bringing the arm to rest and taking leave of the other nodes
 REPLAY = f"somebody publishes {topics.CLOCK}: replayed time must not move a robot; end the replay or simulation"
+LOOK_PERIOD = 1.0  # s between two looks where the leader runs
 SWITCH_INTERVAL = 0.001  # s the control thread may wait for Python's lock
 
 
@@ -62,6 +64,7 @@ class FrankaDriverNode(CellNode):
         self._gripper_state = self.create_publisher(msg.GripperState, topics.DRIVER_GRIPPER_STATE, 10)
         self._tick_messages = messages.TickMessages(self.cell)
         self._policy_clock = ClockWatch()
+        self._leader = PublishersHere(self, topics.GELLO_JOINT_STATES, topics.DRIVER_STATE)
         self._pending: list[_PendingGoal] = []
         self.driver = FrankaDriver(self.cell, self, on_gripper=lambda state: self.send(self._publish_gripper, state))
 
@@ -75,6 +78,7 @@ class FrankaDriverNode(CellNode):
         self.create_subscription(msg.PolicyHeartbeat, topics.POLICY_HEARTBEAT, self._on_heartbeat, 10)
         self.create_subscription(JointState, topics.GELLO_JOINT_STATES, self._on_leader, 10)
         every(self, 0.1, self._on_look)
+        every(self, LOOK_PERIOD, self._leader.look)
         self.start_diagnostics()
         self.create_service(srv.SetMode, topics.DRIVER_SET_MODE, self._on_set_mode)
         self.create_service(Trigger, topics.DRIVER_STOP, self._on_stop)
@@ -133,7 +137,7 @@ class FrankaDriverNode(CellNode):
         self.driver.heartbeat(goal if any(goal) else None, heartbeat.healthy and not clocks, clocks or heartbeat.reason)
 
     def _on_leader(self, message: JointState) -> None:
-        self.driver.leader(messages.leader_sample(message, messages.Clock()))
+        self.driver.leader(messages.leader_sample(message, messages.Clock(), self._leader.here))
 
     def _on_set_mode(self, request: srv.SetMode.Request, response: srv.SetMode.Response) -> srv.SetMode.Response:
         try:

@@ -13,12 +13,17 @@ from contextlib import ExitStack
 
 from vga_policy.cell.schema import Camera, Cell
 
+from vga_bringup.camera.discovery import Remedies
 from vga_bringup.nodes import camera_node
 from vga_bringup.sim.rendering.frame_ring import SLOTS, FrameReader
 from vga_bringup.sim.rendering.software_d415 import Bus, SoftwareD415
 
 POLL_S = 0.002
 LOOK_S = 0.1  # how often a cell is looked for
+RENDERED = Remedies(
+    absent="the simulated cell (sim_cell) at the cell file's arm.ip brings it",
+    silent="the simulated cell has ended, or this computer has too much to do",
+)
 SILENCE_S = 1.0  # a cell without a new frame for so long is gone
 
 
@@ -87,4 +92,4 @@ def main(args: list[str] | None = None) -> int:
             stack.callback(feeder.stop)
             return bus
 
-        return camera_node.main(args, devices)
+        return camera_node.main(args, devices, RENDERED)

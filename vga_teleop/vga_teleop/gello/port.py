@@ -22,7 +22,10 @@ class PortError(Exception):
 def open_port(path: str, baudrate: int) -> PortHandler:
     """Opens a serial port and locks it. Raises PortError."""
     if not Path(path).exists():
-        raise PortError(f"{path} does not exist: plug the leader in; leader.port in the cell file names its port")
+        raise PortError(
+            f"{path} does not exist: plug the leader in (a simulated one comes with sim_leader); leader.port in the "
+            "cell file names its port"
+        )
     if owners := list(holders(path)):
         raise PortError(f"{path} is in use by {', '.join(owners)}: stop that first")
     handler = PortHandler(path)
@@ -39,6 +42,11 @@ def open_port(path: str, baudrate: int) -> PortHandler:
             handler.closePort()
         raise PortError(f"{path} cannot be opened: {_reason(error)}") from None
     return handler
+
+
+def is_simulated(path: str) -> bool:
+    """Whether a program, and no hardware, is at the other end: a pseudo-terminal."""
+    return os.path.realpath(path).startswith("/dev/pts/")
 
 
 def holders(path: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from vga_policy.cell.schema import Cell, Leader
 
 from vga_teleop.gello.bus import Bus, ReadError
 from vga_teleop.gello.joints import Conversion, LeaderPose
-from vga_teleop.gello.port import PortError
+from vga_teleop.gello.port import PortError, is_simulated
 
 RETRY = 0.2  # s between attempts to open the port
 FAILURES = 3  # readings in a row that failed until it is asked who does not answer
@@ -158,11 +158,15 @@ class LeaderReader:
             silent = bus.silent()
         except ReadError:
             silent = []
-        if len(silent) == len(self._leader.ids):
-            return "no servo answers: is the leader powered, and leader.baudrate right? `vga gello ping` looks"
-        return (
-            f"servo {', '.join(map(str, silent))} does not answer: check its cable and power" if silent else str(error)
-        )
+        if not silent:
+            return str(error)
+        everybody = len(silent) == len(self._leader.ids)
+        who = "no servo answers" if everybody else f"servo {', '.join(map(str, silent))} does not answer"
+        if is_simulated(self._leader.port):
+            return f"{who}: sim_leader hangs, or this computer has too much to do"
+        if everybody:
+            return f"{who}: is the leader powered, and leader.baudrate right? `vga gello ping` looks"
+        return f"{who}: check its cable and power"
 
     def _say(self, problem: str) -> None:
         with self._lock:

@@ -20,6 +20,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.finger import finger_joint
 from vga_policy.ros import topics
 from vga_policy.ros.diagnostics import ERROR, OK, WARN
+from vga_policy.ros.log import Complaints
 from vga_policy.ros.messages import time_message
 from vga_policy.ros.node import FAILED, CellNode, run_node
 
@@ -53,6 +54,7 @@ class GelloNode(CellNode):
         """Starts reading."""
         self.start_publish_queue()  # the reader must not wait for DDS
         self.start_diagnostics()
+        self._complaints = Complaints(self)
         self._reader.start()
         self.resources.callback(self._reader.close)
 
@@ -70,9 +72,8 @@ class GelloNode(CellNode):
         self._joint_states.publish(JointState(header=header, name=self._names, position=position))
 
     def _on_problem(self, problem: str) -> None:
-        if problem:
-            self.get_logger().error(problem)
-        else:
+        self._complaints.say(problem)
+        if not problem:
             self.get_logger().info(f"reading the leader at {self._leader.port}")
 
     def diagnostics(self) -> list[DiagnosticStatus]:

@@ -26,11 +26,13 @@ class LeaderSample:
     """A message of the leader as it came off the wire: lists of any length holding any numbers.
 
     read_at: when the servos were read, s, on the control loop's clock. names; positions in rad, of the finger in m.
+    here: whether on this computer.
     """
 
     read_at: float
     names: Sequence[str]
     positions: Sequence[float]
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Teleoperation:
             return "nonfinite", "not all of their numbers are finite"
         age = now - sample.read_at
         if age > MAX_AGE:
-            return "old", f"stamped {1e3 * age:.0f} ms in the past: check the clocks (chrony) and the network"
+            remedy = "this computer has too much to do" if sample.here else "check the clocks (chrony) and the network"
+            return "old", f"stamped {1e3 * age:.0f} ms in the past: {remedy}"
         if age < -MAX_LEAD:
             return "future", f"stamped {-1e3 * age:.0f} ms in the future: check the clocks (chrony)"
         if sample.read_at <= self._following.heard:
