@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from vga_policy.cli_types import between, share
-from vga_policy.names import TASK_NAMES
+from vga_policy.plugins import TASK_HELP, task_name
 
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
 from vga_bringup.trials.conditions import SEED
@@ -18,7 +18,9 @@ def sim(subparsers: argparse._SubParsersAction) -> None:
     """`vga sim`: the simulated graph, until Ctrl-C."""
     parser = subparsers.add_parser("sim", help="bring the simulated graph up and keep it until Ctrl-C")
     for name, default in options(sim_graph).items():
-        parser.add_argument(f"--{name}", default=to_text(default), help=f"{OPTIONS[name]} (default: %(default)r)")
+        kind = task_name if name == "task" else str
+        what = f"{OPTIONS[name]} (default: %(default)r)"
+        parser.add_argument(f"--{name}", type=kind, default=to_text(default), help=what)
     parser.set_defaults(run=_later("cli.sim"))
 
 
@@ -70,7 +72,9 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--cell", default="sim", help=OPTIONS["cell"])
     parser.add_argument("--checkpoint", default="nano", help=f"{OPTIONS['checkpoint']} (default: %(default)s)")
     parser.add_argument("--instruction", default="pick up the red cube", help="what to do (default: %(default)r)")
-    parser.add_argument("--task", choices=TASK_NAMES, default="", help="arrange this task's scene, judge the outcome")
+    parser.add_argument(
+        "--task", type=task_name, default="", help=f"arrange this task's scene, judge the outcome: {TASK_HELP}"
+    )
     parser.add_argument("--seed", type=int, default=SEED, help="of the task's scene (default: %(default)s)")
     parser.set_defaults(run=_later("demo.demo"))
 

@@ -51,6 +51,7 @@ OPTIONS = {
     "episodes": "directory that episodes are recorded into",
     "device": "where the policy computes: cpu, cuda, or auto: a GPU where there is one",
     "use_sim_time": "true: the policy goes by /clock, for a replay",
+    "task": "simulated task that brings objects of its own, to have them on the table; empty: the cell's",
     "namespace": "ROS namespace of every node, which holds one robot; empty: the root",
 }
 UNTRAINED = "untrained"
@@ -67,17 +68,20 @@ def sim_graph(
     record: bool = False,
     episodes: str = "episodes",
     device: str = "auto",
+    task: str = "",
     namespace: str = "",
 ) -> Graph:
     """Everything on one machine, against the simulated cell."""
     path, contract = _load(cell)
     environment = node_environment()
     graph = (
-        NodeSpec("vga_bringup", "sim_cell", topics.SIM_CELL, parameters={"cell": path}, environment=environment),
+        NodeSpec(
+            "vga_bringup", "sim_cell", topics.SIM_CELL, parameters={"cell": path, "task": task}, environment=environment
+        ),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
         *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
-        *_leader(teleop, path, contract, environment, simulated=True),
+        *_leader(teleop, path, contract, environment, simulated=True, task=task),
         *_recorder(record, path, episodes, environment),
     )
     return _below(namespace, graph)
@@ -109,19 +113,28 @@ def teleop_graph(
     cell: str = "",
     record: bool = False,
     episodes: str = "episodes",
+    task: str = "",
     namespace: str = "",
 ) -> Graph:
     """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
     if simulated:
         return sim_graph(
-            cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes, namespace=namespace
+            cell=cell or "sim",
+            policy=False,
+            teleop=True,
+            record=record,
+            episodes=episodes,
+            task=task,
+            namespace=namespace,
         )
     return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes, namespace=namespace)
 
 
-def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes", namespace: str = "") -> Graph:
+def record_graph(
+    *, simulated: bool = False, cell: str = "", episodes: str = "episodes", task: str = "", namespace: str = ""
+) -> Graph:
     """What a recording session needs: teleoperation and the recorder."""
-    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, namespace=namespace)
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, task=task, namespace=namespace)
 
 
 def policy_graph(
@@ -207,16 +220,17 @@ def _policy(
     return NodeSpec("vga_policy", "policy_node", topics.POLICY, parameters=parameters, environment=environment)
 
 
-def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool) -> Graph:
+def _leader(
+    teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool, task: str = ""
+) -> Graph:
     if not teleop:
         return ()
     if cell.leader is None:
         raise CellError(f"{path}: leader: teleop needs this section, and the cell has none")
-    names = (("vga_bringup", "sim_leader", topics.SIM_LEADER),) if simulated else ()
-    return tuple(
-        NodeSpec(package, executable, name, parameters={"cell": path}, environment=environment)
-        for package, executable, name in (*names, ("vga_teleop", "gello_node", topics.GELLO))
-    )
+    hand: dict[str, Value] = {"cell": path, "task": task}
+    person = NodeSpec("vga_bringup", "sim_leader", topics.SIM_LEADER, parameters=hand, environment=environment)
+    gello = NodeSpec("vga_teleop", "gello_node", topics.GELLO, parameters={"cell": path}, environment=environment)
+    return (person, gello) if simulated else (gello,)
 
 
 def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:

@@ -12,6 +12,7 @@ from vga_policy.cli_types import add_former_name, between, seed
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
+from vga_policy.plugins import TASK_HELP, task_name
 
 from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
 from vga_bringup.trials.options import EvalOptions, TrialOptions
@@ -89,7 +90,14 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 
 def _trial_options(parser: argparse.ArgumentParser) -> None:
     """What both commands' trials can be given."""
-    parser.add_argument("--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="default: all of them")
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        type=task_name,
+        default=list(TASK_NAMES),
+        metavar="TASK",
+        help=f"{TASK_HELP} (default: vga's)",
+    )
     parser.add_argument("--trials", type=COUNT, default=TRIALS, help="of each task (default: %(default)s)")
     parser.add_argument("--seed", type=seed, default=SEED, help="of the first trial (default: %(default)s)")
     parser.add_argument(
