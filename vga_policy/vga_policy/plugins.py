@@ -23,7 +23,7 @@ class PluginError(ValueError):
 
 
 @dataclass(frozen=True)
-class Kind:
+class PluginKind:
     """One kind of addition.
 
     what: in words. group: of its entry points. own: the names that VGA-ROS itself has, which nobody else's can take.
@@ -45,6 +45,10 @@ class Kind:
         """Raises PluginError when there is nothing of this name. Imports nothing."""
         if name not in self.names():
             raise PluginError(f"no {self.what} '{name}'; there are {', '.join(self.names())}")
+
+    def package(self, name: str) -> str:
+        """The package whose entry point has this name; empty where there is none."""
+        return _package(found[0]) if (found := self._installed().get(name)) else ""
 
     def named(self, text: str) -> str:
         """The name of what is asked for by its name or its file. Raises PluginError."""
@@ -124,8 +128,8 @@ class Kind:
         return getattr(module, self.attribute)
 
 
-TASKS = Kind("task", "vga.tasks", TASK_NAMES, files="VGA_TASKS", attribute="TASK")
-TEXT_ENCODERS = Kind("text encoder", "vga.text_encoders", TEXT_ENCODER_NAMES)
+TASKS = PluginKind("task", "vga.tasks", TASK_NAMES, files="VGA_TASKS", attribute="TASK")
+TEXT_ENCODERS = PluginKind("text encoder", "vga.text_encoders", TEXT_ENCODER_NAMES)
 
 TASK_HELP = f"{', '.join(TASK_NAMES)}, the name of an installed one, or a Python file that defines TASK"
 

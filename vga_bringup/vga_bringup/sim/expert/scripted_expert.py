@@ -96,7 +96,7 @@ class ScriptedExpert:
     def move(
         self,
         goal: Goal,
-        speed: tuple[float, float],
+        speed: tuple[float, float] = FREE,
         width: float | None = None,
         until: Callable[[], bool] = lambda: False,
     ) -> Script:
