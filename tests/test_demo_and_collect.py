@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from support.cells import SIM
 from vga_bringup.demo.report import HEALTHY
-from vga_bringup.sim.scene.tasks import arrange
+from vga_bringup.sim.tasks.registry import arrange
 from vga_policy.curation.curate import measure_episode
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.episodes.metadata import load_episode

@@ -18,7 +18,7 @@ from support.owned import own_address
 from support.waiting import eventually
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.motion.teleoperation import LeaderSample
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.physics.state import find_state
 from vga_bringup.sim.referee import cell_referee

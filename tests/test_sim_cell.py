@@ -20,7 +20,7 @@ from support.waiting import eventually
 from vga_bringup.sim.physics.state import StateReader
 from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import views
-from vga_bringup.sim.scene.tasks import arrange
+from vga_bringup.sim.tasks.registry import arrange
 from vga_policy.cell.loading import load_cell
 
 from vga_msgs.msg import TaskState

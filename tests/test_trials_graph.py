@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from vga_bringup.sim.scene.tasks import arrange
+from vga_bringup.sim.tasks.registry import arrange
 from vga_bringup.trials.scene import judge
 from vga_policy.cli import main
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from support.cells import SIM as CELL
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene import views
 from vga_bringup.sim.scene.places import clearance_of
-from vga_bringup.sim.scene.tasks import UnknownTaskError
+from vga_bringup.sim.scene.task import TaskError
 from vga_policy.message_constants import Mode
 from vga_policy.observation.observation import ActionChunk
 
@@ -139,7 +139,7 @@ def test_the_gripper_obeys_the_leader_and_holds_back_small_changes(cell):
 
 def test_an_unknown_task_changes_nothing(cell):
     cell.reset("pick_cube", 2)
-    with pytest.raises(UnknownTaskError):
+    with pytest.raises(TaskError):
         cell.reset("juggle", 1)
     assert cell.arrangement.task == "pick_cube"
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from support.cells import SIM as CELL
 from vga_bringup.robot.bounds.kinematics import Pose
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.expert.disturbance import Disturbance
 from vga_bringup.sim.expert.inverse import InverseKinematics, from_rotation_vector, rotation_vector
 from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import InProcessCell
-from vga_bringup.sim.scene.tasks import READY, TASKS
+from vga_bringup.sim.scene.task import READY
+from vga_bringup.sim.tasks.builtin import TASKS
 from vga_policy.message_constants import Mode
 
 DISTURBED = 5  # a seed that brings an odd start, two shoves, a nudge and bad aim

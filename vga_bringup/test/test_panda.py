@@ -13,7 +13,7 @@ from vga_bringup.robot.motion.homing import WayHome
 from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
 from vga_bringup.robot.submission import submit
 from vga_bringup.robot.types import ChunkRequest
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_policy.cell.arm_models import FR3, PANDA
 from vga_policy.cell.compatibility import differences

@@ -12,7 +12,7 @@ import pytest
 from vga_bringup.sim.expert.scripted_expert import ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.in_process import InProcessCell
-from vga_bringup.sim.scene.tasks import VEGETABLES
+from vga_bringup.sim.tasks.builtin import VEGETABLES
 from vga_bringup.trials import running
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
 from vga_bringup.trials.evaluation import named

@@ -9,7 +9,7 @@ from typing import Any
 
 from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkpoint, add_out, add_seed
 from vga_policy.cli_types import add_former_name, between, device, instruction, seed, share
-from vga_policy.names import TASK_NAMES
+from vga_policy.plugins import TASK_HELP, task_name
 
 from vga_bringup.cli.options import FIRST_TASK, add_namespace
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
@@ -17,8 +17,19 @@ from vga_bringup.trials.conditions import SEED
 
 STATUS = "Exit status: 0 when it is done; 1 when it is refused, or nobody answers; 130 after Ctrl-C."
 SIM_FLAGS = {"episodes": "--out"}  # of options that the graph's launch files call otherwise
-KINDS: dict[str, dict[str, Any]] = {"device": {"type": device}, "views": {"nargs": "+", "action": JoinedNames}}
-METAVARS = {"cell": "CELL", "checkpoint": "CHECKPOINT", "device": "DEVICE", "episodes": "DIR", "views": "CAMERA"}
+KINDS: dict[str, dict[str, Any]] = {
+    "device": {"type": device},
+    "views": {"nargs": "+", "action": JoinedNames},
+    "task": {"type": task_name},
+}
+METAVARS = {
+    "cell": "CELL",
+    "checkpoint": "CHECKPOINT",
+    "device": "DEVICE",
+    "episodes": "DIR",
+    "views": "CAMERA",
+    "task": "TASK",
+}
 
 
 def sim(subparsers: argparse._SubParsersAction) -> None:
@@ -73,7 +84,7 @@ def arrange(subparsers: argparse._SubParsersAction) -> None:
         epilog="Exit status: 0; 1 when it is refused; 130 after Ctrl-C.",
     )
     task = f"The task. Default: that of the present scene, else {FIRST_TASK}."
-    parser.add_argument("--task", choices=TASK_NAMES, help=task)
+    parser.add_argument("--task", type=task_name, metavar="TASK", help=task)
     parser.add_argument(
         "--seed",
         type=seed,
@@ -146,7 +157,11 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
         help="What to do. Default: %(default)r.",
     )
     parser.add_argument(
-        "--task", choices=TASK_NAMES, default="", help="The task whose scene is arranged, and whose outcome is judged."
+        "--task",
+        type=task_name,
+        default="",
+        metavar="TASK",
+        help=f"The task whose scene is arranged, and whose outcome is judged: {TASK_HELP}.",
     )
     add_seed(parser, "The seed of the task's scene.", default=SEED)
     parser.set_defaults(run=_later("demo.demo"))

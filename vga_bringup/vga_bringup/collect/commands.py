@@ -9,7 +9,7 @@ import time
 from vga_policy.cli_options import add_cell, add_jobs, add_out, add_seed
 from vga_policy.cli_types import above_zero, add_former_name, positive
 from vga_policy.message_constants import SUCCESS
-from vga_policy.names import TASK_NAMES
+from vga_policy.plugins import TASK_HELP, TASKS, PluginError
 
 
 def collect_command(subparsers: argparse._SubParsersAction) -> None:
@@ -17,7 +17,7 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "collect", help="record demonstrations of a task, done by the scripted operator in the simulated cell"
     )
-    parser.add_argument("--task", required=True, metavar="TASK", help=f"The task: {', '.join(TASK_NAMES)}.")
+    parser.add_argument("--task", required=True, metavar="TASK", help=f"The task: {TASK_HELP}.")
     parser.add_argument("--episodes", type=positive, required=True, metavar="N", help="The number of episodes.")
     add_out(parser, "The directory of the episodes.", required=True)
     add_cell(parser, default="sim")
@@ -44,6 +44,11 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    try:
+        arguments.task = TASKS.named(arguments.task)
+    except PluginError as error:
+        print(f"vga collect: {error}", file=sys.stderr)
+        return 2
     return run_in_process(arguments) if arguments.in_process else run_live(arguments)
 
 
@@ -54,7 +59,8 @@ def run_live(arguments: argparse.Namespace) -> int:
     from vga_teleop.session.workflow import Refused
 
     from vga_bringup.collect.live import collect_live
-    from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
+    from vga_bringup.sim.scene.task import TaskError
+    from vga_bringup.sim.tasks.registry import arrange
 
     if arguments.perturb or arguments.random_cameras or arguments.images_for:
         print("vga collect: --perturb, --random-cameras and --images-for need --in-process", file=sys.stderr)
@@ -64,9 +70,9 @@ def run_live(arguments: argparse.Namespace) -> int:
         taken = collect_live(
             arguments.task, arguments.episodes, arguments.out.absolute(), arguments.seed, arguments.cell, _say
         )
-    except (UnknownTaskError, GraphError, Refused, OSError) as error:
+    except (TaskError, GraphError, Refused, OSError) as error:
         print(f"vga collect: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UnknownTaskError) else 1
+        return 2 if isinstance(error, TaskError) else 1
     print(summary(taken))
     return 0 if len(taken) == arguments.episodes else 130
 
@@ -82,7 +88,8 @@ def run_in_process(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.shipped import cell_path
 
     from vga_bringup.collect.in_process import CollectError, CollectRequest, collect
-    from vga_bringup.sim.scene.tasks import UnknownTaskError, arrange
+    from vga_bringup.sim.scene.task import TaskError
+    from vga_bringup.sim.tasks.registry import arrange
 
     request = CollectRequest(
         cell=load_cell(cell_path(arguments.cell)),
@@ -101,7 +108,7 @@ def run_in_process(arguments: argparse.Namespace) -> int:
         arrange(request.task, request.seed)
         for episode in track(collect(request, arguments.jobs), "collecting", total=request.episodes):
             collected.append(episode)
-    except (UnknownTaskError, CollectError) as error:
+    except (TaskError, CollectError) as error:
         print(f"vga collect: {error}", file=sys.stderr)
         return 2
     finally:

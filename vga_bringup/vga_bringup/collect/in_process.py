@@ -21,7 +21,7 @@ from vga_policy.units import SECOND
 
 from vga_bringup.collect.in_process_bag import InProcessBag
 from vga_bringup.robot.reports import Tick
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import InProcessCell
 

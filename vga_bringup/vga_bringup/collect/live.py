@@ -29,7 +29,7 @@ def collect_live(
 
     Raises GraphError and Refused; Ctrl-C ends it early.
     """
-    graph = record_graph(simulated=True, cell=cell, episodes=str(directory))
+    graph = record_graph(simulated=True, cell=cell, episodes=str(directory), task=task)
     os.environ.update(graph[0].environment)
     directory.mkdir(parents=True, exist_ok=True)
     with (

@@ -79,7 +79,11 @@ class Demo:
         """Brings the graph up, runs and records the task, brings everything down."""
         out, cell = self._args.out, load_cell(cell_path(self._args.cell))
         graph = sim_graph(
-            cell=self._args.cell, checkpoint=self._args.checkpoint, record=True, episodes=str(out / "episodes")
+            cell=self._args.cell,
+            checkpoint=self._args.checkpoint,
+            record=True,
+            episodes=str(out / "episodes"),
+            task=self._args.task,
         )
         os.environ.update(graph[0].environment)
         with (out / "nodes.log").open("w", encoding="utf-8") as log:

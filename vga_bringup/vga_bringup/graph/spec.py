@@ -55,6 +55,7 @@ OPTIONS = {
     "episodes": "The directory that episodes are recorded into.",
     "device": "Where the policy computes: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one.",
     "use_sim_time": "true has the policy go by /clock, for a replay.",
+    "task": "The simulated task whose own objects lie on the table. Empty is the cell's objects.",
     "namespace": "The ROS namespace of every node, which holds one robot. Empty is the root.",
 }
 UNTRAINED = "untrained"
@@ -71,17 +72,18 @@ def sim_graph(
     record: bool = False,
     episodes: str = "episodes",
     device: str = "auto",
+    task: str = "",
     namespace: str = "",
 ) -> Graph:
     """Everything on one machine, against the simulated cell."""
     path, contract = _load(cell)
     environment = node_environment()
     graph = (
-        _simulator("sim_cell", topics.SIM_CELL, path, environment),
+        _simulator("sim_cell", topics.SIM_CELL, path, task, environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
         *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
-        *_leader(teleop, path, contract, environment, simulated=True),
+        *_leader(teleop, path, contract, environment, simulated=True, task=task),
         *_recorder(record, path, episodes, environment),
     )
     return _below(namespace, graph)
@@ -113,19 +115,28 @@ def teleop_graph(
     cell: str = "",
     record: bool = False,
     episodes: str = "episodes",
+    task: str = "",
     namespace: str = "",
 ) -> Graph:
     """What a person at the leader needs: cameras, arm and leader, all simulated if so wished."""
     if simulated:
         return sim_graph(
-            cell=cell or "sim", policy=False, teleop=True, record=record, episodes=episodes, namespace=namespace
+            cell=cell or "sim",
+            policy=False,
+            teleop=True,
+            record=record,
+            episodes=episodes,
+            task=task,
+            namespace=namespace,
         )
     return lab_graph(cell=cell or "lab", teleop=True, record=record, episodes=episodes, namespace=namespace)
 
 
-def record_graph(*, simulated: bool = False, cell: str = "", episodes: str = "episodes", namespace: str = "") -> Graph:
+def record_graph(
+    *, simulated: bool = False, cell: str = "", episodes: str = "episodes", task: str = "", namespace: str = ""
+) -> Graph:
     """What a recording session needs: teleoperation and the recorder."""
-    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, namespace=namespace)
+    return teleop_graph(simulated=simulated, cell=cell, record=True, episodes=episodes, task=task, namespace=namespace)
 
 
 def policy_graph(
@@ -211,19 +222,22 @@ def _policy(
     return NodeSpec("vga_policy", "policy_node", topics.POLICY, parameters=parameters, environment=environment)
 
 
-def _leader(teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool) -> Graph:
+def _leader(
+    teleop: bool, path: str, cell: Cell, environment: Mapping[str, str], *, simulated: bool, task: str = ""
+) -> Graph:
     if not teleop:
         return ()
     if cell.leader is None:
         raise CellError(f"{path}: leader: teleop needs this section, and the cell has none")
     return (
-        *((_simulator("sim_leader", topics.SIM_LEADER, path, environment),) if simulated else ()),
+        *((_simulator("sim_leader", topics.SIM_LEADER, path, task, environment),) if simulated else ()),
         NodeSpec("vga_teleop", "gello_node", topics.GELLO, parameters={"cell": path}, environment=environment),
     )
 
 
-def _simulator(executable: str, name: str, path: str, environment: Mapping[str, str]) -> NodeSpec:
-    return NodeSpec("vga_bringup", executable, name, parameters={"cell": path}, environment=environment, simulates=True)
+def _simulator(executable: str, name: str, path: str, task: str, environment: Mapping[str, str]) -> NodeSpec:
+    parameters: dict[str, Value] = {"cell": path, "task": task}
+    return NodeSpec("vga_bringup", executable, name, parameters=parameters, environment=environment, simulates=True)
 
 
 def _recorder(record: bool, path: str, episodes: str, environment: Mapping[str, str]) -> Graph:

@@ -29,10 +29,10 @@ from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.safety.safety_filter import Context, SafetyFilter
 from vga_bringup.robot.submission import submit
 from vga_bringup.robot.types import ChunkRequest, Verdict
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.link_capsules import collision_model
-from vga_bringup.sim.scene.tasks import TASKS
+from vga_bringup.sim.tasks.builtin import TASKS
 
 Vector = NDArray[np.float64]
 

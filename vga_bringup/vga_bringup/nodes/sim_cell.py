@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import FloatingPointRange
 from std_msgs.msg import Header
 from vga_policy.cell.errors import CellError
+from vga_policy.evaluate.environment import Judgement
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.diagnostics import OK, WARN, diagnostic
@@ -25,8 +26,9 @@ from vga_bringup.sim.physics.state import Snapshot, StateReader, find_state
 from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
 from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import meshes
-from vga_bringup.sim.scene.tasks import UnknownTaskError
+from vga_bringup.sim.scene.task import TaskError
 from vga_bringup.sim.scene.views import VIEWS
+from vga_bringup.sim.tasks.registry import objects_of
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene
 
@@ -55,12 +57,18 @@ class SimCell(CellNode):
         floating_point_range=[FloatingPointRange(from_value=0.0, to_value=1.0)],
     )
 
+    task = NodeParameter("", "task whose objects are on the table; empty: the cell's own")
+
     def __init__(self) -> None:
         super().__init__(topics.SIM_CELL)
 
     def configure(self) -> None:
-        """Raises CellError when the cell file asks for what is not simulated."""
+        """Raises CellError when the cell file asks for what is not simulated, or the task cannot be used."""
         super().configure()
+        try:
+            self._things = objects_of(self.task)
+        except TaskError as error:
+            raise CellError(str(error)) from None
         for camera in self.cell.cameras:
             if camera.name not in VIEWS:
                 simulated = ", ".join(VIEWS)
@@ -88,9 +96,10 @@ class SimCell(CellNode):
 
     def _start(self) -> tuple[int, int]:
         """Starts the parts of the cell; process ids of physics and renderer."""
-        physics = self._children.start(PHYSICS, "--cell", self.cell_path)
-        arguments = ("--cell", self.cell_path, "--physics", str(physics), "--capture-delay", f"{self.capture_delay:g}")
-        return physics, self._children.start(RENDERER, *arguments, environment=RENDERER_ENVIRONMENT)
+        physics = self._children.start(PHYSICS, "--cell", self.cell_path, "--task", self.task)
+        what = ("--cell", self.cell_path, "--task", self.task)
+        when = ("--physics", str(physics), "--capture-delay", f"{self.capture_delay:g}")
+        return physics, self._children.start(RENDERER, *what, *when, environment=RENDERER_ENVIRONMENT)
 
     def _watch(self) -> None:
         if failure := self._children.ended():
@@ -98,7 +107,7 @@ class SimCell(CellNode):
         if self._state is None:
             self._state = find_state(self.cell.arm.ip, self._physics)
             if self._state is not None:
-                self._referee = cell_referee(self.cell, self._state)
+                self._referee = cell_referee(self.cell, self._state, self._things)
         elif not self._frames:
             self._frames = self._find_frames()
             if self._frames:
@@ -111,7 +120,7 @@ class SimCell(CellNode):
             return response
         try:
             arrangement = self._referee.arrange(request.task, request.seed)
-        except (UnknownTaskError, ArrangeError) as error:
+        except (TaskError, ArrangeError) as error:
             response.message = str(error)
             return response
         response.success, response.message = True, "arranged"
@@ -123,7 +132,10 @@ class SimCell(CellNode):
         """Publishes how the trial stands."""
         state = TaskState(header=Header(stamp=self.get_clock().now().to_msg()))
         if self._referee is not None:
-            judgement = self._referee.judge()
+            try:
+                judgement = self._referee.judge()
+            except TaskError as error:
+                judgement = Judgement(False, True, str(error))
             state.success, state.failed, state.detail = judgement.success, judgement.failed, judgement.detail
             state.picks, state.grasped = judgement.grasped is not None, judgement.grasped or ""
             if (arrangement := self._referee.arrangement) is not None:

@@ -22,7 +22,8 @@ from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import StateReader
-from vga_bringup.sim.scene.tasks import UnknownTaskError
+from vga_bringup.sim.scene.task import TaskError
+from vga_bringup.sim.tasks.registry import objects_of
 from vga_msgs.msg import DriverState, RecorderState, TaskState
 
 SWITCH_INTERVAL = 0.001  # s the servos' answers may wait for Python's lock
@@ -44,16 +45,23 @@ class SimLeader(CellNode):
         read_only=False,
     )
 
+    task = NodeParameter("", "task whose objects are on the table; empty: the cell's own")
+
     def __init__(self) -> None:
         super().__init__(topics.SIM_LEADER)
 
     def configure(self) -> None:
-        """Makes person and servos. Raises CellError when the cell has no leader."""
+        """Makes person and servos. Raises CellError when the cell has no leader, or the task cannot be used."""
         super().configure()
         if self.cell.leader is None:
             raise CellError(f"{self.cell_path}: leader: this cell has none to simulate")
         self._leader = self.cell.leader
-        self._person = Person(self.cell, compile_model([camera.name for camera in self.cell.cameras]))
+        try:
+            things = objects_of(self.task)
+        except TaskError as error:
+            raise CellError(str(error)) from None
+        model = compile_model([camera.name for camera in self.cell.cameras], things)
+        self._person = Person(self.cell, model, things)
         self._state: StateReader | None = None
         self._driver, self._recorder, self._task = DriverState(), RecorderState(), TaskState()
         self._complaint = ""
@@ -110,7 +118,7 @@ class SimLeader(CellNode):
                 followed=self._driver.mode == DriverState.TELEOP,
                 recorded=self._recorder.recording,
             )
-        except UnknownTaskError as error:
+        except TaskError as error:
             if str(error) != self._complaint:
                 self._complaint = str(error)
                 self.get_logger().error(self._complaint)

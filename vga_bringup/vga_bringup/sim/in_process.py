@@ -34,8 +34,10 @@ from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.physics.state import PUBLIC_STATE, Snapshot
 from vga_bringup.sim.rendering.renderer import CellRenderer
 from vga_bringup.sim.scene import views
+from vga_bringup.sim.scene.objects import TABLE, Objects
 from vga_bringup.sim.scene.snapshot import CellSnapshot, snapshot
-from vga_bringup.sim.scene.tasks import Arrangement, Judge, arrange
+from vga_bringup.sim.scene.task import Arrangement, Judge
+from vga_bringup.sim.tasks.registry import arrange
 
 STEP = 0.001  # s of physics
 JUDGED_EVERY = 0.05  # s
@@ -73,23 +75,12 @@ class InProcessCell:
     ) -> None:
         self.cell = cell
         self.on_tick, self.on_step = on_tick, on_step
-        self.simulator = CellSimulator(cell.arm.home, [camera.name for camera in cell.cameras])
-        self.simulator.init()
-        self.simulator.start()
-        self._model, self._data = self.simulator.model, self.simulator.data
-        first = int(self._model.joint("robot0_fr3_joint1").qposadr[0])
-        first_dof = int(self._model.joint("robot0_fr3_joint1").dofadr[0])
-        self._q = self._data.qpos[first : first + 7]
-        self._dq = self._data.qvel[first_dof : first_dof + 7]
-        joints = [self._model.joint(f"robot0_fr3_joint{k}").id for k in range(1, 8)]
-        self._model.jnt_range[joints] = np.stack((cell.arm.own.lower, cell.arm.own.upper), axis=1)
-        self._hand = Hand(self.simulator.robot, cell.gripper)
+        self._renderer: CellRenderer | None = None
+        self._furnish(TABLE)
         self._safety = SafetyFilter(cell)
         self._limits = Limits(cell)
         self._leader_names = [*cell.arm.joint_names, cell.gripper.joint_name]
         self._steps_a_tick = round(1 / cell.arm.tracking.rate_hz / STEP)
-        self._snapshot = np.empty(mujoco.mj_stateSize(self._model, PUBLIC_STATE))
-        self._renderer: CellRenderer | None = None
         self.reset("pick_cube", 0)
 
     def reset(
@@ -97,9 +88,11 @@ class InProcessCell:
     ) -> Arrangement:
         """Sets the scene of a trial, the arm at rest at `arm_start` (default: the trial's) with an open hand.
 
-        mode: POLICY to be moved by `offer`, TELEOP by `lead`. Raises UnknownTaskError.
+        mode: POLICY to be moved by `offer`, TELEOP by `lead`. Raises TaskError.
         """
         self.arrangement = arrange(task, seed)
+        if self.arrangement.definition.objects != self._things:
+            self._furnish(self.arrangement.definition.objects)
         self.mode = mode
         self.problem = ""  # why the driver no longer moves the arm; empty while it does
         self.accepted = 0
@@ -143,7 +136,7 @@ class InProcessCell:
 
     def snapshot(self) -> CellSnapshot:
         """What an expert sees now."""
-        return snapshot(self._model, self._data)
+        return snapshot(self._model, self._data, self._things)
 
     def lead(self, q: Vector, width: float) -> None:
         """One sample of the leader, read now: joint angles [7] (rad) and opening (m)."""
@@ -209,6 +202,23 @@ class InProcessCell:
             self._renderer = CellRenderer(self.cell.cameras, self._model, noise=0)
             self._renderer.noise.reseed(self.arrangement.seed)
         return self._renderer
+
+    def _furnish(self, things: Objects) -> None:
+        """Makes the physics, with these things on the table."""
+        self.close()
+        cell, self._things = self.cell, things
+        self.simulator = CellSimulator(cell.arm.home, [camera.name for camera in cell.cameras], things)
+        self.simulator.init()
+        self.simulator.start()
+        self._model, self._data = self.simulator.model, self.simulator.data
+        first = int(self._model.joint("robot0_fr3_joint1").qposadr[0])
+        first_dof = int(self._model.joint("robot0_fr3_joint1").dofadr[0])
+        self._q = self._data.qpos[first : first + 7]
+        self._dq = self._data.qvel[first_dof : first_dof + 7]
+        joints = [self._model.joint(f"robot0_fr3_joint{k}").id for k in range(1, 8)]
+        self._model.jnt_range[joints] = np.stack((cell.arm.own.lower, cell.arm.own.upper), axis=1)
+        self._hand = Hand(self.simulator.robot, cell.gripper)
+        self._snapshot = np.empty(mujoco.mj_stateSize(self._model, PUBLIC_STATE))
 
     # The driver's control tick, and what follows from it.
 

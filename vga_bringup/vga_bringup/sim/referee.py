@@ -13,7 +13,9 @@ from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.sim.physics.placing import POLL_S, PlacementOutbox
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import Snapshot, StateReader
-from vga_bringup.sim.scene.tasks import Arrangement, Judge, arrange
+from vga_bringup.sim.scene.objects import TABLE, Objects
+from vga_bringup.sim.scene.task import Arrangement, Judge
+from vga_bringup.sim.tasks.registry import arrange
 
 PATIENCE = 1.0  # s the physics may take to place the objects
 CLEARANCE = 0.15  # m the hand must be above the table while they are placed
@@ -24,9 +26,10 @@ class ArrangeError(RuntimeError):
 
 
 class Referee:
-    """One trial after another in the simulated cell whose state `state` reads."""
+    """One trial after another in the simulated cell whose state `state` reads, with `things` on its table."""
 
-    def __init__(self, cell: Cell, model: mujoco.MjModel, state: StateReader) -> None:
+    def __init__(self, cell: Cell, model: mujoco.MjModel, state: StateReader, things: Objects = TABLE) -> None:
+        self._things = things
         self._address = cell.arm.ip
         self._model = model
         self._data = mujoco.MjData(model)
@@ -37,14 +40,16 @@ class Referee:
         self.arrangement: Arrangement | None = None
 
     def arrange(self, task: str, seed: int) -> Arrangement:
-        """Places the objects for a trial. Raises UnknownTaskError, or ArrangeError."""
+        """Places the objects for a trial. Raises TaskError, or ArrangeError."""
         wanted = arrange(task, seed)
+        if wanted.definition.objects != self._things:
+            raise ArrangeError(f"task '{task}' has other objects than are on the table: vga sim --task {task}")
         self._load(self._state.read())
         q = np.array(self._data.qpos[self._first_joint : self._first_joint + 7])
         if (height := float(self._kinematics.tcp(q).position[2])) < CLEARANCE:
             raise ArrangeError(f"the hand is {height:.2f} m above the table, among the objects: home the arm first")
         try:
-            placed = PlacementOutbox(self._address).place(wanted.placements, PATIENCE)
+            placed = PlacementOutbox(self._address, self._things).place(wanted.placements, PATIENCE)
         except FileNotFoundError:
             placed = False
         if not placed:
@@ -72,6 +77,6 @@ class Referee:
             time.sleep(POLL_S)
 
 
-def cell_referee(cell: Cell, state: StateReader) -> Referee:
+def cell_referee(cell: Cell, state: StateReader, things: Objects = TABLE) -> Referee:
     """A referee of this cell, with a model of its own."""
-    return Referee(cell, compile_model([camera.name for camera in cell.cameras]), state)
+    return Referee(cell, compile_model([camera.name for camera in cell.cameras], things), state, things)

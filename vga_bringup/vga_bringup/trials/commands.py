@@ -20,6 +20,7 @@ from vga_policy.cli_types import add_former_name, between
 from vga_policy.evaluate.controls import CONTROLS
 from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
 from vga_policy.names import TASK_NAMES
+from vga_policy.plugins import TASK_HELP, task_name
 
 from vga_bringup.trials.conditions import LATENCY, SEED, SEEN, UNSEEN
 from vga_bringup.trials.options import EvalOptions, TrialOptions
@@ -111,7 +112,12 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
 def _trial_options(parser: argparse.ArgumentParser) -> None:
     """What both commands' trials can be given."""
     parser.add_argument(
-        "--task", nargs="+", choices=TASK_NAMES, default=list(TASK_NAMES), help="The tasks. Default: all of them."
+        "--task",
+        nargs="+",
+        type=task_name,
+        default=list(TASK_NAMES),
+        metavar="TASK",
+        help=f"The tasks: {TASK_HELP}. Default: the first four.",
     )
     parser.add_argument(
         "--trials",

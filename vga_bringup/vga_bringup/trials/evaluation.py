@@ -21,6 +21,8 @@ from vga_policy.evaluate.tables.text import percent
 from vga_policy.evaluate.trials import Trial
 from vga_policy.ros.errors import GraphError
 
+from vga_bringup.sim.scene.task import TaskError
+from vga_bringup.sim.tasks.registry import find
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
 from vga_bringup.trials.options import EvalOptions
@@ -96,13 +98,15 @@ def request_for(options: EvalOptions) -> EvalRequest:
         checkpoint = str(locate(checkpoint))
     if not options.in_process:
         _refuse_in_real_time(checkpoint, options.control)
+    tasks = tuple(dict.fromkeys(trials.tasks))
+    _refuse_tasks(tasks, options.in_process)
     method = options.method or named(checkpoint)
     cell = load_cell(cell_path(trials.cell))
     return EvalRequest(
         checkpoint=checkpoint,
         cell=cell_for(cell, options.camera_set, trials.strategy, trained_on(checkpoint)),
         camera_set=options.camera_set,
-        tasks=tuple(dict.fromkeys(trials.tasks)),
+        tasks=tasks,
         trials=trials.trials,
         seed=trials.seed,
         directory=options.out or default_out(method, options.training, options.camera_set, options.control),
@@ -115,6 +119,16 @@ def request_for(options: EvalOptions) -> EvalRequest:
         method=method,
         training=options.training,
     )
+
+
+def _refuse_tasks(tasks: Sequence[str], in_process: bool) -> None:
+    """Raises TrialsError for a task that cannot be used, or not on one graph with the others."""
+    try:
+        objects = [find(task).objects for task in tasks]
+    except TaskError as error:
+        raise TrialsError(str(error)) from None
+    if not in_process and any(other != objects[0] for other in objects):
+        raise TrialsError("these tasks have different objects: try one --task at a time, or add --in-process")
 
 
 def _refuse_in_real_time(checkpoint: str, control: str) -> None:

@@ -13,7 +13,7 @@ from vga_policy.evaluate.environment import EnvironmentFault, Judgement
 from vga_policy.observation.observation import ActionChunk, Observation
 
 from vga_bringup.sim.in_process import InProcessCell
-from vga_bringup.sim.scene.tasks import Arrangement, UnknownTaskError
+from vga_bringup.sim.scene.task import Arrangement
 from vga_bringup.trials.conditions import LATENCY
 
 
@@ -39,11 +39,8 @@ class InProcessEnvironment:
         self._world.close()
 
     def reset(self, task: str, seed: int) -> str:
-        """Sets the scene; the arm is at rest at the trial's start, the hand open. Raises EnvironmentFault."""
-        try:
-            return self._world.reset(task, seed).instruction
-        except UnknownTaskError as error:
-            raise EnvironmentFault(str(error)) from None
+        """Sets the scene; the arm is at rest at the trial's start, the hand open. Raises TaskError."""
+        return self._world.reset(task, seed).instruction
 
     def observe(self) -> Observation:
         """All views now, as the JPEG images that the policy node gets."""
@@ -57,7 +54,7 @@ class InProcessEnvironment:
         self._world.offer(chunk, self._observed, self._latency)
 
     def advance(self) -> None:
-        """One control step. Raises EnvironmentFault when the driver has stopped the arm."""
+        """One control step. Raises EnvironmentFault when the driver has stopped the arm, and TaskError."""
         self._world.step(self._cell.dt)
         if self._world.problem:
             raise EnvironmentFault(self._world.problem)

@@ -17,6 +17,7 @@ from vga_policy.evaluate.trials import Trial
 from vga_policy.evaluate.video import filmed_trial
 
 from vga_bringup.sim.scene import meshes
+from vga_bringup.sim.scene.task import TaskError
 from vga_bringup.trials.actors import open_actor
 from vga_bringup.trials.conditions import EvalRequest, TrialsError
 from vga_bringup.trials.in_process_environment import InProcessEnvironment
@@ -93,5 +94,5 @@ def _run(task: str, seed: int) -> Trial:
         raise _trials
     try:
         return _trials.run(task, seed)
-    except BaselineError as error:
+    except (BaselineError, TaskError) as error:
         raise TrialsError(str(error)) from None

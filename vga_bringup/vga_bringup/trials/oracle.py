@@ -9,7 +9,7 @@ from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.units import SECOND
 
 from vga_bringup.robot.reports import Tick
-from vga_bringup.sim.expert.demonstration import demonstrate
+from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.trials.in_process_environment import InProcessEnvironment
 

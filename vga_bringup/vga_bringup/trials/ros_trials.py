@@ -45,7 +45,7 @@ def run_graph(request: EvalRequest, seeds: Sequence[tuple[str, int]]) -> Generat
     """
     cell = request.directory / CELL
     write_atomically(cell, dump_cell(request.cell))
-    graph = sim_graph(cell=str(cell), checkpoint=request.checkpoint)
+    graph = sim_graph(cell=str(cell), checkpoint=request.checkpoint, task=request.tasks[0])
     os.environ.update(graph[0].environment)
     with (request.directory / LOG).open("w", encoding="utf-8") as log, stop_request() as stop:
         try:

@@ -27,7 +27,7 @@ from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shown
 from vga_policy.text.encoder import TextEncoder
-from vga_policy.text.registry import TEXT_ENCODERS
+from vga_policy.text.registry import TEXT_ENCODERS, package_of
 from vga_policy.wording import shortened
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
     config = {
         "format": FORMAT,
         "model": _describe(MODELS, checkpoint.config),
-        "text_encoder": _describe(TEXT_ENCODERS, checkpoint.encoder),
+        "text_encoder": _described_encoder(checkpoint.encoder),
     }
     with whole_directory(directory) as unfinished:
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
@@ -140,7 +140,7 @@ def _parse_config(data: Any, path: Path) -> tuple[VGAConfig, TextEncoder]:
     if data["format"] != FORMAT:
         raise CheckpointError(f"{path}: format {data['format']!r} is unknown; this version reads {FORMAT}")
     config = _build("model", MODELS, data["model"], path)
-    encoder = _build("text_encoder", TEXT_ENCODERS, data["text_encoder"], path)
+    encoder = _encoder(data["text_encoder"], path)
     if encoder.width != config.language_width:
         raise CheckpointError(
             f"{path}: the text encoder gives {encoder.width} numbers, the model takes {config.language_width}"
@@ -152,6 +152,24 @@ def _describe(registry: Mapping[str, type[Any]], part: Any) -> dict[str, Any]:
     """A registered dataclass as plain data: its name and its fields."""
     name = next(name for name, kind in registry.items() if type(part) is kind)
     return {"name": name, **to_plain(part)}
+
+
+def _described_encoder(encoder: TextEncoder) -> dict[str, Any]:
+    """As `_describe`; that of another package names the package, for those who do not have it."""
+    plain = _describe(TEXT_ENCODERS, encoder)
+    package = package_of(plain["name"])
+    return {**plain, **({"package": package} if package else {})}
+
+
+def _encoder(data: Any, path: Path) -> TextEncoder:
+    if not isinstance(data, dict) or not isinstance(package := data.get("package"), str):
+        return _build("text_encoder", TEXT_ENCODERS, data, path)
+    if data.get("name") not in TEXT_ENCODERS:
+        raise CheckpointError(
+            f"{path}: text_encoder: {data.get('name')!r} is of the package {package}, which is not installed here"
+        )
+    plain = {key: value for key, value in data.items() if key != "package"}
+    return _build("text_encoder", TEXT_ENCODERS, plain, path)
 
 
 def _build(key: str, registry: Mapping[str, type[Any]], data: Any, path: Path) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from vga_policy import cli_types
 from vga_policy.names import ABLATION_NAMES, PRESET_NAMES, TEXT_ENCODER_NAMES
 from vga_policy.objective.recipe import LossConfig, Strategy
+from vga_policy.plugins import TEXT_ENCODERS
 from vga_policy.train.options import Doc, Option, check
 from vga_policy.train.runs.failure import TrainingError
 
@@ -182,7 +183,11 @@ class PolicyConfig:
     ] = None
     text_encoder: Annotated[
         str | None,
-        Option("What turns the instruction into numbers.", choices=TEXT_ENCODER_NAMES, default="the preset's"),
+        Option(
+            f"What turns the instruction into numbers: {', '.join(TEXT_ENCODER_NAMES)}, or an installed package's.",
+            metavar="NAME",
+            default="the preset's",
+        ),
     ] = None
     episodes: Annotated[int | None, Option("The most episodes that train.", metavar="N", minimum=1, default="all")] = (
         None
@@ -245,9 +250,8 @@ class PolicyConfig:
         """The preset with the run's changes. Raises TrainingError when what is asked for contradicts itself."""
         from vga_policy.presets.presets import ABLATIONS, PRESETS  # they are models: heavy
 
-        if self.text_encoder not in (None, *TEXT_ENCODER_NAMES):
-            known = ", ".join(TEXT_ENCODER_NAMES)
-            raise TrainingError(f"text_encoder {self.text_encoder!r} is unknown; known: {known}")
+        if self.text_encoder not in (None, *(known := TEXT_ENCODERS.names())):
+            raise TrainingError(f"text_encoder {self.text_encoder!r} is unknown; known: {', '.join(known)}")
         preset = PRESETS[self.preset]()
         if self.ablation is not None:
             preset = ABLATIONS[self.ablation](preset)

@@ -31,6 +31,7 @@ from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError
 from vga_policy.model.weights.initialize import initialize_from_timm
 from vga_policy.objective.lora import make_trainable, merge_lora
+from vga_policy.plugins import PluginError
 from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError
@@ -203,7 +204,10 @@ def _task(
     statistics = None if begun is None else statistics_of(begun)
     if statistics is None:
         statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
-    encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
+    try:
+        encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
+    except PluginError as error:
+        raise TrainingError(str(error)) from None
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes
     if recipe.joint and processes > 1 and mine % config.geometry_share:

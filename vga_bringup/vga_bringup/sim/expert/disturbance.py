@@ -15,7 +15,7 @@ from vga_policy.cell.schema import Arm
 from vga_bringup.robot.bounds.kinematics import Array, Pose, rotation
 from vga_bringup.sim.expert.inverse import InverseKinematics
 from vga_bringup.sim.expert.style import random_for
-from vga_bringup.sim.scene.tasks import READY, Arrangement
+from vga_bringup.sim.scene.task import READY, Arrangement
 
 # Where the hand may start (m), pointing down, and how far it may be turned (rad).
 START_LOW, START_HIGH, START_TURN = (0.34, -0.28, 0.16), (0.60, 0.28, 0.45), 0.6
@@ -49,14 +49,14 @@ class Disturbance:
     def of(cls, arrangement: Arrangement, arm: Arm) -> Disturbance:
         """The disturbances of one trial.
 
-        Each kind of disturbance happens in half of the demonstrations; nudges in a third, and only to cubes:
-        a vegetable would roll away, and the button is screwed to the table.
+        Each kind of disturbance happens in half of the demonstrations; nudges in a third, and only to what
+        stays where it is pushed to: a vegetable would roll away, and the button is screwed to the table.
         """
         random = random_for("disturbance", arrangement.task, arrangement.seed)
         kinds = random.random(4)
         start = _start(random, arm) if kinds[0] < 0.5 else None
         shoves = (_shove(random), _shove(random)) if kinds[2] < 0.5 else ()
-        nudged = kinds[3] < 1 / 3 and arrangement.target.endswith("_cube")
+        nudged = kinds[3] < 1 / 3 and arrangement.definition.objects[arrangement.target].nudged
         nudges = (_nudge(random, arrangement),) if nudged else ()
         return cls(start, bool(kinds[1] < 0.5), shoves, nudges)
 

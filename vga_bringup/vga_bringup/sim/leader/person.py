@@ -13,8 +13,9 @@ from vga_bringup.sim.expert.scripted_expert import Leader, ScriptedExpert
 from vga_bringup.sim.expert.style import Style
 from vga_bringup.sim.leader.servo import TURN
 from vga_bringup.sim.physics.state import Snapshot
+from vga_bringup.sim.scene.objects import TABLE, Objects
 from vga_bringup.sim.scene.snapshot import snapshot
-from vga_bringup.sim.scene.tasks import arrange
+from vga_bringup.sim.tasks.registry import arrange
 
 Trial = tuple[str, int]
 
@@ -25,11 +26,11 @@ class Person:
     While the arm does not follow, the hand brings the leader to where the arm is, so that it may be handed over. Once
     the arm follows, the hand rests, until it is time to demonstrate.
 
-    hand: where the leader is held now; at the cell's home at first.
+    things: on the cell's table. hand: where the leader is held now; at the cell's home at first.
     """
 
-    def __init__(self, cell: Cell, model: mujoco.MjModel) -> None:
-        self._cell = cell
+    def __init__(self, cell: Cell, model: mujoco.MjModel, things: Objects = TABLE) -> None:
+        self._cell, self._things = cell, things
         self._model, self._data = model, mujoco.MjData(model)
         self.hand = Leader(np.array(cell.arm.home), cell.gripper.max_width)
         self._expert: ScriptedExpert | None = None
@@ -39,10 +40,10 @@ class Person:
         """Where the leader is held, given what is seen.
 
         trial: task and seed of the scene. followed: the arm follows the leader. recorded: it is time to demonstrate.
-        Raises UnknownTaskError.
+        Raises TaskError.
         """
         seen.load(self._model, self._data)
-        here = snapshot(self._model, self._data)
+        here = snapshot(self._model, self._data, self._things)
         if not (followed and recorded and trial):
             self._expert = None
             if not followed:

@@ -7,25 +7,25 @@ longer than it wants to.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from vga_bringup.sim.physics.shared import Segment, segment_path
-from vga_bringup.sim.scene.objects import DEFAULT_PLACEMENTS, Placement
+from vga_bringup.sim.scene.objects import Placement
 
 SEGMENT = "placements"
 POLL_S = 0.001
 
-_LAYOUT = np.dtype([("wished", "u8"), ("granted", "u8"), ("placements", "f8", (len(DEFAULT_PLACEMENTS), 3))])
-
 
 class PlacementInbox:
-    """The physics' end."""
+    """The physics' end. names: of all objects, in the order of the model."""
 
-    def __init__(self, address: str) -> None:
-        self._segment = Segment.create(segment_path(address, SEGMENT), _LAYOUT.itemsize)
-        ring = np.ndarray((), _LAYOUT, self._segment.memory)
+    def __init__(self, address: str, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        layout = _layout(len(self._names))
+        self._segment = Segment.create(segment_path(address, SEGMENT), layout.itemsize)
+        ring = np.ndarray((), layout, self._segment.memory)
         self._wished, self._granted, self._placements = ring["wished"], ring["granted"], ring["placements"]
 
     def take(self) -> Mapping[str, Placement] | None:
@@ -33,7 +33,7 @@ class PlacementInbox:
         if self._wished == self._granted:
             return None
         rows = self._placements.tolist()
-        return {name: Placement(*row) for name, row in zip(DEFAULT_PLACEMENTS, rows, strict=True)}
+        return {name: Placement(*row) for name, row in zip(self._names, rows, strict=True)}
 
     def grant(self) -> None:
         """Tells the other end that its wish was carried out."""
@@ -45,16 +45,20 @@ class PlacementInbox:
 
 
 class PlacementOutbox:
-    """The end of whoever arranges the scene; one at a time. Raises FileNotFoundError while no physics runs."""
+    """The end of whoever arranges the scene; one at a time. Raises FileNotFoundError while no physics runs.
 
-    def __init__(self, address: str) -> None:
+    names: as the inbox has them.
+    """
+
+    def __init__(self, address: str, names: Iterable[str]) -> None:
+        self._names = tuple(names)
         self._segment = Segment.attach(segment_path(address, SEGMENT))
-        ring = np.ndarray((), _LAYOUT, self._segment.memory)
+        ring = np.ndarray((), _layout(len(self._names)), self._segment.memory)
         self._wished, self._granted, self._placements = ring["wished"], ring["granted"], ring["placements"]
 
     def place(self, placements: Mapping[str, Placement], patience: float) -> bool:
         """Has every object placed; False when the physics has not done so after `patience` seconds."""
-        self._placements[...] = [placements[name] for name in DEFAULT_PLACEMENTS]
+        self._placements[...] = [placements[name] for name in self._names]
         self._wished += np.uint64(1)
         deadline = time.monotonic() + patience
         while self._granted != self._wished:
@@ -62,3 +66,7 @@ class PlacementOutbox:
                 return False
             time.sleep(POLL_S)
         return True
+
+
+def _layout(objects: int) -> np.dtype:
+    return np.dtype([("wished", "u8"), ("granted", "u8"), ("placements", "f8", (objects, 3))])

@@ -19,13 +19,16 @@ from vga_bringup.sim.scene import objects, scene
 class CellSimulator(MujocoSimulator):
     """The arm, the table with its objects, and cameras.
 
-    home: joint angles (rad) the arm starts at. cameras: names of `views.VIEWS`.
+    home: joint angles (rad) the arm starts at. cameras: names of `views.VIEWS`. things: what is on the table.
     """
 
-    def __init__(self, home: Sequence[float], cameras: Iterable[str] = ()) -> None:
+    def __init__(
+        self, home: Sequence[float], cameras: Iterable[str] = (), things: objects.Objects = objects.TABLE
+    ) -> None:
         super().__init__()
         self._home = home
         self._cameras = tuple(cameras)
+        self._things = things
 
     @property
     def robot(self) -> CellRobot:
@@ -39,7 +42,7 @@ class CellSimulator(MujocoSimulator):
 
     def place(self, placements: Mapping[str, objects.Placement]) -> None:
         """Puts objects at rest on the table, the others stay; the button's lamp goes out."""
-        objects.place(self.model, self.data, placements)
+        objects.place(self.model, self.data, placements, self._things)
         mujoco.mj_forward(self.model, self.data)
 
     def reset(self, q: Sequence[float], placements: Mapping[str, objects.Placement]) -> None:
@@ -65,20 +68,22 @@ class CellSimulator(MujocoSimulator):
     def _init(self) -> None:
         self.add_robot()  # appends the arm to the scene …
         self._robots[0] = CellRobot(self._home)  # … and creates a stock robot to drive it
-        scene.furnish(self.scene, self._cameras)
+        scene.furnish(self.scene, self._cameras, self._things)
 
     def _start(self) -> None:
         super()._start()
-        self._button_address = int(self.model.joint("button").qposadr[0])
-        self.place(objects.DEFAULT_PLACEMENTS)
+        has_button = objects.BUTTON in self._things
+        self._button_address = int(self.model.joint(objects.BUTTON).qposadr[0]) if has_button else None
+        self.place(objects.placements_of(self._things))
 
     def _step(self) -> None:
         mujoco.mj_step(self.model, self.data)
-        objects.latch_button(self.data, self._button_address)
+        if self._button_address is not None:
+            objects.latch_button(self.data, self._button_address)
 
 
-def compile_model(cameras: Iterable[str]) -> mujoco.MjModel:
+def compile_model(cameras: Iterable[str], things: objects.Objects = objects.TABLE) -> mujoco.MjModel:
     """The cell's model alone, to draw or to measure a state that the physics published."""
-    simulator = CellSimulator(home=(0.0,) * 7, cameras=cameras)
+    simulator = CellSimulator(home=(0.0,) * 7, cameras=cameras, things=things)
     simulator.init()
     return mujoco.MjModel.from_xml_string(scene.text(simulator.scene))

@@ -121,7 +121,7 @@ class RandomScenes:
     def _put(self, name: str, place: Placement, *, visible: bool) -> None:
         body = self._model.body(name)
         if name in objects.DEFAULT_PLACEMENTS:
-            objects.place(self._model, self._data, {name: place})
+            objects.place(self._model, self._data, {name: place}, objects.TABLE)
         else:
             half = place.yaw / 2
             height = float(self._model.geom(name).size[2])

@@ -21,6 +21,7 @@ from vga_bringup.sim.physics.state import Snapshot, find_state
 from vga_bringup.sim.rendering.canvas import Canvas
 from vga_bringup.sim.rendering.frame_ring import FrameWriter
 from vga_bringup.sim.scene import objects
+from vga_bringup.sim.tasks.registry import objects_of
 
 DEPTH_RANGE = 8.0  # m; beyond it a camera reports no depth. The sky is drawn as a cube from 8.66 m on
 NOISE = 1.5  # standard deviation of a pixel's noise, of 255: as of a real sensor, no two images are the same
@@ -81,15 +82,17 @@ class CellRenderer:
         self._canvas.close()
 
 
-def render(cell: Cell, physics: int, capture_delay: float, termination: Termination) -> None:
+def render(cell: Cell, things: objects.Objects, physics: int, capture_delay: float, termination: Termination) -> None:
     """Draws every camera of the cell at its rate until terminated. Cameras due together show the same instant.
 
+    things: on the table.
     physics: id of the process that computes the state; drawing starts when it publishes its first.
     capture_delay: seconds from the instant drawn to the delivery of its frame.
     """
     fastest = max(camera.color.fps for camera in cell.cameras)
+    model = compile_model([camera.name for camera in cell.cameras], things)
     with ExitStack() as stack:
-        renderer = stack.enter_context(closing(CellRenderer(cell.cameras)))
+        renderer = stack.enter_context(closing(CellRenderer(cell.cameras, model)))
         while (state := find_state(cell.arm.ip, physics)) is None:
             if termination:
                 return
@@ -118,12 +121,14 @@ def main() -> None:
     """Entry point of the process; started by `sim_cell`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", required=True, help="path of the cell file")
+    parser.add_argument("--task", default="", help="whose objects are on the table")
     parser.add_argument("--physics", type=int, required=True, help="process that computes the state")
     parser.add_argument("--capture-delay", type=float, required=True, help="seconds from capture to delivery")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="process whose end ends this one")
     arguments = parser.parse_args()
     termination = Termination(arguments.parent)
-    render(load_cell(arguments.cell), arguments.physics, arguments.capture_delay, termination)
+    cell, things = load_cell(arguments.cell), objects_of(arguments.task)
+    render(cell, things, arguments.physics, arguments.capture_delay, termination)
 
 
 if __name__ == "__main__":

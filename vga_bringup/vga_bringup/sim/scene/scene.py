@@ -37,11 +37,14 @@ _ROOM = """
 _STOCK_GROUND = ("ground", "key_light", "fill_light", "rim_light", "ground_checker")
 
 
-def furnish(scene: ET.Element, cameras: Iterable[str]) -> None:
-    """Turns franky-sim's stock scene, which holds the arm on a plane, into the cell. `cameras` are names of `VIEWS`."""
+def furnish(scene: ET.Element, cameras: Iterable[str], things: objects.Objects = objects.TABLE) -> None:
+    """Turns franky-sim's stock scene, which holds the arm on a plane, into the cell with `things` on its table.
+
+    `cameras` are names of `VIEWS`.
+    """
     _remove(scene, _STOCK_GROUND)
     _merge(scene, ET.fromstring(_ROOM))
-    _merge(scene, ET.fromstring(objects.mjcf()))
+    _merge(scene, ET.fromstring(objects.mjcf(things)))
     for name in cameras:
         view = views.VIEWS[name]
         parent = scene.find(".//worldbody" if view.body == "world" else f".//body[@name='{view.body}']")
