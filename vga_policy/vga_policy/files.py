@@ -39,7 +39,7 @@ def whole_directory(directory: Path) -> Iterator[Path]:
         yield unfinished
         for file in unfinished.rglob("*"):
             if file.is_file():
-                _synchronize(file)
+                synchronize(file)
         unfinished.rename(directory)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -66,6 +66,7 @@ def yaml_fault(error: yaml.YAMLError) -> str:
     return f"{words} (line {mark.line + 1}, column {mark.column + 1})" if mark else words
 
 
-def _synchronize(file: Path) -> None:
+def synchronize(file: Path) -> None:
+    """Returns when the file is on the disk."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
