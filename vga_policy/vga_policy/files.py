@@ -84,5 +84,10 @@ def _finish(file: Path, like: int) -> None:
     mode = like & 0o666
     if file.stat().st_mode & 0o777 != mode:  # safetensors' files, and those of the module tempfile, are their owner's
         file.chmod(mode)
+    synchronize(file)
+
+
+def synchronize(file: Path) -> None:
+    """Returns when the file is on the disk."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())

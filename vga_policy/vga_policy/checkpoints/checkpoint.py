@@ -1,5 +1,7 @@
 """Checkpoints: a directory of config.json, model.safetensors, normalization.json and cell.yaml.
 
+Beside them, instructions.safetensors may have embeddings of instructions by their text.
+
 Only data is read, never code: pickles are refused.
 """
 
@@ -8,12 +10,12 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vga_policy.cell.errors import CellError
@@ -26,6 +28,8 @@ from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shown
+from vga_policy.model.weights.save import save_tensors
+from vga_policy.objective.lora import merged
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.registry import TEXT_ENCODERS, package_of
 from vga_policy.wording import shortened
@@ -33,6 +37,7 @@ from vga_policy.wording import shortened
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZATION = "config.json", "model.safetensors", "normalization.json"
 FILES = CONFIG, WEIGHTS, NORMALIZATION, CELL
+EMBEDDINGS = "instructions.safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 LINE = 200  # characters of a message, beside the path
 
@@ -46,17 +51,21 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything a policy is made of."""
+    """Everything a policy is made of.
+
+    embeddings: float32 [E] of the instructions that it was trained on, and of none (""): they need no text encoder.
+    """
 
     config: VGAConfig
     encoder: TextEncoder
     model: VGA
     normalization: Normalization
     cell: Cell
+    embeddings: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32) -> None:
-    """Writes a checkpoint. It appears whole or not at all.
+    """Writes a checkpoint, low-rank updates merged. It appears whole or not at all.
 
     weights: precision of its file; it is loaded as float32 all the same.
     Raises CheckpointError when something is there already.
@@ -73,8 +82,9 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
         (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
-        tensors = {name: tensor.to(weights).contiguous() for name, tensor in checkpoint.model.state_dict().items()}
-        save_file(tensors, unfinished / WEIGHTS)
+        save_tensors(merged(checkpoint.model), unfinished / WEIGHTS, weights)
+        if checkpoint.embeddings:
+            save_tensors(checkpoint.embeddings, unfinished / EMBEDDINGS)
 
 
 def load(directory: str | Path) -> Checkpoint:
@@ -96,7 +106,7 @@ def load(directory: str | Path) -> Checkpoint:
             f"{directory}: the model's horizon is {config.horizon}, its cell's action.horizon {cell.action.horizon}"
         )
     model = _load_model(config, directory)
-    return Checkpoint(config, encoder, model, normalization, cell)
+    return Checkpoint(config, encoder, model, normalization, cell, _load_embeddings(directory, config.language_width))
 
 
 def require_files(directory: Path) -> None:
@@ -215,6 +225,20 @@ def _load_model(config: VGAConfig, directory: Path) -> VGA:
         raise CheckpointError(str(error)) from None
     model.load_state_dict(tensors, assign=True)
     return model.float()
+
+
+def _load_embeddings(directory: Path, width: int) -> dict[str, Tensor]:
+    path = directory / EMBEDDINGS
+    if not path.exists():
+        return {}
+    try:
+        embeddings = load_file(path)
+    except Exception as error:  # as above
+        raise CheckpointError(f"{path}: damaged or truncated: {shown([str(error)])}") from None
+    for instruction, embedding in embeddings.items():
+        if embedding.shape != (width,) or embedding.dtype != torch.float32 or not embedding.isfinite().all():
+            raise CheckpointError(f"{path}: {instruction!r:.80}: expected {width} finite numbers in float32")
+    return embeddings
 
 
 def _mismatch(name: str, found: Tensor, wanted: Tensor) -> str:

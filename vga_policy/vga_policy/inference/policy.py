@@ -19,7 +19,9 @@ from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
 from vga_policy.inference.compile import Forward, as_one_call, for_inference
 from vga_policy.inference.devices import usable_device
 from vga_policy.inference.preprocess import resize_views
+from vga_policy.model.weights.convert import shown
 from vga_policy.observation.observation import PROPRIOCEPTION, ActionChunk, Observation
+from vga_policy.text.pretrained import EncoderError
 
 WARM_UP_ACTS = 3
 INSTRUCTIONS_CACHED = 64
@@ -103,7 +105,10 @@ class Policy:
         return self.predict(self.prepare(observation))
 
     def encode(self, instruction: str) -> Tensor:
-        """The instruction's embedding [1, E]. A large encoder takes seconds, for one that is new; the last are kept."""
+        """The instruction's embedding [1, E]. The encoder is loaded for one that is new, and may take seconds.
+
+        Raises EncoderError when it is not here.
+        """
         return self._embed(instruction)
 
     def prepare(self, observation: Observation) -> Inputs:
@@ -147,7 +152,16 @@ class Policy:
 
     @torch.inference_mode()
     def _encode(self, instruction: str) -> Tensor:
-        return torch.tensor(self.checkpoint.encoder.encode(instruction), device=self._device)[None]
+        known = self.checkpoint.embeddings
+        if instruction in known:
+            return known[instruction].to(self._device)[None]
+        try:
+            return torch.tensor(self.checkpoint.encoder.encode(instruction), device=self._device)[None]
+        except EncoderError as error:
+            if not known:
+                raise
+            trained = shown([repr(text) for text in known if text])
+            raise EncoderError(f"'{instruction}' is none of those trained on ({trained}), and {error}") from None
 
     def _check(self, observation: Observation) -> None:
         views = self.cell.views

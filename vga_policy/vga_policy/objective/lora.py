@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from vga_policy.model.weights.save import Later
 from vga_policy.objective.recipe import Recipe
 
 ATTENTION = r"aggregator\.(frame|global)_blocks\.\d+\.attn\.(qkv|proj)"
@@ -16,6 +20,8 @@ PRETRAINED = re.compile(r"aggregator\.(patch_embed\.(?!projector)|frame_blocks|g
 
 NEVER_TRAINED = re.compile(r"aggregator\.patch_embed\.(mask_token|dino\.|siglip\.)")
 """What no recipe trains: an unused token, and Table 5's frozen encoders, which are not part of VGGT."""
+
+BASE = ".base_layer."  # peft's, in the names of what a low-rank update is added to
 
 
 def make_trainable(model: nn.Module, recipe: Recipe) -> None:
@@ -43,6 +49,26 @@ def merge_lora(model: nn.Module) -> None:
             if isinstance(child, BaseTunerLayer):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
+
+
+def merged(model: nn.Module) -> dict[str, Tensor | Later]:
+    """The tensors that `model` would have after `merge_lora`; what is changed by that is made when it is asked for."""
+    tensors: dict[str, Tensor | Later] = {}
+    for name, value in model.state_dict().items():
+        if BASE in name:
+            tensors[plain := name.replace(BASE, ".")] = value
+            place, _, kind = plain.rpartition(".")
+            if kind == "weight":
+                tensors[plain] = Later(value.shape, torch.float32, partial(_merged, model.get_submodule(place)))
+        elif ".lora_" not in name:
+            tensors[name] = value
+    return tensors
+
+
+def _merged(layer: Any) -> Tensor:
+    (update,) = layer.active_adapters
+    weight: Tensor = layer.get_base_layer().weight
+    return weight.float() + layer.get_delta_weight(update)
 
 
 def trainable(model: nn.Module) -> dict[str, int]:

@@ -107,6 +107,11 @@ def _encode(encoder: MiniLM | QwenGTE, text: str) -> NDArray[np.float32]:
     return vector
 
 
+def release() -> None:
+    """Lets go of the weights, which are gigabytes; what was encoded is kept. They are read again when needed."""
+    _load.cache_clear()
+
+
 @lru_cache(maxsize=2)
 def _load(weights: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer  # takes seconds to import

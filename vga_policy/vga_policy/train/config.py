@@ -92,9 +92,36 @@ class LoopConfig:
             minimum=1,
         ),
     ] = 1000
+    accumulate: Annotated[
+        int,
+        Option(
+            "The number of parts in which a process takes its samples of a step, one after the other: the same update "
+            "in less memory.",
+            metavar="N",
+            minimum=1,
+        ),
+    ] = 1
+    checkpoint_activations: Annotated[
+        bool,
+        Option("Computes the blocks' activations again for the gradient instead of keeping them: less memory, slower."),
+    ] = False
     validation_samples: Annotated[
-        int, Doc("The most samples that a validation takes: evenly spread, and the same each time.", minimum=1)
+        int,
+        Option(
+            "The most samples that a validation takes: evenly spread, and the same each time.",
+            metavar="N",
+            minimum=1,
+        ),
     ] = 1024
+    validation_seconds: Annotated[
+        float | None,
+        Option(
+            "The time, s, after which a validation takes no further samples. A run that is killed and resumed then "
+            "differs in how many those are.",
+            metavar="S",
+            minimum=1,
+        ),
+    ] = None
     device: Annotated[
         str,
         Option(

@@ -44,6 +44,10 @@ class GeometryObjective(nn.Module):
         features = self.model.aggregator(batch.images)
         return geometry_terms(self.model, features, batch.images, batch.labels, self.losses)
 
+    def labels(self, batch: Batch) -> dict[str, Tensor]:
+        """How many labels each of the terms rests on, [B], without a pass."""
+        return {"camera": _count(batch.labels.camera_mask), "depth": _count(batch.labels.depth_mask)}
+
     @torch.no_grad()
     def measure(self, batch: Batch) -> LossTerms:
         """The terms, and the errors that people read."""
@@ -77,6 +81,16 @@ class PolicyObjective(nn.Module):
             images = batch.images[::every]
             terms |= geometry_terms(self.model, _features_of(features, every), images, fewer, self.recipe.losses)
         return terms
+
+    def labels(self, batch: Batch) -> dict[str, Tensor]:
+        """How many labels each of the terms rests on, [B], or fewer for those of the 3D heads; without a pass."""
+        counts = {"action": _count(batch.labels.action_mask)}
+        if self.keyframe_head is not None:
+            counts["keyframe"] = torch.ones_like(counts["action"])
+        if self.recipe.joint:
+            fewer = _labels_of(batch.labels, self.geometry_share)
+            counts |= {"camera": _count(fewer.camera_mask), "depth": _count(fewer.depth_mask)}
+        return counts
 
     @torch.no_grad()
     def measure(self, batch: Batch) -> LossTerms:

@@ -120,6 +120,8 @@ def _options(kind: type) -> Iterator[tuple[str, Option, Any]]:
 def _parsed(option: Option, hint: Any) -> dict[str, Any]:
     """What argparse has to be told to parse a value of the type `hint`, or of what it is beside None."""
     (hint,) = [part for part in get_args(hint) if part is not NoneType] if NoneType in get_args(hint) else [hint]
+    if hint is bool:
+        return {"action": "store_true", "default": None}
     told: dict[str, Any] = {"metavar": option.metavar}
     if get_origin(hint) is tuple:
         parts = get_args(hint)
@@ -143,4 +145,6 @@ def _told(defaults: Mapping[str, Any]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return " ".join(map(_value, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"

@@ -30,21 +30,29 @@ from vga_policy.train.input.split import validation_count
 from vga_policy.train.objectives import GeometryObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
-from vga_policy.train.runs.start import GEOMETRIC, load_geometry, save_geometry
+from vga_policy.train.runs.start import GEOMETRIC, absolute, load_geometry, save_geometry
 
 
 def pretrain(config: GeometryConfig, out: Path) -> Progress:
     """A new run in `out`. Raises TrainingError."""
-    return _run(config, out, resume=False)
+    Run.refuse_used(out)
+    anywhere = replace(
+        config,
+        scenes=absolute(config.scenes),
+        init=config.init and absolute(config.init),
+        cache=config.cache and str(Path(config.cache).absolute()),
+    )
+    return _run(anywhere, out, begun=None)
 
 
 def resume(out: Path) -> Progress:
     """Goes on with the run in `out`, to the same end that it would have come to. Raises TrainingError."""
+    run = Run.open(out)
     try:
-        config = from_plain(GeometryConfig, Run.open(out).config())
+        config = from_plain(GeometryConfig, run.config())
     except ValueError as error:
         raise TrainingError(str(error)) from None
-    return _run(config, out, resume=True)
+    return _run(config, out, begun=run)
 
 
 @dataclass(frozen=True)
@@ -55,19 +63,18 @@ class _Scenes:
     views: int
 
 
-def _run(config: GeometryConfig, out: Path, *, resume: bool) -> Progress:
+def _run(config: GeometryConfig, out: Path, begun: Run | None) -> Progress:
     accelerator = make_accelerator(config.loop)
     with accelerator.main_process_first():  # which makes the cache, if there is none
         scenes = _open(config)
-    task = _task(config, scenes, accelerator)
+    if begun is not None and begun.origin()["data"]["fingerprint"] != scenes.fingerprint:
+        raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
+    task = _task(config, scenes, accelerator, restored=begun is not None and begun.has_state)
     with accelerator.main_process_first():
-        if accelerator.is_main_process and not resume:
+        if accelerator.is_main_process and begun is None:
             about = {"fingerprint": scenes.fingerprint, "scenes": len(scenes.source)}
             Run.create(out, to_plain(config), about, accelerator.num_processes)
-    run = Run.open(out)
-    if run.origin()["data"]["fingerprint"] != scenes.fingerprint:
-        raise TrainingError(f"{out}: began with other scenes than are in {config.scenes} now")
-    return fit(task, config.loop, run, accelerator)
+    return fit(task, config.loop, Run.open(out), accelerator)
 
 
 def _open(config: GeometryConfig) -> _Scenes:
@@ -87,7 +94,7 @@ def _open(config: GeometryConfig) -> _Scenes:
     return _Scenes(source, size, dataset.fingerprint, views)
 
 
-def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> TrainingTask:
+def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator, *, restored: bool) -> TrainingTask:
     preset = PRESETS[config.preset]()
     if isinstance(preset.model.backbone.vision, DinoSiglipConfig):
         raise TrainingError(
@@ -101,7 +108,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator) -> 
         )
     torch.manual_seed(config.loop.seed)
     model = preset.model.build()
-    if config.init is not None:
+    if config.init is not None and not restored:
         path = locate(config.init)
         if not path.exists():
             raise TrainingError(f"--init {no_such(path)}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
+import warnings
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import default_collate
 
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
@@ -25,16 +26,16 @@ from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.index import SampleTable
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE
-from vga_policy.model.backbone.dino_siglip import DinoSiglip
+from vga_policy.model.backbone.dino_siglip import DinoSiglip, TimmVit
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError
 from vga_policy.model.weights.initialize import initialize_from_timm
-from vga_policy.objective.lora import make_trainable, merge_lora
+from vga_policy.objective.lora import make_trainable
 from vga_policy.plugins import PluginError
 from vga_policy.presets.presets import Preset
 from vga_policy.text.encoder import TextEncoder
-from vga_policy.text.pretrained import EncoderError
+from vga_policy.text.pretrained import EncoderError, release
 from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train.config import PolicyConfig
 from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
@@ -47,7 +48,7 @@ from vga_policy.train.input.split import validation_count, validation_first
 from vga_policy.train.objectives import PolicyObjective
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
-from vga_policy.train.runs.start import is_policy, start_from, statistics_of
+from vga_policy.train.runs.start import absolute, is_policy, start_from, statistics_of
 from vga_policy.units import SECOND
 
 LOG = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ LOG = logging.getLogger(__name__)
 # s of an episode in which it is decided where the arm goes. Later the arm's own pose tells, and an instruction that
 # picks one of several objects teaches nothing any more.
 START = 2.0
+
+UNITS = "normalization"  # key of the statistics in a run's origin.json
 
 
 @dataclass(frozen=True)
@@ -95,19 +98,32 @@ class Demonstrations:
 
 def train(config: PolicyConfig, out: Path) -> Progress:
     """A new run in `out`. Raises TrainingError."""
-    return _run(config, out, resume=False)
+    Run.refuse_used(out)
+    return _run(_anywhere(config), out, begun=None)
 
 
 def resume(out: Path) -> Progress:
     """Goes on with the run in `out`, to the same end that it would have come to. Raises TrainingError."""
+    run = Run.open(out)
     try:
-        config = from_plain(PolicyConfig, Run.open(out).config())
+        config = from_plain(PolicyConfig, run.config())
     except ValueError as error:
         raise TrainingError(str(error)) from None
-    return _run(config, out, resume=True)
+    return _run(config, out, begun=run)
 
 
-def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
+def _anywhere(config: PolicyConfig) -> PolicyConfig:
+    """`config` with paths that mean the same in every directory, for the run to be gone on with from any."""
+    return replace(
+        config,
+        data=tuple(map(absolute, config.data)),
+        init=config.init and absolute(config.init),
+        encoders=config.encoders and (absolute(config.encoders[0]), absolute(config.encoders[1])),
+        cache=config.cache and str(Path(config.cache).absolute()),
+    )
+
+
+def _run(config: PolicyConfig, out: Path, begun: Run | None) -> Progress:
     accelerator = make_accelerator(config.loop)
     preset = config.resolved()
     with accelerator.main_process_first():  # which makes the cache, if there is none
@@ -115,14 +131,15 @@ def _run(config: PolicyConfig, out: Path, *, resume: bool) -> Progress:
         source = _source(config, demonstrations)
     if accelerator.is_main_process:
         _say_what_is_missing(demonstrations.dataset, preset)
-    task = _task(config, preset, demonstrations, source, accelerator, begun=out if resume else None)
-    with accelerator.main_process_first():
-        if accelerator.is_main_process and not resume:
-            Run.create(out, to_plain(config), demonstrations.about(), accelerator.num_processes)
-    run = Run.open(out)
-    if run.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
+    if begun is not None and begun.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
         raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
-    return fit(task, config.loop, run, accelerator)
+    statistics = _statistics(config, demonstrations, begun)
+    task = _task(config, preset, demonstrations, source, statistics, accelerator, begun)
+    with accelerator.main_process_first():
+        if accelerator.is_main_process and begun is None:
+            about = {**demonstrations.about(), UNITS: statistics.to_json()}
+            Run.create(out, to_plain(config), about, accelerator.num_processes)
+    return fit(task, config.loop, Run.open(out), accelerator)
 
 
 def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
@@ -190,43 +207,49 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> SampleSourc
     return cached(source, Path(config.cache), name, workers=config.loop.workers)
 
 
+def _statistics(config: PolicyConfig, demonstrations: Demonstrations, begun: Run | None) -> Normalization:
+    """Of a new run by today's rule; one that is gone on with keeps its own, by whatever rule they were made."""
+    cell = demonstrations.dataset.cell
+    if begun is not None:
+        if (kept := begun.origin()["data"].get(UNITS)) is not None:
+            return Normalization.from_json(kept, cell.action.horizon)
+        if (older := statistics_of(begun.directory)) is not None:
+            return older
+    init = None if config.init is None else Path(config.init)
+    return norm_stats(init, demonstrations.measured, cell, relative=config.targets == "relative")
+
+
 def _task(
     config: PolicyConfig,
     preset: Preset,
     demonstrations: Demonstrations,
     source: SampleSource,
+    statistics: Normalization,
     accelerator: Accelerator,
-    begun: Path | None,
+    begun: Run | None,
 ) -> TrainingTask:
-    """begun: the run that is gone on with. It keeps its statistics, by whatever rule they were made."""
     dataset = demonstrations.dataset
-    init = None if config.init is None else Path(config.init)
-    statistics = None if begun is None else statistics_of(begun)
-    if statistics is None:
-        statistics = norm_stats(init, demonstrations.measured, dataset.cell, relative=config.targets == "relative")
+    recipe = replace(preset.recipe, joint=dataset.has_geometry)
+    if recipe.joint:
+        _refuse_other_geometry_share(config, accelerator.num_processes)
+    losses = recipe.losses
     try:
         encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     except PluginError as error:
         raise TrainingError(str(error)) from None
-    recipe = replace(preset.recipe, joint=dataset.has_geometry)
-    mine, processes = config.loop.batch // accelerator.num_processes, accelerator.num_processes
-    if recipe.joint and processes > 1 and mine % config.geometry_share:
-        raise TrainingError(
-            f"--geometry-share {config.geometry_share}: must divide the {mine} samples of a batch that each of the "
-            f"{processes} processes has, for the 3D heads to see the same ones; give another, or another --batch"
-        )
-    model = build_model(config, preset, demonstrations, encoder)
+    prepare = BatchPreprocessor(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    try:
+        told = {text: prepare.embed(text).cpu() for text in ("", *dataset.instructions)}
+    except EncoderError as error:
+        raise TrainingError(f"{error}, or choose another --text-encoder") from None
+    release()
+    model = build_model(config, preset, demonstrations, encoder, restored=begun is not None and begun.has_state)
     make_trainable(model, recipe)
     for head in (model.camera_head, model.depth_head):
         if head is not None and not recipe.joint:
             head.requires_grad_(False)
-    losses = recipe.losses
-    prepare = BatchPreprocessor(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
-    try:
-        for instruction in dataset.instructions:  # now: an encoder without weights must not leave a run behind
-            prepare.embed(instruction)
-    except EncoderError as error:
-        raise TrainingError(f"{error}, or choose another --text-encoder") from None
+    if model.action_queries.is_meta:
+        model.to_empty(device="cpu")
     views = len(dataset.cell.views)
 
     def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
@@ -235,7 +258,8 @@ def _task(
         return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
-        write_checkpoint(model, encoder, statistics, demonstrations, directory)
+        checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.cell, told)
+        checkpoints.save(checkpoint, directory)
 
     return TrainingTask(
         objective=PolicyObjective(model, recipe, statistics.action, config.geometry_share),
@@ -248,16 +272,43 @@ def _task(
     )
 
 
-def build_model(config: PolicyConfig, preset: Preset, demonstrations: Demonstrations, encoder: TextEncoder) -> VGA:
-    """The run's model with the weights it starts from. Raises TrainingError."""
+def _refuse_other_geometry_share(config: PolicyConfig, processes: int) -> None:
+    """However a batch is divided, the 3D heads have to see the same samples of it."""
+    share, parts = config.geometry_share, processes * config.loop.accumulate
+    if parts > 1 and (mine := config.loop.batch // parts) % share:
+        each = f"each of the {processes} processes has" + (" at a time" if config.loop.accumulate > 1 else "")
+        raise TrainingError(
+            f"--geometry-share {share}: must divide the {mine} samples of a batch that {each}, for the 3D heads to see "
+            "the same ones; give another, or another --batch"
+        )
+
+
+def build_model(
+    config: PolicyConfig, preset: Preset, demonstrations: Demonstrations, encoder: TextEncoder, *, restored: bool
+) -> VGA:
+    """The run's model with the weights it starts from; `restored`: only its outline, on the meta device.
+
+    Raises TrainingError, before it is built, when those weights do not fit.
+    """
     cell = demonstrations.dataset.cell
-    torch.manual_seed(config.loop.seed)
     shape = replace(preset.model, horizon=cell.action.horizon, language_width=encoder.width)
+    with torch.device("meta"):
+        outline = shape.build()
+    if restored:
+        return outline
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # which is the purpose
+        _start(outline, config, cell)
+    torch.manual_seed(config.loop.seed)
     model = shape.build()
+    _start(model, config, cell)
+    return model
+
+
+def _start(model: VGA, config: PolicyConfig, cell: Cell) -> None:
     if config.init is not None:
         start_from(model, Path(config.init), cell)
     _encoders(model.aggregator.patch_embed, config)
-    return model
 
 
 def _encoders(vision: nn.Module, config: PolicyConfig) -> None:
@@ -273,19 +324,19 @@ def _encoders(vision: nn.Module, config: PolicyConfig) -> None:
                 "weights with --encoders DINOV2 SIGLIP, or start from a policy that has them with --init RUN"
             )
         return
+    parts = (vision.dino, vision.siglip)
     try:
-        for part, path in zip((vision.dino, vision.siglip), config.encoders, strict=True):
+        for part, path in zip(parts, config.encoders, strict=True):
             initialize_from_timm(part, path)
     except WeightsError as error:
-        raise TrainingError(f"--encoders: {error}") from None
+        swapped = all(_fits(part, path) for part, path in zip(parts, reversed(config.encoders), strict=True))
+        advice = "; the two are swapped: DINOv2's comes first" if swapped else ""
+        raise TrainingError(f"--encoders: {error}{advice}") from None
 
 
-def write_checkpoint(
-    model: VGA, encoder: TextEncoder, statistics: Normalization, demonstrations: Demonstrations, directory: Path
-) -> None:
-    """Writes what the policy node loads: low-rank updates merged, names as in the model that was built."""
-    if any(".lora_" in name for name, _ in model.named_parameters()):
-        model = copy.deepcopy(model)
-        merge_lora(model)
-    checkpoint = Checkpoint(model.config, encoder, model, statistics, demonstrations.dataset.cell)
-    checkpoints.save(checkpoint, directory)
+def _fits(part: TimmVit, path: str) -> bool:
+    try:
+        initialize_from_timm(part, path)
+    except WeightsError:
+        return False
+    return True

@@ -7,7 +7,9 @@ two processes give the update of one.
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,42 +20,76 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vga_policy.checkpoints import BEST
 from vga_policy.inference.devices import usable_device
 from vga_policy.train.config import LoopConfig
+from vga_policy.train.engine.activations import checkpoint_activations
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
-from vga_policy.train.engine.precision import warn_of_emulation
-from vga_policy.train.input.batch import Batch, RawBatch
+from vga_policy.train.engine.precision import round_frozen, warn_of_emulation
+from vga_policy.train.input.batch import Batch, RawBatch, parts
 from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.input.sampler import BatchSampler
-from vga_policy.train.objectives import LossTerms
 from vga_policy.train.runs.failure import InterruptedRunError, TrainingError
 from vga_policy.train.runs.report import Reporter
 from vga_policy.train.runs.run import Progress, Run, TrainingCheckpoint
 
+LOG = logging.getLogger(__name__)
+
 SMOOTHING = 0.98
 FIRST_STEPS = 20
 DIVERGED = 10.0  # times the loss that the run began with
+DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+OTHER_LAUNCHES = tuple(f"ACCELERATE_USE_{name}" for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"))
+ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+ONLY_DDP = (
+    "several processes train by DDP alone, each with the whole model; remove it from accelerate's configuration. What "
+    "saves memory here is --accumulate N and --checkpoint-activations"
+)
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
-    """The processes and devices that this process was started to be one of."""
+    """The processes and devices that this process was started to be one of. Raises TrainingError."""
+    _refuse_other_launches()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if config.device not in ("auto", "cpu"):
         torch.cuda.set_device(usable_device(config.device))
     mixed = "bf16" if config.precision == "bf16" else "no"
-    accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
+    try:
+        # Gradients are in the buckets that processes exchange, not beside them.
+        ddp = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+        accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed, kwargs_handlers=[ddp])
+    except (RuntimeError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise TrainingError(
+            f"{reason}: is accelerate configured for this machine? env/accelerate/ has examples"
+        ) from None
+    if accelerator.distributed_type not in DISTRIBUTED:
+        raise TrainingError(f"{accelerator.distributed_type.value}: {ONLY_DDP}")
     if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
         warn_of_emulation()
-    if config.batch % accelerator.num_processes:
-        raise TrainingError(f"--batch {config.batch}: cannot be shared evenly by {accelerator.num_processes} processes")
+    processes, parts = accelerator.num_processes, config.accumulate
+    if config.batch % (processes * parts):
+        each = f", each in {parts} parts (--accumulate)" if parts > 1 else ""
+        raise TrainingError(f"--batch {config.batch}: cannot be shared evenly by {processes} processes{each}")
     return accelerator
+
+
+def _refuse_other_launches() -> None:
+    """What a launcher asked for by the environment and accelerate would do only in part, without a word."""
+    for name in OTHER_LAUNCHES:
+        if os.environ.get(name, "").lower() in ("1", "true", "yes", "on"):
+            raise TrainingError(f"{name}={os.environ[name]}: {ONLY_DDP}")
+    if (parts := os.environ.get(ACCUMULATION, "1")) != "1":
+        raise TrainingError(
+            f"{ACCUMULATION}={parts}: gradients are accumulated by --accumulate {parts} alone; remove it from the "
+            "environment and from accelerate's configuration"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,10 +105,10 @@ class StepRng:
 class TrainingTask:
     """What is learned, from what.
 
-    objective: a module from a Batch to the terms of its loss, whose `measure` gives metrics besides. weights: of the
-    terms in the loss. criterion: the validation metric by which the best checkpoint is chosen, lowest best.
-    prepare: samples to a batch, distorted at random if given what to draw from. export: writes a checkpoint into a
-    directory.
+    objective: a module from a Batch to the terms of its loss; its `measure` gives metrics besides, its `labels` says
+    beforehand how many labels each term rests on. weights: of the terms in the loss. criterion: the validation metric
+    by which the best checkpoint is chosen, lowest best. prepare: samples to a batch, distorted at random if given what
+    to draw from. export: writes a checkpoint into a directory.
     """
 
     objective: nn.Module
@@ -93,6 +129,10 @@ def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerat
     return _Fit(task, config, run, accelerator).run()
 
 
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 class _Fit:
     def __init__(self, task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
         self._task, self._config, self._run, self._accelerator = task, config, run, accelerator
@@ -101,6 +141,10 @@ class _Fit:
         if self._on_cpu:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
             self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.precision == "bf16":
+            round_frozen(self._bare)
+        if config.checkpoint_activations:
+            checkpoint_activations(self._bare)
         self._progress = Progress()
         self._ema = Ema(self._bare, config.ema)
         optimizers = build_optimizers(config.optimizer, self._bare)
@@ -109,6 +153,7 @@ class _Fit:
         self._objective, *self._optimizers = accelerator.prepare(self._bare, *optimizers)
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
+        self._size = size // config.accumulate  # samples of one pass
         self._share = slice(accelerator.process_index * size, (accelerator.process_index + 1) * size)
         self._asked_to_stop = False  # this process
         self._stop = False  # what all processes have agreed on
@@ -124,6 +169,7 @@ class _Fit:
         try:
             if main:
                 self._run.forget_after(self._progress.step)
+                LOG.info("%s", self._described())
             with Reporter(self._run, self._progress.step, config.steps, active=main) as reporter, self._stopping():
                 while self._progress.step < config.steps:
                     started = time.perf_counter()
@@ -139,6 +185,10 @@ class _Fit:
         except OSError as error:
             reason = f"{self._run.directory}: cannot be written: {error}"
             raise TrainingError(self._stopped(reason, "make room, then --resume it")) from None
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            raise TrainingError(self._stopped(*self._advice_on_memory(error))) from None
         if self._progress.step < config.steps:
             where = f"step {self._progress.step} of {config.steps}"
             raise InterruptedRunError(f"stopped at {where}; go on with --resume {self._run.directory}")
@@ -150,22 +200,48 @@ class _Fit:
         step_rng = StepRng(np.random.default_rng((config.seed, step, 1)), config.batch, self._share)
         batch = self._task.prepare(samples, step_rng)
         self._objective.train()
-        with self._attention():
-            terms = self._objective(batch)
-        loss, metrics = self._reduce(terms)
-        self._refuse_nonsense(loss.item(), metrics)
+        metrics = self._learn(batch)
+        self._refuse_nonsense(metrics)
         scale = config.optimizer.lr_scale_at(step, config.steps)
         set_lr(self._optimizers, scale)
-        self._bare.zero_grad()
-        self._accelerator.backward(loss)
         norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimizer.clip))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
         return {**metrics, "rate": scale * config.optimizer.lr, "norm": norm}
 
+    def _learn(self, batch: Batch) -> dict[str, float]:
+        """Adds the gradient of this process's samples, part by part. Returns the metrics of the whole batch."""
+        labels = self._over_processes(self._bare.labels(batch))  # type: ignore[operator]
+        labels = {name: count.clamp(min=1) for name, count in labels.items()}
+        sums: dict[str, Tensor] = {}
+        for number, part in enumerate(parts(batch, self._config.accumulate), 1):
+            # What checkpointing computes again has to be computed alike; and gradients are exchanged once.
+            with self._attention(), self._exchanged(last=number == self._config.accumulate):
+                terms = self._objective(part)
+                own = {name: (term.values * term.labels).sum() for name, term in terms.items()}
+                self._accelerator.backward(self._loss(own, labels))
+            for name, value in own.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        totals = self._over_processes(sums)
+        metrics = {name: float(total / labels[name]) for name, total in totals.items()}
+        metrics["loss"] = sum(self._task.weights[name] * value for name, value in metrics.items())
+        return metrics
+
+    def _loss(self, sums: Mapping[str, Tensor], labels: Mapping[str, Tensor]) -> Tensor:
+        """The share of some samples in a loss whose gradient, averaged over the processes, is that of the batch."""
+        weights = self._task.weights
+        loss = sum(weights[name] * value / labels[name] for name, value in sums.items())
+        assert isinstance(loss, Tensor)
+        return loss * self._accelerator.num_processes
+
+    def _exchanged(self, *, last: bool) -> AbstractContextManager[None]:
+        """Inside, processes keep their gradients to themselves, but for the last part of a step."""
+        return nullcontext() if last else self._accelerator.no_sync(self._objective)
+
     def _update(self, loss: float) -> None:
         for optimizer in self._optimizers:
             optimizer.step()
+        self._bare.zero_grad()  # now: nothing of the next pass shall find them in memory
         progress = self._progress
         self._ema.update(progress.step + 1)
         smooth = loss if progress.smooth is None else SMOOTHING * progress.smooth + (1 - SMOOTHING) * loss
@@ -176,35 +252,38 @@ class _Fit:
         """Inside, attention is the formula on a CPU: the gradient of torch's fused kernel takes longer there."""
         return sdpa_kernel(SDPBackend.MATH) if self._on_cpu else nullcontext()
 
-    def _reduce(self, terms: LossTerms) -> tuple[Tensor, dict[str, float]]:
-        """The loss whose gradient, averaged over the processes, is that of the whole batch; and the batch's metrics."""
-        sums = {name: (term.values * term.labels).sum() for name, term in terms.items()}
-        totals, labels = self._over_processes(sums, terms)
-        weights = self._task.weights
-        loss = sum(weights[name] * sums[name] / labels[name] for name in terms) * self._accelerator.num_processes
-        metrics = {name: float(totals[name] / labels[name]) for name in terms}
-        metrics["loss"] = sum(weights[name] * value for name, value in metrics.items())
-        assert isinstance(loss, Tensor)
-        return loss, metrics
-
-    def _over_processes(
-        self, sums: Mapping[str, Tensor], terms: LossTerms
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Sums of values and of labels (at least 1) over all processes; so is what tells them to stop."""
-        mine = [value.detach().float() for value in sums.values()] + [term.labels.sum() for term in terms.values()]
+    def _over_processes(self, mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Sums over samples and over all processes; what tells them to stop goes along."""
         stop = torch.tensor(float(self._asked_to_stop), device=self._accelerator.device)
-        together = self._accelerator.reduce(torch.stack([*mine, stop]), reduction="sum")
-        self._stop = bool(together[-1] > 0)
-        totals, labels = together[:-1].split(len(terms))
-        return dict(zip(terms, totals, strict=True)), dict(zip(terms, labels.clamp(min=1), strict=True))
+        values = [value.sum().float() for value in mine.values()]
+        *together, stops = self._accelerator.reduce(torch.stack([*values, stop]), reduction="sum")
+        self._stop = bool(stops > 0)
+        return dict(zip(mine, together, strict=True))
 
-    def _refuse_nonsense(self, loss: float, metrics: Mapping[str, float]) -> None:
-        if not (math.isfinite(loss) and all(map(math.isfinite, metrics.values()))):
+    def _refuse_nonsense(self, metrics: Mapping[str, float]) -> None:
+        if not all(map(math.isfinite, metrics.values())):
             culprits = ", ".join(name for name, value in metrics.items() if not math.isfinite(value))
             raise TrainingError(self._stopped(f"the loss is not finite at step {self._progress.step + 1} ({culprits})"))
         first, smooth = self._progress.first, self._progress.smooth
         if first is not None and smooth is not None and smooth > DIVERGED * max(abs(first), 0.1):
             raise TrainingError(self._stopped(f"the loss runs away: {smooth:.3g} now, {first:.3g} at first"))
+
+    def _described(self) -> str:
+        """How many samples a step takes, of what processes."""
+        processes, device = self._accelerator.num_processes, self._accelerator.device.type
+        count = "1 process" if processes == 1 else f"{processes} processes"
+        parts = f", {self._size} at a time" if self._config.accumulate > 1 else ""
+        each = self._share.stop - self._share.start
+        return f"{count} on {device}: {self._config.batch} samples a step, {each} in each process{parts}"
+
+    def _advice_on_memory(self, error: Exception) -> tuple[str, str]:
+        config, where = self._config, f"out of memory at step {self._progress.step + 1}"
+        options = [] if config.checkpoint_activations else ["--checkpoint-activations"]
+        if self._size > 1:
+            options.append(f"--accumulate {2 * config.accumulate}")
+        fewer = "or a smaller --preset" if options else "a smaller --preset"
+        advice = f"begin a new run with {', '.join([*options, fewer])} and --out OTHER; vga model --plan says what fits"
+        return f"{where} ({str(error).splitlines()[0]:.80})", advice
 
     def _stopped(self, reason: str, advice: str | None = None) -> str:
         directory = self._run.directory
@@ -242,9 +321,12 @@ class _Fit:
         processes = self._accelerator.num_processes
         # Where there is not one for each, each takes them all: the means are the same.
         mine = chosen[self._accelerator.process_index :: processes] if count >= processes else chosen
-        size = config.batch // processes
+        until = math.inf
+        if config.validation_seconds is not None:
+            mine = np.random.default_rng(config.seed).permutation(mine)  # so that any first part is spread evenly
+            until = time.monotonic() + config.validation_seconds
         sums: dict[str, Tensor] = {}
-        batches = (mine[start : start + size].tolist() for start in range(0, len(mine), size))
+        batches = (mine[start : start + self._size].tolist() for start in range(0, len(mine), self._size))
         self._bare.eval()
         with self._ema.applied():
             for samples in read(source, batches, workers=0):
@@ -253,6 +335,8 @@ class _Fit:
                 for name, term in terms.items():
                     new = torch.stack([(term.values * term.labels).sum(), term.labels.sum()])
                     sums[name] = sums.get(name, torch.zeros_like(new)) + new
+                if time.monotonic() > until:
+                    break
         together = self._accelerator.reduce(torch.stack(list(sums.values())), reduction="sum")
         return {name: float(row[0] / row[1]) for name, row in zip(sums, together, strict=True) if row[1] > 0}
 
@@ -260,8 +344,9 @@ class _Fit:
         self._save_due = False
         if self._accelerator.is_main_process:
             weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
+            frozen = frozenset(name for name, value in self._bare.named_parameters() if not value.requires_grad)
             memory = moments(self._optimizers, self._bare)
-            self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory))
+            self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory, frozen))
         self._accelerator.wait_for_everyone()
 
     def _restore(self, checkpoint: TrainingCheckpoint, optimizers: Sequence[torch.optim.Optimizer]) -> None:

@@ -1,4 +1,4 @@
-"""Whether a processor is quick in bfloat16."""
+"""bfloat16: which weights are kept in it, and whether a processor is quick in it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
+
+IN_FLOAT32 = ("camera_head", "depth_head")  # compute in their own precision, also under autocast
+
+
+def round_frozen(model: nn.Module) -> None:
+    """Keeps in bfloat16, in place, what does not train of the layers whose weights autocast would round at each use.
+
+    The passes are the same bit for bit, and need neither the float32 weights nor a rounded copy beside them.
+    """
+    for name, module in model.named_children():
+        if name in IN_FLOAT32:
+            continue
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            for parameter in module.parameters(recurse=False):
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.bfloat16()
+        round_frozen(module)
 
 
 def computes_bfloat16(processor: Mapping[str, Any] | None = None) -> bool:

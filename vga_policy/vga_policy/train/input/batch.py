@@ -6,7 +6,7 @@ with a first axis more, and lists of what is no tensor.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,16 @@ class Batch:
     proprioception: Tensor
     labels: TrainingLabels
     keyframe: Tensor
+
+
+def parts(batch: Batch, count: int) -> Iterator[Batch]:
+    """The batch in `count` parts of equally many samples, in order."""
+    size = len(batch.images) // count
+    for start in range(0, count * size, size):
+        share = slice(start, start + size)
+        labels = TrainingLabels(**{name: value[share] for name, value in vars(batch.labels).items()})
+        own = {name: value[share] for name, value in vars(batch).items() if name != "labels"}
+        yield Batch(**own, labels=labels)
 
 
 class BatchPreprocessor:

@@ -5,7 +5,8 @@ origin.json     command line, version of the code, of the data and of the librar
 log.jsonl       the loss curve: one line a step, one a validation
 curves.png      the same as a picture, when training stops
 tensorboard/    the same for TensorBoard
-last ->         states/STEP: weights, their moving average and the optimizer's memory
+frozen.safetensors  the weights that no step changes, in the precision that the run computes in
+last ->         states/STEP: the other weights, their moving average and the optimizer's memory
 best ->         checkpoints/STEP: a checkpoint for the policy node, the best by validation
 """
 
@@ -23,16 +24,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from vga_policy.checkpoints import BEST
-from vga_policy.files import whole_directory, write_atomically
+from vga_policy.files import synchronize, whole_directory, write_atomically
+from vga_policy.model.weights.save import save_tensors
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import point
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
 LAST = "last"
+FROZEN = "frozen.safetensors"
 BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
 PROGRESS = "progress.json"
 PARTS = {"weights": "weights", "ema": "average", "optimizer": "optimiser"}  # of a checkpoint: in which file
@@ -53,12 +56,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class TrainingCheckpoint:
-    """All that a run needs to go on: nothing random has a state, each step draws from a seed of its own."""
+    """All that a run needs to go on: nothing random has a state, each step draws from a seed of its own.
+
+    frozen: names of the weights that no step changes.
+    """
 
     progress: Progress
     weights: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[str, Tensor]
+    frozen: frozenset[str] = frozenset()
 
 
 class Run:
@@ -74,21 +81,27 @@ class Run:
 
         Raises TrainingError when something is there, and when the directory cannot be written.
         """
+        cls.refuse_used(directory)
         run = cls(directory)
         origin: dict[str, Any] = {"command": sys.argv, "code": code_version(), "python": platform.python_version()}
         origin |= {"libraries": {name: version(name) for name in LIBRARIES}, "processes": processes}
         origin |= {"data": dict(data)}
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            if found := {path.name for path in directory.iterdir()} - BEGUN:
-                instead = f", or go on with --resume {directory}" if CONFIG in found else ""
-                raise TrainingError(f"{directory}: is not empty; give another --out{instead}")
             run._write_json(ORIGIN, origin)
             run._write_json(CONFIG, config)  # last: with it there is a run
         except OSError as error:
             reason = f"{directory}: cannot be written: {error}"
             raise TrainingError(f"{reason}; make room there, or give another --out") from None
         return run
+
+    @staticmethod
+    def refuse_used(directory: Path) -> None:
+        """Raises TrainingError when something is there."""
+        found = {path.name for path in directory.iterdir()} - BEGUN if directory.is_dir() else set()
+        if found:
+            instead = f", or go on with --resume {directory}" if CONFIG in found else ""
+            raise TrainingError(f"{directory}: is not empty; give another --out{instead}")
 
     @classmethod
     def open(cls, directory: Path) -> Run:
@@ -113,9 +126,17 @@ class Run:
         try:
             progress = Progress(**json.loads((directory / PROGRESS).read_text()))
             parts = {part: load_file(directory / f"{file}.safetensors") for part, file in PARTS.items()}
-            return TrainingCheckpoint(progress, **parts)
+            kept = self.directory / FROZEN
+            frozen = load_file(kept) if kept.exists() else {}
+            parts["weights"] |= frozen
+            return TrainingCheckpoint(progress, **parts, frozen=frozenset(frozen))
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise TrainingError(f"{directory.resolve()}: damaged: {error}") from None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether a checkpoint was saved."""
+        return (self.directory / LAST).exists()
 
     @property
     def finished(self) -> bool:
@@ -134,13 +155,27 @@ class Run:
             return
 
         def write(target: Path) -> None:
+            self._keep_frozen({name: checkpoint.weights[name] for name in sorted(checkpoint.frozen)})
             with whole_directory(target) as directory:
                 for part, file in PARTS.items():
-                    tensors = {name: tensor.contiguous() for name, tensor in getattr(checkpoint, part).items()}
-                    save_file(tensors, directory / f"{file}.safetensors")
+                    tensors = getattr(checkpoint, part)
+                    changing = {name: tensor for name, tensor in tensors.items() if name not in checkpoint.frozen}
+                    save_tensors(changing, directory / f"{file}.safetensors")
                 (directory / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)) + "\n")
 
         self._replace(LAST, target, write)
+
+    def _keep_frozen(self, tensors: Mapping[str, Tensor]) -> None:
+        """Writes what no step changes, if there is any, and once."""
+        file = self.directory / FROZEN
+        if tensors and not file.exists():
+            unfinished = file.with_name(f".{FROZEN}.unfinished")
+            try:
+                save_tensors(tensors, unfinished)
+                synchronize(unfinished)
+                unfinished.replace(file)
+            finally:
+                unfinished.unlink(missing_ok=True)
 
     def save_best(self, step: int, export: Callable[[Path], None]) -> None:
         """Keeps a checkpoint, which `export` writes as a new directory, as the best. Raises TrainingError."""

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
 from vga_policy.cell.compatibility import differences
 from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import CELL, GEOMETRY, locate, no_such
@@ -18,6 +16,7 @@ from vga_policy.model.config import to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError, check_fit, read_tensors
 from vga_policy.model.weights.initialize import initialize_from_vggt
+from vga_policy.model.weights.save import save_tensors
 from vga_policy.train.runs.failure import TrainingError
 
 GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
@@ -44,6 +43,11 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
         raise TrainingError(f"--init: {error}") from None
 
 
+def absolute(path: str) -> str:
+    """`path` from the root, if there is something at it; else it is a name, as of a shipped policy."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
 def is_policy(path: Path) -> bool:
     """Whether at `path`, as for `start_from`, is a policy, which has all of its weights."""
     return (locate(path) / CELL).is_file()
@@ -68,8 +72,8 @@ def statistics_of(path: Path, cell: Cell | None = None) -> Normalization | None:
 
 def save_geometry(model: VGA, directory: Path, about: dict[str, Any]) -> None:
     """Writes what a policy starts from, the backbone and the 3D heads, into an existing directory."""
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
-    save_file(tensors, directory / WEIGHTS)
+    tensors = {name: value for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
+    save_tensors(tensors, directory / WEIGHTS)
     (directory / GEOMETRY).write_text(json.dumps({"model": to_plain(model.config), **about}, indent=2) + "\n")
 
 
