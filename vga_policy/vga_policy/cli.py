@@ -52,7 +52,9 @@ def build_parser(command: str = "") -> argparse.ArgumentParser:
 
     command: the only one to be loaded, if there is one of this name.
     """
-    parser: argparse.ArgumentParser = _Parser(prog="vga", description="VGA-ROS: Vision-Geometry-Action policies on ROS 2.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="vga", description="VGA-ROS: Vision-Geometry-Action policies on ROS 2."
+    )
     parser.add_argument("--version", action="version", version=f"vga {_version()}")
     parser.set_defaults(run=None)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND")
