@@ -10,7 +10,7 @@ from vga_bringup.graph import spec
 from vga_policy.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *(ROOT / "docs").rglob("*.md")])
 FORMER = ROOT / "tests/artefacts/commands.txt"
 CALLED_OTHERWISE = {"--fast": "--in-process", "--average": "--ema", "--size": "--image-size"}
 VARIABLES = {"$task": "pick_cube", "$view": "id", "$camera": "fixed"}  # of the pages' loops

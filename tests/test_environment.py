@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "env" / "requirements"
@@ -144,3 +145,22 @@ def test_numpy_is_the_one_apts_cv_bridge_was_built_for():
 
 def test_the_robot_pc_needs_no_torch():
     assert not {"torch", "transformers"} & (names(REQUIREMENTS / "robot.in") | names(REQUIREMENTS / "build.in"))
+
+
+# --- Continuous integration ---
+
+
+def test_the_workflow_runs_what_anybody_can_run_on_every_python():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert set(job["strategy"]["matrix"]["python"]) == {"3.11", "3.12"}
+    assert job["timeout-minutes"]
+
+
+def test_the_workflow_pins_what_it_uses():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
+    assert used
+    assert all(re.fullmatch(r"[\w-]+/[\w-]+@v\d+\.\d+\.\d+", action) for action in used), used
