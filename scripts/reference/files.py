@@ -48,7 +48,7 @@ A checkpoint is a directory of four files. They are data only: a pickle is refus
 
 `vga train` writes checkpoints into a run's directory: `best/` is the one with the least validation error. Wherever a
 command takes `--checkpoint`, the run, a checkpoint or the name of a shipped policy will do. `vga check CHECKPOINT` says
-whether it is whole, and `vga export policy RUN DIRECTORY` writes one in float16 to hand on.
+whether it is whole, and `vga export policy RUN --out DIRECTORY` writes one in float16 to hand on.
 
 {MADE.format(source="`vga_policy/checkpoints` and `vga_policy/model`")}
 """
