@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from unittest.mock import patch
 
-from vga_policy.cli import _commands, build_parser
+from vga_policy.cli import build_parser
 
 from reference.markdown import MADE, code, table
 
@@ -32,7 +32,7 @@ A default of {CORES} processes stands for one a processor core.
 def commands_page() -> str:
     """Every command with its arguments and defaults."""
     with patch.object(os, "cpu_count", lambda: CORES):
-        parser = build_parser(_commands())
+        parser = build_parser()
     return "\n".join([INTRODUCTION, *_commands_of(parser, "")])
 
 
