@@ -13,13 +13,13 @@ FUZZ_SECONDS ?= 780
 # Runs a command of this checkout. `exec`: Ctrl-C then reaches the command alone, once.
 RUN := eval "$$(env/exports.sh)" && exec
 
-.PHONY: help setup demo sim test test-long lint format bench judge fuzz env lock clean
+.PHONY: help setup demo sim test test-long lint format bench judge fuzz docs docs-run reference env lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo
 	@echo '  DURATION=30        seconds that make demo may take for its task'
-	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev'
+	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev docs'
 	@echo '  ARGS="..."         arguments for vga demo, sim, for pytest, the judge or fuzz'
 	@echo '  QUICK=1 SEED=1     a judge of 4 minutes; what its random motions are drawn with'
 	@echo '  FUZZ_SECONDS=780   after which make fuzz begins no other input; SEED= as for the judge'
@@ -64,6 +64,16 @@ fuzz: .complete ## Damaged input at every entrance, up to the full command: out/
 	PYTHONPATH="tests:vga_policy/test:vga_bringup/test:$$PYTHONPATH" OMP_NUM_THREADS=1 exec python -m fuzz \
 	--seconds $(FUZZ_SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+docs: .documented ## The documentation as a site: site/index.html; a broken link or an outdated page of docs/reference fails
+	@eval "$$(env/exports.sh)" && export PYTHONPATH="scripts:$$PYTHONPATH" && \
+	python -m reference --check && zensical build --clean --strict
+
+docs-run: .complete ## Runs the commands that tutorials and how-to pages show, in out/docs-run; 20 minutes
+	@$(RUN) python scripts/run_docs.py $(ARGS)
+
+reference: .complete ## Writes the pages of docs/reference that come from the sources
+	@eval "$$(env/exports.sh)" && PYTHONPATH="scripts:$$PYTHONPATH" exec python -m reference
+
 env: .ready ## Prints this environment: eval "$(make -s env)"
 	@env/exports.sh
 
@@ -71,11 +81,13 @@ lock: ## Resolves env/requirements/*.in to exact versions; UPGRADE=1 for newer o
 	@env/lock.sh
 
 clean: ## Removes what setup and demo made, except .venv
-	@rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache
+	@rm -rf build install log out site .cache .pytest_cache .mypy_cache .ruff_cache
 
 # .ready: what this machine was set up for. .complete: everything that the simulation and the tests need.
-.PHONY: .ready .complete
+.PHONY: .ready .complete .documented
 .ready:
 	@env/setup.sh --quiet
 .complete:
 	@env/setup.sh --quiet robot runtime sim train dev
+.documented:
+	@env/setup.sh --quiet robot runtime sim train dev docs

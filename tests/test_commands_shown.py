@@ -17,8 +17,13 @@ VARIABLES = {"$task": "pick_cube", "$view": "id", "$camera": "fixed"}  # of the 
 
 
 def commands(page):
-    """The commands `vga` and `ros2 launch` of a page's code blocks, as lists of words, but those with "$@"."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+    """The commands `vga` and `ros2 launch` of a page's code blocks, as lists of words, but those with "$@".
+
+    A block of ```text shows what is printed: only its lines after a prompt are commands.
+    """
+    for kind, block in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        if kind == "text":
+            block = "\n".join(re.findall(r"^\$ (.*)", block, re.MULTILINE))
         for line in re.sub(r"\\\n", " ", block).splitlines():
             for name, value in VARIABLES.items():
                 line = line.replace(name, value)

@@ -13,7 +13,7 @@ setup(
         "vga_policy.checkpoints": ["*/*"],
         "vga_policy.curation": ["*.j2"],
         "vga_policy.bench.loader": ["*.txt"],
-        "vga_policy.evaluate.baseline": ["*.md", "*.txt"],
+        "vga_policy.evaluate.baseline": ["*.txt"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_policy"]),

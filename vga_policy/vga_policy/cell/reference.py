@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from vga_policy.cell.keys import Key, all_keys
@@ -24,7 +25,7 @@ vga doctor --cell my_cell.yaml         # whether robot, cameras and leader are w
 Units are SI, angles are radians. Boxes are in the arm's base frame: x forward, y left, z up, origin in the base's foot.
 Unit 1 is a share, a count, or a number without a unit. An unknown key is refused, and so is a value out of its range.
 
-This page is made by `vga cell reference` from `vga_policy/cell/schema`: change the words there.
+This page is made by `make reference` from `vga_policy/cell/schema`: change the words there.
 """
 
 HEADER = "| key | type | unit | default | meaning |\n|---|---|---|---|---|"
@@ -48,7 +49,8 @@ def _section(section: Key | None, keys: list[Key]) -> Iterator[str]:
 
 def _row(key: Key) -> str:
     name = f"[`{key.name}`](#{key.path.replace('.', '')})" if key.section else f"`{key.name}`"
-    kind = f"{key.kind}: {key.allowed}" if key.allowed else key.kind
+    allowed = re.sub(r"(?<=like )(\S+)", r"`\1`", key.allowed)
+    kind = f"{key.kind}: {allowed}" if allowed else key.kind
     words = key.required or isinstance(key.default, Section)
     default = key.default_words if words else f"`{key.default_words}`"
     return f"| {name} | {kind} | {key.unit or ''} | {default} | {key.description} |"

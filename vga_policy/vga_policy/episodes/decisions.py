@@ -37,9 +37,9 @@ class Verdict(StrEnum):
 class Curation:
     """What is decided about one episode.
 
-    proposed, reasons: of the quality rules, in words. decided: a person's verdict, None where none was given;
-    decision_reason: theirs. start_ns, end_ns: the part to train on (stamps of observations, both inclusive); None
-    leaves that end as recorded.
+    proposed: the verdict of the quality rules. reasons: why, in words. decided: a person's verdict, None where none was
+    given. decision_reason: why, in the person's words. start_ns, end_ns: the part to train on
+    (stamps of observations, both inclusive); None leaves that end as recorded.
     """
 
     proposed: Verdict | None = None

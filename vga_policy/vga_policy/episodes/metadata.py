@@ -26,12 +26,13 @@ class EpisodeError(ValueError):
 class Episode:
     """One recorded episode.
 
-    outcome: one of OUTCOMES; None while it runs, and when it ended without anybody's judgement.
-    started_ns, ended_ns: ns since the epoch. messages: messages written, by topic. messages_lost: messages that the
-    transport lost or that the disk was too slow for. problem: why the recording ended by itself. cell: YAML text of
-    the cell contract it was recorded in. source: what made it: "recorder", "collect --fast", "lerobot import".
-    seed: of the scene (vga_msgs/ArrangeScene), None where a person arranged it. repaired: the recorder was killed,
-    and the bag was made whole afterwards.
+    id: name of its directory. task: the task's short name. instruction: what the policy is told. operator: who
+    demonstrated. outcome: success, failure or discarded; None while it runs, and when nobody judged it. note: free
+    text. started_ns, ended_ns: ns since the epoch. messages: messages written, by topic. messages_lost: messages that
+    the transport lost or that the disk was too slow for. problem: why the recording ended by itself. cell: YAML text
+    of the cell file it was recorded with. source: what made it: "recorder", "collect --fast" (the name that
+    `vga collect --in-process` had), "lerobot import". seed: of the scene (vga_msgs/ArrangeScene), None where a person
+    arranged it. repaired: the recorder was killed, and the bag was made whole afterwards.
     """
 
     id: Text

@@ -24,9 +24,11 @@ from vga_policy.observation.observation import PROPRIOCEPTION
 class VGAConfig:
     """The shape of a VGA model.
 
-    image_size: side of the square views, a multiple of 14. language_width: of the instruction's embedding.
-    language_projector: widths after each of its layers. horizon, actions: the chunk is [horizon, actions].
-    camera_head, depth_head: None builds none; the actions are the same.
+    image_size: side of the square views in pixels, a multiple of 14. backbone: what turns views into tokens.
+    language_width: length of the instruction's embedding. language_projector: widths after each layer of the map from
+    embedding to token. film: whether the language modulates the views' patches. horizon, actions: the chunk is
+    [horizon, actions]. action_head: what turns tokens into the chunk. camera_head, depth_head: what predicts cameras
+    and depth; None builds none, and the actions are the same.
     """
 
     image_size: int = 224

@@ -21,7 +21,11 @@ from vga_policy.model.backbone.vision import VisionConfig
 
 @dataclass(frozen=True, kw_only=True)
 class AggregatorConfig:
-    """depth: number of layers, each one frame and one global block. layer_scale: initial LayerScale."""
+    """The backbone's shape.
+
+    width: of a token. depth: number of layers, each one frame and one global block. heads: attention heads of a block.
+    registers: register tokens of a view. layer_scale: initial LayerScale. vision: the encoder of patches.
+    """
 
     width: int = 1024
     depth: int = 24

@@ -20,7 +20,10 @@ from vga_policy.model.backbone.patches import (
 
 @dataclass(frozen=True, kw_only=True)
 class ConvStemConfig:
-    """channels: width of the convolutions at half resolution. grid: side of the learned grid of positions."""
+    """kind: of the vision encoder. channels: width of the convolutions at half resolution.
+
+    grid: side of the learned grid of positions.
+    """
 
     kind: Literal["conv_stem"] = "conv_stem"
     channels: int = 48

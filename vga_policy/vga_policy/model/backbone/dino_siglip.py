@@ -31,8 +31,10 @@ from vga_policy.model.backbone.projectors import Projector
 class TimmVitConfig:
     """A vision transformer as timm builds it.
 
+    width: of a token. depth: number of layers. heads: attention heads of a layer. hidden: width of a layer's MLP.
     prefix_tokens: class and register tokens before the patches. layer_scale: None builds none.
-    pooled: the checkpoint ends in attention pooling.
+    pooled: the checkpoint ends in attention pooling. mean, std: of the colors that it standardizes views with.
+    grid: side of the learned grid of position embeddings.
     """
 
     width: int
@@ -121,7 +123,11 @@ class TimmVit(GridEncoder):
 
 @dataclass(frozen=True, kw_only=True)
 class DinoSiglipConfig:
-    """projector: widths after each layer of the projector (Table 5: 27.6 M from 2176 fused channels)."""
+    """Both encoders' shape.
+
+    kind: of the vision encoder. dino, siglip: the two encoders. projector: widths after each layer of the projector
+    (Table 5: 27.6 M from 2176 fused channels).
+    """
 
     kind: Literal["dinosiglip"] = "dinosiglip"
     dino: TimmVitConfig = DINOV2_LARGE

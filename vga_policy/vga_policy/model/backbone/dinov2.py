@@ -22,7 +22,12 @@ from vga_policy.model.backbone.patches import (
 
 @dataclass(frozen=True, kw_only=True)
 class DinoV2Config:
-    """grid: side of the learned grid of position embeddings (37 patches: 518 pixels)."""
+    """DINOv2's shape.
+
+    kind: of the vision encoder. width: of a token. depth: number of layers. heads: attention heads of a layer.
+    registers: register tokens of a view. grid: side of the learned grid of position embeddings (37 patches are 518
+    pixels).
+    """
 
     kind: Literal["dinov2"] = "dinov2"
     width: int = 1024

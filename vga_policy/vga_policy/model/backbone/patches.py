@@ -62,7 +62,7 @@ class PatchProjection(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPatchesConfig:
-    """VGGT's plainest patch embedding (`conv`), without a pretrained encoder."""
+    """VGGT's plainest patch embedding (`conv`), without a pretrained encoder. kind: of the vision encoder."""
 
     kind: Literal["linear"] = "linear"
 

@@ -14,7 +14,10 @@ from vga_policy.model.heads.pvm import ModulatedLayer, PlainLayer
 
 @dataclass(frozen=True, kw_only=True)
 class ActionHeadConfig:
-    """layers: at most as many as the backbone's. pvm: False reads the last backbone layer alone (Table 2)."""
+    """layers: at most as many as the backbone's. heads: attention heads of a layer.
+
+    pvm: False reads the last backbone layer alone (Table 2).
+    """
 
     layers: int = 12
     heads: int = 16

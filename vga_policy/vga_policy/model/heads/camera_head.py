@@ -15,7 +15,7 @@ ENCODING = 9  # translation 3, quaternion 4, fields of view 2 (vga_policy.model.
 
 @dataclass(frozen=True, kw_only=True)
 class CameraHeadConfig:
-    """heads: attention heads of the trunk. rounds: refinements of the estimate."""
+    """depth: layers of the trunk. heads: attention heads of the trunk. rounds: refinements of the estimate."""
 
     depth: int = 4
     heads: int = 16

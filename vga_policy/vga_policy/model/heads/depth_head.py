@@ -21,7 +21,7 @@ from vga_policy.model.backbone.patches import PATCH
 class DepthHeadConfig:
     """layers: the backbone layers read, shallow to deep; None spaces them as VGGT does (4, 11, 17, 23 of 24).
 
-    channels: of the four feature maps. features: of the fused map.
+    channels: of the four feature maps. features: channels of the fused map. last: channels before the depth.
     """
 
     layers: tuple[int, int, int, int] | None = None

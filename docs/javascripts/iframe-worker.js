@@ -1,0 +1,34 @@
+// A browser runs no worker of a page that was opened as a file, without a server. The search of the site is a worker:
+// here it runs in a hidden frame instead. The name of this file keeps zensical from fetching one like it from a network.
+if (location.protocol === "file:") {
+  window.Worker = class extends EventTarget {
+    constructor(url) {
+      super()
+      const frame = document.createElement("iframe")
+      frame.hidden = true
+      document.documentElement.appendChild(frame)
+      this.inside = frame.contentWindow
+      this.inside.postMessage = data => {
+        const event = new MessageEvent("message", { data })
+        this.dispatchEvent(event)
+        if (this.onmessage) this.onmessage(event)
+      }
+      this.inside.importScripts = () => {}
+      const script = this.inside.document.createElement("script")
+      script.src = url
+      this.loaded = new Promise(resolve => { script.onload = resolve })
+      this.inside.document.documentElement.appendChild(script)
+    }
+
+    postMessage(data) {
+      this.loaded.then(() => {
+        const event = new this.inside.MessageEvent("message", { data })
+        this.inside.dispatchEvent(event)
+      })
+    }
+
+    terminate() {
+      this.inside.frameElement.remove()
+    }
+  }
+}
