@@ -39,6 +39,7 @@ RECORDER_START = f"{RECORDER}/start"
 RECORDER_STOP = f"{RECORDER}/stop"
 RECORDER_DISCARD = f"{RECORDER}/discard"
 RECORDER_SET_PARAMETERS = f"{RECORDER}/set_parameters"
+RECORDER_GET_PARAMETERS = f"{RECORDER}/get_parameters"
 
 SIM_CELL = "sim_cell"
 SIM_CELL_TASK_STATE = f"{SIM_CELL}/task_state"

@@ -18,8 +18,7 @@ from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.errors import GraphError
-from vga_policy.ros.node import REFUSED
+from vga_policy.ros.errors import REFUSED, GraphError
 
 from vga_bringup.cli.options import FIRST_TASK, robot_option
 from vga_bringup.graph.runner import Runner
