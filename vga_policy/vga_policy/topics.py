@@ -26,6 +26,7 @@ DRIVER_OPEN_HAND = f"{DRIVER}/open_hand"
 DRIVER_HOME = f"{DRIVER}/home"
 DRIVER_RECOVER = f"{DRIVER}/recover"
 DRIVER_GRIPPER_HOMING = f"{DRIVER}/gripper_homing"
+DRIVER_GET_PARAMETERS = f"{DRIVER}/get_parameters"
 
 POLICY = "policy"
 POLICY_ACTION_CHUNK = f"{POLICY}/action_chunk"

@@ -44,8 +44,15 @@ def _run(arguments: argparse.Namespace) -> int:
         words += ["-r", f"__ns:=/{arguments.namespace.strip('/')}"]
     display = Display(every=SPARSE)
     display.say(f"to look at it: Foxglove or rqt_image_view, or without ROS: {_report(arguments.bags)}")
-    code = main(["--ros-args", *words], display.show)
-    display.say("replayed" if code == 0 else "not replayed")
+    progress = [""]
+
+    def show(text: str) -> None:
+        progress[0] = text
+        display.show(text)
+
+    code = main(["--ros-args", *words], show)
+    if progress[0]:
+        display.say(f"ended: {progress[0]}")
     return code
 
 

@@ -107,7 +107,8 @@ class ReplayNode(BaseNode):
             raise LivePublisherError(f"{', '.join(self.live)}: published by a live node; use another ROS_DOMAIN_ID")
 
     def _see_off(self) -> None:
-        """Waits until the last messages have arrived."""
+        """Tells how far it came, and waits until the last messages have arrived."""
+        self._tell()
         for outlet in (self._clock_publisher, *self._outlets.values()):
             outlet.wait_for_all_acked(FAREWELL)
 
