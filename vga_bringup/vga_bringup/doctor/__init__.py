@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         driver = beside.submit(robot.driver_state, arguments.namespace)
         findings = examine(_probes(cell, driver.result))
     if cell is None and (running := driver.result()) is not None:
-        found, cell = _running(running["cell"])
+        found, cell = _running(running.get("cell", ""))
         findings = [found, *(findings if cell is None else examine(_probes(cell, driver.result)))]
     lacking = [finding for finding in findings if finding.state == Health.MISSING]
     if arguments.json:
@@ -70,12 +70,13 @@ def _load(cell: str) -> Cell:
 
 def _running(path: str) -> tuple[Finding, Cell | None]:
     """The cell of the running driver, if its file is here."""
-    subject = "running graph"
+    subject, remedy = "running graph", "vga doctor --cell its_cell.yaml, or --cell sim"
+    if not path:
+        return Finding(subject, Health.UNKNOWN, "a driver runs, and does not tell its cell file", remedy), None
     try:
         return Finding(subject, Health.READY, f"a driver runs with {path}: that cell is checked"), _load(path)
-    except CellError:
-        seen = f"a driver runs with {path or 'a cell file that it does not name'}, which cannot be read here"
-        return Finding(subject, Health.UNKNOWN, seen, "vga doctor --cell its cell file"), None
+    except CellError as error:
+        return Finding(subject, Health.UNKNOWN, f"a driver runs, with another PC's cell file: {error}", remedy), None
 
 
 def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Finding]:

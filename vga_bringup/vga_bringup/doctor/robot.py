@@ -163,7 +163,7 @@ def driver_state(namespace: str = "") -> dict[str, Any] | None:
     """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends.
 
     `hand`: what it says of the hand, None where that did not come. `settings`: those the robot did not take, in words.
-    `cell`: the path of its cell file, empty where it did not say. `policy`: how the policy does, None without one.
+    Where they came: `cell`, the path of its cell file; `policy`, how the policy does.
     """
     command = [sys.executable, "-m", "vga_bringup.nodes.driver_probe", namespace]
     try:

@@ -51,16 +51,18 @@ def main() -> None:
     rclpy.shutdown()
     if states:
         state = states[-1]
-        fields = {
+        fields: dict[str, Any] = {
             "mode": MODE_NAMES.get(state.mode, str(state.mode)),
             "reason": state.hold_reason,
             "connected": state.connected,
             "robot_mode": state.robot_mode,
             "hand": _hand(seen[hand]) if hand in seen else None,
             "settings": _refused(seen[control]) if control in seen else "",
-            "cell": asked.result().values[0].string_value if asked is not None and asked.done() else "",
-            "policy": {"healthy": beats[-1].healthy, "reason": beats[-1].reason} if beats else None,
         }
+        if asked is not None and asked.done():
+            fields["cell"] = asked.result().values[0].string_value
+        if beats:
+            fields["policy"] = {"healthy": beats[-1].healthy, "reason": beats[-1].reason}
         print(json.dumps(fields))
 
 
