@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import psutil
 import pytest
 from support.nodes import program
 from support.waiting import eventually
+from vga_bringup.cli import sim
 from vga_bringup.graph import runner as runner_module
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.shared_memory import MEMORY, SETTLING, remove_leftovers
@@ -71,7 +74,38 @@ def test_output_carries_the_node_s_name(tmp_path):
         assert eventually(runner.ended) == {"recorder": 2}
     line = next(line for line in output.getvalue().splitlines() if "nmae" in line)
     assert " recorder | " in line
-    assert "recorder ended: exit code 2" in output.getvalue()
+    assert "recorder ended: exit code 2\n" in output.getvalue()
+    why = f"{tmp_path / 'cell.yaml'}: "
+    assert runner.last_words("recorder").startswith(why)
+    assert runner.ends["recorder"].startswith(f"exit code 2: {why}")
+
+
+def test_a_node_that_refuses_its_input_ends_the_simulation_with_its_reason(tmp_path):
+    (tmp_path / "cell.yaml").write_text("nmae: sim")
+    spec = NodeSpec("vga_teleop", "recorder_node", "recorder", parameters={"cell": str(tmp_path / "cell.yaml")})
+    with Runner((spec, recorder("other")), io.StringIO()) as runner:
+        simulation = sim.Simulation(runner, threading.Event())
+        with pytest.raises(sim.InputRefused, match=rf"(?s)^recorder cannot run: {tmp_path}/cell\.yaml: .*nmae"):
+            eventually(simulation.look)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "namespace", "expected"),
+    [
+        ("sim_cell franka_driver policy", "", 'vga run "pick up the red cube", and for another scene: vga arrange'),
+        (
+            "policy recorder",
+            "left",
+            'vga run "pick up the red cube" --namespace left, and for another scene: vga arrange',
+        ),
+        ("gello recorder", "", 'vga record --task pick_cube --instruction "pick up the red cube" --episodes 5'),
+        ("policy gello recorder", "", "vga record --task pick_cube .*; or: vga run"),
+        ("sim_cell franka_driver", "", "vga home"),
+        ("gello", "", "vga home"),
+    ],
+)
+def test_what_to_do_next_is_what_the_graph_can_do(nodes, namespace, expected):
+    assert re.match(expected, sim.what_next(nodes.split(), namespace))
 
 
 def test_a_node_that_does_not_stop_is_killed_with_its_helpers(monkeypatch, tmp_path):

@@ -27,12 +27,14 @@ from sensor_msgs.msg import CompressedImage, JointState
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from support.cells import SIM, SIM_FILE
-from support.episodes import MadeEpisode
+from support.episodes import START, MadeEpisode
 from support.waiting import eventually
 from vga_policy.bags import cdr
 from vga_policy.bags.definitions import definition
 from vga_policy.bags.reader import Bag
+from vga_policy.bags.writer import BagWriter
 from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.units import SECOND
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat, RecorderState, RobotReference
@@ -351,6 +353,22 @@ def test_a_replay_does_not_mix_with_a_live_cell(run):
     assert finished.returncode == 2
     assert "/joint_states" in finished.stderr
     assert "published by a live node" in finished.stderr
+
+
+def test_a_replay_says_what_to_open_and_how_far_it_came(tmp_path):
+    writer = BagWriter(tmp_path / "words", {})
+    writer.add_topic(cdr.topic("/words", "std_msgs/msg/String"))
+    for second in range(3):
+        writer.write(
+            "/words", cdr.encode(cdr.new("std_msgs/msg/String")), START + second * SECOND, START + second * SECOND
+        )
+    writer.close()
+    command = ["vga", "replay", tmp_path / "words", "--rate", "10", "--namespace", "left"]
+    finished = subprocess.run(command, timeout=DEADLINE, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    first, last = finished.stdout.splitlines()
+    assert first.endswith(f"without ROS: vga curate {tmp_path / 'words'} --out replayed.html")
+    assert last == "ended: words (1 of 1): 2.0 of 2.0 s, 10 x"
 
 
 def test_what_cannot_be_replayed_is_said_in_a_line(tmp_path):

@@ -153,6 +153,30 @@ def test_driver_state_comes_from_the_graph(lab, monkeypatch, ros_domain):
     assert state == {**said, "settings": "franky.jerk is 7500 (cell: 4500)"}
 
 
+def test_without_a_cell_that_of_the_running_driver_is_checked(monkeypatch, ros_domain, capsys):
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    path = str(CELLS / "sim.yaml")
+    command = [sys.executable, program("publishing_driver"), path]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def checked():
+        cli.main(["doctor", "--json"])
+        report = json.loads(capsys.readouterr().out)
+        return report if report["cell"] else None
+
+    try:
+        assert driver.stdout.readline() == "published\n"
+        report = eventually(checked, "the driver's cell is checked", 60.0)
+    finally:
+        driver.kill()
+        driver.wait()
+    findings = {finding["subject"]: finding for finding in report["findings"]}
+    assert report["cell"] == "sim"
+    assert findings["running graph"]["seen"] == f"a driver runs with {path}: that cell is checked"
+    assert findings["cameras"]["seen"] == "rendered: they need no hardware"
+    assert findings["brakes, user stop"]["remedy"] == "release the user stop"
+
+
 def test_settings_that_the_robot_did_not_take_are_a_finding(lab, monkeypatch):
     hand = {"obeys": True, "connected": True, "message": "ready"}
     seen = {"mode": "HOLD", "reason": "start", "connected": True, "robot_mode": "idle", "hand": hand}

@@ -4,31 +4,36 @@ import argparse
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
 import rclpy
-from rclpy.action import ActionServer
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.action import ActionServer, CancelResponse
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from unique_identifier_msgs.msg import UUID
 from vga_bringup.cli.run import run
 from vga_policy.ros.client import session as session_module
 from vga_policy.ros.client.driver import DriverClient
 
 from vga_msgs.action import RunTask
-from vga_msgs.srv import SetMode
+from vga_msgs.msg import ChunkVerdict, TaskState
+from vga_msgs.srv import ArrangeScene, SetMode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
+CANCEL = CancelResponse.ACCEPT
 POLICY, HOLD = SetMode.Request.POLICY, SetMode.Request.HOLD
 
 
 @contextmanager
-def spinning(name, offer):
-    """A node of its own that offers what `offer` makes of it, served by a thread."""
+def spinning(name, offer, executor=SingleThreadedExecutor, namespace=""):
+    """A node of its own that offers what `offer` makes of it, served by threads of the executor."""
     context = rclpy.Context()
     rclpy.init(context=context)
-    node = rclpy.create_node(name, context=context)
+    node = rclpy.create_node(name, context=context, namespace=namespace)
     offered = offer(node)
-    executor = SingleThreadedExecutor(context=context)
+    executor = executor(context=context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
     thread.start()
@@ -50,7 +55,7 @@ class Driver:
         self.before_arming = lambda: None
 
     def offer(self, node):
-        return node.create_service(SetMode, "/franka_driver/set_mode", self._set_mode)
+        return node.create_service(SetMode, "franka_driver/set_mode", self._set_mode)
 
     def _set_mode(self, request, response):
         if request.mode == POLICY:
@@ -72,14 +77,105 @@ def policy(begun):
 
     def offer(node):
         return ActionServer(
-            node, RunTask, "/policy/run_task", lambda _: None, handle_accepted_callback=lambda _: begun.set()
+            node, RunTask, "policy/run_task", lambda _: None, handle_accepted_callback=lambda _: begun.set()
         )
 
     return spinning("policy", offer)
 
 
-def run_task():
-    return run(argparse.Namespace(instruction="pick it up", max_steps=0, namespace=""))
+def run_task(max_steps=0, namespace=""):
+    return run(argparse.Namespace(instruction="pick it up", max_steps=max_steps, namespace=namespace))
+
+
+class Doer:
+    """A policy that does a task in steps of 10 ms, a driver's decision for each, and a scene that is judged.
+
+    refusals: reasons, of the first chunks. decided: step from which the scene is done. scene: of which instruction.
+    """
+
+    def __init__(self, refusals=(), decided=10**6, scene=""):
+        self.refusals, self.decided, self.scene = list(refusals), decided, scene
+        self.step = 0
+
+    def offer(self, node):
+        group = ReentrantCallbackGroup()
+        self._verdicts = node.create_publisher(ChunkVerdict, "franka_driver/chunk_verdict", 50)
+        self._scenes = node.create_publisher(TaskState, "sim_cell/task_state", 10)
+        if self.scene:
+            node.create_service(ArrangeScene, "sim_cell/arrange", lambda _, response: response)
+            node.create_timer(0.01, self._judge, callback_group=group)
+        return ActionServer(
+            node, RunTask, "policy/run_task", self._do, callback_group=group, cancel_callback=lambda _: CANCEL
+        )
+
+    def _judge(self):
+        done = self.step >= self.decided
+        state = TaskState(task="pick", instruction=self.scene, success=done, detail="held" if done else "on the table")
+        self._scenes.publish(state)
+
+    def _do(self, goal):
+        goal_id = UUID(uuid=goal.goal_id.uuid)
+        while self.step < (goal.request.max_steps or 10**6) and not goal.is_cancel_requested:
+            reason = self.refusals.pop(0) if self.refusals else ""
+            self._verdicts.publish(
+                ChunkVerdict(
+                    goal_id=goal_id, accepted=not reason, reason=reason, message=f"{reason}: joint 4" if reason else ""
+                )
+            )
+            self.step += 1
+            goal.publish_feedback(RunTask.Feedback(steps=self.step))
+            time.sleep(0.01)
+        canceled = goal.is_cancel_requested
+        (goal.canceled if canceled else goal.succeed)()
+        outcome = RunTask.Result.CANCELED if canceled else RunTask.Result.STEP_LIMIT
+        message = "canceled by the caller" if canceled else f"step limit of {goal.request.max_steps} reached"
+        return RunTask.Result(outcome=outcome, message=message, steps=self.step, chunks=self.step)
+
+
+def doing(doer):
+    return spinning("policy", doer.offer, MultiThreadedExecutor)
+
+
+def test_chunks_that_were_refused_are_counted_by_reason(driver, capsys):
+    with doing(Doer(["acceleration_limit"] * 12 + ["jump"] * 3)):
+        assert run_task(max_steps=40) == 0
+    assert "step limit of 40 reached (40 steps, 40 chunks, 15 refused: acceleration_limit 12, jump 3)\n" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_task_of_which_nothing_was_executed_has_failed(driver, capsys):
+    with doing(Doer(["acceleration_limit"] * 50)):
+        assert run_task(max_steps=50) == 1
+    said = capsys.readouterr().out
+    assert "step limit of 50 reached (50 steps, 50 chunks, 50 refused: acceleration_limit 50)\n" in said
+    assert "no chunk was executed: acceleration_limit: joint 4" in said
+
+
+def test_the_simulated_cell_ends_a_task_that_is_done(driver, capsys):
+    with doing(Doer(decided=30, scene="pick it up")):
+        assert run_task() == 0
+    said = capsys.readouterr().out
+    assert "\nsucceeded: held (" in said
+    assert said.endswith("for another scene: vga arrange\n")
+    assert driver.modes == [POLICY, HOLD]
+
+
+@pytest.mark.parametrize(
+    ("doer", "hint"),
+    [
+        (Doer(decided=0, scene="pick it up"), "not judged, for the scene was done before"),
+        (Doer(decided=5, scene="push it"), "not judged, for the scene is of 'push it'"),
+    ],
+    ids=["done before", "another's"],
+)
+def test_a_scene_that_is_not_the_task_s_is_not_judged(capsys, doer, hint):
+    left, driver = "left", Driver()
+    with spinning("driver", driver.offer, namespace=left), spinning("policy", doer.offer, MultiThreadedExecutor, left):
+        assert run_task(max_steps=20, namespace=left) == 0
+    said = capsys.readouterr().out
+    assert "step limit of 20 reached (20 steps, 20 chunks, none refused)\n" in said
+    assert said.endswith(f"{hint}: vga arrange --namespace left\n")
 
 
 def test_a_policy_that_dies_ends_the_run_and_the_driver_is_disarmed(driver, capsys):

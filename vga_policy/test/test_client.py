@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
@@ -18,6 +21,7 @@ from vga_policy.ros.client import (
     DriverClient,
     GraphError,
     PolicyClient,
+    Readiness,
     RecorderClient,
     RefusedError,
     SceneClient,
@@ -25,6 +29,7 @@ from vga_policy.ros.client import (
     wait_until_steady,
 )
 
+from vga_msgs.msg import DriverState, PolicyHeartbeat
 from vga_msgs.srv import SetMode, StartEpisode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -191,3 +196,72 @@ def test_arming_is_asked_for_once(forgetful):
     with Session("arming") as session:
         DriverClient(session)._set_mode(Mode.POLICY)
     assert len(forgetful.asked) == 1
+
+
+class Parts:
+    """A cell of publishers, all that a policy needs but cameras. rehearsal_ms: what its policy says of itself."""
+
+    def __init__(self):
+        self.rehearsal_ms = None
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("parts", context=self._context)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self._node.create_publisher(DriverState, "/franka_driver/state", latched).publish(DriverState(connected=True))
+        self._joints = self._node.create_publisher(JointState, "/joint_states", 10)
+        self._leader = self._node.create_publisher(JointState, "/gello/joint_states", 10)
+        self._beat = self._node.create_publisher(PolicyHeartbeat, "/policy/heartbeat", 10)
+        self._diagnostics = self._node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._node.create_timer(0.02, self._publish)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._executor.spin)
+        self._thread.start()
+
+    def _publish(self):
+        for publisher in (self._joints, self._leader):
+            publisher.publish(JointState())
+        self._beat.publish(PolicyHeartbeat(healthy=True))
+        if self.rehearsal_ms is not None:
+            figures = [KeyValue(key="rehearsal_ms", value=self.rehearsal_ms)]
+            status = DiagnosticStatus(name="/policy: inference", values=figures)
+            self._diagnostics.publish(DiagnosticArray(status=[status]))
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+
+def test_a_graph_is_ready_when_what_it_runs_is():
+    cell = load_cell(cell_path("sim"))
+    cell = cell.model_copy(update={"cameras": []})
+    parts = Parts()
+    try:
+        with Session("observer") as session:
+
+            def lacks(readiness, *expected):
+                session.spin_until(lambda: readiness.missing() == list(expected), 10.0)
+                assert readiness.missing() == list(expected)
+
+            lacks(Readiness(session, cell, nodes=("sim_cell", "wrist", "franka_driver", "gello")))
+            lacks(Readiness(session, cell, nodes=("recorder",)), "recorder")
+            policy = Readiness(session, cell)
+            lacks(policy, "policy (rehearsing)")
+            parts.rehearsal_ms = "350"
+            slow = "policy (too slow: a chunk takes it 350 ms, and 10 Hz leave 100 ms; "
+            lacks(policy, f"{slow}a GPU, a faster machine or a smaller model is needed)")
+            parts.rehearsal_ms = "35.2"
+            lacks(policy)
+    finally:
+        parts.close()
+
+
+def test_trouble_that_leaves_a_session_is_put_down_to_busy_processors(monkeypatch):
+    monkeypatch.setattr("vga_policy.processors.BUSY", -1.0)  # as if they were
+    with pytest.raises(GraphError) as raised, Session("busy"):
+        raise GraphError("the driver is silent")
+    reason, machine = str(raised.value).splitlines()
+    assert reason == "the driver is silent"
+    assert "% busy, too much for images and chunks to be on time: stop what else runs here" in machine

@@ -59,6 +59,11 @@ def add_json(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="Prints the result as JSON.")
 
 
+def add_namespace(parser: Parser, text: str = "The ROS namespace of the robot's nodes.") -> None:
+    """`--namespace NAME`: which robot is meant."""
+    parser.add_argument("--namespace", default="", metavar="NAME", help=f"{text} Default: the root.")
+
+
 def add_out(
     parser: Parser, text: str, *, default: str | None = None, required: bool = False, metavar: str = "DIR"
 ) -> None:

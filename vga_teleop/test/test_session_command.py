@@ -14,13 +14,15 @@ from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
 from support.recorded_robot import LATCHED, LEADER, Robot, launch_recorder
 from support.waiting import eventually
+from vga_policy.cli import main
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.ros.client.session import Session
+from vga_policy.ros.errors import GraphError
 from vga_teleop.session.graph_cell import GraphCell
 from vga_teleop.session.workflow import Refused, Verdict
 
 from vga_msgs.msg import DriverState, RecorderState
-from vga_msgs.srv import SetMode, StopEpisode
+from vga_msgs.srv import ArrangeScene, SetMode, StopEpisode
 
 HOLD, TELEOP = SetMode.Request.HOLD, SetMode.Request.TELEOP
 
@@ -201,6 +203,35 @@ def test_what_is_missing_is_named(robot, operator):
     session.sees("vga record: missing: the recorder; start them with")
     assert session.process.wait(20) == 1
     assert "Traceback" not in session.shown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--task", "pick the cube"], "argument --task: use letters, digits, _ and - only (found 'pick the cube')"),
+        (["--instruction", " "], "argument --instruction: say what the arm is to do (found ' ')"),
+    ],
+)
+def test_names_that_the_recorder_would_refuse_are_refused_before_anything(capsys, options, words):
+    with pytest.raises(SystemExit) as ended:
+        main(["record", "--task", "pick", "--instruction", "pick it up", "--episodes", "1", *options])
+    assert ended.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_task_that_the_simulated_cell_does_not_know_is_refused_at_once(robot):
+    robot.node.create_service(ArrangeScene, "/sim_cell/arrange", lambda _, response: response)
+    with Session("cell") as session:
+        with pytest.raises(GraphError, match=r"^no task 'wipe' in the simulated cell; there are pick_cube, "):
+            GraphCell(session, "wipe", "Ada", threading.Event()).refuse_unknown_task()
+        cell = GraphCell(session, "pick_cube", "Ada", threading.Event())
+        cell.refuse_unknown_task()
+        assert not cell.scripted
+        leader = rclpy.create_node("sim_leader", context=robot.context)
+        try:
+            assert cell.scripted
+        finally:
+            leader.destroy_node()
 
 
 def test_a_button_device_that_is_none_is_named(operator):

@@ -4,7 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
+from vga_policy.episodes.metadata import Episode
 from vga_teleop.session.buttons import Button
+from vga_teleop.session.earlier import earlier
 from vga_teleop.session.operators import EPILOGUE, PATIENCE, RETRIES, AutomaticOperator, Held, HumanOperator
 from vga_teleop.session.workflow import (
     ALIGN_WITHIN,
@@ -471,3 +473,28 @@ def test_discarding_nothing_is_said(monkeypatch):
     monkeypatch.setattr(operator, "arrange", lambda *_: (_ for _ in ()).throw(answers.pop(0)))
     _, said = session(cell, operator)
     assert "there is no episode to discard" in said
+
+
+def test_a_session_goes_on_from_earlier_ones(tmp_path):
+    for number, (task, outcome) in enumerate(
+        [("pick", "success"), ("pick", "failure"), ("pick", "discarded"), ("pick", None), ("push", "success")]
+    ):
+        path = tmp_path / str(number)
+        path.mkdir()
+        Episode(path.name, task, "pick it up", "Ada", 0, "", outcome=outcome).save(path)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "episode.yaml").write_text("outcome: [")
+    before = earlier(tmp_path, "pick")
+    assert before == (4, 2)
+    assert earlier(tmp_path / "nowhere", "pick") == (0, 0)
+
+    cell, said = FakeCell(draws=True), []
+    operator = person(cell, (1, Button.GO), (5, Button.SUCCESS))
+    workflow = Workflow(cell, operator, said.append, lambda: cell.now, before)
+    workflow.run(3)
+    assert ("arrange", 4) in cell.log  # no scene comes twice
+    assert len(workflow.taken) == 1
+    assert "3 of 3 kept" in said
+    assert workflow.complete
+    workflow.run(3)
+    assert len(workflow.taken) == 1

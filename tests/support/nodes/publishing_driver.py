@@ -1,4 +1,9 @@
-"""A driver that publishes its state once and its diagnostics again and again."""
+"""A driver that publishes its state once and its diagnostics again and again: `publishing_driver.py [CELL]`.
+
+With a cell file it is called as the driver is, and tells its parameter.
+"""
+
+import sys
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -7,7 +12,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from vga_msgs.msg import DriverState
 
 rclpy.init()
-node = rclpy.create_node("driver")
+node = rclpy.create_node("franka_driver" if sys.argv[1:] else "driver")
+for path in sys.argv[1:]:
+    node.declare_parameter("cell", path)
 latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 publisher = node.create_publisher(DriverState, "/franka_driver/state", latched)
 publisher.publish(DriverState(hold_reason="user stop", connected=True, robot_mode="user stopped"))

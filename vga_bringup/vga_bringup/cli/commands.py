@@ -7,11 +7,11 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkpoint, add_out, add_seed
+from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkpoint, add_namespace, add_out, add_seed
 from vga_policy.cli_types import add_former_name, between, device, instruction, seed, share
 from vga_policy.plugins import TASK_HELP, task_name
 
-from vga_bringup.cli.options import FIRST_TASK, add_namespace
+from vga_bringup.cli.options import FIRST_TASK
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
 from vga_bringup.trials.conditions import SEED
 
@@ -29,6 +29,7 @@ METAVARS = {
     "episodes": "DIR",
     "views": "CAMERA",
     "task": "TASK",
+    "namespace": "NAME",
 }
 
 
@@ -164,6 +165,7 @@ def demo(subparsers: argparse._SubParsersAction) -> None:
         help=f"The task whose scene is arranged, and whose outcome is judged: {TASK_HELP}.",
     )
     add_seed(parser, "The seed of the task's scene.", default=SEED)
+    add_namespace(parser)
     parser.set_defaults(run=_later("demo.demo"))
 
 

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-
 FIRST_TASK = "pick_cube"  # of the simulated cell, unless another is asked for
-
-
-def add_namespace(parser: argparse.ArgumentParser) -> None:
-    """Adds --namespace: which robot is meant."""
-    parser.add_argument(
-        "--namespace", default="", metavar="NAME", help="The ROS namespace of the robot's nodes. Default: the root."
-    )
 
 
 def robot_option(namespace: str) -> str:

@@ -20,7 +20,7 @@ from vga_msgs.action import RunTask
 from vga_msgs.msg import TaskState
 
 CANCELED = 130
-SEEN_WITHIN = 1.0  # s until a simulated cell has said how its scene stands
+SEEN_WITHIN = 1.0  # s until the driver's verdicts are heard, and a simulated cell has said how its scene stands
 VERDICTS_WITHIN = 0.5  # s until the driver has decided on the last chunks
 
 
@@ -43,16 +43,17 @@ class _Run:
         self._session, self._args, self._stop = session, args, stop
         self._driver, self._policy = DriverClient(session), PolicyClient(session)
         self._verdicts = Verdicts(session)
-        self._judge = _Judge(session, args.instruction, f"vga arrange{robot_option(args.namespace)}")
+        self._robot = robot_option(args.namespace)
+        self._judge = _Judge(session, args.instruction, f"vga arrange{self._robot}")
         self._display = Display(every=SPARSE)
 
     def perform(self) -> int:
         """The exit code. Raises GraphError when the task is refused, or the policy goes."""
         try:
+            self._session.spin_until(lambda: self._verdicts.heard and self._judge.seen, SEEN_WITHIN)
             self._driver.policy()
             if self._stop.is_set():
                 return CANCELED
-            self._judge.wait()
             self._policy.start(self._args.instruction, self._args.max_steps)
             self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels")
             self._session.spin_until(self._over)
@@ -74,7 +75,9 @@ class _Run:
     def _hold_reason(self) -> str:
         """Why the driver has left POLICY by itself; empty when it has not."""
         state = self._driver.state
-        return state.hold_reason if state is not None and self._driver.mode is Mode.HOLD else ""
+        if state is None or self._driver.mode is not Mode.HOLD:
+            return ""
+        return f"{state.hold_reason}; next: vga recover{self._robot}" if state.needs_recovery else state.hold_reason
 
     def _conclude(self, result: RunTask.Result, held: str) -> int:
         """Says how the task ended; the exit code."""
@@ -91,9 +94,11 @@ class _Run:
         if result.outcome == TaskOutcome.CANCELED and not self._judge.decided:
             self._display.say(end)
             return CANCELED
-        trouble = aborted or not decided.executed
-        if trouble and not aborted:
-            end += f"\nno chunk was executed{decided.refusal and f'; the last one: {decided.refusal}'}"
+        nothing = not decided.executed and (decided.times or not result.chunks)
+        trouble = aborted or nothing
+        if nothing and not aborted:
+            why = decided.refusal or self._policy.feedback.waiting_for
+            end += f"\nno chunk was executed{why and f': {why}'}"
         self._display.say(self._session.explain(end) if trouble else end)
         if self._judge.hint:
             self._display.say(self._judge.hint)
@@ -105,13 +110,14 @@ class _Judge:
 
     def __init__(self, session: Session, instruction: str, arrange: str) -> None:
         """arrange: the command that draws another scene."""
-        self._session, self._scene = session, SceneClient(session)
+        self._scene = SceneClient(session)
         self._instruction, self._arrange = instruction, arrange
         self._over_before: bool | None = None  # whether the scene was done, or lost, when it was first seen
 
-    def wait(self) -> None:
-        """Waits until a simulated cell has said how its scene stands."""
-        self._session.spin_until(lambda: self._state is not None or not self._scene.offered, SEEN_WITHIN)
+    @property
+    def seen(self) -> bool:
+        """Whether the simulated cell, where one is known, has said how its scene stands."""
+        return self._state is not None or not self._scene.offered
 
     @property
     def decided(self) -> bool:

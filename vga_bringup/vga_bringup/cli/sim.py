@@ -18,8 +18,7 @@ from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.errors import GraphError
-from vga_policy.ros.node import REFUSED
+from vga_policy.ros.errors import REFUSED, GraphError
 
 from vga_bringup.cli.options import FIRST_TASK, robot_option
 from vga_bringup.graph.runner import Runner
@@ -40,17 +39,17 @@ def run(args: argparse.Namespace) -> int:
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
-            simulation = _Simulation(runner, stop)
+            simulation = Simulation(runner, stop)
             try:
                 simulation.bring_up(cell, args.namespace)
                 while not stop.wait(0.2):
                     simulation.look()
-            except _Over:
+            except Over:
                 pass
             return 0 if runner.running else 1
-    except (_InputRefused, GraphError) as error:
+    except (InputRefused, GraphError) as error:
         print(error, file=sys.stderr)
-        return REFUSED if isinstance(error, _InputRefused) else 1
+        return REFUSED if isinstance(error, InputRefused) else 1
 
 
 def what_next(nodes: Collection[str], namespace: str = "") -> str:
@@ -66,15 +65,15 @@ def what_next(nodes: Collection[str], namespace: str = "") -> str:
     return "; or: ".join(steps)
 
 
-class _Over(Exception):  # noqa: N818 - named for what happened
+class Over(Exception):  # noqa: N818 - named for what happened
     """Ctrl-C has come, or every node has ended."""
 
 
-class _InputRefused(Exception):  # noqa: N818 - named for what happened
+class InputRefused(Exception):  # noqa: N818 - named for what happened
     """A node cannot be used with what it was given. The message says which, and why."""
 
 
-class _Simulation:
+class Simulation:
     """Looks after a graph: what is missing, what ended, and whether the machine can do it."""
 
     def __init__(self, runner: Runner, stop: Event) -> None:
@@ -95,12 +94,12 @@ class _Simulation:
         )
 
     def look(self) -> None:
-        """Raises _Over or _InputRefused; says when the processors have too much to do."""
+        """Raises Over or InputRefused; says when the processors have too much to do."""
         for name, code in self._runner.ended().items():
             if code == REFUSED:
-                raise _InputRefused(f"{name} cannot run: {self._runner.last_words(name)}")
+                raise InputRefused(f"{name} cannot run: {self._runner.last_words(name)}")
         if self._stop.is_set() or not self._runner.running:
-            raise _Over
+            raise Over
         self._processors.look()
         if time.monotonic() - self._complained > OVERLOAD_EVERY and (overload := self._processors.overload()):
             self._complained = time.monotonic()

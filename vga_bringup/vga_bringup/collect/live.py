@@ -44,7 +44,7 @@ def collect_live(
         watched.wait_until_complete(COMPLETE_WITHIN)
         session.spin_until(stop.is_set, STEADY)
         say(f"ready after {time.monotonic() - began:.0f} s")
-        workflow = Workflow(watched, AutomaticOperator(seed), say)
+        workflow = Workflow(watched, AutomaticOperator(seed, session.explain), say)
         workflow.run(episodes)
         return workflow.taken
 

@@ -84,11 +84,12 @@ class Demo:
             record=True,
             episodes=str(out / "episodes"),
             task=self._args.task,
+            namespace=self._args.namespace,
         )
         os.environ.update(graph[0].environment)
         with (out / "nodes.log").open("w", encoding="utf-8") as log:
             try:
-                with Runner(graph, log) as runner, Session("vga_demo") as session:
+                with Runner(graph, log) as runner, Session("vga_demo", self._args.namespace) as session:
                     self._wait_until_ready(session, runner, cell)
                     scene = self._arrange(session) if self._args.task else None
                     self._record_task(session, runner, scene)

@@ -11,14 +11,18 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.cli_options import CELL, add_cell, add_json
+from vga_policy.cli_options import CELL, add_cell, add_json, add_namespace
 
+from vga_bringup.doctor import robot
 from vga_bringup.doctor.finding import Finding, Health
 
 DEADLINE = 4.5  # s for all probes together
@@ -31,19 +35,25 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = subparsers.add_parser(
         "doctor",
         help="what of the cell is ready, what is not, and the remedy",
-        description="Looks at cameras, robot, leader, real-time set-up, clock, disk, GPU and ROS environment.",
-        epilog="Exit status: 0; 1 if something the given cell needs is missing; 2 if its file cannot be used.",
+        description="Looks at cameras, robot, leader, real-time set-up, processors, clock, disk, GPU and ROS "
+        "environment. Beside a running graph (vga sim, lab.launch.py) it checks the cell of that one.",
+        epilog="Exit status: 0; 1 if something that the cell needs is missing; 2 if its file cannot be used.",
     )
-    add_cell(parser, f"{CELL} Without it nothing is required.")
+    add_cell(parser, f"{CELL} Default: that of the running driver. Where none runs, nothing is required.")
+    add_namespace(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Probes, prints, and returns the exit status. Raises CellError for a cell file that cannot be used."""
-    # Read as if it moved no arm: limits that are too wide are a finding among the others.
-    cell = None if arguments.cell is None else load_cell(_cell_path(arguments.cell), stored=True)
-    findings = examine(_probes(cell))
+    cell = None if arguments.cell is None else _load(arguments.cell)
+    with ThreadPoolExecutor(1) as beside:
+        driver = beside.submit(robot.driver_state, arguments.namespace)
+        findings = examine(_probes(cell, driver.result))
+    if cell is None and (running := driver.result()) is not None:
+        found, cell = _running(running.get("cell", ""))
+        findings = [found, *(findings if cell is None else examine(_probes(cell, driver.result)))]
     lacking = [finding for finding in findings if finding.state == Health.MISSING]
     if arguments.json:
         name = None if cell is None else cell.name
@@ -51,6 +61,22 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_table(findings)
     return 1 if lacking and cell is not None else 0
+
+
+def _load(cell: str) -> Cell:
+    """Reads a cell file as if it moved no arm: limits that are too wide are a finding among the others."""
+    return load_cell(_cell_path(cell), stored=True)
+
+
+def _running(path: str) -> tuple[Finding, Cell | None]:
+    """The cell of the running driver, if its file is here."""
+    subject, remedy = "running graph", "vga doctor --cell its_cell.yaml, or --cell sim"
+    if not path:
+        return Finding(subject, Health.UNKNOWN, "a driver runs, and does not tell its cell file", remedy), None
+    try:
+        return Finding(subject, Health.READY, f"a driver runs with {path}: that cell is checked"), _load(path)
+    except CellError as error:
+        return Finding(subject, Health.UNKNOWN, f"a driver runs, with another PC's cell file: {error}", remedy), None
 
 
 def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Finding]:
@@ -77,17 +103,18 @@ def examine(probes: dict[str, Probe], deadline: float = DEADLINE) -> list[Findin
     ]
 
 
-def _probes(cell: Cell | None) -> dict[str, Probe]:
-    from vga_bringup.doctor import cameras, leader, machine, robot, ros
+def _probes(cell: Cell | None, driver: Callable[[], dict[str, Any] | None]) -> dict[str, Probe]:
+    from vga_bringup.doctor import cameras, leader, machine, ros
 
     return {
         "robot": partial(robot.arm, cell),
         "libfranka": partial(robot.libfranka, cell),
         "arm limits": partial(robot.limits, cell),
-        "brakes, user stop": partial(robot.driven, cell),
+        "brakes, user stop": partial(robot.driven, cell, driver),
         "cameras": partial(cameras.cameras, cell),
         "leader": partial(leader.leader, cell),
         "real-time": partial(machine.realtime, cell),
+        "processors": machine.processors,
         "clock offset": machine.clock,
         "disk": machine.disk,
         "shared memory": machine.shared_memory,

@@ -8,11 +8,13 @@ import pwd
 import resource
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from vga_policy.cell.schema import Cell
+from vga_policy.processors import BUSY, Processors, overload
 from vga_policy.ros.environment import REACH
 
 from vga_bringup.doctor.finding import Finding, Health, needed
@@ -20,6 +22,7 @@ from vga_bringup.doctor.finding import Finding, Health, needed
 RTPRIO = 99  # libfranka asks for the highest priority
 MEMLOCK = 100 * 1024 * 1024  # bytes; libfranka locks its memory
 CLOCK_OFFSET = 0.010  # s; beyond it POLICY is refused across hosts
+WATCHED_FOR = 1.0  # s
 DISK = 20e9  # bytes; three cameras record about 16 GB an hour
 # bytes; what a socket may keep, what ours does keep, and pieces of images in all. Linux's own 208 kB hold no image.
 NETWORK = {"net.core.rmem_max": 16 << 20, "net.core.rmem_default": 4 << 20, "net.ipv4.ipfrag_high_thresh": 32 << 20}
@@ -73,6 +76,17 @@ def read_tracking(text: str) -> Finding:
             "clock offset", Health.MISSING, seen, f"POLICY needs {CLOCK_OFFSET * 1e3:.0f} ms: chronyc makestep"
         )
     return Finding("clock offset", Health.READY, seen)
+
+
+def processors() -> Iterator[Finding]:
+    """Whether they have time left."""
+    watched = Processors()
+    time.sleep(WATCHED_FOR)
+    busy = watched.busy
+    if busy > BUSY:
+        yield Finding("processors", Health.ABSENT, f"{100 * busy:.0f} % busy: none has time left", overload(busy))
+    else:
+        yield Finding("processors", Health.READY, f"{os.cpu_count()}, {100 * busy:.0f} % busy")
 
 
 def disk() -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError
 from ipaddress import ip_address
 from typing import Any
@@ -49,7 +49,7 @@ def is_simulated(cell: Cell) -> bool:
 def arm(cell: Cell | None) -> Iterator[Finding]:
     """The arm's network side. One client at a time may own the robot, so this only opens a connection and closes it."""
     if cell is None:
-        yield Finding("robot", Health.UNKNOWN, "no cell file given", "vga doctor --cell my_cell.yaml")
+        yield Finding("robot", Health.UNKNOWN, "no cell file given", "vga doctor --cell my_cell.yaml, or --cell sim")
         return
     ip = cell.arm.ip
     if is_simulated(cell):
@@ -111,14 +111,18 @@ def limits(cell: Cell | None) -> Iterator[Finding]:
         yield Finding("self-collision", Health.MISSING, seen, remedy_here)
 
 
-def driven(cell: Cell | None) -> Iterator[Finding]:
-    """Brakes, user stop and hand, from a running driver: reading them from the robot would take the robot from it."""
+def driven(cell: Cell | None, look: Callable[[], dict[str, Any] | None] | None = None) -> Iterator[Finding]:
+    """Brakes, user stop and hand, from a running driver: reading them from the robot would take the robot from it.
+
+    look: gives the driver's state, where it is not to be asked for.
+    """
     if cell is None:
         return
-    state = driver_state()
+    state = driver_state() if look is None else look()
     yield _brakes(cell, state)
     if state is not None:
         yield _hand(state["hand"])
+        yield from _policy(state.get("policy"))
         if state["settings"]:
             remedy_here = "restart the driver; if it stays, install the pinned franky: make setup PURPOSES=robot"
             yield Finding("driver's settings", Health.MISSING, state["settings"], remedy_here)
@@ -144,12 +148,24 @@ def _hand(hand: dict[str, Any] | None) -> Finding:
     return Finding("hand", Health.MISSING, hand["message"], HOME_THE_HAND if hand["connected"] else CONNECT_THE_HAND)
 
 
-def driver_state() -> dict[str, Any] | None:
+def _policy(policy: dict[str, Any] | None) -> Iterator[Finding]:
+    if policy is None:
+        return
+    if policy["healthy"]:
+        yield Finding("policy", Health.READY, "healthy")
+    else:
+        yield Finding(
+            "policy", Health.UNKNOWN, f"not healthy: {policy['reason']}", "if that stays, see to what it names"
+        )
+
+
+def driver_state(namespace: str = "") -> dict[str, Any] | None:
     """The state a running franka_driver last published; None without one. Asked in a process of its own, which ends.
 
     `hand`: what it says of the hand, None where that did not come. `settings`: those the robot did not take, in words.
+    Where they came: `cell`, the path of its cell file; `policy`, how the policy does.
     """
-    command = [sys.executable, "-m", "vga_bringup.nodes.driver_probe"]
+    command = [sys.executable, "-m", "vga_bringup.nodes.driver_probe", namespace]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=4.3)
     except subprocess.TimeoutExpired:

@@ -25,7 +25,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 from honcho.process import Popen
-from vga_policy.ros.errors import GraphError
+from vga_policy.ros.errors import REFUSED, GraphError
 
 from vga_bringup.graph.shared_memory import remove_leftovers
 from vga_bringup.graph.spec import Graph, NodeSpec, Value
@@ -87,7 +87,8 @@ class Runner:
         for name, code in ended.items():
             self._kill(name)
             self.ends[name] = f"{explain(code)}: {self.last_words(name)}".rstrip(": ")
-            self.say(f"{name} ended: {explain(code)}; the other nodes keep running")
+            others = "" if code == REFUSED else "; the other nodes keep running"
+            self.say(f"{name} ended: {explain(code)}{others}")
         return ended
 
     def last_words(self, name: str) -> str:

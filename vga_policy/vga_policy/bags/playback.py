@@ -57,6 +57,7 @@ class Playback:
                     if known.type != topic.type:
                         raise BagError(f"{bag.file}: {topic.name} is {topic.type}, in the bags before it {known.type}")
         self.now_ns: int
+        self._start_ns: int
         self._end_ns: int
         self._bag: Bag
         self._messages: Iterator[tuple[int, str, int]]
@@ -68,6 +69,16 @@ class Playback:
     def path(self) -> Path:
         """The bag that is being played."""
         return self._bags[self._position]
+
+    @property
+    def count(self) -> tuple[int, int]:
+        """Which bag that is, from 1, and of how many."""
+        return self._position + 1, len(self._bags)
+
+    @property
+    def passed(self) -> tuple[float, float]:
+        """How much of that bag has been played, and how long it is, s."""
+        return (self.now_ns - self._start_ns) / SECOND, (self._end_ns - self._start_ns) / SECOND
 
     @property
     def finished(self) -> bool:
@@ -113,6 +124,7 @@ class Playback:
             (times >= earliest) & (times <= latest)
         ]  # the rest, of no topic that counts, is waited for by none
         self.now_ns, self._end_ns = int(times.min(initial=self._bag.start_ns)), int(times.max(initial=self._bag.end_ns))
+        self._start_ns = self.now_ns
         self._messages = (each for each in self._bag.in_order(names) if earliest <= each[0] <= latest)
         self._pending = next(self._messages, None)
 

@@ -13,6 +13,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import rclpy
@@ -36,6 +37,7 @@ from vga_policy.units import SECOND
 
 PERIOD = 0.005  # s between two looks at what is due
 LOOK_PERIOD = 0.5  # s between two looks whether a live node publishes the same
+SHOW_PERIOD = 0.2  # s between two words on how far it is
 LEAD_IN = 1.0  # s the clock stands at the first bag's start, so that subscribers find the publishers
 FAREWELL = Duration(seconds=1)  # longest wait for the last messages of a topic to arrive
 
@@ -49,7 +51,7 @@ class LivePublisherError(NodeError):
 class ReplayNode(BaseNode):
     """Wires a playback to publishers.
 
-    live: topics of the replay that somebody else publishes as well.
+    show: told again and again how far the replay is. live: topics of the replay that somebody else publishes as well.
     """
 
     bags = NodeParameter[list[str]]([], "paths of bags or of directories of bags")
@@ -58,8 +60,9 @@ class ReplayNode(BaseNode):
     loop = NodeParameter(False, "whether to start over at the end")
     start_paused = NodeParameter(False, "whether to wait for the space bar, or for ~/pause")
 
-    def __init__(self) -> None:
+    def __init__(self, show: Callable[[str], None] = lambda _: None) -> None:
         super().__init__(names.REPLAY)
+        self._show = show
 
     def configure(self) -> None:
         """Opens the first bag. Raises BagError, DatasetError or ValueError when there is nothing to replay."""
@@ -88,6 +91,7 @@ class ReplayNode(BaseNode):
         self.create_service(SetBool, names.REPLAY_PAUSE, self._on_pause)
         every(self, PERIOD, self._advance)
         every(self, LOOK_PERIOD, self._look_around)
+        every(self, SHOW_PERIOD, self._tell)
 
     @property
     def exit_code(self) -> int | None:
@@ -103,7 +107,8 @@ class ReplayNode(BaseNode):
             raise LivePublisherError(f"{', '.join(self.live)}: published by a live node; use another ROS_DOMAIN_ID")
 
     def _see_off(self) -> None:
-        """Waits until the last messages have arrived."""
+        """Tells how far it came, and waits until the last messages have arrived."""
+        self._tell()
         for outlet in (self._clock_publisher, *self._outlets.values()):
             outlet.wait_for_all_acked(FAREWELL)
 
@@ -113,6 +118,11 @@ class ReplayNode(BaseNode):
 
     def _look_around(self) -> None:
         self.live = [name for name in self._outlets if self.count_publishers(names.relative(name)) > 1]
+
+    def _tell(self) -> None:
+        (number, of), (passed, length) = self.playback.count, self.playback.passed
+        state = "paused" if self.playback.paused else f"{self.playback.rate:g} x"
+        self._show(f"{self.playback.path.name} ({number} of {of}): {passed:.1f} of {length:.1f} s, {state}")
 
     def _advance(self) -> None:
         now = time.monotonic()
@@ -156,9 +166,12 @@ def _profile(offered: OfferedQos) -> QoSProfile:
     )
 
 
-def main(args: list[str] | None = None) -> int:
-    """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 0, or 2 when it cannot replay."""
-    return run_node("replay", ReplayNode, args, refusals=(BagError, DatasetError, ValueError))
+def main(args: list[str] | None = None, show: Callable[[str], None] = lambda _: None) -> int:
+    """Runs the node until the last bag ends, SIGINT or SIGTERM. Returns 0, or 2 when it cannot replay.
+
+    show: told again and again how far it is.
+    """
+    return run_node("replay", partial(ReplayNode, show), args, refusals=(BagError, DatasetError, ValueError))
 
 
 @contextmanager

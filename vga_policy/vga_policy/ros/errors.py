@@ -1,5 +1,7 @@
 """What can go wrong with a running graph."""
 
+FAILED, REFUSED = 1, 2  # exit codes of a node, which ends by itself or refuses what it was given; 0 after a signal
+
 
 class GraphError(RuntimeError):
     """A graph that cannot be run or does not do what was asked. The message says why and what to do."""

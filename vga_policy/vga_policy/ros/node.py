@@ -25,6 +25,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.diagnostics import diagnostic
+from vga_policy.ros.errors import FAILED, REFUSED
 from vga_policy.ros.lifetime import Stop, start_ros
 from vga_policy.ros.long_action import LongActionServer
 from vga_policy.ros.parameters import NodeParameter, declare_parameters
@@ -32,7 +33,6 @@ from vga_policy.ros.publish_queue import PublishQueue
 
 SPIN_AT_MOST = 0.1  # s between two looks whether a signal has come
 DIAGNOSTICS_PERIOD = 1.0  # s
-FAILED, REFUSED = 1, 2  # exit codes; 0 after a signal
 
 
 class NodeError(Exception):

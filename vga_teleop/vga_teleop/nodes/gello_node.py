@@ -20,9 +20,10 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.finger import finger_joint
 from vga_policy.ros import topics
 from vga_policy.ros.diagnostics import ERROR, OK, WARN
+from vga_policy.ros.errors import FAILED
 from vga_policy.ros.log import Complaints
 from vga_policy.ros.messages import time_message
-from vga_policy.ros.node import FAILED, CellNode, run_node
+from vga_policy.ros.node import CellNode, run_node
 
 from vga_teleop.gello.reader import LeaderReader, LeaderReport, Sample
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from vga_policy.cli_options import add_out, add_seed
+from vga_policy.cli_options import add_namespace, add_out, add_seed
 from vga_policy.cli_types import add_former_name, between, instruction, positive
 from vga_policy.display import Display
 from vga_policy.message_constants import DISCARDED, SUCCESS
 
 from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
+from vga_teleop.session.earlier import earlier
 from vga_teleop.session.operators import Held, HumanOperator
 from vga_teleop.session.workflow import Refused, Taken, Workflow
 
@@ -25,10 +27,14 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser = subparsers.add_parser(
         "record",
         help="record demonstrations with the leader, one after the other",
-        description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session.",
+        description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session. "
+        "Beside `vga sim --teleop true --record true` a scripted operator moves the leader, and the cell labels.",
+        epilog="Exit status: 0 when the set is complete; 130 when the session was ended before; 1 when it cannot be "
+        "held; 2 for wrong arguments.",
     )
     parser.add_argument(
         "--task",
+        type=_name,
         required=True,
         metavar="TASK",
         help="The task's short name: letters, digits, _ and -. It is part of the files' names.",
@@ -40,7 +46,14 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         metavar="INSTRUCTION",
         help='What the policy will be told, as in "pick up the red cube".',
     )
-    parser.add_argument("--episodes", type=positive, required=True, metavar="N", help="The number of episodes to keep.")
+    parser.add_argument(
+        "--episodes",
+        type=positive,
+        required=True,
+        metavar="N",
+        help="The number of episodes that the set is to have. Those of this task that earlier sessions kept in the "
+        "directory count: after an end at 40 of 90 the same command goes on.",
+    )
     add_out(parser, "The directory of the episodes. Default: the recorder's own.")
     add_former_name(parser, "--directory", "--out")
     parser.add_argument(
@@ -71,7 +84,14 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "or open the hand. Default: ask on a terminal or with --buttons, else keep.",
     )
     add_seed(parser, "The seed of the first scene, where the cell draws scenes itself.")
+    add_namespace(parser)
     parser.set_defaults(run=_run)
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
+        raise argparse.ArgumentTypeError(f"use letters, digits, _ and - only (found {text!r})")
+    return text
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -85,21 +105,38 @@ def _run(args: argparse.Namespace) -> int:
         with ExitStack() as stack:
             buttons = stack.enter_context(_open_buttons(args))
             stop = stack.enter_context(stop_request())
-            session = stack.enter_context(Session("vga_record"))
+            session = stack.enter_context(Session("vga_record", args.namespace))
             cell = GraphCell(session, args.task, args.operator, stop)
             cell.wait_until_complete(COMPLETE_WITHIN)
+            cell.refuse_unknown_task()
             if args.out is not None:
                 cell.record_into(args.out)
+            scripted = cell.scripted
             operator = HumanOperator(
-                args.instruction, buttons, display.say, display.show, args.spread, args.seed, _held(args)
+                args.instruction,
+                buttons,
+                display.say,
+                display.show,
+                spread=args.spread,
+                seed=args.seed,
+                held=_held(args),
+                scripted=scripted,
+                explain=session.explain,
             )
-            workflow = Workflow(cell, operator, display.say)
+            before = earlier(cell.directory, args.task)
+            workflow = Workflow(cell, operator, display.say, earlier=before)
+            if scripted:
+                display.say("a scripted operator moves the simulated leader: press space and watch")
+            if before.kept:
+                display.say(f"{before.kept} of {args.episodes} kept by earlier sessions in {cell.directory}")
             workflow.run(args.episodes)
     except (GraphError, ButtonError, Refused) as error:
         display.say(f"vga record: {error}")
         return 1
     display.say(summary(workflow.taken))
-    return 0 if len(workflow.kept) >= args.episodes else 130
+    if not workflow.complete:
+        display.say(f"{workflow.progress}; the same command goes on from there")
+    return 0 if workflow.complete else 130
 
 
 def _held(args: argparse.Namespace) -> Held:

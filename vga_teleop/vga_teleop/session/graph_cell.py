@@ -10,6 +10,7 @@ from threading import Event
 
 from sensor_msgs.msg import JointState
 from vga_policy.message_constants import Mode
+from vga_policy.names import TASK_NAMES
 from vga_policy.ros import topics
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.newest import Newest
@@ -21,6 +22,7 @@ from vga_policy.ros.errors import GraphError, RefusedError
 from vga_msgs.msg import RobotReference
 from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Trial, Verdict
 
+DISCOVERED_WITHIN = 1.0  # s until what runs beside the nodes needed must have been found
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
 
 NEEDED = {  # topic: who publishes it
@@ -53,8 +55,24 @@ class GraphCell:
         """Raises GraphError naming what is missing after `seconds`."""
         if not self._session.spin_until(lambda: self._stop.is_set() or not self._missing(), seconds):
             raise GraphError(
-                f"missing: {', '.join(self._missing())}; start them with record.launch.py, see `vga doctor`"
+                f"missing: {', '.join(self._missing())}; start them with record.launch.py, or all of it simulated with "
+                "`vga sim --policy false --teleop true --record true`; see `vga doctor`"
             )
+
+    def refuse_unknown_task(self) -> None:
+        """Raises GraphError where a simulated cell draws and judges the scenes, and does not know the task."""
+        if self._simulated() and self._task not in TASK_NAMES:
+            self._scene.arrange(self._task, 0)
+
+    @property
+    def scripted(self) -> bool:
+        """Whether nobody but a script moves the leader."""
+        return self._simulated() and self._session.spin_until(self._has_sim_leader, DISCOVERED_WITHIN)
+
+    @property
+    def directory(self) -> Path:
+        """Where episodes go, on the recorder's host."""
+        return self._recorder.directory
 
     def record_into(self, directory: Path) -> None:
         """Has the recorder write into `directory`, of its own host. Raises GraphError when it refuses."""
@@ -167,6 +185,13 @@ class GraphCell:
             self.hold()
 
     # How.
+
+    def _simulated(self) -> bool:
+        return self._session.spin_until(lambda: self._scene.offered, DISCOVERED_WITHIN)
+
+    def _has_sim_leader(self) -> bool:
+        node = self._session.node
+        return (topics.SIM_LEADER, node.get_namespace()) in node.get_node_names_and_namespaces()
 
     def _check(self) -> None:
         if self._stop.is_set() and not self._leaving:

@@ -57,7 +57,8 @@ class HumanOperator:
     """A person with buttons. `say` shows a line, `show` what is true at the moment.
 
     spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
-    draws scenes itself. held: whether a hand that holds something opens.
+    draws scenes itself. held: whether a hand that holds something opens. scripted: whether a script holds the leader.
+    explain: adds to the reason of a refusal what else is known.
     """
 
     def __init__(
@@ -69,6 +70,8 @@ class HumanOperator:
         spread: float = 0.0,
         seed: int = 0,
         held: Held = Held.ASK,
+        scripted: bool = False,
+        explain: Callable[[str], str] = str,
     ) -> None:
         self._instruction = instruction
         self._buttons = buttons
@@ -77,6 +80,8 @@ class HumanOperator:
         self._spread = spread
         self._seed = seed
         self._held = held
+        self._leader = "the script holds the leader" if scripted else "hold the leader as the arm stands"
+        self._explain = explain
         self._watch = TrialWatch()
 
     def let_go(self, cell: Cell, width: float) -> None:
@@ -97,7 +102,7 @@ class HumanOperator:
         if scene is None and self._spread:
             cell.home([angle + random.uniform(-self._spread, self._spread) for angle in cell.position()])
         what = "the scene is arranged" if scene else "arrange the scene"
-        question = f"episode {number + 1}: {what}, hold the leader as the arm stands. space: start, d: discard the last"
+        question = f"episode {number + 1}: {what}, {self._leader}. space: start, d: discard the last"
         if self._ask(cell, question, Button.GO, Button.DISCARD) is Button.DISCARD:
             raise DiscardLast
         self._watch = TrialWatch()
@@ -123,7 +128,7 @@ class HumanOperator:
 
     def retry(self, cell: Cell, reason: str) -> None:
         """Waits until the person has seen to it."""
-        self._ask(cell, f"{reason}\nspace: try again, q: end the session", Button.GO)
+        self._ask(cell, f"{self._explain(reason)}\nspace: try again, q: end the session", Button.GO)
 
     def _ask(self, cell: Cell, question: str, *wanted: Button) -> Button:
         self.wait()
@@ -138,10 +143,14 @@ class HumanOperator:
 
 
 class AutomaticOperator:
-    """Leaves everything to the simulated cell and the scripted operator. seed: of the first scene."""
+    """Leaves everything to the simulated cell and the scripted operator.
 
-    def __init__(self, seed: int) -> None:
+    seed: of the first scene. explain: adds to the reason of a refusal what else is known.
+    """
+
+    def __init__(self, seed: int, explain: Callable[[str], str] = str) -> None:
         self._seed = seed
+        self._explain = explain
         self._watch = TrialWatch()
         self._retries = 0
 
@@ -174,5 +183,5 @@ class AutomaticOperator:
         """Waits a little; raises Refused after RETRIES in a row."""
         self._retries += 1
         if self._retries > RETRIES:
-            raise Refused(reason)
+            raise Refused(self._explain(reason))
         cell.look(RETRY_EVERY)

@@ -20,6 +20,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from vga_policy.message_constants import DISCARDED, FAILURE
 
+from vga_teleop.session.earlier import Earlier
+
+NOTHING = Earlier()
 ALIGNED = 0.05  # rad between leader and reference, in every joint
 ALIGN_WITHIN = 15.0  # s; the approach of an arm 0.8 rad away takes a fifth of that
 GLANCE = 0.05  # s between two looks at the cell
@@ -156,7 +159,10 @@ class Taken(NamedTuple):
 
 
 class Workflow:
-    """One session. `say` is told what happens, a line at a time; `clock` counts seconds."""
+    """One session. `say` is told what happens, a line at a time; `clock` counts seconds.
+
+    earlier: what sessions before it have brought, which it goes on from.
+    """
 
     def __init__(
         self,
@@ -164,13 +170,26 @@ class Workflow:
         operator: Operator,
         say: Callable[[str], None] = print,
         clock: Callable[[], float] = time.monotonic,
+        earlier: Earlier = NOTHING,
     ) -> None:
         self._cell = cell
         self._operator = operator
         self._say = say
         self._clock = clock
+        self._earlier = earlier
+        self._wanted = 0
         self._stopped = ""  # what brought the arm to a stop in the last episode
         self.taken: list[Taken] = []
+
+    @property
+    def progress(self) -> str:
+        """How far the set is, in words."""
+        return f"{self._earlier.kept + len(self.kept)} of {self._wanted} kept"
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many are kept as are wanted."""
+        return self._earlier.kept + len(self.kept) >= self._wanted
 
     @property
     def kept(self) -> list[Taken]:
@@ -178,9 +197,10 @@ class Workflow:
         return [taken for taken in self.taken if taken.verdict.outcome != DISCARDED]
 
     def run(self, episodes: int) -> None:
-        """Records until `episodes` are kept, or SessionEnded comes."""
+        """Records until `episodes` are kept, earlier ones included, or SessionEnded comes."""
+        self._wanted = episodes
         try:
-            while len(self.kept) < episodes:
+            while not self.complete:
                 self._see_to_a_stop()
                 try:
                     scene = self._insist(self._prepare)
@@ -221,7 +241,7 @@ class Workflow:
         self._cell.hold()
         self._empty_the_hand()
         self._cell.home()
-        scene = self._operator.arrange(self._cell, len(self.taken))
+        scene = self._operator.arrange(self._cell, self._earlier.episodes + len(self.taken))
         if scene.arm_start:
             self._cell.home(scene.arm_start)
         return scene
@@ -267,6 +287,7 @@ class Workflow:
         self.taken.append(Taken(path, verdict, seconds))
         remarks = "; ".join(filter(None, (verdict.note, "" if problem in verdict.note else problem)))
         self._say(f"{path.name}: {verdict.outcome}, {seconds:.1f} s{remarks and f' ({remarks})'}")
+        self._say(self.progress)
 
     def _end(self, verdict: Verdict) -> str:
         """Ends the episode while the arm still follows the leader, so that its braking is not part of it."""
@@ -301,6 +322,7 @@ class Workflow:
             return
         self.taken[-1] = last._replace(verdict=Verdict(DISCARDED))
         self._say(f"{last.path.name}: discarded; it stays on the disk")
+        self._say(self.progress)
 
     def _hold(self) -> None:
         with suppress(Refused):

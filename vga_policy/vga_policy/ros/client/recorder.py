@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.client import Client
 from std_srvs.srv import Trigger
 
@@ -19,6 +19,7 @@ from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError, RefusedError
 
+DIRECTORY = "directory"  # the recorder's parameter
 GONE_AFTER = 3.0  # s
 SWIFT = 1.0  # s in which a disk that is not busy has an episode
 WRITTEN_WITHIN = 30.0  # s in which any disk has
@@ -38,10 +39,16 @@ class RecorderClient:
         """The newest RecorderState; None while the recorder is silent."""
         return self._state.message
 
+    @property
+    def directory(self) -> Path:
+        """Where the recorder writes its episodes, on its own host; it is asked."""
+        (value,) = self._session.call(self._get_parameters, GetParameters.Request(names=[DIRECTORY])).values
+        return Path(value.string_value).absolute()
+
     def record_into(self, directory: Path) -> None:
         """Has the recorder write its episodes into `directory`, of its own host."""
         value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=str(directory.absolute()))
-        request = SetParameters.Request(parameters=[Parameter(name="directory", value=value)])
+        request = SetParameters.Request(parameters=[Parameter(name=DIRECTORY, value=value)])
         (result,) = self._session.call(self._set_parameters, request).results
         if not result.successful:
             raise RefusedError(result.reason, "the recorder refuses the directory")
@@ -95,6 +102,10 @@ class RecorderClient:
     @cached_property
     def _set_parameters(self) -> Client:
         return self._session.node.create_client(SetParameters, topics.RECORDER_SET_PARAMETERS)
+
+    @cached_property
+    def _get_parameters(self) -> Client:
+        return self._session.node.create_client(GetParameters, topics.RECORDER_GET_PARAMETERS)
 
     @cached_property
     def _start(self) -> Client:

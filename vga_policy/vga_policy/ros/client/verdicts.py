@@ -38,7 +38,13 @@ class Verdicts:
 
     def __init__(self, session: Session) -> None:
         self._decided: dict[bytes, Decided] = defaultdict(Decided)
+        self._session = session
         session.node.create_subscription(ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, self._note, DEPTH)
+
+    @property
+    def heard(self) -> bool:
+        """Whether there is a driver whose decisions come here."""
+        return bool(self._session.node.count_publishers(topics.DRIVER_CHUNK_VERDICT))
 
     def of(self, goal_id: bytes) -> Decided:
         """What was decided on the chunks of this task."""
