@@ -27,8 +27,9 @@ METAVARS = {
     "checkpoint": "CHECKPOINT",
     "device": "DEVICE",
     "episodes": "DIR",
-    "views": "CAMERA",
+    "namespace": "NAME",
     "task": "TASK",
+    "views": "CAMERA",
 }
 
 
