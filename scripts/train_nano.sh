@@ -107,7 +107,7 @@ collect still/vegetable grasp_vegetable 50 --seed 100000 --perturb --no-depth
 
 train run3 --data "$out/moving" "$out/still" --init "$out/run2" --steps 1400 --batch 24 --lr 4e-4 --muon 2e-3 --warm-up 40 \
     --ema 0.99 --validate-every 350 --save-every 175 --geometry-share 12 --precision fp32 --workers 1
-once third vga export policy "$out/run3/best" "$out/third"
+once third vga export policy "$out/run3/best" --out "$out/third"
 
 # --- Fourth: more of them, with 500 beginnings ---
 
@@ -132,5 +132,5 @@ train run5 --data "$out"/more/{vegetable,stack_cube,pick_cube,press_button}{,-pe
     --steps 400 --batch 32 --lr 3e-4 --muon 1e-3 --warm-up 20 --ema 0.99 --validate-every 300 --save-every 300 \
     --geometry-share 5 --precision "$precision" --workers 1
 
-once nano vga export policy "$out/run5/best" "$out/nano"
+once nano vga export policy "$out/run5/best" --out "$out/nano"
 echo "the policy: $out/nano. Next: vga eval sim --checkpoint $out/nano --in-process --trials 100 --max-steps 300"
