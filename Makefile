@@ -48,7 +48,7 @@ lint: .complete ## ruff, mypy, and which module may import which
 format: .complete ## Formats the code and applies the safe fixes
 	@eval "$$(env/exports.sh)" && ruff check --fix && ruff format
 
-bench: .complete ## Latency of the model, cost of safety and recording, speed of the data loader: out/bench/*.json
+bench: .benched ## Latency of the model, cost of safety and recording, speed of the data loader: out/bench/*.json
 	@eval "$$(env/exports.sh)" && mkdir -p out/bench && \
 	vga bench latency --json | tee out/bench/latency.json && \
 	vga bench safety && \
@@ -84,10 +84,13 @@ clean: ## Removes what setup and demo made, except .venv
 	@rm -rf build install log out site .cache .pytest_cache .mypy_cache .ruff_cache
 
 # .ready: what this machine was set up for. .complete: everything that the simulation and the tests need.
-.PHONY: .ready .complete .documented
+.PHONY: .ready .complete .documented .benched
 .ready:
 	@env/setup.sh --quiet
 .complete:
 	@env/setup.sh --quiet robot runtime sim train dev
 .documented:
 	@env/setup.sh --quiet robot runtime sim train dev docs
+# LeRobot's reader, which vga bench loader measures beside ours, decodes videos with the system's FFmpeg.
+.benched:
+	@SYSTEM_PACKAGES=ffmpeg env/setup.sh --quiet robot runtime sim train dev

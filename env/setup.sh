@@ -8,6 +8,7 @@
 #
 #   PYTHON=python3.12     interpreter of .venv (3.11 or 3.12)
 #   TORCH=cpu|cuda        build of PyTorch; default: cuda where there is an NVIDIA GPU
+#   SYSTEM_PACKAGES="..." Debian/Ubuntu packages that are wanted besides
 #   TORCH_INDEX_URL=URL   where CPU builds come from when pip's own index has none
 set -euo pipefail
 # shellcheck source=env/common.sh
@@ -119,7 +120,8 @@ missing_packages() {
     fi
     command -v c++ >/dev/null && command -v make >/dev/null || wanted+=(build-essential)
     if command -v dpkg-query >/dev/null; then
-        local libraries=(libusb-1.0-0)
+        # shellcheck disable=SC2206
+        local libraries=(libusb-1.0-0 ${SYSTEM_PACKAGES-})
         [[ $ros == wheels ]] || libraries+=(ros-jazzy-ros-base ros-jazzy-cv-bridge)
         if has sim || has libero; then libraries+=(libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri); fi # rendering
         local present

@@ -108,6 +108,20 @@ def test_old_python_is_refused_with_the_remedy(checkout):
     assert not (checkout / ".venv").exists()
 
 
+def test_a_target_may_want_more_of_the_system(checkout):
+    """As make bench wants ffmpeg; here there is no such package, and nothing is installed."""
+    tools = checkout / "tools"
+    tools.mkdir()
+    for name in ("apt-get", "sudo"):
+        (tools / name).write_text("#!/bin/sh\nexit 1\n")
+        (tools / name).chmod(0o755)
+    environment = {**BARE, "PATH": f"{tools}:{BARE['PATH']}", "SYSTEM_PACKAGES": "no-such-package"}
+    finished = run("env/setup.sh", "robot", cwd=checkout, env=environment)
+    assert finished.returncode == 1
+    assert re.search(r"apt-get install .*no-such-package", finished.stderr)
+    assert "SYSTEM_PACKAGES=ffmpeg" in run("make", "-n", "bench").stdout
+
+
 # --- The locks ---
 
 

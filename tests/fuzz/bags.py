@@ -47,7 +47,7 @@ def use(case: Case, root: Path, seen: Seen) -> None:
 
     seen.vga("check", root / "bad")
     seen.vga("check", next((root / "bad").glob("*.mcap")))
-    if seen.vga("curate", root, "--workers", "1", "--json"):
+    if seen.vga("curate", root, "--jobs", "1", "--json"):
         seen.lost.append("vga curate judged neither episode")
     geometry = case.rng.random() < 0.5
     options = {"geometry": geometry, "usable_only": False, "skip_idle": False}

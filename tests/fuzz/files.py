@@ -98,7 +98,7 @@ def use_episodes(case: Case, root: Path, seen: Seen) -> None:
     from vga_policy.episodes.listing import DatasetError
 
     seen.vga("check", root / "bad")
-    if seen.vga("curate", root, "--workers", "1", "--json"):
+    if seen.vga("curate", root, "--jobs", "1", "--json"):
         seen.lost.append("vga curate judged neither episode")
     dataset = seen.expects(DatasetError, EpisodeDataset, [root], IMAGE_SIZE, usable_only=case.rng.random() < 0.5)
     if dataset is not None:

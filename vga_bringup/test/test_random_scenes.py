@@ -125,7 +125,7 @@ def test_places_in_front_surround_the_unseen_camera_and_are_clear_of_it():
 
 def test_the_command_draws_what_is_missing_and_no_more(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(commands, "SCENES_A_SHARD", 2)
-    command = ["scenes", "--out", str(tmp_path), "--count", "3", "--size", "28", "--jobs", "1", "--seed", "1"]
+    command = ["scenes", "--out", str(tmp_path), "--count", "3", "--image-size", "28", "--jobs", "1", "--seed", "1"]
     assert cli.main(command) == 0
     assert len(SceneDataset(tmp_path)) == 3
     about = json.loads((tmp_path / "scenes.json").read_text())

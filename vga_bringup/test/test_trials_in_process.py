@@ -303,8 +303,15 @@ def test_by_default_results_of_another_view_go_elsewhere(tmp_path, monkeypatch, 
     command = ["eval", "sim", *SHORT, "--method", "w/o PVM", "--trials", "1", "--videos", "0"]
     assert main([*command, "--view", "id"]) == main([*command, "--view", "ood"]) == 0
     assert sorted(map(str, Path().glob("out/eval/*"))) == ["out/eval/w_o PVM-id", "out/eval/w_o PVM-ood"]
-    assert main(command) == 1
-    assert "out/eval/w_o PVM-id/results.json exists: choose another --out" in capsys.readouterr().err
+    results_file = Path("out/eval/w_o PVM-id/results.json")
+    before = results_file.stat().st_mtime_ns
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert "all of its trials are there; --overwrite runs them anew" in told.err
+    assert "results: out/eval/w_o PVM-id" in told.out
+    assert results_file.stat().st_mtime_ns == before
+    assert main([*command, "--overwrite"]) == 0
+    assert results_file.stat().st_mtime_ns > before
 
 
 def test_a_checkpoint_that_cannot_be_used_is_told_by_the_process_that_loads_it(tmp_path):

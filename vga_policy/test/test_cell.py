@@ -301,6 +301,31 @@ def test_check_goes_through_all_files_and_says_what_the_nodes_would(tmp_path, da
     assert vga("cell", "check", good)[0] == 0
 
 
+def test_what_suits_another_arm_or_hand_is_doubted(tmp_path, data, vga):
+    path = tmp_path / "cell.yaml"
+
+    def complaint():
+        path.write_text(yaml.safe_dump(data))
+        return vga("cell", "check", path)[2].splitlines()
+
+    assert complaint() == []
+    data["arm"]["base_frame"], data["gripper"] = "panda_link0", {"joint_name": "panda_finger_joint1"}
+    first, second = complaint()
+    assert first == (
+        f"{path}: warning: arm.base_frame: panda_link0 is another arm's, arm.model is fr3; fr3_link0 is meant, "
+        "most likely"
+    )
+    assert "gripper.joint_name: panda_finger_joint1" in second
+    data["arm"]["base_frame"] = "lab/base"  # anybody's own name
+    data["gripper"] = {"max_width": 0.085}
+    assert complaint() == [
+        f"{path}: warning: gripper.max_width: 0.085 m is wider than the Franka Hand opens (0.08 m); no other gripper "
+        "is driven"
+    ]
+    data["gripper"] = {"model": "robotiq_2f85"}
+    assert complaint()[0].endswith("min_change; only the Franka Hand is driven")
+
+
 SERIAL, EXPOSURE = "cameras.0.serial", "cameras.0.exposure_us"
 
 

@@ -154,7 +154,7 @@ def test_rest_at_the_ends_is_left_out_as_a_view(tmp_path):
 def test_the_command_writes_verdicts_and_one_page(episodes, tmp_path, capsys):
     before = contents(episodes)
     page = tmp_path / "report.html"
-    assert main(["curate", str(episodes), "--out", str(page), "--workers", "1"]) == 0
+    assert main(["curate", str(episodes), "--out", str(page), "--jobs", "1"]) == 0
     assert "accept 1, review 0, reject 2, unusable 0" in capsys.readouterr().out
     assert usable(episodes / "good_0")
     assert not usable(episodes / "gaps")

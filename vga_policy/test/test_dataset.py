@@ -385,3 +385,21 @@ def test_statistics(recorded):
     proprioception, actions = sample["proprioception"].double().numpy(), sample["actions"].double().numpy()
     targets = actions - np.append(proprioception[:7], 0.0)
     assert np.allclose(relative.chunk(relative.action.normalize(targets), proprioception), actions, atol=0.02)
+
+
+def test_what_is_left_out_is_told_in_one_line(tmp_path):
+    write_episodes(tmp_path / "episodes", 6)
+    paths = sorted((tmp_path / "episodes").iterdir())
+    assert dataset(tmp_path / "episodes").left_out == ""
+    for path in paths[:3]:
+        decide(path, Verdict.REJECT, "too slow")
+    (paths[3] / "episode.yaml").write_text("task: [")
+    data = dataset(tmp_path / "episodes")
+    assert data.left_out == f"4 of 6 left out (3 reject, 1 damaged): vga curate {tmp_path / 'episodes'}"
+    for path in paths[4:]:
+        decide(path, Verdict.REVIEW, "")
+    with pytest.raises(DatasetError) as refusal:
+        dataset(tmp_path / "episodes")
+    assert str(refusal.value).endswith(
+        f"episodes: 6 of 6 left out (3 reject, 2 review, 1 damaged): vga curate {tmp_path / 'episodes'}"
+    )

@@ -364,7 +364,7 @@ def test_links_to_episodes_are_followed_once(episode, tmp_path):
     (here / "broken").symlink_to(tmp_path / "nowhere")
     assert find_episodes([here]) == [here / "linked", here / "more" / "b", here / "own"]
     assert len(EpisodeDataset([here], 56).episodes) == 3
-    assert main(["curate", str(here), "--workers", "1"]) == 0
+    assert main(["curate", str(here), "--jobs", "1"]) == 0
     assert (disk / "a" / "curation.yaml").is_file()
 
 
@@ -428,7 +428,7 @@ def batch(tmp_path_factory):
 def test_twelve_of_twenty_are_used_by_all_and_eight_named_once_each(batch, tmp_path, capsys):
     good = [f"good_{number:02}" for number in range(12)]
     for _ in range(2):  # a second call goes as the first
-        assert main(["curate", str(batch), "--workers", "1"]) == 0
+        assert main(["curate", str(batch), "--jobs", "1"]) == 0
         out, err = capsys.readouterr()
         assert "unusable 8" in out
         told = dict(line.split(": unusable: ", 1) for line in err.splitlines())

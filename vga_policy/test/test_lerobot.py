@@ -1,6 +1,7 @@
 """LeRobot v3.0: the layout that its reader expects, true times beside the grid, and the way back."""
 
 import json
+import re
 import shutil
 
 import av
@@ -131,7 +132,12 @@ def test_statistics_are_those_of_the_data(exported):
 def test_version_2_has_files_of_its_own_for_each_episode(recorded, exported, tmp_path, form, capsys):
     """LeRobot 0.3.3 reads both forms; here, what its reader looks up."""
     root = tmp_path / "old"
-    assert main(["export", "lerobot", str(recorded), str(root), "--version", "2.1", "--size", "160x120", form]) == 0
+    assert (
+        main(
+            ["export", "lerobot", str(recorded), str(root), "--format-version", "2.1", "--image-size", "160x120", form]
+        )
+        == 0
+    )
     info = json.loads((root / layout.INFO).read_text())
     assert (info["codebase_version"], info["total_chunks"]) == ("v2.1", 1)
     assert info["total_videos"] == (COUNT * len(VIEWS) if form == "--video" else 0)
@@ -310,6 +316,59 @@ def test_what_does_not_match_is_refused_by_name(exported, tmp_path, cell, capsys
     assert "no observation.images.wrist, which cell 'sim' needs" in refusal(drop_camera)
     assert "version v2.1, expected v3" in refusal(lambda info: info.update(codebase_version="v2.1"))
     assert "lies outside" in refusal(lambda info: info.update(data_path="../../secret.parquet"))
+
+
+def test_joints_and_cameras_of_other_names_are_mapped(exported, tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(exported, theirs)
+    (theirs / layout.OURS).unlink()
+    table = rows(theirs).drop_columns([layout.STAMP, layout.CAPTURE_STAMPS])
+    top = layout.image_key("top")
+    table = table.rename_columns([top if name == layout.image_key("fixed_1") else name for name in table.column_names])
+    pq.write_table(table, theirs / layout.DATA_PATH.format(chunk_index=0, file_index=0))
+
+    def others(info):
+        for key in (layout.STATE, layout.ACTION):
+            info["features"][key]["names"] = {"motors": [*(f"motor_{i}" for i in range(7)), "hand"]}
+        info["features"][top] = info["features"].pop(layout.image_key("fixed_1"))
+
+    _damage(theirs, layout.INFO, others)
+    command = ["import", "lerobot", str(theirs), "--out", str(tmp_path / "back"), "--cell", "sim"]
+    assert main(command) == 1
+    assert "if it means the same, add --map motor_0=fr3_joint1,..." in capsys.readouterr().err
+    pairs = [f"motor_{i}=fr3_joint{i + 1}" for i in range(7)] + [f"hand={layout.GRIPPER}"]
+    assert main([*command, "--map", ",".join(pairs)]) == 1
+    assert "no observation.images.fixed_1, which cell 'sim' needs" in capsys.readouterr().err
+    assert main([*command, "--map", ",".join([*pairs, "tip=fixed_1"])]) == 1
+    assert "--map: the dataset has no 'tip'; it has ['hand', 'motor_0'" in capsys.readouterr().err
+    assert main([*command, "--map", ",".join([*pairs, "top=fixed_1"]), "--outcome", "success"]) == 0
+    samples = EpisodeDataset([tmp_path / "back"], image_size=32, skip_idle=False)
+    np.testing.assert_allclose(samples.samples.proprioception, column(exported, layout.STATE), atol=1e-6)
+    with pytest.raises(SystemExit):
+        main([*command, "--map", "motor_0"])
+    assert "'motor_0': NAME=MEANING expected, such as motor_0=fr3_joint1" in capsys.readouterr().err
+
+
+def test_an_episode_that_says_not_what_to_do_is_not_exported(recorded, tmp_path, capsys):
+    shutil.copytree(recorded / "e0", tmp_path / "set" / "e0")
+    file = tmp_path / "set" / "e0" / "episode.yaml"
+    file.write_text(re.sub(r"^instruction:.*$", "instruction: ' '", file.read_text(), flags=re.MULTILINE))
+    for more in ([], ["--all"]):
+        assert main(["export", "lerobot", str(tmp_path / "set"), "--out", str(tmp_path / "out"), *more]) == 1
+        assert "no instruction: write into its episode.yaml what the arm does" in capsys.readouterr().err
+
+
+def test_the_output_may_still_be_the_last_place(recorded, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["export", "lerobot", str(recorded), str(out), "--images"]) == 0
+    assert capsys.readouterr().err == f"vga export lerobot: the last place is now given with --out {out}\n"
+    assert main(["export", "lerobot", str(recorded), "--images"]) == 1
+    assert capsys.readouterr().err == "vga export lerobot: --out is missing: where to write\n"
+
+
+def test_a_dataset_is_not_taken_for_episodes(exported, capsys):
+    assert main(["eval", "open-loop", "--checkpoint", "nano", "--data", str(exported)]) == 1
+    assert "it is a LeRobot dataset; make episodes of it with `vga import lerobot" in capsys.readouterr().err
 
 
 def test_a_broken_dataset_is_refused_and_a_broken_episode_left_out(exported, tmp_path):

@@ -23,7 +23,7 @@ def test_without_episodes_it_says_how_to_get_some(tmp_path, capsys):
 def test_an_interpreter_without_lerobot_is_named(tmp_path, capsys):
     write_episodes(tmp_path / "episodes", 1, seconds=1.5)
     assert bench("--data", tmp_path / "episodes", "--out", tmp_path / "out", "--python", sys.executable,
-                 "--rounds", 1, "--seconds", 0.1, "--batch", 2, "--image-size", 28, "--workers", 0) == 1  # fmt: skip
+                 "--rounds", 1, "--duration", 0.1, "--batch", 2, "--image-size", 28, "--workers", 0) == 1  # fmt: skip
     said = capsys.readouterr().err
     assert said.startswith(
         f"vga bench loader: {sys.executable}: LeRobot's reader cannot read {tmp_path}/out/loader-images"
@@ -38,7 +38,7 @@ def test_without_ffmpeg_the_remedy_is_named(tmp_path, capsys):
     python.write_text("#!/bin/sh\necho 'RuntimeError: Could not load libtorchcodec.' >&2\nexit 1\n")
     python.chmod(0o755)
     assert bench("--data", tmp_path / "episodes", "--out", tmp_path / "out", "--python", python,
-                 "--rounds", 1, "--seconds", 0.1, "--batch", 2, "--image-size", 28, "--workers", 0) == 1  # fmt: skip
+                 "--rounds", 1, "--duration", 0.1, "--batch", 2, "--image-size", 28, "--workers", 0) == 1  # fmt: skip
     assert "apt-get install ffmpeg" in capsys.readouterr().err
 
 

@@ -66,7 +66,7 @@ def test_too_little_data_is_said(episodes, tmp_path, capsys):
 
 def test_the_command_prints_what_it_found(episodes, capsys, monkeypatch):
     monkeypatch.setitem(presets.PRESETS, "nano", lambda: SMALL)
-    arguments = ["--samples", "4", "--control", "0", "--steps", "2", "--threads", "1"]
+    arguments = ["--samples", "4", "--control-samples", "0", "--steps", "2", "--threads", "1"]
     assert main(["bench", "overfit", "--data", str(episodes), *arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [run["steps"] for run in report["runs"]] == [2, 2, 2]

@@ -238,7 +238,17 @@ def test_vga_bench_latency_reports_percentiles(capsys):
     for times in report["modes"].values():
         assert times["total_ms"]["p50"] >= times["inference_ms"]["p50"] > 0
     assert main(["bench", "latency", "--device", "cpu", "--repeats", "2"]) == 0
-    assert "eager preprocessing" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "eager preprocessing" in told
+    assert "the robot's policy node runs traced: a whole pass as one call; eager is one operation at a time" in told
+
+
+def test_a_gpu_that_is_not_there_is_refused_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in (["bench", "latency"], ["eval", "geometry", "--checkpoint", "nano", "--data", "nowhere"]):
+        assert main([*command, "--device", "cuda:1"]) == 1
+    *_, of_latency = capsys.readouterr().err.splitlines()[:1]
+    assert of_latency == "vga bench latency: --device cuda:1: this torch sees no GPU; give cpu, or auto"
 
 
 def test_vga_geometry_draws_a_picture(vggt, tmp_path, capsys):
@@ -247,7 +257,7 @@ def test_vga_geometry_draws_a_picture(vggt, tmp_path, capsys):
     for path in images:
         cv2.imwrite(str(path), rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
     out = tmp_path / "geometry.png"
-    command = ["geometry", *map(str, images), "--checkpoint", str(vggt), "--out", str(out), "--width", "70"]
+    command = ["geometry", *map(str, images), "--weights", str(vggt), "--out", str(out), "--width", "70"]
     assert main(command) == 0
     assert capsys.readouterr().out.strip() == str(out)
     assert cv2.imread(str(out)).shape == (56 + 56 + 44, 2 * 70, 3)
@@ -264,16 +274,24 @@ def test_the_picture_shows_near_bright():
 
 
 def test_vga_geometry_says_what_is_wrong(vggt, tmp_path, capsys):
-    assert main(["geometry", "nowhere.png", "--checkpoint", str(vggt)]) == 1
+    assert main(["geometry", "nowhere.png", "--weights", str(vggt)]) == 1
     assert "nowhere.png: cannot be read as an image" in capsys.readouterr().err
     image = tmp_path / "a.png"
     cv2.imwrite(str(image), np.zeros((28, 28, 3), np.uint8))
-    assert main(["geometry", str(image), "--checkpoint", str(tmp_path)]) == 1
+    assert main(["geometry", str(image), "--weights", str(tmp_path)]) == 1
     assert "holds none of" in capsys.readouterr().err
+    assert main(["geometry", str(image), "--checkpoint", "nano"]) == 1  # as --weights was called
+    note, complaint = capsys.readouterr().err.splitlines()
+    assert note == "--checkpoint is now --weights"
+    assert complaint == "vga geometry: nano: a policy of this repository: vga eval geometry --checkpoint nano"
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "geometry.json").write_text("{}")
+    assert main(["geometry", str(image), "--weights", str(tmp_path)]) == 1
+    assert f"made by vga pretrain, a start for policies: vga train --init {tmp_path}" in capsys.readouterr().err
     with pytest.raises(InputError, match="cannot be read"):
         read_images([tmp_path / "missing.png"], 28)
 
 
 def test_the_model_package_needs_no_ros():
-    blocked = "import sys; sys.modules['rclpy'] = None; import vga_policy.model, vga_policy.model.commands"
+    blocked = "import sys; sys.modules['rclpy'] = None; import vga_policy.model, vga_policy.inference.commands"
     subprocess.run([sys.executable, "-c", blocked], check=True, timeout=120)

@@ -1,9 +1,11 @@
 """What a run is made of before its first step: which episodes judge, in which units, what trains, what is refused."""
 
 import argparse
+import logging
 import re
 import shutil
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,13 @@ from support.cells import SIM
 from support.episodes import write_episodes
 from support.training import SIZE, TINY, curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
+from vga_policy.checkpoints.checkpoint import CheckpointError, load
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
 from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
 from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train import trainer
-from vga_policy.train.commands import ablate_command, pretrain_command, train_command
+from vga_policy.train.commands import _said_once, ablate_command, pretrain_command, train_command
 from vga_policy.train.config import (
     AugmentationConfig,
     GeometryConfig,
@@ -30,7 +33,8 @@ from vga_policy.train.config import (
 from vga_policy.train.input.split import validation_count
 from vga_policy.train.options import doc
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import Run
+from vga_policy.train.runs.run import Progress, Run
+from vga_policy.train.runs.start import start_from
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -199,9 +203,10 @@ def test_help_gives_meaning_and_default_of_each_preset():
     assert "--average" not in told
 
 
-def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch):
+def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(trainer, "train", lambda config, out: asked.append(config))
+    ended = Progress(step=7, best=0.125, best_step=5)
+    monkeypatch.setattr(trainer, "train", lambda config, out: asked.append(config) or ended)
     options = "--preset nano --views front wrist --lr 0.01 --steps 7 --crop 0.5 0.9 --text-encoder hashed_ngrams"
     run = parsed("train", "--data", "a", "b", "--out", str(tmp_path / "run"), *options.split())
     assert run.run(run) == 0
@@ -216,6 +221,39 @@ def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch):
             loop=loop,
         )
     ]
+    out = tmp_path / "run"
+    assert capsys.readouterr().out.splitlines() == [
+        f"best by validation: 0.125 at step 5 of 7, in {out}/best",
+        f"curves: {out}/curves.png; tensorboard --logdir {out}",
+        f"next: vga eval open-loop --checkpoint {out} --data a b",
+        f"next: vga eval sim --checkpoint {out} --in-process",
+    ]
+
+
+def test_a_presets_options_can_be_listed(capsys):
+    run = parsed("train", "--show-options", "--preset", "paper", "--lr", "0.5")
+    assert run.run(run) == 0
+    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert (shown["--preset"], shown["--lr"]) == ("paper", "0.5")
+    assert (shown["--updates"], shown["--text-encoder"], shown["--steps"]) == ("lora", "qwen_gte", "120000")
+
+
+def test_an_unknown_start_is_told_what_there_is(tmp_path):
+    with pytest.raises(TrainingError, match=r"--init nono: no such file or directory, nor a shipped policy \(nano\)"):
+        start_from(torch.nn.Linear(1, 1), Path("nono"), SIM)
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "geometry.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=rf"made by vga pretrain, no policy yet: vga train --init {tmp_path}"):
+        load(tmp_path)
+
+
+def test_what_several_runs_say_is_said_once(caplog):
+    with caplog.at_level(logging.INFO):
+        with _said_once(trainer.LOG):
+            for said in ("4 of 12 left out", "4 of 12 left out", "other"):
+                trainer.LOG.warning(said)
+        trainer.LOG.warning("other")
+    assert [record.getMessage() for record in caplog.records] == ["4 of 12 left out", "other", "other"]
 
 
 @pytest.mark.parametrize("option", [["--steps", "0"], ["--rank", "0"], ["--batch", "many"], ["--preset", "huge"]])

@@ -96,7 +96,7 @@ def test_a_session_by_keyboard(robot, operator, tmp_path):
     directory = tmp_path / "episodes"
     try:
         eventually(robot.heard)  # a recorder that has only just been started refuses: it has had no message yet
-        session = operator("--episodes", "3", "--directory", str(directory), "--operator", "Ada")
+        session = operator("--episodes", "3", "--out", str(directory), "--operator", "Ada")
 
         session.sees("episode 1: arrange the scene")
         robot.refusal = "TELEOP refused: fr3_joint4 by 0.90 rad"

@@ -27,9 +27,9 @@ METAVARS = {
     "checkpoint": "CHECKPOINT",
     "device": "DEVICE",
     "episodes": "DIR",
-    "views": "CAMERA",
-    "task": "TASK",
     "namespace": "NAME",
+    "task": "TASK",
+    "views": "CAMERA",
 }
 
 

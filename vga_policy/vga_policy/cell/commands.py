@@ -36,6 +36,7 @@ def cell_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from vga_policy.cell.doubts import doubts
     from vga_policy.cell.errors import CellError
     from vga_policy.cell.loading import load_cell
     from vga_policy.cell.shipped import cell_path
@@ -44,8 +45,10 @@ def _check(arguments: argparse.Namespace) -> int:
     for name in arguments.cells:
         try:
             path = cell_path(name)
-            load_cell(path)
+            cell = load_cell(path)
             print(f"{path}: valid")
+            for doubt in doubts(cell):
+                print(f"{path}: warning: {doubt}", file=sys.stderr)
         except CellError as error:
             print(error, file=sys.stderr)
             valid = False

@@ -73,7 +73,8 @@ def _explain(item: Any, written: WrittenYaml) -> str:
     key = ".".join(str(part) for part in location) or "cell"
     if item["type"] == "extra_forbidden":
         known = ", ".join(_fields_at(location[:-1]))
-        return f"{key}: unknown key; allowed keys here: {known}"
+        hand = "; only the Franka Hand is driven" if location[0] == "gripper" else ""
+        return f"{key}: unknown key; allowed keys here: {known}{hand}"
     if item["type"] == "missing":
         return f"{key}: required and missing"
     as_written = written.plain(location)

@@ -14,9 +14,9 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in HERE.glob("*/config.json"))
 
 
-def no_such(checkpoint: str | Path) -> str:
+def no_such(checkpoint: str | Path, thing: str = "directory") -> str:
     """In words: there is none of this path or name."""
-    return f"{checkpoint}: no such file or directory, nor a shipped policy ({', '.join(shipped())})"
+    return f"{checkpoint}: no such {thing}, nor a shipped policy ({', '.join(shipped())})"
 
 
 def locate(checkpoint: str | Path) -> Path:

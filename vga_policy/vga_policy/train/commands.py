@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -124,10 +125,11 @@ def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
         if arguments.resume:
             _refuse_beside_resume(parser, arguments)
             progress, out = trainer.resume(arguments.resume), arguments.resume
+            data = " ".join(Run.open(out).config()["data"])
         else:
             out = _out(arguments)
-            progress = trainer.train(_policy(arguments), out)
-        data = " ".join(map(str, Run.open(out).config()["data"]))
+            progress = trainer.train(config := _policy(arguments), out)
+            data = " ".join(config.data)
         _tell_end(out, progress, f"vga eval open-loop --checkpoint {out} --data {data}",
                   f"vga eval sim --checkpoint {out} --in-process")  # fmt: skip
 
@@ -144,12 +146,14 @@ def _policy(arguments: argparse.Namespace) -> PolicyConfig:
 
 def _ablate(arguments: argparse.Namespace) -> int:
     def run() -> None:
+        from vga_policy.train import trainer
         from vga_policy.train.ablation.study import CURVES, TABLE, ablate, variants
 
         rows = variants(_policy(arguments), arguments.sizes, arguments.ranks)
         if unknown := [name for name in arguments.rows or () if name not in rows]:
             raise TrainingError(f"--rows: {', '.join(unknown)}: none of {', '.join(map(repr, rows))}")
-        ablate(rows, arguments.seeds, arguments.out, arguments.rows)
+        with _said_once(trainer.LOG):
+            ablate(rows, arguments.seeds, arguments.out, arguments.rows)
         print((arguments.out / TABLE).read_text())
         _say(f"table and curves: {arguments.out / TABLE}, {arguments.out / CURVES}")
         _say(f"next: vga eval ablation {arguments.out}")
@@ -204,6 +208,23 @@ def _say(text: str) -> None:
 
     if PartialState().is_main_process:
         print(text)
+
+
+@contextmanager
+def _said_once(log: logging.Logger) -> Iterator[None]:
+    """Inside, `log` says the same but once: the runs of an ablation have the same episodes."""
+    said: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        known = record.getMessage() in said
+        said.add(record.getMessage())
+        return not known
+
+    log.addFilter(new)
+    try:
+        yield
+    finally:
+        log.removeFilter(new)
 
 
 def _show_options(config: PolicyConfig | GeometryConfig) -> int:

@@ -111,7 +111,7 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator, *, 
     if config.init is not None and not restored:
         path = locate(config.init)
         if not path.exists():
-            raise TrainingError(f"--init {no_such(path)}")
+            raise TrainingError(f"--init {no_such(path, 'file or directory')}")
         if (path / CELL).is_file():
             raise TrainingError(
                 f"--init {path}: a policy; geometry starts from a run of vga pretrain, or VGGT's weights"

@@ -7,7 +7,6 @@ import json
 import logging
 import warnings
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -169,18 +168,12 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
 
 def _say_what_is_missing(dataset: EpisodeDataset, preset: Preset) -> None:
     if dataset.skipped:
-        _say_once(dataset.left_out)
+        LOG.warning(dataset.left_out)
     if preset.recipe.joint and not dataset.has_geometry:
-        _say_once(
+        LOG.warning(
             "no episode has ground truth of depth and cameras (only `vga collect --in-process` records it): "
             "actions alone are trained"
         )
-
-
-@cache
-def _say_once(text: str) -> None:
-    """Logs it, once a process: the runs of an ablation have the same episodes."""
-    LOG.warning(text)
 
 
 def fingerprint(dataset: EpisodeDataset) -> str:

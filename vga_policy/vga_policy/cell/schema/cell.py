@@ -67,7 +67,11 @@ class Cell(Section):
     )
     arm: Annotated[Arm, described("The robot arm: its address, model, limits, and how it is controlled.")]
     gripper: Annotated[
-        Gripper, described("The Franka hand, its range, and when it closes with force. Widths are total openings.")
+        Gripper,
+        described(
+            "The Franka Hand, its range, and when it closes with force. Widths are total openings. No other gripper is "
+            "driven."
+        ),
     ] = Gripper()
     execution: Annotated[
         Execution, described("How the driver turns a policy's chunks into motion, and when it rejects one.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from vga_policy.train.runs.run import Run
 
 SHOWN = ("loss", "action", "keyframe", "camera", "depth")
 REDRAW_S = 0.5
+LINE_S = 30.0  # from one line to the next where nothing can be redrawn: in a file, or a pipe
 
 
 class Reporter:
@@ -23,7 +25,9 @@ class Reporter:
     def __init__(self, run: Run, step: int, steps: int, *, active: bool) -> None:
         self._run = run
         self._active = active
+        self._steps = steps
         self._console = Console(stderr=True)
+        self._live = active and self._console.is_terminal
         self._bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -33,7 +37,7 @@ class Reporter:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=self._console,
-            disable=not active,
+            disable=not self._live,
         )
         self._task = self._bar.add_task("", total=steps, completed=step, metrics="")
         self._drawn = 0.0
@@ -65,10 +69,18 @@ class Reporter:
         self._run.log({"step": step, **metrics})
         for name, value in metrics.items():
             self._board.add_scalar(f"train/{name}", value, step)
-        if time.monotonic() - self._drawn > REDRAW_S:
+        if time.monotonic() - self._drawn > (REDRAW_S if self._live else LINE_S):
             self._drawn = time.monotonic()
-            shown = " ".join(f"{name} {metrics[name]:.4f}" for name in SHOWN if name in metrics)
-            self._bar.update(self._task, completed=step, metrics=f"{shown} {1e3 * metrics['seconds']:.0f} ms")
+            if self._live:
+                shown = " ".join(f"{name} {metrics[name]:.4f}" for name in SHOWN if name in metrics)
+                self._bar.update(self._task, completed=step, metrics=f"{shown} {1e3 * metrics['seconds']:.0f} ms")
+            else:
+                self._console.print(self._line(step, metrics), highlight=False, soft_wrap=True)
+
+    def _line(self, step: int, metrics: Mapping[str, float]) -> str:
+        left = timedelta(seconds=round((self._steps - step) * metrics["seconds"]))
+        shown = "".join(f", {name} {metrics[name]:.4f}" for name in SHOWN[:2] if name in metrics)
+        return f"step {step} of {self._steps}{shown}, {1e3 * metrics['seconds']:.0f} ms, {left} left"
 
     def validation(self, step: int, metrics: Mapping[str, float]) -> None:
         """A validation is done."""

@@ -31,7 +31,7 @@ def start_from(model: VGA, path: Path, cell: Cell) -> None:
     """
     path = locate(path)
     if not path.exists():
-        raise TrainingError(f"--init {no_such(path)}")
+        raise TrainingError(f"--init {no_such(path, 'file or directory')}")
     try:
         if (path / CELL).is_file():
             _from_policy(model, path, cell)
