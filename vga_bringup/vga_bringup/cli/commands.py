@@ -29,6 +29,7 @@ METAVARS = {
     "episodes": "DIR",
     "views": "CAMERA",
     "task": "TASK",
+    "namespace": "NAME",
 }
 
 
