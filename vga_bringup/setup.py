@@ -37,6 +37,7 @@ setup(
             "run = vga_bringup.cli.commands:run",
             "arrange = vga_bringup.cli.commands:arrange",
             "home = vga_bringup.cli.commands:home",
+            "leader = vga_bringup.cli.commands:leader",
             "recover = vga_bringup.cli.commands:recover",
             "stop = vga_bringup.cli.commands:stop",
             "demo = vga_bringup.cli.commands:demo",

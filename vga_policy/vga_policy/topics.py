@@ -50,6 +50,7 @@ GELLO = "gello"
 GELLO_JOINT_STATES = f"{GELLO}/joint_states"
 
 SIM_LEADER = "sim_leader"
+SIM_LEADER_JOY = f"{SIM_LEADER}/joy"
 
 REPLAY = "replay"
 REPLAY_PAUSE = f"{REPLAY}/pause"

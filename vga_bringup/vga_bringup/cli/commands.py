@@ -96,6 +96,20 @@ def arrange(subparsers: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=_later("cli.arrange"))
 
 
+def leader(subparsers: argparse._SubParsersAction) -> None:
+    """`vga leader`: the simulated leader by the keys of the terminal."""
+    parser = subparsers.add_parser(
+        "leader",
+        help="move the simulated leader by the keys of this terminal",
+        description="Moves the simulated leader by the keys of this terminal, in place of the scripted operator, while "
+        "`vga sim` or record.launch.py runs with a leader. The arm follows it as it follows a real one.",
+        epilog="Exit status: 0; 1 when there is no simulated leader.",
+    )
+    add_cell(parser, default="sim")
+    add_namespace(parser)
+    parser.set_defaults(run=_later("cli.leader"))
+
+
 def home(subparsers: argparse._SubParsersAction) -> None:
     """`vga home`."""
     parser = subparsers.add_parser("home", help="move the arm home, from HOLD; Ctrl-C stops it", epilog=STATUS)

@@ -23,10 +23,13 @@ from vga_policy.ros.errors import REFUSED, GraphError
 from vga_bringup.cli.options import FIRST_TASK, robot_option
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import from_text, sim_graph
+from vga_bringup.sim.scene.task import Arrangement, TaskError
+from vga_bringup.sim.tasks.builtin import TASKS
+from vga_bringup.sim.tasks.registry import arrange
 from vga_bringup.trials.scene import prepare
 from vga_policy import topics
 
-FIRST_SEED, INSTRUCTION = 0, "pick up the red cube"
+FIRST_SEED = 0
 REMIND_EVERY = 10.0  # s
 OVERLOADED_FOR = 10.0  # s that the processors must have had too much to do until it is said
 OVERLOAD_EVERY = 60.0  # s
@@ -39,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
-            simulation = Simulation(runner, stop)
+            simulation = Simulation(runner, stop, arrange(args.task or FIRST_TASK, FIRST_SEED))
             try:
                 simulation.bring_up(cell, args.namespace)
                 while not stop.wait(0.2):
@@ -47,19 +50,26 @@ def run(args: argparse.Namespace) -> int:
             except Over:
                 pass
             return 0 if runner.running else 1
-    except (InputRefused, GraphError) as error:
+    except (InputRefused, TaskError, GraphError) as error:
         print(error, file=sys.stderr)
-        return REFUSED if isinstance(error, InputRefused) else 1
+        return 1 if isinstance(error, GraphError) else REFUSED
 
 
-def what_next(nodes: Collection[str], namespace: str = "") -> str:
+def what_next(
+    nodes: Collection[str],
+    namespace: str = "",
+    task: str = FIRST_TASK,
+    instruction: str = TASKS[FIRST_TASK].instruction,
+) -> str:
     """What to type in another shell beside a graph of these nodes."""
     robot = robot_option(namespace)
     steps = []
     if {topics.GELLO, topics.RECORDER} <= set(nodes):
-        steps.append(f'vga record --task {FIRST_TASK} --instruction "{INSTRUCTION}" --episodes 5{robot}')
+        steps.append(f'vga record --task {task} --instruction "{instruction}" --episodes 5{robot}')
+        if topics.SIM_LEADER in nodes:
+            steps[0] += f", and to move the arm yourself in a third: vga leader{robot}"
     if topics.POLICY in nodes:
-        steps.append(f'vga run "{INSTRUCTION}"{robot}, and for another scene: vga arrange{robot}')
+        steps.append(f'vga run "{instruction}"{robot}, and for another scene: vga arrange{robot}')
     if not steps:
         steps.append(f"vga home{robot} (for vga run, start with --policy true; for vga record, --teleop and --record)")
     return "; or: ".join(steps)
@@ -76,8 +86,9 @@ class InputRefused(Exception):  # noqa: N818 - named for what happened
 class Simulation:
     """Looks after a graph: what is missing, what ended, and whether the machine can do it."""
 
-    def __init__(self, runner: Runner, stop: Event) -> None:
-        self._runner, self._stop = runner, stop
+    def __init__(self, runner: Runner, stop: Event, first: Arrangement) -> None:
+        """first: the first scene, where it arranges one."""
+        self._runner, self._stop, self._first = runner, stop, first
         self._processors = Processors(OVERLOADED_FOR)
         self._started = self._reminded = time.monotonic()
         self._complained = self._started + OVERLOADED_FOR - OVERLOAD_EVERY
@@ -90,7 +101,7 @@ class Simulation:
             scene = self._arrange(session) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
         self._runner.say(
             f"ready after {time.monotonic() - self._started:.0f} s{scene}. in another shell: "
-            f"{what_next(nodes, namespace)}; Ctrl-C here stops everything"
+            f"{what_next(nodes, namespace, self._first.task, self._first.instruction)}; Ctrl-C here stops everything"
         )
 
     def look(self) -> None:
@@ -116,9 +127,9 @@ class Simulation:
     def _arrange(self, session: Session) -> str:
         """Draws the first scene, which the cell then judges; what it is, in words."""
         try:
-            prepare(session, DriverClient(session), SceneClient(session), FIRST_TASK, FIRST_SEED, self._stop)
+            prepare(session, DriverClient(session), SceneClient(session), self._first.task, FIRST_SEED, self._stop)
         except GraphError as error:
             self.look()
             self._runner.say(session.explain(f"no scene is arranged: {error}"))
             return ""
-        return f" ({FIRST_TASK}, seed {FIRST_SEED} arranged)"
+        return f" ({self._first.task}, seed {FIRST_SEED} arranged)"

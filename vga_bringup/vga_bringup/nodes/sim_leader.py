@@ -1,17 +1,22 @@
 """The simulated leader as a ROS 2 node: servos behind a pseudo-terminal at the cell file's `leader.port`.
 
 The hand that moves it sees the simulated physics and acts like a person: it demonstrates the trial arranged by
-/sim_cell/arrange while the recorder records and the driver follows.
+/sim_cell/arrange while the recorder records and the driver follows. While somebody publishes ~/joy (sensor_msgs/Joy),
+as `vga leader` does, the hand goes where they want: axes are x, y, z and yaw, in the arm's base frame, as shares
+(-1..1) of full speed; the first button closes the hand.
 """
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from pathlib import Path
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidParameterValueException
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Joy
 from vga_policy.cell.errors import CellError
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
@@ -19,6 +24,7 @@ from vga_policy.ros.node import CellNode, NodeError, run_node
 from vga_policy.ros.parameters import NodeParameter
 
 from vga_bringup.sim.leader.bus import Fault, FaultError, LeaderBus
+from vga_bringup.sim.leader.keys import Wish
 from vga_bringup.sim.leader.person import Person, servo_ticks
 from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import StateReader
@@ -28,6 +34,7 @@ from vga_msgs.msg import DriverState, RecorderState, TaskState
 
 SWITCH_INTERVAL = 0.001  # s the servos' answers may wait for Python's lock
 PERIOD = 0.01  # s between two movements of the hand
+SILENT_AFTER = 0.3  # s without a message of ~/joy after which the hand stops
 
 
 class PortError(NodeError):
@@ -64,6 +71,7 @@ class SimLeader(CellNode):
         self._person = Person(self.cell, model, things)
         self._state: StateReader | None = None
         self._driver, self._recorder, self._task = DriverState(), RecorderState(), TaskState()
+        self._joy, self._joy_at = None, -math.inf
         self._complaint = ""
         self.bus = LeaderBus(Path(self._leader.port), self._leader.baudrate, self._leader.ids)
         self.bus.turn_to(servo_ticks(self.cell, self._leader, self._person.hand))
@@ -82,6 +90,7 @@ class SimLeader(CellNode):
         self.create_subscription(DriverState, topics.DRIVER_STATE, self._on_driver, topics.LATCHED)
         self.create_subscription(RecorderState, topics.RECORDER_STATE, self._on_recorder, topics.LATCHED)
         self.create_subscription(TaskState, topics.SIM_CELL_TASK_STATE, self._on_task, 10)
+        self._joys = self.create_subscription(Joy, topics.SIM_LEADER_JOY, self._on_joy, 1)
         every(self, PERIOD, self._move)
 
     def _on_driver(self, state: DriverState) -> None:
@@ -92,6 +101,16 @@ class SimLeader(CellNode):
 
     def _on_task(self, state: TaskState) -> None:
         self._task = state
+
+    def _on_joy(self, joy: Joy) -> None:
+        self._joy, self._joy_at = joy, time.monotonic()
+
+    def _wish(self) -> Wish | None:
+        """What somebody at the keys wants; None where nobody is."""
+        if self._joy is None or not self._joys.get_publisher_count():
+            return None
+        closed = any(self._joy.buttons[:1])
+        return Wish(tuple(self._joy.axes) if time.monotonic() - self._joy_at < SILENT_AFTER else (), closed)
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         for parameter in parameters:
@@ -117,6 +136,7 @@ class SimLeader(CellNode):
                 (self._task.task, self._task.seed) if self._task.task else None,
                 followed=self._driver.mode == DriverState.TELEOP,
                 recorded=self._recorder.recording,
+                wish=self._wish(),
             )
         except TaskError as error:
             if str(error) != self._complaint:

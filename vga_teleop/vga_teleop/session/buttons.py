@@ -69,6 +69,10 @@ class Terminal:
 
     def pressed(self) -> list[Button]:
         """What was pressed since the last call; other keys are ignored."""
+        return [KEYS[key] for key in self.typed().lower() if key in KEYS]
+
+    def typed(self) -> str:
+        """All that was typed since the last call."""
         text = ""
         while not self.closed and select.select([self._fd], [], [], 0.0)[0]:
             try:
@@ -77,7 +81,7 @@ class Terminal:
                 data = b""
             self.closed = not data
             text += data.decode("ascii", "ignore")
-        return [KEYS[key] for key in text.lower() if key in KEYS]
+        return text
 
 
 class HidButtons:
