@@ -1,9 +1,12 @@
 """Starting from public weights, the fast model, text encoders and the commands."""
 
 import json
+import re
 import subprocess
 import sys
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +16,15 @@ from safetensors.torch import save_file
 from support.models import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 from vga_policy.cli import main
-from vga_policy.inference.compile import for_inference, fuse, trace
+from vga_policy.inference.compile import (
+    RecordingError,
+    as_one_call,
+    check_recording,
+    for_inference,
+    fuse,
+    record,
+    trace,
+)
 from vga_policy.model import InputError, WeightsError, load_vggt
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig, TimmVit
 from vga_policy.model.plot import draw_geometry, read_images
@@ -295,3 +306,76 @@ def test_vga_geometry_says_what_is_wrong(vggt, tmp_path, capsys):
 def test_the_model_package_needs_no_ros():
     blocked = "import sys; sys.modules['rclpy'] = None; import vga_policy.model, vga_policy.inference.commands"
     subprocess.run([sys.executable, "-c", blocked], check=True, timeout=120)
+
+
+def test_a_recording_is_trusted_when_it_answers_what_it_was_not_made_of():
+    model = TINY_VGA.build().eval()
+    inputs = seeded_inputs()
+    with torch.inference_mode():
+        chunk = model(*inputs)
+    check_recording(model, model, inputs)
+    with pytest.raises(RecordingError, match="on cpu gives the same chunk for other inputs"):
+        check_recording(lambda *_: chunk, model, inputs)
+    with pytest.raises(RecordingError, match=r"on cpu is 0\.2 off the model, limit 0\.1"):
+        check_recording(lambda *others: model(*others) + 0.2, model, inputs)
+    with pytest.raises(RecordingError, match="is nan off"):
+        check_recording(lambda *others: model(*others) * torch.nan, model, inputs)
+
+
+def test_what_is_called_as_one_was_checked(monkeypatch):
+    monkeypatch.setattr("vga_policy.inference.compile.trace", lambda model, inputs: lambda *_: torch.zeros(1, 8, 8))
+    with pytest.raises(RecordingError):
+        as_one_call(TINY_VGA.build().eval(), seeded_inputs())
+
+
+def test_a_gpu_that_is_not_the_first_records_and_replays_on_itself(monkeypatch):
+    """Without one: torch's calls are replaced by ones that note which device was the current one."""
+    current, noted = ["the first"], []
+
+    @contextmanager
+    def device(which):
+        current.append(which)
+        yield
+        current.pop()
+
+    def note(what):
+        noted.append((what, current[-1]))
+        return SimpleNamespace(wait_stream=lambda _: None, replay=lambda: note("replay"))
+
+    fake = {
+        "device": device,
+        "Stream": lambda: note("stream"),
+        "current_stream": lambda: note("current stream"),
+        "stream": lambda _: nullcontext(),
+        "CUDAGraph": lambda: note("graph"),
+        "graph": lambda _: nullcontext(note("capture")),
+    }
+    for name, stand_in in fake.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr("vga_policy.inference.compile.fuse", lambda model, _: model)
+    inputs = seeded_inputs()
+    replay = record(TINY_VGA.build().eval(), inputs)
+    with torch.inference_mode():
+        replay(*inputs)
+    assert {what for what, _ in noted} == {"stream", "current stream", "graph", "capture", "replay"}
+    assert {where for _, where in noted} == {inputs[0].device}
+
+
+def test_a_model_too_large_to_compile_is_not_run_as_it_is(monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("torch.compile", lambda *_, **__: full)
+    with pytest.raises(torch.OutOfMemoryError):
+        fuse(TINY_VGA.build(), seeded_inputs())
+
+
+def test_latency_is_measured_for_a_limited_time_and_says_how_far_it_is(capsys, monkeypatch):
+    monkeypatch.setattr("vga_policy.bench.latency.WARM_UP", 1)
+    options = ("--device", "cpu", "--repeats", "100000", "--seconds", "0.2", "--json")
+    assert main(("bench", "latency", "--preset", "nano", *options)) == 0
+    printed = capsys.readouterr()
+    passes = [mode["passes"] for mode in json.loads(printed.out)["modes"].values()]
+    assert len(passes) == 2
+    assert all(1 <= count < 1000 for count in passes)
+    assert re.search(r"^traced: \d+ of 100000 passes in 0 s$", printed.err, re.MULTILINE)

@@ -7,7 +7,7 @@ import pytest
 from support.cells import SIM
 from support.waiting import eventually
 from vga_policy.inference.cycle_statistics import CycleStatistics
-from vga_policy.inference.health import DISBELIEF_SHOWN, STUCK_AFTER, HealthMonitor
+from vga_policy.inference.health import ACTS, DISBELIEF_SHOWN, STUCK_AFTER, HealthMonitor, too_slow
 from vga_policy.inference.task import Task
 from vga_policy.inference.worker import Worker
 from vga_policy.observation.joint_states import JointStateError, JointStates
@@ -139,3 +139,22 @@ def test_the_task_and_its_figures_are_told(policy):
     assert (report.fine, report.values["waiting_for"]) == ("task 'stack the cubes': waiting", "the driver")
     task.start()
     assert policy.monitor.inference(policy.health(), task, 7, 2, "nano").fine == "task 'stack the cubes': live"
+
+
+def test_a_policy_that_cannot_keep_up_is_unhealthy_between_its_acts_too(policy):
+    policy.feed(*VIEWS)
+    monitor = HealthMonitor(policy.resampler, CycleStatistics(), policy.worker, policy.encoder, 8.7, "cpu")
+    slow = monitor.look(NOW, "")
+    assert slow.reason.startswith("a chunk takes 8.7 s on cpu, limit 0.3 s: use a GPU (device:=cuda), more threads (th")
+    monitor.took(STUCK_AFTER / 2)  # the machine was busy, and is not any more
+    assert monitor.look(NOW, "").healthy
+    for _ in range(ACTS - 1):
+        monitor.took(2 * STUCK_AFTER)
+        assert monitor.look(NOW, "").healthy  # held up, but not each time
+    monitor.took(2 * STUCK_AFTER)
+    assert not monitor.look(NOW, "").healthy
+
+
+def test_the_remedy_is_one_that_there_is():
+    assert too_slow(0.1, 0.3, "cpu") == ""
+    assert too_slow(1.0, 0.3, "cuda:1").endswith("limit 0.3 s: use a smaller policy")

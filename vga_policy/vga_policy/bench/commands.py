@@ -15,7 +15,7 @@ from vga_policy.cli_options import (
     add_seed,
     add_threads,
 )
-from vga_policy.cli_types import add_former_name, natural, positive
+from vga_policy.cli_types import above_zero, add_former_name, natural, positive
 
 Subparsers = argparse._SubParsersAction
 
@@ -38,6 +38,13 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     add_threads(latency)
     latency.add_argument(
         "--repeats", type=positive, default=100, metavar="N", help="How many times each part is timed. Default: 100."
+    )
+    latency.add_argument(
+        "--seconds",
+        type=above_zero,
+        default=60.0,
+        metavar="S",
+        help="The longest time, s, for which each way of running the model is timed. Default: 60.",
     )
     add_json(latency)
     latency.set_defaults(run=_latency)
@@ -87,6 +94,8 @@ def _latency(arguments: argparse.Namespace) -> int:
         views=arguments.view_count,
         threads=arguments.threads,
         repeats=arguments.repeats,
+        seconds=arguments.seconds,
+        say=lambda words: print(words, file=sys.stderr, flush=True),
     )
     if arguments.json:
         print(json.dumps(report, indent=2))

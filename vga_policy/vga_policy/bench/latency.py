@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,45 @@ from vga_policy.presets.presets import PRESETS
 
 CAMERA = (480, 640, 3)
 WARM_UP = 10
+WARM_UP_SHARE = 0.25  # of the time for measuring that the passes before it may take
+TOLD_EVERY = 5.0  # s
+
+
+@dataclass
+class Effort:
+    """How many passes are measured, for how long at most (s), and who is told how far that is."""
+
+    repeats: int
+    seconds: float
+    mode: str
+    say: Callable[[str], None]
+    told: float = 0.0
+
+    def goes_on(self, done: int, started: float) -> bool:
+        """Whether to measure one more, after `done` since `started` (s)."""
+        now = time.perf_counter()
+        if now - self.told > TOLD_EVERY:
+            self.told = now
+            self.say(f"{self.mode}: {done} of {self.repeats} passes in {now - started:.0f} s")
+        return done == 0 or (done < self.repeats and now - started < self.seconds)
 
 
 def latency(
-    preset: str, *, device: str = "cpu", views: int = 2, threads: int | None = None, repeats: int = 100
+    preset: str,
+    *,
+    device: str = "cpu",
+    views: int = 2,
+    threads: int | None = None,
+    repeats: int = 100,
+    seconds: float = 60.0,
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Percentiles of the time from camera images to a chunk, with random weights.
 
-    The model runs twice: eagerly, and as a policy runs it: compiled with CUDA graphs on a GPU, traced on a CPU.
+    The model runs twice: eagerly, and as a policy runs it: compiled with CUDA graphs on a GPU, traced on a CPU. Each
+    time `repeats` passes are measured, or as many as `seconds` give time for, one at least. say: is told what is done.
     """
+    say(f"building {preset} on {device}")
     if threads is not None:
         torch.set_num_threads(threads)
     config = replace(PRESETS[preset]().model, camera_head=None, depth_head=None)
@@ -43,7 +74,10 @@ def latency(
         "image_size": config.image_size,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "repeats": repeats,
-        "modes": {mode: _measure(model, device, views, repeats, eager=mode == "eager") for mode in modes},
+        "modes": {
+            mode: _measure(model, device, views, Effort(repeats, seconds, mode, say), eager=mode == "eager")
+            for mode in modes
+        },
     }
 
 
@@ -63,7 +97,7 @@ def random_model(config: VGAConfig, device: str) -> VGA:
     return for_inference(model, device)
 
 
-def _measure(model: VGA, device: str, views: int, repeats: int, *, eager: bool) -> dict[str, Any]:
+def _measure(model: VGA, device: str, views: int, effort: Effort, *, eager: bool) -> dict[str, Any]:
     config = model.config
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
@@ -76,22 +110,29 @@ def _measure(model: VGA, device: str, views: int, repeats: int, *, eager: bool) 
     def chunk(images: torch.Tensor) -> NDArray[np.float32]:
         return act(images, language, proprioception).cpu().numpy()
 
-    times = np.empty((repeats, 3))
+    rows: list[tuple[float, float, float]] = []
     with torch.inference_mode():
         started = time.perf_counter()
+        effort.say(f"{effort.mode}: getting ready")
         act: Forward = model if eager else as_one_call(model, (prepare(), language, proprioception))
+        ready = time.perf_counter()
         for _ in range(WARM_UP):
             chunk(prepare())
+            if time.perf_counter() - ready > WARM_UP_SHARE * effort.seconds:
+                break
         warm_up = time.perf_counter() - started
-        for row in times:
+        begun = time.perf_counter()
+        while effort.goes_on(len(rows), begun):
             start = time.perf_counter()
             images = prepare()
             _synchronize(device)
             prepared = time.perf_counter()
             chunk(images)
-            row[:] = prepared - start, (end := time.perf_counter()) - prepared, end - start
+            rows.append((prepared - start, (end := time.perf_counter()) - prepared, end - start))
+    times = np.array(rows)
     parts = {"preprocessing_ms": times[:, 0], "inference_ms": times[:, 1], "total_ms": times[:, 2]}
-    return {"warm_up_s": round(warm_up, 2), **{name: _percentiles(values) for name, values in parts.items()}}
+    figures = {name: _percentiles(values) for name, values in parts.items()}
+    return {"warm_up_s": round(warm_up, 2), "passes": len(rows), **figures}
 
 
 def _percentiles(seconds: NDArray[np.float64]) -> dict[str, float]:

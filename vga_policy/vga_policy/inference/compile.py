@@ -18,7 +18,12 @@ from vga_policy.objective.lora import merge_lora
 Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
 """A function like `VGA.forward`."""
 
+CLOSE = 0.1  # of a normalized chunk, by which fused kernels in bfloat16 may differ from those one by one
 WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
+
+
+class RecordingError(RuntimeError):
+    """What was recorded of a model does not act as the model does."""
 
 
 def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
@@ -55,8 +60,29 @@ def inference_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def as_one_call(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
-    """`model` as a policy runs it, for inputs of these shapes on their device: `record` on a GPU, else `trace`."""
-    return record(model, inputs) if inputs[0].is_cuda else trace(model, inputs)
+    """`model` as a policy runs it, for inputs of these shapes on their device: `record` on a GPU, else `trace`.
+
+    Raises RecordingError when it does not answer other inputs as the model does.
+    """
+    recorded = record(model, inputs) if inputs[0].is_cuda else trace(model, inputs)
+    check_recording(recorded, model, inputs)
+    return recorded
+
+
+@torch.inference_mode()
+def check_recording(recorded: Forward, model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Raises RecordingError unless `recorded`, made with `inputs`, answers others as `model` does.
+
+    An empty recording, as of another GPU than the model's, gives the same chunk for whatever it is shown.
+    """
+    images, language, proprioception = (torch.rand_like(value) for value in inputs)
+    others = images, language, proprioception
+    expected, found = model(*others), recorded(*others)
+    wrong = float((found - expected).abs().max())
+    stuck = wrong > 0 and torch.equal(found, recorded(*inputs))
+    if stuck or not wrong <= CLOSE:
+        how = "gives the same chunk for other inputs" if stuck else f"is {wrong:.2g} off the model, limit {CLOSE}"
+        raise RecordingError(f"the recording of the model on {images.device} {how}")
 
 
 @torch.inference_mode()
@@ -65,23 +91,26 @@ def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
 
     The recording may be replayed in any thread, which torch.compile's own CUDA graphs may not.
     """
-    forward = fuse(model, inputs)
-    static = tuple(value.clone() for value in inputs)
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UP):
-            forward(*static)
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        chunk = forward(*static)
+    device = inputs[0].device
+    with torch.cuda.device(device):  # streams and recordings are the current device's, else the first one's
+        forward = fuse(model, inputs)
+        static = tuple(value.clone() for value in inputs)
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UP):
+                forward(*static)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            chunk = forward(*static)
 
     def replay(images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
-        for place, value in zip(static, (images, language, proprioception), strict=True):
-            place.copy_(value)
-        graph.replay()
-        return chunk.clone()
+        with torch.cuda.device(device):
+            for place, value in zip(static, (images, language, proprioception), strict=True):
+                place.copy_(value)
+            graph.replay()
+            return chunk.clone()
 
     return replay
 
@@ -103,6 +132,8 @@ def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
     try:
         compiled(*inputs)
+    except torch.OutOfMemoryError:
+        raise  # which running it as it is would not help
     except (RuntimeError, ImportError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         logging.getLogger(__name__).warning("the model runs without compilation, slower: %s", reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +15,17 @@ from vga_policy.topics import POLICY_REHEARSAL_MS
 
 STUCK_AFTER = 0.3  # s one control cycle may take before the policy reports itself unhealthy
 DISBELIEF_SHOWN = 5.0  # s a joint state that is not believed stays in the words of a report
+
+
+ACTS = 3  # as many in a row take longer than that before the policy counts as too slow, and not as held up once
+
+
+def too_slow(seconds: float, limit: float, device: str) -> str:
+    """Why a policy whose fastest act of late took so long cannot keep up, and the remedy; empty where it can."""
+    if seconds <= limit:
+        return ""
+    gpu = "" if device.startswith("cuda") else "a GPU (device:=cuda), more threads (threads:=N) or "
+    return f"a chunk takes {seconds:.2g} s on {device}, limit {limit:.2g} s: use {gpu}a smaller policy"
 
 
 def in_words(problems: tuple[Problem, ...]) -> str:
@@ -71,12 +82,26 @@ class Report:
 class HealthMonitor:
     """Looks at the parts of a running policy. Two clocks: ns of the policy's, and monotonic seconds of the host's."""
 
-    def __init__(self, resampler: Resampler, cadence: CycleStatistics, worker: Worker, encoder: Worker) -> None:
-        """`worker`, `encoder`: of control cycles, and of new instructions."""
+    def __init__(
+        self,
+        resampler: Resampler,
+        cadence: CycleStatistics,
+        worker: Worker,
+        encoder: Worker,
+        seconds: float = 0.0,
+        device: str = "cpu",
+    ) -> None:
+        """`worker`, `encoder`: of control cycles, and of new instructions. `seconds`: of an act on `device` so far."""
+        self._acts = deque([seconds], maxlen=ACTS)
+        self._device = device
         self._resampler, self._cadence = resampler, cadence
         self._worker, self._encoder = worker, encoder
         self._disbelieved: Counter[Disbelief] = Counter()
         self._disbelief, self._disbelief_at = "", 0.0
+
+    def took(self, seconds: float) -> None:
+        """An act, from the observation to the chunk, has taken so long."""
+        self._acts.append(seconds)
 
     def disbelieve(self, error: JointStateError, monotonic: float) -> None:
         """A joint state was passed over, at this time."""
@@ -113,4 +138,5 @@ class HealthMonitor:
     def _inference_problem(self) -> str:
         if (busy := self._worker.busy_for()) > STUCK_AFTER:
             return f"inference has been running for {busy:.2f} s, limit {STUCK_AFTER} s"
-        return self._worker.failure or self._encoder.failure
+        slow = too_slow(min(self._acts), STUCK_AFTER, self._device)
+        return self._worker.failure or slow or self._encoder.failure

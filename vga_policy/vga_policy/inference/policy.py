@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from vga_policy.cell.compatibility import differences
 from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
-from vga_policy.inference.compile import Forward, as_one_call, for_inference
+from vga_policy.inference.compile import Forward, RecordingError, as_one_call, for_inference
 from vga_policy.inference.devices import usable_device
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.model.weights.convert import shown
@@ -52,7 +53,8 @@ class Inputs:
 class Policy:
     """A model ready to act in one cell.
 
-    `act` is `predict(prepare(observation))`; callers that time the two call them one by one.
+    `act` is `predict(prepare(observation))`; callers that time the two call them one by one. seconds: what the fastest
+    act took while it warmed up.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, device: str = "cpu", threads: int = 1) -> None:
@@ -74,8 +76,21 @@ class Policy:
             model = for_inference(checkpoint.model, device)
         except (RuntimeError, AssertionError) as error:
             raise PolicyError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
-        self._forward: Forward = as_one_call(model, _tensors(self.prepare(self._blank())))
-        self.warm_up()
+        try:
+            self._forward: Forward = as_one_call(model, _tensors(self.prepare(self._blank())))
+            self.warm_up()
+        except RecordingError as error:
+            raise PolicyError(f"device '{device}': {error}: use another device") from None
+        except torch.OutOfMemoryError as error:
+            raise PolicyError(
+                f"device '{device}' has too little memory free for this policy ({str(error).splitlines()[0]:.100}): "
+                "end what else runs on it, or use another"
+            ) from None
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return str(self._device)
 
     @classmethod
     def from_pretrained(
@@ -136,8 +151,12 @@ class Policy:
 
     def warm_up(self) -> None:
         """Acts on made-up observations, so that the first real one takes no longer than the others."""
+        took = []
         for _ in range(WARM_UP_ACTS):
+            started = time.perf_counter()
             self.act(self._blank())
+            took.append(time.perf_counter() - started)
+        self.seconds = min(took)
 
     def _blank(self) -> Observation:
         side = self.checkpoint.config.image_size

@@ -30,7 +30,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.checkpoints.checkpoint import CheckpointError
 from vga_policy.inference.cycle_statistics import CycleStatistics
 from vga_policy.inference.dump import dump_inputs
-from vga_policy.inference.health import Health, HealthMonitor, Report, in_words
+from vga_policy.inference.health import Health, HealthMonitor, Report, in_words, too_slow
 from vga_policy.inference.policy import Policy, PolicyError
 from vga_policy.inference.task import Phase, Task
 from vga_policy.inference.task_runner import TaskRunner
@@ -86,6 +86,9 @@ class PolicyNode(CellNode):
         if self.image_transport not in ("compressed", "raw"):
             raise CellError(f"parameter 'image_transport' must be compressed or raw (found {self.image_transport!r})")
         self._policy = self._load_policy()
+        # Slower, and a chunk is over before the next one is there.
+        if slow := too_slow(self._policy.seconds, self.cell.action.horizon * self.cell.dt, self._policy.device):
+            raise PolicyError(slow)
         self._resampler = Resampler([camera.name for camera in self.cell.views], self.cell.inputs)
         self._joint_states = JointStates(self.cell)
         self._arm = SolePublisher(self, topics.JOINT_STATES)
@@ -112,7 +115,9 @@ class PolicyNode(CellNode):
         self.resources.callback(self._worker.stop)
         # First says so to the driver: the arm comes to rest without waiting for a timeout.
         self.resources.callback(self._runner.end, TaskOutcome.ABORTED, "the policy node is shutting down")
-        self._monitor = HealthMonitor(self._resampler, self._cadence, self._worker, self._encoder)
+        self._monitor = HealthMonitor(
+            self._resampler, self._cadence, self._worker, self._encoder, self._policy.seconds, self._policy.device
+        )
         for camera in self.cell.views:
             self._subscribe_image(camera.name)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, BEST_EFFORT(depth=JOINTS_DEPTH))
@@ -217,6 +222,7 @@ class PolicyNode(CellNode):
             dump_inputs(Path(self.dump), observation, inputs)
         chunk = self._policy.predict(inputs)
         predicted = time.perf_counter()
+        self._monitor.took(predicted - started)
         if task is None:
             self._cadence.rehearsed(predicted - started)
             return
