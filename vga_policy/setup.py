@@ -14,6 +14,7 @@ setup(
         "vga_policy.curation": ["*.j2"],
         "vga_policy.bench.loader": ["*.txt"],
         "vga_policy.evaluate.baseline": ["*.txt"],
+        "vga_policy.libero": ["*.txt"],
     },
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_policy"]),
@@ -52,7 +53,12 @@ setup(
         "vga.commands.eval": [
             "open-loop = vga_policy.evaluate.commands:open_loop_command",
             "geometry = vga_policy.evaluate.commands:geometry_command",
+            "libero = vga_policy.libero.commands:eval_command",
             "table = vga_policy.evaluate.commands:table_command",
+        ],
+        "vga.commands.libero": [
+            "collect = vga_policy.libero.commands:collect_command",
+            "import = vga_policy.libero.commands:import_command",
         ],
         "vga.commands.export": [
             "lerobot = vga_policy.lerobot.commands:export_command",

@@ -21,6 +21,7 @@ FAMILIES = {
     "bench": "measurements of this machine",
     "eval": "how good a policy is",
     "export": "data and policies to hand on",
+    "libero": "demonstrations for the LIBERO benchmark",
 }
 
 

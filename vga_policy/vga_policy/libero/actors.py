@@ -1,0 +1,20 @@
+"""The policies that need no checkpoint, by name."""
+
+from __future__ import annotations
+
+from vga_policy.libero.expert.expert import demonstrate
+from vga_policy.libero.trials import Actor, Actors, Scripted, Still
+from vga_policy.libero.world import World
+
+
+def actors(policy: str) -> Actors:
+    """What makes the actor of each trial: of the scripted expert (`oracle`), or of nothing (`zero`)."""
+    return {"oracle": _oracle, "zero": _still}[policy]
+
+
+def _oracle(world: World) -> Actor:
+    return Scripted(demonstrate(world))
+
+
+def _still(world: World) -> Actor:  # noqa: ARG001
+    return Still()

@@ -1,0 +1,119 @@
+"""Demonstrations by the expert, of scenes that are no evaluation's."""
+
+from __future__ import annotations
+
+import multiprocessing
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vga_policy.libero.demonstrations import Demonstration, Recording
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.expert.expert import demonstrate
+from vga_policy.libero.expert.hand import Style
+from vga_policy.libero.tasks import Task
+from vga_policy.libero.world import HAND, Vector, World
+
+HELD = 10  # steps for which success is to last, as where people gave LIBERO's demonstrations
+APART = 1e-3  # by which some position differs, at least, from every evaluation state's; m or rad
+HOPELESS = 10  # attempts an episode, after which a task is given up
+
+
+@dataclass(frozen=True)
+class Order:
+    """Demonstrations to be made of a task. seed: of everything that is drawn."""
+
+    task: Task
+    episodes: int
+    seed: int
+    out: Path
+
+
+def collect(orders: Sequence[Order], processes: int, report: Callable[[str], None]) -> list[str]:
+    """Makes what is missing; what went wrong, in words."""
+    problems = []
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(orders)), context) as pool:
+        running = {pool.submit(fill, order): order for order in orders}
+        for done in as_completed(running):
+            order, error = running[done], done.exception()
+            if error is not None:
+                problems.append(f"{order.task.label}: {str(error).splitlines()[0] if str(error) else error!r}")
+                report(problems[-1])
+                continue
+            count, attempts = done.result()
+            failed = attempts - count
+            report(f"{order.task.label}: {count} demonstrations, {failed} failures dropped: {order.task.instruction}")
+    return problems
+
+
+def fill(order: Order) -> tuple[int, int]:
+    """Makes what is missing of an order; how many demonstrations there are then, of how many attempts."""
+    recording = Recording(order.out, order.task)
+    if recording.count >= order.episodes:
+        return recording.count, recording.attempts
+    world = World(order.task)
+    try:
+        while recording.count < order.episodes:
+            if recording.attempts >= HOPELESS * order.episodes:
+                raise LiberoError(f"only {recording.count} of {recording.attempts} attempts succeeded; given up")
+            recording.add(record(world, seed_of(order.task, order.seed, recording.attempts)))
+    finally:
+        world.close()
+    return recording.count, recording.attempts
+
+
+def seed_of(task: Task, seed: int, attempt: int) -> int:
+    """Seed of one attempt, which no other attempt or task has."""
+    return zlib.crc32(f"{seed} {task.label} {attempt}".encode())
+
+
+def record(world: World, seed: int) -> Demonstration | None:
+    """Draws a scene and a manner, and demonstrates the task; None when that fails."""
+    random = np.random.default_rng(seed)
+    draw_scene(world, seed)
+    scene = world.model_file()
+    world.settle()
+    rows: dict[str, list[Vector]] = {name: [] for name in ("states", "actions", *_measured(world))}
+    held = 0
+    for action in demonstrate(world, Style.drawn(random), random):
+        for name, value in {"states": world.state(), "actions": action, **_measured(world)}.items():
+            rows[name].append(value)
+        held = held + 1 if world.step(action) else 0
+        if held == HELD or len(rows["actions"]) == world.task.step_limit:
+            break
+    if not held:
+        return None
+    states, actions, *measured = (np.array(values) for values in rows.values())
+    observations = dict(zip(list(rows)[2:], measured, strict=True))
+    return Demonstration("", states, actions, scene, observations, {"seed": seed})
+
+
+def draw_scene(world: World, seed: int) -> None:
+    """A scene of the task's own distribution that is none of the evaluation's."""
+    evaluation = world.task.initial_states()[:, 1 : 1 + world.model.nq]
+    world.seed(seed)
+    while True:
+        world.reset()
+        apart = np.abs(evaluation - world.state()[1 : 1 + world.model.nq]).max(axis=1)
+        if apart.min() > APART:
+            return
+
+
+def _measured(world: World) -> dict[str, Vector]:
+    """What LIBERO's files call `obs`, before an action."""
+    felt = world.proprioception()
+    quaternion = np.roll(world.data.body(HAND).xquat, -1)
+    joints = np.array([world.data.joint(f"robot0_joint{number}").qpos[0] for number in range(1, 8)])
+    return {
+        "gripper_states": felt[6:],
+        "joint_states": joints,
+        "ee_states": felt[:6],
+        "ee_pos": felt[:3],
+        "ee_ori": felt[3:6],
+        "ee_quat": quaternion,
+    }

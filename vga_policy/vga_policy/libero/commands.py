@@ -1,0 +1,171 @@
+"""`vga libero …` and `vga eval libero`: heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from vga_policy.cli_types import between, natural, positive
+
+Subparsers = argparse._SubParsersAction
+
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")  # as vga_policy.libero.tasks has them
+CONTROLS = ("zero",)
+
+
+def collect_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga libero collect`."""
+    parser = subparsers.add_parser(
+        "collect",
+        help="demonstrations by a scripted expert",
+        description="Demonstrations of LIBERO's tasks by a scripted expert, which acts as people did: with the "
+        "benchmark's own actions, at another pace and on another way each time. Scenes are drawn from the tasks' own "
+        "distributions and are none of the evaluation's. What fails is dropped and counted. Writes one HDF5 file a "
+        "task in LIBERO's layout, with states and actions but no pictures: `vga libero import` renders them. The same "
+        "call again goes on where it was interrupted. Needs make setup PURPOSES=libero.",
+    )
+    _add_tasks(parser)
+    parser.add_argument("--episodes", type=positive, default=50, help="a task (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="default: %(default)s")
+    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("out/libero"), metavar="DIR", help="default: %(default)s")
+    parser.set_defaults(run=_collect)
+
+
+def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga libero import`."""
+    parser = subparsers.add_parser(
+        "import",
+        help="renders demonstrations, LIBERO's own or collected ones, as samples for training",
+        description="Renders demonstrations in LIBERO's HDF5 layout again from their states: pictures the right way up "
+        "with depth, intrinsics and extrinsics of both cameras, proprioception (8) and actions (7). Pictures in the "
+        "file are not used: they are small, upside down and one step late. Fixtures stand where `model_file` has them. "
+        "Steps in which nothing happens are left out, as OpenVLA did, and so is what does not end with success. The "
+        "result can be deleted and made again; the same call again renders what is missing. A fault is told in one "
+        "line with file and demonstration; the rest goes on. Exit status 1 says that something was left out.",
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="…_demo.hdf5, or a directory of such")
+    parser.add_argument("--size", type=between(16, 1024, int), default=224, help="of pictures (default: %(default)s)")
+    parser.add_argument(
+        "--mirrored", action="store_true", help="left for right, cameras too: as published checkpoints were trained"
+    )
+    parser.add_argument("--keep-no-ops", action="store_true", help="steps in which nothing happens as well")
+    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/libero_rendered"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.set_defaults(run=_import)
+
+
+def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga eval libero`."""
+    parser = subparsers.add_parser(
+        "libero",
+        help="trials in the LIBERO benchmark",
+        description="Trials by LIBERO's published protocol: trial k starts from the task's initial state k, after 10 "
+        "steps in which the scene settles; it is given up after 220 (Spatial), 280 (Object), 300 (Goal) or 520 (Long, "
+        "libero_10) steps of 1/20 s. The environment is seeded once a task and reset once a trial, in order. Writes "
+        "results.json; the same call again goes on where it was interrupted. Needs make setup PURPOSES=libero.",
+    )
+    _add_tasks(parser)
+    parser.add_argument("--trials", type=between(1, 50, int), default=50, help="a task (default: %(default)s)")
+    parser.add_argument("--oracle", action="store_true", help="the scripted expert, which knows the simulator's state")
+    parser.add_argument("--control", choices=CONTROLS, help="zero: nothing moves")
+    parser.add_argument(
+        "--plus",
+        choices=("camera", "matched"),
+        help="camera: LIBERO-Plus' 1,599 camera variants, each once; matched: what they are compared with, initial "
+        "state 0 of each task with the benchmark's own camera and ten seeds",
+    )
+    parser.add_argument("--execute", type=positive, default=8, help="actions of a chunk (default: %(default)s)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the environment (default: %(default)s)")
+    parser.add_argument(
+        "--hard-resets", action="store_true", help="builds the model anew each time, to the same effect"
+    )
+    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("out/eval_libero"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_eval)
+
+
+def _add_tasks(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--suite", nargs="+", choices=SUITES, default=list(SUITES), help="default: all four")
+    parser.add_argument("--task", nargs="+", type=between(0, 9, int), default=[], help="numbers (default: all ten)")
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from vga_policy.libero.collecting import Order, collect
+    from vga_policy.libero.errors import LiberoError
+    from vga_policy.libero.tasks import tasks
+
+    try:
+        chosen = [task for suite in arguments.suite for task in tasks(suite)]
+        orders = [
+            Order(task, arguments.episodes, arguments.seed, arguments.out)
+            for task in chosen
+            if not arguments.task or task.index in arguments.task
+        ]
+        problems = collect(orders, arguments.processes, _tell)
+    except (LiberoError, OSError) as error:
+        print(f"vga libero collect: {error}", file=sys.stderr)
+        return 1
+    return 1 if problems else 0
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from vga_policy.libero.demonstrations import demonstration_files
+    from vga_policy.libero.errors import LiberoError
+    from vga_policy.libero.rendering import Rendering, render_files
+
+    files = list(demonstration_files(arguments.files))
+    if not files:
+        print(f"vga libero import: no …_demo.hdf5 in {', '.join(map(str, arguments.files))}", file=sys.stderr)
+        return 1
+    how = Rendering(arguments.out, arguments.size, arguments.mirrored, arguments.keep_no_ops)
+    try:
+        episodes, problems = render_files(files, how, arguments.processes, _tell)
+    except (LiberoError, OSError) as error:
+        print(f"vga libero import: {error}", file=sys.stderr)
+        return 1
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    print(f"{arguments.out}: {episodes} episodes")
+    return 1 if problems else 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _eval(arguments: argparse.Namespace) -> int:
+    from vga_policy.files import write_atomically
+    from vga_policy.libero import evaluation
+    from vga_policy.libero.actors import actors
+    from vga_policy.libero.errors import LiberoError
+
+    if not arguments.oracle and not arguments.control:
+        print("vga eval libero: say what is to act: --oracle or --control zero", file=sys.stderr)
+        return 2
+    conditions = evaluation.Conditions(
+        policy="zero" if arguments.control == "zero" else "oracle",
+        control=arguments.control or "",
+        execute=arguments.execute,
+        seed=arguments.seed,
+        hard_resets=arguments.hard_resets,
+    )
+    try:
+        kinds = {"camera": evaluation.plus_camera, "matched": evaluation.plus_matched}
+        cases = kinds[arguments.plus] if arguments.plus else evaluation.published(arguments.trials)
+        jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out)
+        evaluation.prepare(arguments.out, conditions)
+        problems = evaluation.evaluate(jobs, actors, arguments.processes, _tell)
+    except (LiberoError, OSError) as error:
+        print(f"vga eval libero: {error}", file=sys.stderr)
+        return 1
+    results = evaluation.summary(jobs)
+    text = json.dumps(results, indent=2)
+    write_atomically(arguments.out / evaluation.RESULTS, text + "\n")
+    print(text if arguments.json else "\n".join(evaluation.table(results)))
+    return 1 if problems else 0

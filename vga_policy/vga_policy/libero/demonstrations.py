@@ -1,0 +1,210 @@
+"""Demonstrations in LIBERO's own HDF5 layout: one file a task, with the state of the simulation before each action.
+
+The states are the master from which everything else is made again. They do not hold the poses of fixtures, which a
+scene's `model_file` does. Official files also hold pictures: of 128 pixels, upside down, and one step late.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.tasks import Task, task_named
+from vga_policy.libero.world import ACTION, Vector
+
+SUFFIX = "_demo.hdf5"
+NO_OP = 1e-4  # norm of translation and turn below which a step does nothing, as OpenVLA has it
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One demonstration. states [T, D]: before each action; actions [T, 7]; model_file: the scene's MJCF.
+
+    observations: what is measured before each action, by its name in the layout. notes: further attributes.
+    """
+
+    name: str
+    states: Vector
+    actions: Vector
+    model_file: str
+    observations: Mapping[str, Vector] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def fixtures(self) -> dict[str, Vector]:
+        """Position and quaternion (wxyz) [7] of each body of the scene that says where it is. Raises LiberoError."""
+        try:
+            bodies = ElementTree.fromstring(self.model_file).iter("body")
+            return {
+                str(body.get("name")): np.concatenate(
+                    [_numbers(body, "pos", "0 0 0"), _numbers(body, "quat", "1 0 0 0")]
+                )
+                for body in bodies
+            }
+        except (ElementTree.ParseError, ValueError) as error:
+            raise LiberoError(f"model_file is no MJCF ({error})") from None
+
+    def without_no_ops(self) -> Demonstration:
+        """The steps in which something happens: the hand moves, or the fingers are told something else."""
+        kept: list[int] = []
+        for step, action in enumerate(self.actions):
+            told = not kept or action[-1] == self.actions[kept[-1], -1]
+            if np.linalg.norm(action[:-1]) >= NO_OP or not told:
+                kept.append(step)
+        observations = {name: values[kept] for name, values in self.observations.items()}
+        return Demonstration(
+            self.name, self.states[kept], self.actions[kept], self.model_file, observations, self.notes
+        )
+
+
+class DemonstrationFile:
+    """An HDF5 file of one task."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises LiberoError when it is none, or of no known task."""
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            reason = str(error).splitlines()[0] if path.is_file() else "there is no such file"
+            raise LiberoError(f"{path}: cannot be read as HDF5 ({reason}): copy it again") from None
+        if not isinstance(self._file.get("data"), h5py.Group):
+            raise LiberoError(f"{path}: no group `data`: this is no file of LIBERO's demonstrations")
+        self.attributes = dict(self._file["data"].attrs)
+        self.task = self._task()
+        found = (name for name in self._file["data"] if name.startswith("demo_"))
+        self.names = sorted(found, key=lambda name: (len(name), name))
+
+    def __enter__(self) -> DemonstrationFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read(self, name: str) -> Demonstration:
+        """One demonstration. Raises LiberoError, which names file, demonstration and fault."""
+        try:
+            group = self._file["data"][name]
+            missing = [part for part in ("states", "actions") if part not in group]
+            if missing:
+                raise LiberoError(f"no `{missing[0]}`: only what has states can be rendered again")
+            if "model_file" not in group.attrs:
+                raise LiberoError("no `model_file`: without it nobody knows where the fixtures stood")
+            states, actions = (np.asarray(group[part][()], dtype=np.float64) for part in ("states", "actions"))
+            model_file = group.attrs["model_file"]
+            measured = group.get("obs", {})
+            observations = {key: values[()] for key, values in measured.items() if not key.endswith("_rgb")}
+            notes = {key: value for key, value in group.attrs.items() if key not in ("model_file", "init_state")}
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise LiberoError(f"{self.path}, {name}: damaged ({str(error).splitlines()[0]}): copy it again") from None
+        except LiberoError as error:
+            raise LiberoError(f"{self.path}, {name}: {error}") from None
+        if actions.ndim != 2 or actions.shape[1] != ACTION:
+            raise LiberoError(f"{self.path}, {name}: actions {list(actions.shape)}, LIBERO's are [T, {ACTION}]")
+        if states.ndim != 2 or len(states) != len(actions) or not len(states):
+            raise LiberoError(f"{self.path}, {name}: {list(states.shape)} states for {len(actions)} actions")
+        if not (np.isfinite(states).all() and np.isfinite(actions).all()):
+            raise LiberoError(f"{self.path}, {name}: states or actions that are not finite")
+        text = model_file.decode() if isinstance(model_file, bytes) else str(model_file)
+        return Demonstration(name, states, actions, text, observations, notes)
+
+    def _task(self) -> Task:
+        """By the file's name, else by that of the task description that it holds."""
+        described = Path(str(self.attributes.get("bddl_file_name", ""))).stem
+        for name in (self.path.name.removesuffix(SUFFIX), described):
+            try:
+                return task_named(name)
+            except LiberoError:
+                continue
+        also = f", nor is {described!r}, which it says it is of" if described else ""
+        raise LiberoError(f"{self.path}: {self.path.name.removesuffix(SUFFIX)!r} is no task of LIBERO{also}")
+
+
+class Recording:
+    """The file that demonstrations of one task are added to. After each it is whole, whatever happens."""
+
+    def __init__(self, directory: Path, task: Task) -> None:
+        """directory: of all suites. Raises LiberoError when what is there cannot be gone on with."""
+        self.task, self.path = task, directory / task.suite / f"{task.name}{SUFFIX}"
+        self.count = self.attempts = 0
+        if self.path.exists():
+            with DemonstrationFile(self.path) as file:
+                self.count, self.attempts = len(file.names), int(file.attributes.get("attempts", 0))
+            if self.attempts < self.count:
+                raise LiberoError(f"{self.path}: was not written by vga libero collect; choose another --out")
+
+    def add(self, demonstration: Demonstration | None) -> None:
+        """Another attempt: a demonstration, or None for a failure."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
+        if self.path.exists():
+            shutil.copyfile(self.path, unfinished)
+        else:
+            unfinished.unlink(missing_ok=True)
+        with h5py.File(unfinished, "a") as file:
+            data = file.require_group("data")
+            self.attempts += 1
+            if demonstration is not None:
+                _write(data.create_group(f"demo_{self.count}"), demonstration)
+                self.count += 1
+            self._describe(data)
+        with unfinished.open("rb") as written:
+            os.fsync(written.fileno())
+        unfinished.replace(self.path)
+
+    def _describe(self, data: h5py.Group) -> None:
+        words = {"domain_name": "robosuite", "language_instruction": self.task.instruction}
+        data.attrs.update(
+            env_name="Libero",
+            problem_info=json.dumps({"problem_name": "libero", **words}),
+            bddl_file_name=f"{self.task.suite}/{self.task.bddl.name}",
+            bddl_file_content=self.task.bddl.read_text(encoding="utf-8"),
+            env_args=json.dumps({"env_name": "Libero", "env_kwargs": {"controller": "OSC_POSE", "control_freq": 20}}),
+            macros_image_convention="opengl",
+            num_demos=self.count,
+            total=int(sum(data[name].attrs["num_samples"] for name in data)),
+            attempts=self.attempts,
+            made_by="vga libero collect: a scripted expert, not people",
+        )
+
+
+def demonstration_files(paths: list[Path]) -> Iterator[Path]:
+    """The files among these, and those below directories."""
+    for path in paths:
+        yield from sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+
+
+def _write(group: h5py.Group, demonstration: Demonstration) -> None:
+    steps = len(demonstration.actions)
+    last: NDArray[np.uint8] = np.zeros(steps, np.uint8)
+    last[-1] = 1
+    group.create_dataset("states", data=demonstration.states, compression="gzip", shuffle=True)
+    group.create_dataset("actions", data=demonstration.actions)
+    group.create_dataset("rewards", data=last)
+    group.create_dataset("dones", data=last)
+    seen = demonstration.observations
+    if seen:
+        hand = [seen["gripper_states"], seen["ee_pos"], seen["ee_quat"]]
+        group.create_dataset("robot_states", data=np.concatenate(hand, axis=1))
+        for name, values in seen.items():
+            if name != "ee_quat":
+                group.create_dataset(f"obs/{name}", data=values)
+    group.attrs.update(num_samples=steps, model_file=demonstration.model_file, init_state=demonstration.states[0])
+    group.attrs.update(demonstration.notes)
+
+
+def _numbers(body: ElementTree.Element, name: str, missing: str) -> Vector:
+    numbers = np.array(body.get(name, missing).split(), dtype=np.float64)
+    if len(numbers) != len(missing.split()):
+        raise ValueError(f"{name} of body {body.get('name')}: {len(numbers)} numbers")
+    return numbers

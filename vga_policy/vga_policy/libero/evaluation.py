@@ -1,0 +1,229 @@
+"""Trials over suites in several processes, on disk trial by trial, so that a run can be taken up again."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import mujoco
+
+from vga_policy.evaluate.intervals import mean_interval, wilson
+from vga_policy.files import write_atomically
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.plus import variant_of, variants_of
+from vga_policy.libero.tasks import EVALUATION_STATES, Task, tasks
+from vga_policy.libero.trials import EXECUTE, Actors, Case, Trial, run_trial
+from vga_policy.libero.world import SETTLING, World
+
+FORMAT = 1
+PLUS_SEED, MATCHED_SEEDS = 0, 10
+CONDITIONS, RESULTS = "conditions.json", "results.json"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What trials were run with; rates of different conditions are different figures.
+
+    seed: of the environment, set once a task; its resets then follow one another in the order of the trials, one each,
+    which decides where fixtures stand. execute: actions of a chunk executed open loop.
+    """
+
+    policy: str
+    control: str = ""
+    execute: int = EXECUTE
+    seed: int = 0
+    hard_resets: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with what else decides a trial."""
+        simulator = {"mujoco": mujoco.__version__, "python": platform.python_version()}
+        return {**asdict(self), "settling_steps": SETTLING, "graphics": "default", "simulator": simulator}
+
+
+@dataclass(frozen=True)
+class Job:
+    """The trials of one task, for one process, in their order."""
+
+    task: Task
+    cases: tuple[Case, ...]
+    conditions: Conditions
+    out: Path
+
+    @property
+    def file(self) -> Path:
+        """One line of JSON a trial."""
+        return self.out / "trials" / f"{self.task.suite}_{self.task.index}.jsonl"
+
+    def trials(self) -> list[Trial]:
+        """Those that are on disk."""
+        known = {trial.case: trial for trial in read_trials(self.file)}
+        return [known[case] for case in self.cases if case in known]
+
+
+def evaluate(
+    jobs: Sequence[Job], actors: Callable[[str], Actors], processes: int, report: Callable[[str], None]
+) -> list[str]:
+    """Runs what is missing of these jobs; what went wrong, in words. actors: of the conditions' policy; picklable."""
+    problems = []
+    context = multiprocessing.get_context("spawn")  # a rendering context survives no fork
+    with ProcessPoolExecutor(min(processes, len(jobs)), context) as pool:
+        running = {pool.submit(run_job, job, actors): job for job in jobs}
+        for done in as_completed(running):
+            job, error = running[done], done.exception()
+            if error is not None:
+                problems.append(f"{job.task.label}: {type(error).__name__}: {error}".splitlines()[0])
+                report(problems[-1])
+                continue
+            trials = done.result()
+            report(
+                f"{job.task.label}: {sum(trial.success for trial in trials)} of {len(trials)}: {job.task.instruction}"
+            )
+    return problems
+
+
+def run_job(job: Job, actors: Callable[[str], Actors]) -> list[Trial]:
+    """All trials of a job, of which those on disk are not run again."""
+    known = {trial.case for trial in job.trials()}
+    if len(known) == len(job.cases):
+        return job.trials()
+    states, conditions = job.task.initial_states(), job.conditions
+    world = World(job.task, conditions.seed, hard_resets=conditions.hard_resets)
+    make = actors(conditions.policy)
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with job.file.open("a", encoding="utf-8") as file:
+            for case in job.cases:
+                if case.seed is not None:
+                    world.seed(case.seed)
+                world.reset()  # before a known trial as well: the next one's fixtures depend on it
+                if case in known:
+                    continue
+                started = time.monotonic()
+                world.move_camera(variant_of(job.task, case.camera) if case.camera else None)
+                success, steps = run_trial(world, make, states[case.state], conditions.execute)
+                trial = Trial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
+                file.write(json.dumps(asdict(trial)) + "\n")
+                file.flush()
+    finally:
+        world.close()
+    return job.trials()
+
+
+def read_trials(file: Path) -> list[Trial]:
+    """The trials of a job's file; none where there is none. A last line cut short by a crash does not count."""
+    if not file.is_file():
+        return []
+    text = file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        write_atomically(file, whole)
+    return [Trial.from_json(json.loads(line)) for line in whole.splitlines()]
+
+
+def prepare(out: Path, conditions: Conditions) -> None:
+    """Makes the directory of a run, or takes one up again. Raises LiberoError when it was begun otherwise."""
+    wanted = conditions.to_json()
+    file = out / CONDITIONS
+    if file.is_file():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LiberoError(f"{file}: cannot be read ({error}); choose another --out") from None
+        other = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
+        if other:
+            key = other[0]
+            there = found.get(key) if isinstance(found, dict) else None
+            raise LiberoError(f"{out}: was begun with {key} {there}, not {wanted[key]}; choose another --out")
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, json.dumps(wanted, indent=2) + "\n")
+
+
+def jobs_of(
+    suites: Iterable[str],
+    numbers: Sequence[int],
+    cases: Callable[[Task], tuple[Case, ...]],
+    conditions: Conditions,
+    out: Path,
+) -> list[Job]:
+    """One job a task. numbers: of the tasks in each suite; empty for all."""
+    chosen = (task for suite in suites for task in tasks(suite) if not numbers or task.index in numbers)
+    return [Job(task, cases(task), conditions, out) for task in chosen]
+
+
+def published(trials: int) -> Callable[[Task], tuple[Case, ...]]:
+    """Trial k from initial state k."""
+    return lambda _: tuple(Case(state) for state in range(min(trials, EVALUATION_STATES)))
+
+
+def plus_camera(task: Task) -> tuple[Case, ...]:
+    """LIBERO-Plus' camera variants, each once."""
+    return tuple(Case(0, PLUS_SEED, variant.pose) for variant in variants_of(task))
+
+
+def plus_matched(task: Task) -> tuple[Case, ...]:  # noqa: ARG001
+    """What they are compared with: the same initial state and unperturbed camera, fixtures as ten seeds have them."""
+    return tuple(Case(0, seed) for seed in range(MATCHED_SEEDS))
+
+
+def summary(jobs: Sequence[Job]) -> dict[str, Any]:
+    """The results so far: over all, by suite, by kind of perturbation, by task, and each trial."""
+    found = {job.task: job.trials() for job in jobs}
+    trials = [trial for each in found.values() for trial in each]
+    kinds: dict[str, list[Trial]] = {}
+    for task, each in found.items():
+        for trial in each:
+            if trial.case.camera:
+                kinds.setdefault(variant_of(task, trial.case.camera).kind, []).append(trial)
+    suites = dict.fromkeys(job.task.suite for job in jobs)
+    return {
+        "format": FORMAT,
+        **_figures(trials),
+        "suites": {
+            suite: _figures([trial for trial in trials if trial.task.startswith(f"{suite}/")]) for suite in suites
+        },
+        **({"kinds": {kind: _figures(kinds[kind]) for kind in sorted(kinds)}} if kinds else {}),
+        "tasks": {task.label: {"instruction": task.instruction, **_figures(each)} for task, each in found.items()},
+        "conditions": jobs[0].conditions.to_json() if jobs else {},
+        "missing": sum(len(job.cases) for job in jobs) - len(trials),
+        "trials": [asdict(trial) for trial in trials],
+    }
+
+
+def table(results: dict[str, Any]) -> Iterator[str]:
+    """Lines of text: tasks, suites, all."""
+    rows = {**results["tasks"], **results.get("kinds", {}), **results["suites"], "all": results}
+    for name, row in rows.items():
+        if row["success_rate"] is None:
+            yield f"{name:18} no trial"
+            continue
+        low, high = row["interval"]
+        steps = "" if row["mean_steps"] is None else f"{row['mean_steps']:.0f} steps"
+        yield (
+            f"{name:18} {row['successes']:4} of {row['n']:4}  {100 * row['success_rate']:5.1f} % "
+            f"({100 * low:.1f} … {100 * high:.1f})  {steps:10} {row.get('instruction', '')}"
+        )
+
+
+def _figures(trials: Sequence[Trial]) -> dict[str, Any]:
+    """interval: Wilson's, as if trials were independent. over_tasks: Student's, of the mean of the tasks' own rates."""
+    successes = [trial for trial in trials if trial.success]
+    tasks: dict[str, list[bool]] = {}
+    for trial in trials:
+        tasks.setdefault(trial.task, []).append(trial.success)
+    over_tasks = mean_interval([sum(each) / len(each) for each in tasks.values()])
+    return {
+        "success_rate": len(successes) / len(trials) if trials else None,
+        "interval": [round(bound, 6) for bound in wilson(len(successes), len(trials))],
+        **({"over_tasks": [round(bound, 6) for bound in over_tasks]} if len(tasks) > 1 else {}),
+        "successes": len(successes),
+        "n": len(trials),
+        "mean_steps": sum(trial.steps for trial in successes) / len(successes) if successes else None,
+    }

@@ -1,0 +1,82 @@
+"""Where to take hold of a thing: across a narrow side from above, or by the rim of what is wide; tilted if need be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vga_policy.libero.expert.hand import Rotation, aim
+from vga_policy.libero.expert.shapes import Points
+from vga_policy.libero.world import Vector
+
+ROOM = 0.072  # m that still fits between the open fingers, which are 0.08 apart
+RIM = 0.012  # m from the top down that counts as rim
+TURNS = np.deg2rad(np.arange(-90, 90, 5))
+UPRIGHT, LEANING, LYING = (0.0,), (0.0, 0.35, 0.6, 0.9), (0.8, 1.05)  # rad by which the hand may lean
+FINGERTIP = 0.015  # m that the fingers reach below the grip
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Where the grip goes, and how the hand is held there."""
+
+    position: Vector
+    rotation: Rotation
+    cost: float
+
+    @property
+    def out(self) -> Vector:
+        """Where the hand points."""
+        return np.asarray(self.rotation[:, 2])
+
+
+def choose(thing: Points, others: Points, now: Rotation, deep: float, tilts: tuple[float, ...] = UPRIGHT) -> Grasp:
+    """The grasp with least turning and fewest collisions.
+
+    deep: m below the top; tilts: by which the hand may lean, rad; others: whatever the open hand might hit.
+    """
+    top, bottom = thing[:, 2].max(), thing[:, 2].min()
+    height = max(top - deep, bottom + 0.006)
+    thing = thing[thing[:, 2] > height - FINGERTIP]
+    best: Grasp | None = None
+    for turn in TURNS:
+        angle = np.arctan2(now[1, 0], now[0, 0]) + turn
+        across = np.array([np.cos(angle), np.sin(angle), 0.0])
+        along = np.array([-across[1], across[0], 0.0])
+        for spot, dear in _spots(thing, top, across, along):
+            position = np.array([*spot[:2], height])
+            for tilt in tilts:
+                for lean in (along, -along) if tilt else (along,):
+                    rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))
+                    cost = abs(turn) + dear + 0.7 * tilt
+                    if best is not None and cost >= best.cost:
+                        continue
+                    cost += _collisions((others - position) @ rotation)
+                    if best is None or cost < best.cost:
+                        best = Grasp(position, rotation, float(cost))
+    assert best is not None
+    return best
+
+
+def _spots(thing: Points, top: float, across: Vector, along: Vector) -> list[tuple[Vector, float]]:
+    """Where the fingers could close along `across`, with the cost of it."""
+    u, v = thing @ across, thing @ along
+    width = float(np.ptp(u))
+    if width < ROOM:
+        middle = (u.max() + u.min()) / 2 * across + (v.max() + v.min()) / 2 * along
+        return [(middle, 4 * max(0.0, width - 0.06))]
+    rim = thing[thing[:, 2] > top - RIM]
+    center, reach = (rim.max(0) + rim.min(0)) / 2, float(np.ptp(rim @ across)) / 2 - 0.006
+    return [(center + side * reach * across, 1.0) for side in (1, -1)]  # one wall between the fingers
+
+
+def _collisions(points: Points) -> float:
+    """Cost of what would be hit by the open hand. points: in its frame, whose origin is between the fingertips."""
+    x, y, back = points[:, 0], points[:, 1], -points[:, 2]
+    cost = 0.0
+    for finger in (0.048, -0.048):
+        hit = (np.abs(x - finger) < 0.018) & (np.abs(y) < 0.018) & (back > -0.012) & (back < 0.1)
+        cost += 2.0 * bool(hit.any())
+    palm = (np.abs(x) < 0.115) & (np.abs(y) < 0.045) & (back > 0.08) & (back < 0.2)
+    return cost + 1.5 * float(np.tanh(palm.sum() / 3))

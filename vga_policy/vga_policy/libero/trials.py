@@ -1,0 +1,110 @@
+"""One trial of the benchmark, as published evaluations run it, and what takes part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from vga_policy.libero.cameras import Views
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.world import ACTION, STILL, Vector, World
+
+EXECUTE = 8  # actions of a chunk that are executed before the next is asked for: OpenVLA-OFT's and the paper's
+
+
+class Observation:
+    """What a policy can be shown of a world that stands still; pictures are drawn when they are asked for."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    @cached_property
+    def views(self) -> Views:
+        """Of vga_policy.libero.cameras.CAMERAS, the right way up and not mirrored."""
+        return self._world.views()
+
+    @cached_property
+    def proprioception(self) -> Vector:
+        """float64 [8], as `World.proprioception`."""
+        return self._world.proprioception()
+
+
+class Actor(Protocol):
+    """A policy, in one trial."""
+
+    def act(self, observation: Observation, instruction: str) -> Vector:
+        """The next actions [N, 7] in the benchmark's own units; of the last number, only the sign counts."""
+
+
+Actors = Callable[[World], Actor]  # makes the actor of a trial that is about to begin in this world
+
+
+class Still:
+    """Does nothing: what succeeds then was no task."""
+
+    def act(self, observation: Observation, instruction: str) -> Vector:  # noqa: ARG002
+        """One action."""
+        return STILL[None]
+
+
+class Scripted:
+    """Lets a movement act, one action at a time; does nothing when it is over."""
+
+    def __init__(self, movement: Iterator[Vector]) -> None:
+        self._movement = movement
+
+    def act(self, observation: Observation, instruction: str) -> Vector:  # noqa: ARG002
+        """One action."""
+        return next(self._movement, STILL)[None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a trial begins with. state: number of the initial state.
+
+    seed: that the environment is given before its reset; None: it goes on from the trial before. camera: pose of a
+    perturbed camera as LIBERO-Plus writes it, H_V_S_R_E; empty: the benchmark's own.
+    """
+
+    state: int
+    seed: int | None = None
+    camera: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a trial ended. task: its label; steps: without those of settling; seconds: that it took."""
+
+    task: str
+    case: Case
+    success: bool
+    steps: int
+    seconds: float = 0.0
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Trial:
+        """The inverse of dataclasses.asdict."""
+        return cls(**{**plain, "case": Case(**plain["case"])})
+
+
+def run_trial(world: World, make: Actors, state: Vector, execute: int = EXECUTE) -> tuple[bool, int]:
+    """From an initial state of a scene just `reset` to the end; whether the task was done, and after how many steps.
+
+    Raises LiberoError when the actor returns anything else than actions.
+    """
+    world.start(state)
+    world.settle()
+    actor, steps, limit = make(world), 0, world.task.step_limit
+    while steps < limit:
+        actions = np.asarray(actor.act(Observation(world), world.task.instruction), dtype=np.float64)
+        if actions.ndim != 2 or actions.shape[1] != ACTION or not len(actions) or not np.isfinite(actions).all():
+            raise LiberoError(f"a policy must return finite actions [N, {ACTION}], not {actions.shape}")
+        for action in actions[: min(execute, limit - steps)]:
+            steps += 1
+            if world.step(np.append(action[:-1], 1.0 if action[-1] > 0 else -1.0)):
+                return True, steps
+    return False, steps

@@ -1,0 +1,199 @@
+"""One task of the benchmark, simulated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from vga_policy.libero import wheel
+from vga_policy.libero.cameras import CAMERAS, SIZE, Renderer, Views
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.plus import Variant
+from vga_policy.libero.tasks import Task
+
+Vector = NDArray[np.float64]
+
+RATE_HZ = 20
+ACTION = 7  # translation and turn of the hand (1 is 0.05 m, 0.5 rad), in the world's axes; fingers: -1 open, +1 close
+PROPRIOCEPTION = 8  # position of the hand (m), axis times angle, position of either finger (m)
+SETTLING = 10
+STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])  # what settles a scene: nothing moves, the fingers open
+SITE, HAND = "gripper0_grip_site", "robot0_right_hand"
+
+
+class World:
+    """The simulation of one task, from `reset` to the next.
+
+    `reset` draws a scene, `start` replaces its state by a given one. What is no part of a state, the poses of fixtures,
+    is drawn anew by each `reset`, from the seed on: how often it was called counts.
+    """
+
+    def __init__(self, task: Task, seed: int = 0, size: int = SIZE, hard_resets: bool = False) -> None:
+        """size: of pictures, in pixels. hard_resets: builds the model anew in each `reset`, to the same effect."""
+        self.task, self.size = task, size
+        environment = wheel.load().environment
+        with wheel.quiet():
+            self._wrapper = environment(
+                bddl_file_name=str(task.bddl),
+                use_camera_obs=False,
+                has_offscreen_renderer=False,
+                hard_reset=hard_resets,
+                horizon=100_000,
+            )
+        self._env = self._wrapper.env
+        self._renderer: Renderer | None = None
+        self._camera: tuple[Vector, Vector] | None = None
+        self.seed(seed)
+
+    # --- Time ---
+
+    def seed(self, seed: int) -> None:
+        """Everything that later resets draw depends on this and on their order."""
+        self._env.seed(seed)
+
+    def reset(self) -> None:
+        """Draws a scene."""
+        from robosuite.utils.errors import RandomizationError
+
+        while True:
+            try:
+                self._env.reset()
+                break
+            except RandomizationError:  # objects found no room: the next draw may
+                continue
+
+    def start(self, state: Vector) -> None:
+        """Puts everything into this state [D]. Raises LiberoError when it is another scene's."""
+        size = 1 + self.model.nq + self.model.nv
+        if state.shape != (size,):
+            raise LiberoError(f"a state of {self.task.label} has {size} numbers, not {state.shape}")
+        self._wrapper.set_init_state(state)
+
+    def settle(self) -> None:
+        """Lets the scene come to rest, as published evaluations do."""
+        for _ in range(SETTLING):
+            self.step(STILL)
+
+    def step(self, action: Vector) -> bool:
+        """One action [7] of 1/20 s. Whether the task is done."""
+        return bool(self._env.step(action)[2])
+
+    def close(self) -> None:
+        """Gives memory back."""
+        if self._renderer is not None:
+            self._renderer.close()
+        self._wrapper.close()
+
+    # --- What can be seen and felt ---
+
+    def views(self) -> Views:
+        """Pictures, depth and cameras now. Raises LiberoError where the machine cannot render."""
+        if self._renderer is not None and self._renderer.model is not self.model:
+            self._renderer.close()
+            self._renderer = None
+        if self._renderer is None:
+            self._renderer = Renderer(self.model, self.size)
+        self._env.sim.forward()  # after a step, what is derived from the state is one substep old
+        return self._renderer.views(self.data)
+
+    def proprioception(self) -> Vector:
+        """float64 [8]: position of the grip (m), hand's orientation as axis times angle (0 … 2π), both fingers (m)."""
+        self._env.sim.forward()
+        quaternion = self.data.body(HAND).xquat
+        return np.concatenate([self.data.site(SITE).xpos, axis_angle(quaternion), self.fingers()])
+
+    def fingers(self) -> Vector:
+        """Positions of both fingers [2], m; 0.04 and -0.04 when open."""
+        return self.data.qpos[self._env.robots[0]._ref_gripper_joint_pos_indexes].copy()
+
+    # --- What the simulator knows ---
+
+    @property
+    def model(self) -> Any:
+        """MuJoCo's model."""
+        return self._env.sim.model._model
+
+    @property
+    def data(self) -> Any:
+        """MuJoCo's data."""
+        return self._env.sim.data._data
+
+    def state(self) -> Vector:
+        """Time, positions and velocities [D]."""
+        return np.asarray(self._env.sim.get_state().flatten(), dtype=np.float64)
+
+    def model_file(self) -> str:
+        """The scene as MJCF, in which fixtures have the poses that the last `reset` drew."""
+        return str(self._env.sim.model.get_xml())
+
+    def fixtures(self) -> dict[str, Vector]:
+        """Position (m) and quaternion (wxyz) [7] of each fixture's body, by the body's name."""
+        bodies = [self.model.body(self._env.obj_body_id[name]) for name in self._fixture_names()]
+        return {body.name: np.concatenate([body.pos, body.quat]) for body in bodies}
+
+    def set_fixtures(self, poses: Mapping[str, Vector]) -> None:
+        """Moves fixtures to where they were in another run. Raises LiberoError when one is missing."""
+        for name in self.fixtures():
+            if name not in poses:
+                raise LiberoError(f"no pose of the fixture {name}")
+            body = self.model.body(name)
+            body.pos[:], body.quat[:] = poses[name][:3], poses[name][3:]
+        mujoco.mj_forward(self.model, self.data)
+
+    def move_camera(self, variant: Variant | None) -> None:
+        """Puts the fixed camera where a variant of LIBERO-Plus has it; None: back where it was."""
+        camera = self.model.camera(CAMERAS[0])
+        if self._camera is None:
+            self._camera = camera.pos.copy(), camera.quat.copy()
+        camera.pos[:], camera.quat[:] = self._camera if variant is None else variant.moved(*self._camera)
+
+    def goals(self) -> list[list[str]]:
+        """What is to hold at the end: a predicate and its arguments each."""
+        return [list(goal) for goal in self._env.parsed_problem["goal_state"]]
+
+    def initially(self) -> list[list[str]]:
+        """What holds at the beginning, likewise."""
+        return [list(fact) for fact in self._env.parsed_problem["initial_state"]]
+
+    def holds(self, goal: list[str]) -> bool:
+        """Whether a goal is reached."""
+        return bool(self._env._eval_predicate(goal))
+
+    def done(self) -> bool:
+        """Whether all of them are."""
+        return bool(self._env._check_success())
+
+    def body(self, name: str) -> int:
+        """MuJoCo's number of the root body of an object or a fixture."""
+        return int(self._env.obj_body_id[name])
+
+    def things(self) -> list[str]:
+        """Names of the objects and fixtures that have bodies of their own."""
+        names = (*self._env.objects_dict, *self._env.fixtures_dict)
+        return [name for name in names if name in self._env.obj_body_id]
+
+    def region(self, name: str) -> Vector:
+        """Center [3] of an object or of a region of the task's description."""
+        return np.array(self._env.object_states_dict[name].get_geom_state()["pos"])
+
+    def joint_of(self, region: str) -> str:
+        """The joint that opens and closes a region, or turns a fixture on."""
+        found = self._env.get_object(region)
+        return str(found.joints[0])
+
+    def _fixture_names(self) -> list[str]:
+        return [name for name in self._env.fixtures_dict if name in self._env.obj_body_id]
+
+
+def axis_angle(quaternion: Vector) -> Vector:
+    """Axis times angle (0 … 2π) [3] of a unit quaternion (wxyz), in robosuite's convention: its sign counts."""
+    w = min(1.0, max(-1.0, float(quaternion[0])))
+    sine = math.sqrt(1.0 - w * w)
+    if math.isclose(sine, 0.0):
+        return np.zeros(3)
+    return np.asarray(quaternion[1:] * (2.0 * math.acos(w) / sine))
