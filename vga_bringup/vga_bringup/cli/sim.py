@@ -23,6 +23,7 @@ from vga_policy.ros.errors import REFUSED, GraphError
 from vga_bringup.cli.options import FIRST_TASK, robot_option
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import from_text, sim_graph
+from vga_bringup.sim.tasks.registry import arrange
 from vga_bringup.trials.scene import prepare
 from vga_policy import topics
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
             simulation = Simulation(runner, stop)
             try:
-                simulation.bring_up(cell, args.namespace)
+                simulation.bring_up(cell, args.namespace, args.task or FIRST_TASK)
                 while not stop.wait(0.2):
                     simulation.look()
             except Over:
@@ -52,14 +53,16 @@ def run(args: argparse.Namespace) -> int:
         return REFUSED if isinstance(error, InputRefused) else 1
 
 
-def what_next(nodes: Collection[str], namespace: str = "") -> str:
-    """What to type in another shell beside a graph of these nodes."""
+def what_next(
+    nodes: Collection[str], namespace: str = "", task: str = FIRST_TASK, instruction: str = INSTRUCTION
+) -> str:
+    """What to type in another shell beside a graph of these nodes, for this task."""
     robot = robot_option(namespace)
     steps = []
     if {topics.GELLO, topics.RECORDER} <= set(nodes):
-        steps.append(f'vga record --task {FIRST_TASK} --instruction "{INSTRUCTION}" --episodes 5{robot}')
+        steps.append(f'vga record --task {task} --instruction "{instruction}" --episodes 5{robot}')
     if topics.POLICY in nodes:
-        steps.append(f'vga run "{INSTRUCTION}"{robot}, and for another scene: vga arrange{robot}')
+        steps.append(f'vga run "{instruction}"{robot}, and for another scene: vga arrange{robot}')
     if not steps:
         steps.append(f"vga home{robot} (for vga run, start with --policy true; for vga record, --teleop and --record)")
     return "; or: ".join(steps)
@@ -82,15 +85,16 @@ class Simulation:
         self._started = self._reminded = time.monotonic()
         self._complained = self._started + OVERLOADED_FOR - OVERLOAD_EVERY
 
-    def bring_up(self, cell: Cell, namespace: str) -> None:
+    def bring_up(self, cell: Cell, namespace: str, task: str) -> None:
         """Says when there is something to do, and what; until then, what is missing. Raises as `look`."""
         nodes = [spec.name for spec in self._runner.graph]
         with Session("vga_sim", namespace) as session:
             wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes)
-            scene = self._arrange(session) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
+            scene = self._arrange(session, task) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
+        instruction = arrange(task, FIRST_SEED).instruction
         self._runner.say(
             f"ready after {time.monotonic() - self._started:.0f} s{scene}. in another shell: "
-            f"{what_next(nodes, namespace)}; Ctrl-C here stops everything"
+            f"{what_next(nodes, namespace, task, instruction)}; Ctrl-C here stops everything"
         )
 
     def look(self) -> None:
@@ -113,12 +117,12 @@ class Simulation:
             parts = [part for part in missing if part.removeprefix("camera ") not in ends]
             self._runner.say(f"waiting for: {', '.join([*parts, *(f'{name} (ended, {ends[name]})' for name in ends)])}")
 
-    def _arrange(self, session: Session) -> str:
+    def _arrange(self, session: Session, task: str) -> str:
         """Draws the first scene, which the cell then judges; what it is, in words."""
         try:
-            prepare(session, DriverClient(session), SceneClient(session), FIRST_TASK, FIRST_SEED, self._stop)
+            prepare(session, DriverClient(session), SceneClient(session), task, FIRST_SEED, self._stop)
         except GraphError as error:
             self.look()
             self._runner.say(session.explain(f"no scene is arranged: {error}"))
             return ""
-        return f" ({FIRST_TASK}, seed {FIRST_SEED} arranged)"
+        return f" ({task}, seed {FIRST_SEED} arranged)"
