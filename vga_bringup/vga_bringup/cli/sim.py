@@ -89,7 +89,7 @@ class Simulation:
         """Says when there is something to do, and what; until then, what is missing. Raises as `look`."""
         nodes = [spec.name for spec in self._runner.graph]
         with Session("vga_sim", namespace) as session:
-            wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes)
+            wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes, in_time=True)
             scene = self._arrange(session, task) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
         instruction = arrange(task, FIRST_SEED).instruction
         self._runner.say(
