@@ -16,8 +16,8 @@ from support.recorded_robot import LATCHED, LEADER, Robot, launch_recorder
 from support.waiting import eventually
 from vga_policy.cli import main
 from vga_policy.episodes.metadata import load_episode
+from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session
-from vga_policy.ros.errors import GraphError
 from vga_teleop.session.graph_cell import GraphCell
 from vga_teleop.session.workflow import Refused, Verdict
 
@@ -209,7 +209,7 @@ def test_what_is_missing_is_named(robot, operator):
     ("options", "words"),
     [
         (["--task", "pick the cube"], "argument --task: use letters, digits, _ and - only (found 'pick the cube')"),
-        (["--instruction", " "], "argument --instruction: say what the arm is to do (found ' ')"),
+        (["--instruction", " "], "argument --instruction: must say what to do"),
     ],
 )
 def test_names_that_the_recorder_would_refuse_are_refused_before_anything(capsys, options, words):
@@ -220,9 +220,15 @@ def test_names_that_the_recorder_would_refuse_are_refused_before_anything(capsys
 
 
 def test_a_task_that_the_simulated_cell_does_not_know_is_refused_at_once(robot):
-    robot.node.create_service(ArrangeScene, "/sim_cell/arrange", lambda _, response: response)
+    def refuse(_, response):
+        response.message = "no task 'wipe'; there are ours"
+        return response
+
+    robot.node.create_service(ArrangeScene, "/sim_cell/arrange", refuse)
     with Session("cell") as session:
-        with pytest.raises(GraphError, match=r"^no task 'wipe' in the simulated cell; there are pick_cube, "):
+        scene = SceneClient(session)
+        assert session.spin_until(lambda: scene.offered, 20.0)
+        with pytest.raises(Refused, match=r"^no task 'wipe'; there are ours"):
             GraphCell(session, "wipe", "Ada", threading.Event()).refuse_unknown_task()
         cell = GraphCell(session, "pick_cube", "Ada", threading.Event())
         cell.refuse_unknown_task()
