@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -58,7 +59,16 @@ def understand(command):
             spec.options(graph)[argument.partition(":=")[0]]
 
 
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """The task that docs/how-to/add-a-task.md has a reader write, in the present folder and listed."""
+    shutil.copy(ROOT / "docs/examples/own_task/own_task.py", tmp_path / "push_block.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VGA_TASKS", str(tmp_path / "push_block.py"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.usefixtures("own_task")
 def test_what_a_page_shows_is_understood(page, capsys):
     for command in commands(page):
         understand(command)

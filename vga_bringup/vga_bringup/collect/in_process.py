@@ -24,6 +24,7 @@ from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import InProcessCell
+from vga_bringup.sim.scene.views import require_simulated
 
 SOURCE = "collect --fast"
 OPERATOR = "scripted operator"
@@ -70,8 +71,10 @@ class Collected:
 def collect(request: CollectRequest, jobs: int) -> Iterator[Collected]:
     """Collects episodes in `jobs` processes, each of them yielded when it is complete, in no certain order.
 
-    What is in them depends on the seeds alone, apart from when they began. Raises CollectError when an episode exists.
+    What is in them depends on the seeds alone, apart from when they began. Raises CollectError when an episode exists,
+    and CellError when the cell cannot be simulated.
     """
+    require_simulated(request.cell)
     seeds = range(request.seed, request.seed + request.episodes)
     if existing := [path for seed in seeds if (path := request.path(seed)).exists()]:
         raise CollectError(f"{existing[0]} exists: choose another --seed or --out")

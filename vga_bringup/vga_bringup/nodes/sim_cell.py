@@ -27,7 +27,7 @@ from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
 from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import meshes
 from vga_bringup.sim.scene.task import TaskError
-from vga_bringup.sim.scene.views import VIEWS
+from vga_bringup.sim.scene.views import require_simulated
 from vga_bringup.sim.tasks.registry import objects_of
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene
@@ -69,10 +69,10 @@ class SimCell(CellNode):
             self._things = objects_of(self.task)
         except TaskError as error:
             raise CellError(str(error)) from None
-        for camera in self.cell.cameras:
-            if camera.name not in VIEWS:
-                simulated = ", ".join(VIEWS)
-                raise CellError(f"{self.cell_path}: camera '{camera.name}' is not simulated; simulated are {simulated}")
+        try:
+            require_simulated(self.cell)
+        except CellError as error:
+            raise CellError(f"{self.cell_path}: {error}") from None
         meshes.light_meshes()
         self._children = Children()
         self._state: StateReader | None = None

@@ -22,6 +22,7 @@ from vga_policy.evaluate.trials import Trial
 from vga_policy.ros.errors import GraphError
 
 from vga_bringup.sim.scene.task import TaskError
+from vga_bringup.sim.scene.views import require_simulated
 from vga_bringup.sim.tasks.registry import find
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
@@ -102,6 +103,7 @@ def request_for(options: EvalOptions) -> EvalRequest:
     _refuse_tasks(tasks, options.in_process)
     method = options.method or named(checkpoint)
     cell = load_cell(cell_path(trials.cell))
+    require_simulated(cell)
     return EvalRequest(
         checkpoint=checkpoint,
         cell=cell_for(cell, options.camera_set, trials.strategy, trained_on(checkpoint)),

@@ -34,6 +34,8 @@ HELD_FOR = 0.5  # s a success must last
 CHOSEN_FOR = 0.3  # s a wrong object must be held to fail
 FINGER_ROOM = 0.035  # m that open fingers need beside an object
 
+_HOUSE = Path(__file__).parents[2]  # whose code is blamed for no task of others
+
 FINGERS = ("robot0_left_finger", "robot0_right_finger")
 
 
@@ -216,7 +218,9 @@ def blaming(task: str, part: str) -> Iterator[None]:
     except TaskError:
         raise
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_HOUSE)]
+        last = next((frame for frame in reversed(theirs) if "site-packages" not in frame.filename), frames[-1])
         where = f"{Path(last.filename).name}, line {last.lineno}"
         raise TaskError(f"task '{task}': {part}: {type(error).__name__}: {error} ({where})") from error
 

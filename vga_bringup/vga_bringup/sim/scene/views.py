@@ -8,6 +8,8 @@ from typing import NamedTuple
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.cell.errors import CellError
+from vga_policy.cell.schema import Cell
 
 # A D415's color sensor sees 69.4 degrees across in 16:9. Its 4:3 profiles crop the sides, so that what is the same in
 # every profile is the vertical field of view.
@@ -35,6 +37,13 @@ VIEWS: Mapping[str, View] = {
     "fixed_2": View("world", (0.72, 0.86, 0.92), (0.44, -0.02, 0.15), (0.0, 0.0, 1.0)),
     "wrist": View(HAND_BODY, (0.090, 0.0, -0.050), (0.043, 0.0, 0.20), (1.0, 0.0, 0.0)),
 }
+
+
+def require_simulated(cell: Cell) -> None:
+    """Raises CellError where the cell has a camera that is not simulated."""
+    for camera in cell.cameras:
+        if camera.name not in VIEWS:
+            raise CellError(f"camera '{camera.name}' is not simulated; simulated are {', '.join(VIEWS)}")
 
 
 def mjcf(name: str, view: View) -> str:
