@@ -86,10 +86,9 @@ def why_unusable(path: Path) -> Skipped | None:
 def left_out(skipped: Sequence[Skipped], used: int) -> str:
     """Episodes that are not used beside `used` that are, in one line: how many, why, and which command tells more."""
     counts = ", ".join(f"{count} {kind}" for kind, count in Counter(each.kind for each in skipped).most_common())
-    places = [each.path.parent for each in skipped]
-    if len({place.is_absolute() for place in places}) > 1:
-        places = [place.absolute() for place in places]
-    return f"{len(skipped)} of {len(skipped) + used} left out ({counts}): vga curate {Path(os.path.commonpath(places))}"
+    where = Path(os.path.commonpath([each.path.absolute().parent for each in skipped]))
+    where = where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where
+    return f"{len(skipped)} of {len(skipped) + used} left out ({counts}): vga curate {where}"
 
 
 def why_none(skipped: Sequence[Skipped]) -> str:

@@ -90,4 +90,4 @@ class Reporter:
         for name, value in metrics.items():
             self._board.add_scalar(f"validation/{name}", value, step)
         told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        self._console.print(f"step {step}: validation {told}", highlight=False)
+        self._console.print(f"step {step}: validation {told}", highlight=False, soft_wrap=not self._live)
