@@ -33,7 +33,8 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory):
     """A run that came to its end."""
     run = tmp_path_factory.mktemp("run") / "run"
-    trainer.train(tiny_policy(data, tiny_loop(steps=30, validate_every=15, lr=4e-3, muon=6e-3)), run)
+    loop = tiny_loop(steps=60, validate_every=20, lr=4e-3, muon=6e-3)
+    trainer.train(tiny_policy(data, loop, geometry_share=4), run)
     return run
 
 
