@@ -133,7 +133,7 @@ class ShardDataset(SampleDataset):
         tables = []
         for file in sorted(file for directory in directories for file in Path(directory).glob(f"*{SUFFIX}")):
             try:
-                shard = _Shard(file, whole)
+                shard = _DemonstrationFile(file, whole)
                 tables.append((shard.samples(slots), shard.geometry(slots) if geometry else None))
             except Exception as error:  # of any kind: one bad file must not end the others
                 self.skipped.append(Skipped.because(file, error))
@@ -160,7 +160,7 @@ class _Tensors(Protocol):
         """What was written beside them."""
 
 
-class _Shard:
+class _DemonstrationFile:
     """One file, read but for its images. Raises DatasetError where it is none, or of another embodiment."""
 
     def __init__(self, file: Path, embodiment: Embodiment) -> None:
