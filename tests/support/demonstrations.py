@@ -36,7 +36,7 @@ def demonstration(embodiment: Embodiment, seed: int, steps: int = 24, geometry: 
         proprioception=_single(measured),
         actions=_single(actions),
         depth=np.full((steps, views, SIDE // 2, SIDE // 2), 1500, np.uint16),
-        intrinsics=np.tile(focal, (views, 1, 1)),
+        intrinsics=np.tile(focal, (steps, views, 1, 1)),
         extrinsics=pose,
         about={"seed": str(seed)},
     )

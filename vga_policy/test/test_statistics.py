@@ -107,7 +107,7 @@ def test_a_hand_that_a_policys_units_hold_open_is_warned_of(share, caplog, monke
     open_hand = normalization(
         steps(np.linspace(-0.1, 0.1, STEPS), np.full(STEPS, OPEN)), SIM.embodiment, relative=False
     )
-    monkeypatch.setattr(units, "statistics_of", lambda _: open_hand)
+    monkeypatch.setattr(units, "statistics_of", lambda *_: open_hand)
     closing = steps(np.linspace(-0.1, 0.1, STEPS), rarely(OPEN, CLOSED, share))
     assert units.norm_stats("policy", closing, SIM, relative=False) is open_hand
     assert f"clipped to it: {share:.2%} of gripper's targets" in caplog.text

@@ -1,6 +1,7 @@
 """A policy of what has no cell file, from demonstrations to chunks; a robot's is not taken for it, nor it for one."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from vga_policy.dataset.opening import open_dataset
 from vga_policy.dataset.statistics import normalization
 from vga_policy.inference.policy import ObservationError, Policy
 from vga_policy.libero.embodiment import LIBERO
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.policies import trained
 from vga_policy.observation.observation import Observation
 from vga_policy.train import trainer
 from vga_policy.train.input.batch import normalized_actions
@@ -168,6 +171,16 @@ def test_its_geometry_is_judged_and_it_is_checked(data, run, tmp_path, capsys):
     assert set(report["policy"]) == {"agentview", "wrist"}
     assert main(["check", str(run / BEST)]) == 0
     assert "million parameters, for embodiment 'libero'" in capsys.readouterr().out
+
+
+def test_it_takes_part_in_the_benchmarks_trials(run):
+    made = demonstration(LIBERO, 3)
+    views = SimpleNamespace(images=made.images[0].transpose(0, 2, 3, 1))
+    shown = SimpleNamespace(views=views, proprioception=made.proprioception[0].astype(float))
+    actions = trained(run)(None).act(shown, made.instruction)
+    np.testing.assert_array_equal(actions, Policy.from_pretrained(run).act(seen(3, 0)).values)
+    with pytest.raises(LiberoError, match="nano: made for another embodiment than 'libero'"):
+        trained("nano")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Demonstrations without bags: of a benchmark, or of whatever has no cell file.
 
-A directory of demonstrations.json, which says what they were made with, and a safetensors file for each: actions and
-proprioception of every step, the views as JPEG and depth as bags have it, in one row of bytes each, and cameras.
+A directory of demonstrations.json, which says what they were made with, and below it a safetensors file for each:
+actions and proprioception of every step, the views as JPEG and depth as bags have it, in one row of bytes each, and
+cameras.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class RenderedDemonstration:
     """T steps of a demonstration: what was seen and measured before each, and what was commanded then.
 
     images: uint8 [T, V, 3, S, S]. proprioception: float32 [T, P]. actions: float32 [T, A]. Where the cameras are known:
-    depth: uint16 [T, V, D, D], mm, 0 where unknown. intrinsics: float32 [V, 3, 3], in pixels of the images, whose
+    depth: uint16 [T, V, D, D], mm, 0 where unknown. intrinsics: float32 [T, V, 3, 3], in pixels of the images, whose
     centers are at whole numbers. extrinsics: float32 [T, V, 4, 4], base frame → camera (OpenCV). about: what else is
     worth knowing of it, in words.
     """
@@ -70,7 +71,10 @@ def begin_demonstrations(directory: Path, embodiment: Embodiment) -> None:
 
 
 def write_demonstration(demonstration: RenderedDemonstration, directory: Path, name: str) -> Path:
-    """Writes a demonstration beside the others; its file appears whole or not at all. Returns it."""
+    """Writes a demonstration, whose name may be a path below `directory`; its file appears whole or not at all.
+
+    Returns it.
+    """
     tensors: dict[str, NDArray[Any]] = {
         "proprioception": demonstration.proprioception.astype(np.float32),
         "actions": demonstration.actions.astype(np.float32),
@@ -83,6 +87,7 @@ def write_demonstration(demonstration: RenderedDemonstration, directory: Path, n
         tensors |= {"intrinsics": demonstration.intrinsics, "extrinsics": demonstration.extrinsics}
     words = {**demonstration.about, "task": demonstration.task, "instruction": demonstration.instruction}
     file = directory / f"{name}{SUFFIX}"
+    file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
     save_file(tensors, unfinished, words)
     unfinished.rename(file)
@@ -114,7 +119,7 @@ class ShardDataset(SampleDataset):
         views: Sequence[str] | None = None,
         geometry: bool = False,
     ) -> None:
-        """Indexes every demonstration in `directories`. views: those of slots 0, 1, …
+        """Indexes every demonstration below `directories`. views: those of slots 0, 1, …
 
         Raises DatasetError when nothing is usable, or when the directories were made with different embodiments.
         """
@@ -131,7 +136,8 @@ class ShardDataset(SampleDataset):
             raise DatasetError(f"{first}: {error}") from None
         slots = [whole.views.index(view) for view in embodiment.views]
         tables = []
-        for file in sorted(file for directory in directories for file in Path(directory).glob(f"*{SUFFIX}")):
+        files = {file: Path(directory) for directory in directories for file in Path(directory).rglob(f"*{SUFFIX}")}
+        for file, directory in sorted(files.items()):
             try:
                 shard = _DemonstrationFile(file, whole)
                 tables.append((shard.samples(slots), shard.geometry(slots) if geometry else None))
@@ -139,7 +145,7 @@ class ShardDataset(SampleDataset):
                 self.skipped.append(Skipped.because(file, error))
                 LOG.info("skipped %s", self.skipped[-1])
                 continue
-            count, about = len(tables[-1][0]), file.parent / ABOUT
+            count, about = len(tables[-1][0]), directory / ABOUT
             self.episodes.append(IndexedEpisode(file, file, shard.task, shard.instruction, count, about))
         if not tables:
             reasons = "".join(f"\n  {skipped}" for skipped in self.skipped)
@@ -196,7 +202,7 @@ class _DemonstrationFile:
             self._intrinsics, self._extrinsics = (opened.get_tensor(name) for name in ("intrinsics", "extrinsics"))
             shapes |= {
                 "depth_ends": (self._ends["depth"], (steps * views,)),
-                "intrinsics": (self._intrinsics, (views, 3, 3)),
+                "intrinsics": (self._intrinsics, (steps, views, 3, 3)),
                 "extrinsics": (self._extrinsics, (steps, views, 4, 4)),
             }
         for name, (values, shape) in shapes.items():
@@ -235,7 +241,7 @@ class _DemonstrationFile:
         if self.has_geometry:
             table.depth[:] = self._spans("depth", slots)
             table.extrinsics[:] = self._extrinsics[:, slots]
-            table.intrinsics[:] = self._intrinsics[slots]
+            table.intrinsics[:] = self._intrinsics[:, slots]
         return table
 
     def _spans(self, name: str, slots: Sequence[int]) -> NDArray[np.int64]:
