@@ -76,4 +76,4 @@ class Wild:
 
 def _towards(observation: Observation, goal: float) -> ActionChunk:
     here = observation.proprioception[0]
-    return ActionChunk(np.full((8, 7), here + np.clip(goal - here, -20, 20)), np.zeros(8))
+    return ActionChunk.of_joints(np.full((8, 7), here + np.clip(goal - here, -20, 20)), np.zeros(8))

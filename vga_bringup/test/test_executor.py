@@ -40,7 +40,9 @@ def executor(strategy, **execution):
 
 
 def chunk(joints, widths=None):
-    return ActionChunk(np.asarray(joints, float), np.full(HORIZON, 0.04) if widths is None else np.asarray(widths))
+    return ActionChunk.of_joints(
+        np.asarray(joints, float), np.full(HORIZON, 0.04) if widths is None else np.asarray(widths)
+    )
 
 
 def ramp(speed, begin=HOME):
@@ -91,7 +93,7 @@ def test_the_shortest_chunk_that_a_cell_allows_is_executed():
         parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 1"))
     robot = Executor(parse_cell(text.replace(f"horizon: {HORIZON}", "horizon: 2")))
     robot.reset(0.0, HOME, 0.08)
-    robot.offer(1.0, ActionChunk(HOME + np.array([[0.01], [0.02]]), np.full(2, 0.04)), 1.0, 1)
+    robot.offer(1.0, ActionChunk.of_joints(HOME + np.array([[0.01], [0.02]]), np.full(2, 0.04)), 1.0, 1)
     np.testing.assert_allclose(robot.reference(1.0 + 2 * DT).q, HOME + 0.02, atol=1e-6)
 
 
@@ -318,7 +320,7 @@ def test_chunks_out_of_order_or_past_are_refused(strategy):
     with pytest.raises(ChunkRefusedError, match="past its last step"):
         robot.offer(1.81, ramp(0.1), 1.0, 6)
     with pytest.raises(ChunkRefusedError, match="7 steps instead of 8"):
-        robot.offer(1.2, ActionChunk(np.tile(HOME, (7, 1)), np.zeros(7)), 1.1, 6)
+        robot.offer(1.2, ActionChunk.of_joints(np.tile(HOME, (7, 1)), np.zeros(7)), 1.1, 6)
     # One that begins with the same observation is in order, but open_loop has no use for it.
     if strategy is not Strategy.OPEN_LOOP:
         robot.offer(1.3, ramp(0.1), 1.0, 6)

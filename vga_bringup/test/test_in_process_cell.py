@@ -28,7 +28,7 @@ def listeners(cell):
 
 
 def standing(q, width=0.08):
-    return ActionChunk(np.tile(q, (8, 1)), np.full(8, width))
+    return ActionChunk.of_joints(np.tile(q, (8, 1)), np.full(8, width))
 
 
 def test_an_observation_is_what_the_policy_gets_of_the_slots(cell):
@@ -89,7 +89,7 @@ def test_a_demonstration_played_back_in_chunks_does_the_task(cell):
         due = cell.now + steps
         labels = np.stack([np.interp(due, times, recorded[:, joint]) for joint in range(7)], axis=1)
         widths = recorded[np.searchsorted(times, due).clip(max=len(times) - 1), 7]
-        cell.offer(ActionChunk(labels, widths), cell.now, LATENCY)
+        cell.offer(ActionChunk.of_joints(labels, widths), cell.now, LATENCY)
         cell.step(CELL.dt)
     assert cell.task_state.success
     assert not cell.rejected

@@ -176,7 +176,7 @@ def test_the_simulated_cell_does_a_task_within_its_limits():
             due = cell.now + CELL.dt * np.arange(1, 9)
             joints = np.stack([np.interp(due, taken, recorded[:, joint]) for joint in range(7)], axis=1)
             widths = recorded[np.searchsorted(taken, due).clip(max=led - 1), 7]
-            cell.offer(ActionChunk(joints, widths), cell.now, 0.1)
+            cell.offer(ActionChunk.of_joints(joints, widths), cell.now, 0.1)
             cell.step(CELL.dt)
         assert cell.task_state.success
         assert not cell.rejected

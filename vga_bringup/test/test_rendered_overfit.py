@@ -69,7 +69,9 @@ def shown():
         Range.of(proprioception.min(0), proprioception.max(0)),
         relative=False,
     )
-    return BatchPreprocessor("cpu", normalization=normalization, encoder=HashedNgrams(384))(stacked)
+    return BatchPreprocessor("cpu", embodiment=CELL.embodiment, normalization=normalization, encoder=HashedNgrams(384))(
+        stacked
+    )
 
 
 def test_nano_learns_rendered_observations_by_heart(shown):

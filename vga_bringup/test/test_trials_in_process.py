@@ -136,7 +136,7 @@ def test_latency_delays_the_motion():
 
 
 def _chunk(joints):
-    return ActionChunk(joints=joints, gripper_width=np.full(len(joints), 0.08))
+    return ActionChunk.of_joints(joints=joints, gripper_width=np.full(len(joints), 0.08))
 
 
 def test_a_driver_that_stops_the_arm_ends_the_trial():

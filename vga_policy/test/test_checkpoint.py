@@ -138,7 +138,7 @@ def test_a_checkpoint_is_on_the_disk_when_it_appears(policy, tmp_path, monkeypat
     save(policy.checkpoint, tmp_path / "whole")
     assert {file.stat().st_ino for file in (tmp_path / "whole").iterdir()} <= synchronized
     with pytest.raises(AttributeError):
-        save(replace(policy.checkpoint, cell=None), tmp_path / "half")
+        save(replace(policy.checkpoint, contract=None), tmp_path / "half")
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 

@@ -370,7 +370,7 @@ def test_a_bag_that_changes_after_indexing_is_an_error_not_a_wrong_sample(copies
 
 def test_statistics(recorded):
     data = dataset(recorded, skip_idle=False)
-    absolute, relative = normalization(data.samples, relative=False), normalization(data.samples, relative=True)
+    absolute, relative = (normalization(data.samples, SIM.embodiment, relative=relative) for relative in (False, True))
     home = np.array(SIM.arm.home)
     assert np.allclose(absolute.proprioception.q01[:7], home, atol=0.01)
     assert np.allclose(absolute.proprioception.q99[:7], home + 0.3 * np.linspace(1.0, 0.4, 7), atol=0.01)
@@ -384,7 +384,8 @@ def test_statistics(recorded):
     sample = data[10]
     proprioception, actions = sample["proprioception"].double().numpy(), sample["actions"].double().numpy()
     targets = actions - np.append(proprioception[:7], 0.0)
-    assert np.allclose(relative.chunk(relative.action.normalize(targets), proprioception), actions, atol=0.02)
+    back = relative.chunk(relative.action.normalize(targets), origin=SIM.embodiment.origin(proprioception))
+    assert np.allclose(back, actions, atol=0.02)
 
 
 def test_what_is_left_out_is_told_in_one_line(tmp_path):

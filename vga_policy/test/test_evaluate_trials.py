@@ -10,6 +10,7 @@ from vga_policy.evaluate.controls import OTHER_TRIAL, control
 from vga_policy.evaluate.rollout import SteppedRollout, run_trial
 from vga_policy.evaluate.trials import Outcome
 from vga_policy.evaluate.video import TrialVideo
+from vga_policy.observation.observation import ActionChunk
 
 
 def trial(actor, environment=None, max_steps=40, **options):
@@ -45,6 +46,50 @@ def test_a_fault_ends_the_trial_and_is_told():
 
 def test_the_same_seed_gives_the_same_trial():
     assert trial(Seeing()) == trial(Seeing())
+
+
+class OpenLoop(ToyEnvironment):
+    """Executes a chunk step by step, as a world of commands does: each step goes on by what the chunk says of it."""
+
+    def reset(self, task, seed):
+        self.observed = []
+        return super().reset(task, seed)
+
+    def execute(self, chunk):
+        super().execute(chunk)
+        self.since = 0
+        self.observed.append(self.step)
+
+    def advance(self):
+        self.value += self.chunk.values[self.since, 0]
+        self.since, self.step = self.since + 1, self.step + 1
+
+
+class Pushing:
+    """Asks for 2.5 more at every step of a chunk."""
+
+    def act(self, observation):
+        return ActionChunk(np.full((8, 7), 2.5))
+
+
+def test_a_chunk_is_executed_in_open_loop_and_judged_at_every_step():
+    environment, watched = OpenLoop(), []
+    rollout = SteppedRollout(environment, Pushing(), 80, every=8)
+    found = run_trial(rollout, "go", 7, dt=DT, watch=watched.append)
+    steps = int(np.ceil((environment.goal - 1.5) / 2.5))
+    assert (found.success, found.steps) == (True, steps)
+    assert environment.observed == list(range(0, steps, 8))
+    assert found.chunks == len(watched) == len(environment.observed)
+    assert steps % 8, "the trial ends inside a chunk"
+
+
+def test_shuffled_images_are_those_of_the_same_step_in_open_loop():
+    environment = OpenLoop()
+    shuffled = control("shuffled", environment, Pushing(), roles=("fixed",), dt=DT, max_steps=80, every=8)
+    run_trial(SteppedRollout(shuffled, Pushing(), 80, every=8), "go", 7, dt=DT)
+    assert environment.resets == [7 + OTHER_TRIAL, 7]
+    other = int(np.random.default_rng(7 + OTHER_TRIAL).integers(40, 200))
+    assert abs(float(shuffled.observe().images[0].mean()) - other) < 2
 
 
 def under(name, actor):

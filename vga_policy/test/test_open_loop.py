@@ -25,7 +25,7 @@ class Prophet:
         due = [time + 0.1 * (step + 1) for step in range(8)]
         joints = np.array([self._episode.reference(moment) for moment in due])
         joints[:, 2] += self._error * np.arange(1, 9)
-        return ActionChunk(joints, np.array([self._episode.width(moment) for moment in due]))
+        return ActionChunk.of_joints(joints, np.array([self._episode.width(moment) for moment in due]))
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def test_the_text_encoder_runs_once_an_instruction():
 def test_a_width_beyond_the_gripper_means_its_end(policy):
     data = policy.checkpoint.normalization.to_json()
     data["action"] = {"q01": [-1.0] * 8, "q99": [1.0] * 8}
-    wide = Policy(replace(policy.checkpoint, normalization=Normalization.from_json(data, 8)))
+    wide = Policy(replace(policy.checkpoint, normalization=Normalization.from_json(data, (8, 8), 8)))
     assert set(wide.act(observation()).gripper_width) <= {0.0, SIM.gripper.max_width}
 
 
@@ -147,7 +147,9 @@ def test_normalization_clips_and_knows_constants():
 @pytest.mark.parametrize("relative", [False, True])
 def test_targets_are_absolute_or_relative_but_widths_never_relative(relative):
     span = Range.of([-1.0] * 7 + [0.0], [1.0] * 7 + [0.08])
-    chunk = Normalization(span, span, relative).chunk(np.zeros((8, 8)), np.append(HOME, 0.08))
+    chunk = Normalization(span, span, relative).chunk(
+        np.zeros((8, 8)), origin=SIM.embodiment.origin(np.append(HOME, 0.08))
+    )
     np.testing.assert_allclose(chunk[:, :7], np.tile(HOME if relative else np.zeros(7), (8, 1)))
     np.testing.assert_allclose(chunk[:, 7], 0.04)
 

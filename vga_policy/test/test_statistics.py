@@ -42,7 +42,7 @@ def rarely(usual, rare, share, count=STEPS):
 def test_a_hand_that_moves_rarely_can_move(share, usual, rare):
     samples = steps(np.zeros(STEPS), rarely(usual, rare, share))
     for relative in (False, True):
-        ranges = normalization(samples, relative=relative)
+        ranges = normalization(samples, SIM.embodiment, relative=relative)
         for span in (ranges.action, ranges.proprioception):
             for width in (usual, rare):
                 back = span.denormalize(span.normalize(np.append(SIM.arm.home, width)))
@@ -53,7 +53,7 @@ def test_a_hand_that_moves_rarely_can_move(share, usual, rare):
 @pytest.mark.parametrize("noise", [0.0, 1e-5, 0.03])
 def test_a_joint_that_moves_rarely_keeps_its_reach(share, noise):
     joint = rarely(0.2, 0.7, share) + np.random.default_rng(0).normal(0.0, noise, STEPS)
-    ranges = normalization(steps(joint, np.full(STEPS, OPEN)), relative=False)
+    ranges = normalization(steps(joint, np.full(STEPS, OPEN)), SIM.embodiment, relative=False)
     for value in (0.2, 0.7):
         back = ranges.action.denormalize(ranges.action.normalize(np.full(8, value)))
         assert back[0] == pytest.approx(value, abs=3 * noise + 1e-3)
@@ -61,7 +61,7 @@ def test_a_joint_that_moves_rarely_keeps_its_reach(share, noise):
 
 def test_noise_is_not_full_scale_and_rest_is_none():
     noise = np.random.default_rng(0).normal(0.0, 1e-5, STEPS)
-    ranges = normalization(steps(noise, OPEN + noise), relative=False)
+    ranges = normalization(steps(noise, OPEN + noise), SIM.embodiment, relative=False)
     for span in (ranges.action, ranges.proprioception):
         values = np.append(SIM.arm.home, OPEN)
         values[0] = 0.0
@@ -76,12 +76,12 @@ def test_ordinary_values_have_their_percentiles_and_no_glitch_of_rest_widens_the
     joint = rng.normal(0.3, 0.2, STEPS)
     width = np.where(rng.random(STEPS) < 0.5, OPEN, CLOSED)
     samples = steps(joint, width)
-    ranges = normalization(samples, relative=False)
+    ranges = normalization(samples, SIM.embodiment, relative=False)
     assert (ranges.proprioception.q01[0], ranges.proprioception.q99[0]) == tuple(
         np.percentile(samples.proprioception[:, 0].astype(float), (1, 99))
     )
     assert (ranges.proprioception.q01[7], ranges.proprioception.q99[7]) == (np.float32(CLOSED), np.float32(OPEN))
-    still = normalization(steps(rarely(0.2, 0.209, 0.005), width), relative=False).action
+    still = normalization(steps(rarely(0.2, 0.209, 0.005), width), SIM.embodiment, relative=False).action
     assert (still.q01[0], still.q99[0]) == (np.float32(0.2), np.float32(0.2))
 
 
@@ -104,8 +104,10 @@ def test_what_is_clipped_is_said_by_name(caplog):
 
 @pytest.mark.parametrize("share", [0.0075, 0.0101])
 def test_a_hand_that_a_policys_units_hold_open_is_warned_of(share, caplog, monkeypatch):
-    open_hand = normalization(steps(np.linspace(-0.1, 0.1, STEPS), np.full(STEPS, OPEN)), relative=False)
-    monkeypatch.setattr(units, "statistics_of", lambda _: open_hand)
+    open_hand = normalization(
+        steps(np.linspace(-0.1, 0.1, STEPS), np.full(STEPS, OPEN)), SIM.embodiment, relative=False
+    )
+    monkeypatch.setattr(units, "statistics_of", lambda *_: open_hand)
     closing = steps(np.linspace(-0.1, 0.1, STEPS), rarely(OPEN, CLOSED, share))
     assert units.norm_stats("policy", closing, SIM, relative=False) is open_hand
     assert f"clipped to it: {share:.2%} of gripper's targets" in caplog.text

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import load_cell
-from vga_policy.checkpoints import CELL, no_such
-from vga_policy.checkpoints.checkpoint import WEIGHTS, CheckpointError, require_files
+from vga_policy.checkpoints import no_such
+from vga_policy.checkpoints.checkpoint import (
+    WEIGHTS,
+    CheckpointError,
+    load_contract,
+    require_files,
+    robot_cell,
+)
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
 from vga_policy.inference.policy import Policy, PolicyError
@@ -56,8 +60,8 @@ def trained_on(checkpoint: str) -> list[str]:
         return names
     try:
         require_files(Path(checkpoint))
-        return [camera.name for camera in load_cell(Path(checkpoint, CELL), stored=True).views]
-    except (CellError, CheckpointError) as error:
+        return [camera.name for camera in robot_cell(load_contract(Path(checkpoint)), checkpoint).views]
+    except CheckpointError as error:
         raise TrialsError(str(error)) from None
 
 

@@ -38,7 +38,7 @@ class OracleActor:
         due = observation.stamp_ns / SECOND + self._dt * np.arange(1, self._horizon + 1)
         ticks = np.minimum(np.rint(due * self._rate).astype(int), len(self._references) - 1)
         steps = np.stack([self._references[tick] for tick in ticks])
-        return ActionChunk(joints=steps[:, :7], gripper_width=steps[:, 7])
+        return ActionChunk(steps)
 
     def _on_tick(self, tick: Tick) -> None:
         self._references.append(np.append(tick.reference.q, tick.reference.gripper_width))

@@ -16,7 +16,6 @@ from torch import nn
 from vga_policy.inference.compile import Forward, as_one_call, for_inference, inference_dtype
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.model.vga import VGA, VGAConfig
-from vga_policy.observation.observation import PROPRIOCEPTION
 from vga_policy.presets.presets import PRESETS
 
 CAMERA = (480, 640, 3)
@@ -102,7 +101,7 @@ def _measure(model: VGA, device: str, views: int, effort: Effort, *, eager: bool
     rng = np.random.default_rng(0)
     seen = [rng.integers(0, 256, CAMERA, dtype=np.uint8) for _ in range(views)]
     language = torch.randn(1, config.language_width, device=device)
-    proprioception = torch.randn(1, PROPRIOCEPTION, device=device)
+    proprioception = torch.randn(1, config.proprioception, device=device)
 
     def prepare() -> torch.Tensor:
         return torch.from_numpy(resize_views(seen, config.image_size))[None].to(device).float() / 255

@@ -86,7 +86,8 @@ def draw_samples(data: Sequence[str], preset: Preset, by_heart: int, control: in
         )
     prepare = BatchPreprocessor(
         "cpu",
-        normalization=normalization(dataset.samples.where(~held_out), relative=True),
+        embodiment=dataset.embodiment,
+        normalization=normalization(dataset.samples.where(~held_out), dataset.embodiment, relative=True),
         encoder=TEXT_ENCODERS[preset.text_encoder](),
         metric=preset.recipe.losses.metric,
     )

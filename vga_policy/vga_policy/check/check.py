@@ -10,11 +10,13 @@ from pathlib import Path
 from vga_policy.bags.reader import Bag
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
+from vga_policy.cell.schema import Cell
 from vga_policy.check.kinds import Kind, find
 from vga_policy.checkpoints import BEST
 from vga_policy.curation.curate import measure_episode
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.scenes import SceneDataset
+from vga_policy.dataset.shards import ShardDataset
 from vga_policy.episodes.listing import Skipped, find_episodes
 from vga_policy.evaluate import results
 from vga_policy.inference.policy import Policy
@@ -147,13 +149,31 @@ def _scenes(path: Path, problems: list[str]) -> str:
     return _guarded(path, problems, read)
 
 
+def _demonstrations(path: Path, problems: list[str]) -> str:
+    def read() -> str:
+        dataset = ShardDataset([path], IMAGE_SIZE, geometry=True)
+        problems.extend(map(str, dataset.skipped))
+        for index in range(len(dataset)):
+            _guarded(path, problems, partial(_sample, dataset, index))
+        return f"{len(dataset.episodes)} demonstrations of '{dataset.embodiment.name}', {len(dataset)} samples"
+
+    return _guarded(path, problems, read)
+
+
+def _sample(dataset: ShardDataset, index: int) -> str:
+    dataset[index]
+    return ""
+
+
 def _checkpoint(path: Path, problems: list[str]) -> str:
     """Loaded as the policy node does, which has it act."""
 
     def read() -> str:
         policy = Policy.from_pretrained(path)
         count = sum(parameter.numel() for parameter in policy.checkpoint.model.parameters())
-        return f"{count / 1e6:.1f} million parameters, for cell '{policy.cell.name}'"
+        contract = policy.checkpoint.contract
+        kind = "cell" if isinstance(contract, Cell) else "embodiment"
+        return f"{count / 1e6:.1f} million parameters, for {kind} '{contract.name}'"
 
     return _guarded(path, problems, read)
 
@@ -215,6 +235,7 @@ CHECKS: dict[Kind, Callable[[Path, list[str]], str]] = {
     Kind.EPISODES: _episodes,
     Kind.DATASET: _dataset,
     Kind.SCENES: _scenes,
+    Kind.DEMONSTRATIONS: _demonstrations,
     Kind.CHECKPOINT: _checkpoint,
     Kind.GEOMETRY: _geometry,
     Kind.VGGT: _vggt,

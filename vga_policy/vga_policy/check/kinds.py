@@ -11,12 +11,13 @@ from vga_policy.episodes import decisions, metadata
 from vga_policy.episodes.listing import BAGS, DatasetError, find_episodes
 
 CELLS, WEIGHTS = (".yaml", ".yml"), (".safetensors", ".pt", ".pth")
-CHECKPOINT_FILES = {"config.json", "model.safetensors", "normalization.json", "cell.yaml"}
+CHECKPOINT_FILES = {"config.json", "model.safetensors", "normalization.json", "cell.yaml", "embodiment.json"}
 RUN_FILES = {"config.json", "origin.json", "log.jsonl"}
 MARKS = {  # a file that only one kind of directory has
     "geometry.json": "GEOMETRY",
     "results.json": "RESULTS",
     "scenes.json": "SCENES",
+    "demonstrations.json": "DEMONSTRATIONS",
     metadata.FILE: "EPISODE",
 }
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     EPISODES = "directory of episodes"
     DATASET = "LeRobot dataset"
     SCENES = "scenes"
+    DEMONSTRATIONS = "demonstrations without bags"
     CHECKPOINT = "checkpoint"
     GEOMETRY = "pretrained geometry"
     VGGT = "weights of VGGT"

@@ -7,11 +7,17 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BEST = "best"  # in the directory of a run: its best checkpoint
 CELL, GEOMETRY = "cell.yaml", "geometry.json"  # the one is in a policy's checkpoint, the other in vga pretrain's
+EMBODIMENT = "embodiment.json"  # in place of CELL, in the checkpoint of what is no robot's cell
 
 
 def shipped() -> list[str]:
     """Their names."""
     return sorted(path.parent.name for path in HERE.glob("*/config.json"))
+
+
+def has_contract(directory: Path) -> bool:
+    """Whether a directory says what its policy is for, as a checkpoint does."""
+    return any((directory / name).is_file() for name in (CELL, EMBODIMENT))
 
 
 def no_such(checkpoint: str | Path, thing: str = "directory") -> str:

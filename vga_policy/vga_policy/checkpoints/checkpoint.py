@@ -1,6 +1,7 @@
 """Checkpoints: a directory of config.json, model.safetensors, normalization.json and cell.yaml.
 
-Beside them, instructions.safetensors may have embeddings of instructions by their text.
+Beside them, instructions.safetensors may have embeddings of instructions by their text. A checkpoint that is for no
+robot's cell has embodiment.json in place of cell.yaml.
 
 Only data is read, never code: pickles are refused.
 """
@@ -18,11 +19,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from vga_policy.cell.compatibility import Contract
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import BEST, CELL, GEOMETRY, locate, no_such
+from vga_policy.checkpoints import BEST, CELL, EMBODIMENT, GEOMETRY, has_contract, locate, no_such
 from vga_policy.checkpoints.normalization import Normalization
+from vga_policy.embodiment.embodiment import Embodiment, EmbodimentError
 from vga_policy.files import whole_directory
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
@@ -53,15 +56,35 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """Everything a policy is made of.
 
-    embeddings: float32 [E] of the instructions that it was trained on, and of none (""): they need no text encoder.
+    contract: what it was trained for and acts with. embeddings: float32 [E] of the instructions that it was trained on,
+    and of none (""): they need no text encoder.
     """
 
     config: VGAConfig
     encoder: TextEncoder
     model: VGA
     normalization: Normalization
-    cell: Cell
+    contract: Contract
     embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def embodiment(self) -> Embodiment:
+        """What it acts with."""
+        return self.contract.embodiment
+
+    @property
+    def cell(self) -> Cell:
+        """The robot's cell that it is for. Raises CheckpointError when it is for none."""
+        return robot_cell(self.contract)
+
+
+def robot_cell(contract: Contract, whose: str = "this policy") -> Cell:
+    """The contract of a robot's cell. Raises CheckpointError for any other; `whose` it is begins the message."""
+    if not isinstance(contract, Cell):
+        raise CheckpointError(
+            f"{whose} is for '{contract.name}', not for a robot's cell: give one that was trained in a cell"
+        )
+    return contract
 
 
 def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32) -> None:
@@ -81,7 +104,11 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
     with whole_directory(directory) as unfinished:
         (unfinished / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
         (unfinished / NORMALIZATION).write_text(json.dumps(checkpoint.normalization.to_json(), indent=2) + "\n")
-        (unfinished / CELL).write_text(dump_cell(checkpoint.cell))
+        contract = checkpoint.contract
+        if isinstance(contract, Cell):
+            (unfinished / CELL).write_text(dump_cell(contract))
+        else:
+            (unfinished / EMBODIMENT).write_text(contract.dumped())
         save_tensors(merged(checkpoint.model), unfinished / WEIGHTS, weights)
         if checkpoint.embeddings:
             save_tensors(checkpoint.embeddings, unfinished / EMBEDDINGS)
@@ -93,20 +120,41 @@ def load(directory: str | Path) -> Checkpoint:
     require_files(directory)
     data = _json(directory / CONFIG)
     config, encoder = _parse_config(data, directory / CONFIG)
+    shapes = (config.horizon, config.actions), config.proprioception
     try:
-        normalization = Normalization.from_json(_json(directory / NORMALIZATION), config.horizon)
+        normalization = Normalization.from_json(_json(directory / NORMALIZATION), *shapes)
     except ValueError as error:
         raise CheckpointError(_prefixed(directory / NORMALIZATION, error)) from None
+    contract = load_contract(directory)
+    _refuse_misfit(config, contract, directory)
+    model = _load_model(config, directory)
+    embeddings = _load_embeddings(directory, config.language_width)
+    return Checkpoint(config, encoder, model, normalization, contract, embeddings)
+
+
+def load_contract(directory: Path) -> Contract:
+    """What the policy in a checkpoint's directory is for. Raises CheckpointError."""
+    path = directory / EMBODIMENT
     try:
-        cell = load_cell(directory / CELL, stored=True)
+        if (directory / CELL).is_file() or not path.is_file():
+            return load_cell(directory / CELL, stored=True)
+        return Embodiment.parsed(path.read_text(encoding="utf-8"))
     except CellError as error:
         raise CheckpointError(str(error)) from None
-    if cell.action.horizon != config.horizon:
-        raise CheckpointError(
-            f"{directory}: the model's horizon is {config.horizon}, its cell's action.horizon {cell.action.horizon}"
-        )
-    model = _load_model(config, directory)
-    return Checkpoint(config, encoder, model, normalization, cell, _load_embeddings(directory, config.language_width))
+    except EmbodimentError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _refuse_misfit(config: VGAConfig, contract: Contract, directory: Path) -> None:
+    """Raises CheckpointError where the model's sizes are not its contract's."""
+    body = contract.embodiment
+    wanted = {"horizon": body.horizon, "actions": len(body.actions), "proprioception": len(body.proprioception)}
+    for what, size in wanted.items():
+        if (found := getattr(config, what)) != size:
+            theirs = f"its cell's action.{what}" if isinstance(contract, Cell) else f"{EMBODIMENT}'s"
+            raise CheckpointError(f"{directory}: the model's {what} is {found}, {theirs} {size}")
 
 
 def require_files(directory: Path) -> None:
@@ -118,6 +166,8 @@ def require_files(directory: Path) -> None:
     if (directory / GEOMETRY).is_file():
         raise CheckpointError(f"{directory}: made by vga pretrain, no policy yet: vga train --init {directory}")
     missing = [name for name in FILES if not (directory / name).is_file()]
+    if CELL in missing and has_contract(directory):
+        missing.remove(CELL)
     pickles = sorted(path for path in directory.iterdir() if path.suffix in PICKLES)
     if WEIGHTS in missing and pickles:
         raise CheckpointError(_pickle_refusal(pickles[0]))

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vga_policy.cell.schema import ARM_JOINTS
-
 
 @dataclass(frozen=True)
 class Range:
@@ -37,14 +35,19 @@ class Range:
     def normalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values as [-1, 1], clipped; 0 where the range has no width."""
         half = self._half
-        return np.clip((values - self._middle) / np.where(half > 0.0, half, np.inf), -1.0, 1.0)
+        return np.clip((values - self.middle) / np.where(half > 0.0, half, np.inf), -1.0, 1.0)
 
     def denormalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `normalize`; values beyond [-1, 1] extrapolate."""
-        return self._middle + self._half * values
+        return self.middle + self._half * values
+
+    def at(self, positions: NDArray[np.int64]) -> Range:
+        """Of the numbers at these positions alone."""
+        return Range(self.q01[..., positions], self.q99[..., positions])
 
     @property
-    def _middle(self) -> NDArray[np.float64]:
+    def middle(self) -> NDArray[np.float64]:
+        """What is mapped to 0."""
         return 0.5 * (self.q99 + self.q01)
 
     @property
@@ -56,20 +59,18 @@ class Range:
 class Normalization:
     """Statistics of the training data that a checkpoint carries.
 
-    action: [8], or [H, 8] when every step of a chunk has its own. proprioception: [8].
-    relative: joint targets are offsets from the proprioception at t_obs; the gripper's are widths in any case.
+    action: [A], or [H, A] when every step of a chunk has its own. proprioception: [P].
+    relative: targets are offsets from the proprioception at t_obs, those for which the embodiment has an origin there.
     """
 
     action: Range
     proprioception: Range
     relative: bool
 
-    def chunk(self, normalized: NDArray[np.float64], proprioception: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A model's output [H, 8] in rad and m, given the proprioception [8] at t_obs."""
+    def chunk(self, normalized: NDArray[np.float64], *, origin: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A model's output [H, A] in physical units, given the embodiment's origin [A] at t_obs."""
         chunk = self.action.denormalize(normalized)
-        if self.relative:
-            chunk[:, :ARM_JOINTS] += proprioception[:ARM_JOINTS]
-        return chunk
+        return chunk + origin if self.relative else chunk
 
     def to_json(self) -> dict[str, Any]:
         """Plain data that :meth:`from_json` reads back."""
@@ -80,16 +81,18 @@ class Normalization:
         }
 
     @classmethod
-    def from_json(cls, data: Any, horizon: int) -> Normalization:
-        """Raises ValueError naming the key that is missing or wrong."""
+    def from_json(cls, data: Any, chunk: tuple[int, int], proprioception: int) -> Normalization:
+        """Of chunks [H, A] and proprioception [P] of these sizes.
+
+        Raises ValueError naming the key that is missing or wrong.
+        """
         if not isinstance(data, dict) or set(data) != {"targets", "action", "proprioception"}:
             raise ValueError("expected the keys targets, action and proprioception")
         if data["targets"] not in ("absolute", "relative"):
             raise ValueError(f"targets: must be absolute or relative (found {data['targets']!r})")
-        width = ARM_JOINTS + 1
         return cls(
-            action=_range("action", data["action"], [(width,), (horizon, width)]),
-            proprioception=_range("proprioception", data["proprioception"], [(width,)]),
+            action=_range("action", data["action"], [chunk[1:], chunk]),
+            proprioception=_range("proprioception", data["proprioception"], [(proprioception,)]),
             relative=data["targets"] == "relative",
         )
 

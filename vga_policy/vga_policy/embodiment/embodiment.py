@@ -83,6 +83,11 @@ class Embodiment:
         channels = self.actions.channels
         return np.array([-1 if (to := channel.relative_to) is None else known.index(to) for channel in channels])
 
+    @property
+    def has_origins(self) -> bool:
+        """Whether any number of an action can be an offset."""
+        return bool((self.origins >= 0).any())
+
     def origin(self, proprioception: NDArray[np.float64]) -> NDArray[np.float64]:
         """What relative targets are offsets from, given proprioception [..., P]: [..., A], 0 for what never is one."""
         return np.where(self.origins >= 0, proprioception[..., self.origins], 0.0)

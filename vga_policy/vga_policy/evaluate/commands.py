@@ -20,7 +20,7 @@ from vga_policy.cli_options import (
 from vga_policy.cli_types import positive
 
 if TYPE_CHECKING:
-    from vga_policy.dataset.dataset import EpisodeDataset
+    from vga_policy.dataset.samples import SampleDataset
 
 Subparsers = argparse._SubParsersAction
 
@@ -128,7 +128,8 @@ def _geometry(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.errors import CellError
     from vga_policy.checkpoints import checkpoint as checkpoints
     from vga_policy.checkpoints.checkpoint import CheckpointError
-    from vga_policy.dataset.dataset import EpisodeDataset
+    from vga_policy.dataset.opening import open_dataset
+    from vga_policy.embodiment.embodiment import EmbodimentError
     from vga_policy.episodes.listing import DatasetError
     from vga_policy.evaluate import geometry
     from vga_policy.evaluate.geometry_plot import draw_geometry
@@ -139,10 +140,10 @@ def _geometry(arguments: argparse.Namespace) -> int:
     try:
         _refuse_other(arguments, "geometry.json")
         checkpoint = checkpoints.load(arguments.checkpoint)
-        views = arguments.views or [camera.name for camera in checkpoint.cell.views]
-        checkpoint.cell.with_views(views)  # refuses unknown cameras in one line, before every episode does
+        views = arguments.views or [view.name for view in checkpoint.embodiment.views]
+        checkpoint.contract.with_views(views)  # refuses unknown cameras in one line, before every episode does
         size = checkpoint.config.image_size
-        dataset = EpisodeDataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
+        dataset = open_dataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
         device = usable_device(arguments.device)
         found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), device)
     except (
@@ -150,6 +151,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
         CellError,
         DatasetError,
         DeviceError,
+        EmbodimentError,
         EncoderError,
         FileExistsError,
         geometry.GeometryError,
@@ -195,7 +197,7 @@ def _refuse_other(arguments: argparse.Namespace, name: str) -> None:
         raise FileExistsError(f"{path}: {of}: give another --out, or add --overwrite")
 
 
-def _tell_left_out(dataset: EpisodeDataset) -> None:
+def _tell_left_out(dataset: SampleDataset) -> None:
     if dataset.skipped:
         print(dataset.left_out, file=sys.stderr)
 

@@ -65,10 +65,17 @@ class ShuffledImages(Control):
     """
 
     def __init__(
-        self, environment: Environment, actor: Actor, slots: Collection[int], *, dt: float, max_steps: int
+        self,
+        environment: Environment,
+        actor: Actor,
+        slots: Collection[int],
+        *,
+        dt: float,
+        max_steps: int,
+        every: int = 1,
     ) -> None:
         super().__init__(environment)
-        self._actor, self._slots, self._dt, self._max_steps = actor, slots, dt, max_steps
+        self._actor, self._slots, self._dt, self._max_steps, self._every = actor, slots, dt, max_steps, every
         self._seen: list[tuple[bytes, ...]] = []
         self._step = 0
 
@@ -76,7 +83,7 @@ class ShuffledImages(Control):
         """Runs the other trial, then resets for this one."""
         self._seen = []
         run_trial(
-            SteppedRollout(self._environment, self._actor, self._max_steps),
+            SteppedRollout(self._environment, self._actor, self._max_steps, self._every),
             task,
             seed + OTHER_TRIAL,
             dt=self._dt,
@@ -87,7 +94,7 @@ class ShuffledImages(Control):
 
     def observe(self) -> Observation:
         """The real observation with images of the other trial, which begins again when it was shorter."""
-        real, others = super().observe(), self._seen[self._step % len(self._seen)]
+        real, others = super().observe(), self._seen[self._step // self._every % len(self._seen)]
         images = (
             simplejpeg.decode_jpeg(others[slot]) if slot in self._slots else image
             for slot, image in enumerate(real.images)
@@ -101,11 +108,18 @@ class ShuffledImages(Control):
 
 
 def control(
-    name: str, environment: Environment, actor: Actor, *, roles: Sequence[str], dt: float, max_steps: int
+    name: str,
+    environment: Environment,
+    actor: Actor,
+    *,
+    roles: Sequence[str],
+    dt: float,
+    max_steps: int,
+    every: int = 1,
 ) -> Environment:
     """The environment under the control of this name; as it is for an empty one. Raises ValueError.
 
-    roles: of the cameras in the slots.
+    roles: of the cameras in the slots. every: as the rollout's.
     """
     if not name:
         return environment
@@ -113,7 +127,7 @@ def control(
         return NoInstruction(environment)
     if name in SHUFFLED:
         slots = [slot for slot, role in enumerate(roles) if role in SHUFFLED[name]]
-        return ShuffledImages(environment, actor, slots, dt=dt, max_steps=max_steps)
+        return ShuffledImages(environment, actor, slots, dt=dt, max_steps=max_steps, every=every)
     raise ValueError(f"control {name!r}: use one of {', '.join(CONTROLS)}")
 
 

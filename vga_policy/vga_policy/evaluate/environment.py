@@ -40,7 +40,7 @@ class Environment(Protocol):
         """What the policy is shown now."""
 
     def execute(self, chunk: ActionChunk) -> None:
-        """Hands over the chunk made from the last observation."""
+        """Hands over the chunk made from the last observation, for the steps until the next is handed over."""
 
     def advance(self) -> None:
         """Lets one control step pass. Raises EnvironmentFault."""

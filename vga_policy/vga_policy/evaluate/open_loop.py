@@ -74,7 +74,7 @@ def run(policy: Policy, dataset: EpisodeDataset, rows: Sequence[int]) -> OpenLoo
         observed = sample["proprioception"].double().numpy()
         # Images of the model's own size: preparing them once more changes nothing.
         chunk = policy.act(Observation(stamp, images, (stamp,) * len(images), observed, sample["instruction"]))
-        predicted.append(np.column_stack([chunk.joints, chunk.gripper_width]))
+        predicted.append(chunk.values)
         drawn.append({key: value for key, value in sample.items() if key != "images"})
     return OpenLoop(
         predicted=np.array(predicted),

@@ -47,10 +47,13 @@ class Rollout(Protocol):
 
 
 class SteppedRollout:
-    """In a world that waits: the actor is asked at every control step, as the policy node asks its policy."""
+    """In a world that waits: the actor is asked at every control step, as the policy node asks its policy.
 
-    def __init__(self, environment: Environment, actor: Actor, max_steps: int = MAX_STEPS) -> None:
-        self._environment, self._actor, self._max_steps = environment, actor, max_steps
+    every: asks it in every so many steps only, and lets its chunk be executed meanwhile; nothing is observed then.
+    """
+
+    def __init__(self, environment: Environment, actor: Actor, max_steps: int = MAX_STEPS, every: int = 1) -> None:
+        self._environment, self._actor, self._max_steps, self._every = environment, actor, max_steps, every
         self._steps = self._chunks = 0
 
     def begin(self, task: str, seed: int) -> str:
@@ -59,12 +62,13 @@ class SteppedRollout:
         return self._environment.reset(task, seed)
 
     def step(self, watch: Watch | None) -> None:
-        """From an observation to the next. Raises EnvironmentFault."""
-        observation = self._environment.observe()
-        if watch is not None:
-            watch(observation)
-        self._chunks += 1
-        self._environment.execute(self._actor.act(observation))
+        """One control step, before which the actor is asked if it is its time. Raises EnvironmentFault."""
+        if self._steps % self._every == 0:
+            observation = self._environment.observe()
+            if watch is not None:
+                watch(observation)
+            self._chunks += 1
+            self._environment.execute(self._actor.act(observation))
         self._environment.advance()
         self._steps += 1
 

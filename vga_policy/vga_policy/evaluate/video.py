@@ -80,11 +80,11 @@ class TrialVideo:
         self._frames += 1
 
 
-def filmed_trial(rollout: Rollout, task: str, seed: int, *, dt: float, path: Path | None) -> Trial:
-    """One trial (see `run_trial`), with a video at `path` if there is one."""
+def filmed_trial(rollout: Rollout, task: str, seed: int, *, dt: float, path: Path | None, every: int = 1) -> Trial:
+    """One trial (see `run_trial`), with a video at `path` if there is one. every: steps from one frame to the next."""
     if path is None:
         return run_trial(rollout, task, seed, dt=dt)
-    with TrialVideo(path, 1 / dt) as video:
+    with TrialVideo(path, 1 / (dt * every)) as video:
         trial = run_trial(rollout, task, seed, dt=dt, watch=video.add)
         video.close(trial.success, f"{trial.outcome}: {trial.reason}")
     return trial

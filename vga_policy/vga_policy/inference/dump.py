@@ -13,7 +13,7 @@ from vga_policy.observation.observation import Observation
 def dump_inputs(directory: Path, observation: Observation, inputs: Inputs) -> Path:
     """Writes `directory`/<t_obs in ns>.npz and returns its path.
 
-    images: uint8 [V, 3, S, S]. proprioception: float64 [8], rad and m; normalized: float32 [8]. stamp_ns, t_obs.
+    images: uint8 [V, 3, S, S]. proprioception: float64 [P]; normalized: float32 [P]. stamp_ns, t_obs.
     image_stamps_ns: int64 [V]. instruction. Raises OSError when it cannot be written.
     """
     directory.mkdir(parents=True, exist_ok=True)

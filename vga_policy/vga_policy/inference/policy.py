@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vga_policy.cell.compatibility import differences
-from vga_policy.cell.schema import ARM_JOINTS, Cell
+from vga_policy.cell.compatibility import Contract, differences
+from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
 from vga_policy.inference.compile import Forward, RecordingError, as_one_call, for_inference
 from vga_policy.inference.devices import usable_device
 from vga_policy.inference.preprocess import resize_views
 from vga_policy.model.weights.convert import shown
-from vga_policy.observation.observation import PROPRIOCEPTION, ActionChunk, Observation
+from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.text.pretrained import EncoderError
 
 WARM_UP_ACTS = 3
@@ -40,8 +40,8 @@ class PolicyError(RuntimeError):
 class Inputs:
     """A prepared observation.
 
-    images: uint8 [1, V, 3, S, S]. language: float32 [1, E]. normalized: float32 [1, 8], the proprioception in [-1, 1].
-    proprioception: float64 [8], as observed.
+    images: uint8 [1, V, 3, S, S]. language: float32 [1, E]. normalized: float32 [1, P], the proprioception in [-1, 1].
+    proprioception: float64 [P], as observed.
     """
 
     images: Tensor
@@ -51,7 +51,7 @@ class Inputs:
 
 
 class Policy:
-    """A model ready to act in one cell.
+    """A model ready to act with one embodiment: that of a robot's cell, or another.
 
     `act` is `predict(prepare(observation))`; callers that time the two call them one by one. seconds: what the fastest
     act took while it warmed up.
@@ -68,7 +68,7 @@ class Policy:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
         self.checkpoint = checkpoint
-        self.cell = checkpoint.cell
+        self.embodiment = checkpoint.embodiment
         self._embed = lru_cache(maxsize=INSTRUCTIONS_CACHED)(self._encode)
         try:
             device = usable_device(device) if device == "auto" else device
@@ -94,22 +94,28 @@ class Policy:
 
     @classmethod
     def from_pretrained(
-        cls, directory: str | Path, cell: Cell | None = None, *, device: str = "cpu", threads: int = 1
+        cls, directory: str | Path, cell: Contract | None = None, *, device: str = "cpu", threads: int = 1
     ) -> Policy:
-        """Loads a checkpoint; with `cell`, for use in that cell.
+        """Loads a checkpoint; with `cell`, a robot's or another contract, for use there.
 
-        Raises CheckpointError when the checkpoint is unusable or made for a cell that means something else, and
+        Raises CheckpointError when the checkpoint is unusable or made for a contract that means something else, and
         PolicyError as the constructor does.
         """
         checkpoint = checkpoints.load(directory)
         if cell is not None:
-            if found := differences(cell, checkpoint.cell):
+            if found := differences(cell, checkpoint.contract):
+                kind, how = ("cell", "in a cell") if isinstance(cell, Cell) else ("embodiment", "with an embodiment")
                 raise CheckpointError(
-                    f"{directory}: made for another cell than '{cell.name}': {'; '.join(map(str, found))}: "
-                    "give a checkpoint that was trained in a cell like this one"
+                    f"{directory}: made for another {kind} than '{cell.name}': {'; '.join(map(str, found))}: "
+                    f"give a checkpoint that was trained {how} like this one"
                 )
-            checkpoint = Checkpoint(**{**vars(checkpoint), "cell": cell})
+            checkpoint = replace(checkpoint, contract=cell)
         return cls(checkpoint, device=device, threads=threads)
+
+    @property
+    def cell(self) -> Cell:
+        """The robot's cell that it acts in. Raises CheckpointError when it is for none."""
+        return self.checkpoint.cell
 
     def save(self, directory: str | Path) -> None:
         """Writes the policy as a checkpoint directory. Raises CheckpointError when it exists already."""
@@ -142,12 +148,12 @@ class Policy:
     def predict(self, inputs: Inputs) -> ActionChunk:
         """Runs the model. Raises PolicyError when its output is not finite."""
         normalized = self._forward(*_tensors(inputs))[0].cpu().double().numpy()
-        chunk = self.checkpoint.normalization.chunk(normalized, inputs.proprioception)
+        origin = self.embodiment.origin(inputs.proprioception)
+        chunk = self.checkpoint.normalization.chunk(normalized, origin=origin)
         if not np.isfinite(chunk).all():
             raise PolicyError("the model's output is not finite: its weights or normalization are damaged")
-        # A width is a saturating command: a regression a hair outside the gripper's range means its end.
-        width = np.clip(chunk[:, ARM_JOINTS], 0.0, self.cell.gripper.max_width)
-        return ActionChunk(joints=chunk[:, :ARM_JOINTS], gripper_width=width)
+        # Bounds saturate: a regression a hair outside the gripper's range means its end.
+        return ActionChunk(self.embodiment.actions.command(chunk))
 
     def warm_up(self) -> None:
         """Acts on made-up observations, so that the first real one takes no longer than the others."""
@@ -160,12 +166,12 @@ class Policy:
 
     def _blank(self) -> Observation:
         side = self.checkpoint.config.image_size
-        views = len(self.cell.views)
+        views = len(self.embodiment.views)
         return Observation(
             stamp_ns=0,
             images=(np.zeros((side, side, 3), np.uint8),) * views,
             image_stamps_ns=(0,) * views,
-            proprioception=np.array([*self.cell.arm.home, 0.0]),
+            proprioception=self.checkpoint.normalization.proprioception.middle,
             instruction="",
         )
 
@@ -183,17 +189,17 @@ class Policy:
             raise EncoderError(f"'{instruction}' is none of those trained on ({trained}), and {error}") from None
 
     def _check(self, observation: Observation) -> None:
-        views = self.cell.views
+        views = self.embodiment.views
         if len(observation.images) != len(views):
             raise ObservationError(f"{len(observation.images)} images for {len(views)} view slots")
-        for camera, image in zip(views, observation.images, strict=True):
+        for view, image in zip(views, observation.images, strict=True):
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
                 raise ObservationError(
-                    f"image of {camera.name}: expected uint8 [H, W, 3], found {image.dtype} {list(image.shape)}"
+                    f"image of {view.name}: expected uint8 [H, W, 3], found {image.dtype} {list(image.shape)}"
                 )
-        proprioception = observation.proprioception
-        if proprioception.shape != (PROPRIOCEPTION,) or not np.isfinite(proprioception).all():
-            raise ObservationError(f"proprioception: expected {PROPRIOCEPTION} finite numbers, found {proprioception}")
+        proprioception, count = observation.proprioception, len(self.embodiment.proprioception)
+        if proprioception.shape != (count,) or not np.isfinite(proprioception).all():
+            raise ObservationError(f"proprioception: expected {count} finite numbers, found {proprioception}")
 
 
 def _tensors(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from vga_policy.model.vga import VGA, VGAConfig
-from vga_policy.observation.observation import PROPRIOCEPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class RhythmicVGA(VGA):
 
     def __init__(self, config: RhythmicVGAConfig) -> None:
         super().__init__(config)
-        self.rhythm = Rhythm(config.rhythm, config.horizon, config.actions)
+        self.rhythm = Rhythm(config.proprioception, config.rhythm, config.horizon, config.actions)
 
     def forward(self, images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
         """Inputs and output as VGA's."""
@@ -39,12 +38,12 @@ class RhythmicVGA(VGA):
 
 
 class Rhythm(nn.Module):
-    """Proprioception [B, 8] → its share of the normalized chunk [B, horizon, actions]. It starts silent."""
+    """Proprioception [B, P] → its share of the normalized chunk [B, horizon, actions]. It starts silent."""
 
-    def __init__(self, hidden: int, horizon: int, actions: int) -> None:
+    def __init__(self, proprioception: int, hidden: int, horizon: int, actions: int) -> None:
         super().__init__()
         self.steps = (horizon, actions)
-        self.input = nn.Linear(PROPRIOCEPTION, hidden)
+        self.input = nn.Linear(proprioception, hidden)
         self.output = nn.Linear(hidden, horizon * actions)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)

@@ -17,7 +17,6 @@ from vga_policy.model.heads.action_head import ActionHeadConfig
 from vga_policy.model.heads.camera_head import CameraHeadConfig
 from vga_policy.model.heads.depth_head import DepthHeadConfig
 from vga_policy.model.vggt import InputError, check_images, predict_cameras, predict_depth
-from vga_policy.observation.observation import PROPRIOCEPTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +26,8 @@ class VGAConfig:
     image_size: side of the square views in pixels, a multiple of 14. backbone: what turns views into tokens.
     language_width: length of the instruction's embedding. language_projector: widths after each layer of the map from
     embedding to token. film: whether the language modulates the views' patches. horizon, actions: the chunk is
-    [horizon, actions]. action_head: what turns tokens into the chunk. camera_head, depth_head: what predicts cameras
-    and depth; None builds none, and the actions are the same.
+    [horizon, actions]. proprioception: how many numbers it has. action_head: what turns tokens into the chunk.
+    camera_head, depth_head: what predicts cameras and depth; None builds none, and the actions are the same.
     """
 
     image_size: int = 224
@@ -38,6 +37,7 @@ class VGAConfig:
     film: bool = True
     horizon: int = 8
     actions: int = 8
+    proprioception: int = 8
     action_head: ActionHeadConfig = field(default_factory=ActionHeadConfig)
     camera_head: CameraHeadConfig | None = field(default_factory=CameraHeadConfig)
     depth_head: DepthHeadConfig | None = field(default_factory=DepthHeadConfig)
@@ -81,7 +81,7 @@ class VGA(nn.Module):
         width, depth = config.backbone.width, config.backbone.depth
         self.aggregator = config.backbone.build()
         self.language_projector = Projector(config.language_width, config.language_projector, width)
-        self.proprioception_encoder = Mlp(PROPRIOCEPTION, width, width)
+        self.proprioception_encoder = Mlp(config.proprioception, width, width)
         # Not zero as VLA-Adapter's: equal queries would stay equal, for nothing else tells them apart. Of unit size, as
         # the tokens around them: an optimizer's steps throw small ones about, and everything that reads them.
         self.action_queries = nn.Parameter(torch.randn(1, config.horizon, width))
@@ -99,7 +99,7 @@ class VGA(nn.Module):
         """The chunk [B, horizon, actions], normalized. The 3D heads are not executed (decoupled inference).
 
         images: [B, S, 3, H, W] in [0, 1], views in slot order. language: [B, E], the instruction's embedding.
-        proprioception: [B, 8], normalized. Raises InputError.
+        proprioception: [B, P], normalized. Raises InputError.
         """
         return self.act(self.features(images, language, proprioception))
 
@@ -141,7 +141,7 @@ class VGA(nn.Module):
         check_images(images)
         for name, value, width in (
             ("language", language, self.config.language_width),
-            ("proprioception", proprioception, PROPRIOCEPTION),
+            ("proprioception", proprioception, self.config.proprioception),
         ):
             if value.shape != (len(images), width):
                 raise InputError(f"{name}: expected [{len(images)}, {width}], got {list(value.shape)}")

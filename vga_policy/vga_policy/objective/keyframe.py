@@ -10,22 +10,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.model.backbone.aggregator import Features
 
 LANGUAGE = 1  # group of tokens (equation 1)
 
 
 class KeyframeHead(nn.Module):
-    """The arm's joints at the next keyframe, from the language token after each layer of the backbone."""
+    """The arm's part of proprioception at the next keyframe, K numbers, from the language token after each layer of the
+    backbone."""
 
-    def __init__(self, layers: int, width: int) -> None:
+    def __init__(self, layers: int, width: int, numbers: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, ARM_JOINTS)) for _ in range(layers)
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, numbers)) for _ in range(layers)
         )
 
     def forward(self, features: Features) -> Tensor:
-        """[B, layers, 7], normalized as proprioception is."""
+        """[B, layers, K], normalized as proprioception is."""
         said = [layer(features.of_group(LANGUAGE, index)[:, 0]) for index, layer in enumerate(self.layers)]
         return torch.stack(said, dim=1)

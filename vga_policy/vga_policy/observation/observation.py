@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PROPRIOCEPTION = 8  # 7 joint angles (rad) and the gripper's total opening (m)
+PROPRIOCEPTION = 8  # of a robot's cell: 7 joint angles (rad) and the gripper's total opening (m)
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Observation:
     stamp_ns: t_obs, capture time of the oldest image in `images`, ns of the system clock.
     images: one uint8 RGB image [H, W, 3] a view slot, in slot order; sizes may differ between views.
     image_stamps_ns: capture time of each image.
-    proprioception: float64 [8], joint state interpolated at t_obs: 7 joint angles (rad), gripper opening (m).
+    proprioception: float64 [P], as the embodiment has it; of a robot's cell the joint state interpolated at t_obs: 7
+    joint angles (rad), gripper opening (m).
     instruction: what to do, in words.
     """
 
@@ -30,21 +31,37 @@ class Observation:
 
 @dataclass(frozen=True)
 class ActionChunk:
-    """Targets for the next H control steps; step k is due at t_obs + (k+1) dt.
+    """What to do in the next H steps: values float64 [H, A], the numbers of a step being those of the embodiment.
 
-    joints: float64 [H, 7], rad. gripper_width: float64 [H], total opening, m.
+    In a robot's cell step k is due at t_obs + (k+1) dt.
     """
 
-    joints: NDArray[np.float64]
-    gripper_width: NDArray[np.float64]
+    values: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.joints.ndim != 2 or self.gripper_width.shape != self.joints.shape[:1]:
+        if self.values.ndim != 2:
+            raise ValueError(f"values [H, A] expected, got {self.values.shape}")
+
+    @classmethod
+    def of_joints(cls, joints: NDArray[np.float64], gripper_width: NDArray[np.float64]) -> ActionChunk:
+        """Of a robot's cell: joints [H, J], rad, and gripper_width [H], total opening, m."""
+        if joints.ndim != 2 or gripper_width.shape != joints.shape[:1]:
             raise ValueError(
-                f"joints [H, J] and gripper_width [H] expected, got {self.joints.shape} and {self.gripper_width.shape}"
+                f"joints [H, J] and gripper_width [H] expected, got {joints.shape} and {gripper_width.shape}"
             )
+        return cls(np.column_stack([joints, gripper_width]))
+
+    @property
+    def joints(self) -> NDArray[np.float64]:
+        """Of a robot's cell: [H, J], rad."""
+        return np.ascontiguousarray(self.values[:, :-1])
+
+    @property
+    def gripper_width(self) -> NDArray[np.float64]:
+        """Of a robot's cell: [H], total opening, m."""
+        return np.ascontiguousarray(self.values[:, -1])
 
     @property
     def horizon(self) -> int:
         """Number of steps H."""
-        return len(self.joints)
+        return len(self.values)

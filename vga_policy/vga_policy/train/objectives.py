@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Range
+from vga_policy.embodiment.embodiment import Embodiment
 from vga_policy.model.backbone.aggregator import Features
 from vga_policy.model.geometry.metrics import relative_depth_error, rotation_error, translation_error
 from vga_policy.model.vga import VGA
@@ -61,14 +61,18 @@ class PolicyObjective(nn.Module):
     geometry_share: the 3D heads see one sample in so many of a batch; they cost a small model as much as its backbone.
     """
 
-    def __init__(self, model: VGA, recipe: Recipe, action: Range, geometry_share: int = 1) -> None:
-        """action: of the normalized targets, to tell errors in rad and m."""
+    def __init__(
+        self, model: VGA, recipe: Recipe, embodiment: Embodiment, action: Range, geometry_share: int = 1
+    ) -> None:
+        """action: of the normalized targets, to tell errors in the embodiment's units."""
         super().__init__()
         self.model = model
         self.recipe = recipe
         self.geometry_share = geometry_share
         shape = model.config.backbone
-        self.keyframe_head = KeyframeHead(shape.depth, shape.width) if recipe.losses.keyframe else None
+        arm = len(embodiment.proprioception.arm)
+        self.keyframe_head = KeyframeHead(shape.depth, shape.width, arm) if recipe.losses.keyframe else None
+        self._reported = {part: torch.from_numpy(where) for part, where in embodiment.actions.reported.items()}
         self._half_range = torch.tensor((action.q99 - action.q01) / 2, dtype=torch.float32)
 
     def forward(self, batch: Batch) -> LossTerms:
@@ -100,7 +104,7 @@ class PolicyObjective(nn.Module):
         labels = batch.labels
         terms = {"action": self._action(actions, labels)} | self._keyframe(features, batch)
         physical = self._half_range.to(actions.device)
-        for name, part in {"joints_rad": slice(0, ARM_JOINTS), "gripper_m": slice(ARM_JOINTS, None)}.items():
+        for name, part in self._reported.items():
             predicted, truth = (physical * values for values in (actions, labels.actions))
             terms[name] = _per_sample(action_loss, labels.action_mask, predicted[..., part], truth[..., part])
         if self.recipe.joint:

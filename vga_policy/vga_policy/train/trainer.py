@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import default_collate
 
-from vga_policy.cell.schema import Cell
+from vga_policy.cell.compatibility import Contract
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
-from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.index import SampleTable
+from vga_policy.dataset.opening import open_dataset
+from vga_policy.dataset.samples import SampleDataset
 from vga_policy.episodes.listing import DatasetError
-from vga_policy.episodes.metadata import FILE
 from vga_policy.model.backbone.dino_siglip import DinoSiglip, TimmVit
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.vga import VGA
@@ -63,7 +63,7 @@ UNITS = "normalization"  # key of the statistics in a run's origin.json
 class Demonstrations:
     """Episodes divided into those that train and those that validate. training, validation: samples."""
 
-    dataset: EpisodeDataset
+    dataset: SampleDataset
     training: NDArray[np.int64]
     validation: NDArray[np.int64]
     fingerprint: str
@@ -146,7 +146,7 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
     joint = preset.recipe.joint
     views = list(config.views) or None
     try:
-        dataset = EpisodeDataset(config.data, preset.model.image_size, views=views, geometry=joint)
+        dataset = open_dataset(config.data, preset.model.image_size, views=views, geometry=joint)
     except DatasetError as error:
         raise TrainingError(str(error)) from None
     if len(dataset.episodes) < 2:
@@ -166,7 +166,7 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
     )
 
 
-def _say_what_is_missing(dataset: EpisodeDataset, preset: Preset) -> None:
+def _say_what_is_missing(dataset: SampleDataset, preset: Preset) -> None:
     if dataset.skipped:
         LOG.warning(dataset.left_out)
     if preset.recipe.joint and not dataset.has_geometry:
@@ -176,13 +176,13 @@ def _say_what_is_missing(dataset: EpisodeDataset, preset: Preset) -> None:
         )
 
 
-def fingerprint(dataset: EpisodeDataset) -> str:
-    """Tells data apart: what is learned from it, and the bags' sizes; not where it lies."""
+def fingerprint(dataset: SampleDataset) -> str:
+    """Tells data apart: what is learned from it, and the files' sizes; not where it lies."""
     digest = hashlib.sha256()
     for episode in dataset.episodes:
         said = (episode.path.name, episode.instruction, episode.samples, episode.file.stat().st_size)
         digest.update(json.dumps(said).encode())
-        digest.update((episode.path / FILE).read_bytes())
+        digest.update(episode.about.read_bytes())
     samples = dataset.samples
     for table in (samples.stamps, samples.proprioception, samples.actions, samples.action_mask):
         digest.update(np.ascontiguousarray(table).tobytes())
@@ -194,7 +194,7 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> SampleSourc
     if config.cache is None:
         return source
     dataset = demonstrations.dataset
-    views = "-".join(camera.name for camera in dataset.cell.views)
+    views = "-".join(view.name for view in dataset.embodiment.views)
     kind = "geometry" if dataset.has_geometry else "actions"
     name = f"{demonstrations.fingerprint[:16]}-{dataset.image_size}-{views}-{kind}"
     return cached(source, Path(config.cache), name, workers=config.loop.workers)
@@ -202,14 +202,16 @@ def _source(config: PolicyConfig, demonstrations: Demonstrations) -> SampleSourc
 
 def _statistics(config: PolicyConfig, demonstrations: Demonstrations, begun: Run | None) -> Normalization:
     """Of a new run by today's rule; one that is gone on with keeps its own, by whatever rule they were made."""
-    cell = demonstrations.dataset.cell
+    contract = demonstrations.dataset.contract
+    body = contract.embodiment
     if begun is not None:
         if (kept := begun.origin()["data"].get(UNITS)) is not None:
-            return Normalization.from_json(kept, cell.action.horizon)
+            return Normalization.from_json(kept, (body.horizon, len(body.actions)), len(body.proprioception))
         if (older := statistics_of(begun.directory)) is not None:
             return older
     init = None if config.init is None else Path(config.init)
-    return norm_stats(init, demonstrations.measured, cell, relative=config.targets == "relative")
+    relative = config.targets == "relative" and body.has_origins
+    return norm_stats(init, demonstrations.measured, contract, relative=relative)
 
 
 def _task(
@@ -221,7 +223,7 @@ def _task(
     accelerator: Accelerator,
     begun: Run | None,
 ) -> TrainingTask:
-    dataset = demonstrations.dataset
+    dataset, embodiment = demonstrations.dataset, demonstrations.dataset.embodiment
     recipe = replace(preset.recipe, joint=dataset.has_geometry)
     if recipe.joint:
         _refuse_other_geometry_share(config, accelerator.num_processes)
@@ -230,7 +232,9 @@ def _task(
         encoder = TEXT_ENCODERS[config.text_encoder or preset.text_encoder]()
     except PluginError as error:
         raise TrainingError(str(error)) from None
-    prepare = BatchPreprocessor(accelerator.device, normalization=statistics, encoder=encoder, metric=losses.metric)
+    prepare = BatchPreprocessor(
+        accelerator.device, embodiment=embodiment, normalization=statistics, encoder=encoder, metric=losses.metric
+    )
     try:
         told = {text: prepare.embed(text).cpu() for text in ("", *dataset.instructions)}
     except EncoderError as error:
@@ -243,7 +247,7 @@ def _task(
             head.requires_grad_(False)
     if model.action_queries.is_meta:
         model.to_empty(device="cpu")
-    views = len(dataset.cell.views)
+    views = len(embodiment.views)
 
     def prepared(samples: RawBatch, step_rng: StepRng | None) -> Batch:
         if step_rng is None or config.augmentation is None:
@@ -251,11 +255,11 @@ def _task(
         return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
     def export(directory: Path) -> None:
-        checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.cell, told)
+        checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.contract, told)
         checkpoints.save(checkpoint, directory)
 
     return TrainingTask(
-        objective=PolicyObjective(model, recipe, statistics.action, config.geometry_share),
+        objective=PolicyObjective(model, recipe, embodiment, statistics.action, config.geometry_share),
         weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
         training=Subset(source, demonstrations.with_starts(config.starts).tolist()),
@@ -283,24 +287,31 @@ def build_model(
 
     Raises TrainingError, before it is built, when those weights do not fit.
     """
-    cell = demonstrations.dataset.cell
-    shape = replace(preset.model, horizon=cell.action.horizon, language_width=encoder.width)
+    contract = demonstrations.dataset.contract
+    body = contract.embodiment
+    shape = replace(
+        preset.model,
+        horizon=body.horizon,
+        actions=len(body.actions),
+        proprioception=len(body.proprioception),
+        language_width=encoder.width,
+    )
     with torch.device("meta"):
         outline = shape.build()
     if restored:
         return outline
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # which is the purpose
-        _start(outline, config, cell)
+        _start(outline, config, contract)
     torch.manual_seed(config.loop.seed)
     model = shape.build()
-    _start(model, config, cell)
+    _start(model, config, contract)
     return model
 
 
-def _start(model: VGA, config: PolicyConfig, cell: Cell) -> None:
+def _start(model: VGA, config: PolicyConfig, contract: Contract) -> None:
     if config.init is not None:
-        start_from(model, Path(config.init), cell)
+        start_from(model, Path(config.init), contract)
     _encoders(model.aggregator.patch_embed, config)
 
 

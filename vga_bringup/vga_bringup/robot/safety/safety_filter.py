@@ -148,7 +148,7 @@ class SafetyFilter:
             raise ChunkRefusedError(Refusal.NONFINITE, f"the gripper width is {widths[step]} at step {step}")
         if not math.isfinite(request.t_obs):
             raise ChunkRefusedError(Refusal.NONFINITE, f"t_obs is {request.t_obs}")
-        return ActionChunk(joints, widths)
+        return ActionChunk.of_joints(joints, widths)
 
     def _check_age(self, request: ChunkRequest, context: Context) -> None:
         age, oldest, lead = context.now - request.t_obs, self._execution.max_chunk_age, self._execution.max_chunk_lead

@@ -99,7 +99,7 @@ class Baseline:
             wire.send(self._process.stdin, request)
         actions = self._receive()["actions"].astype(np.float64)
         width = np.clip(actions[:, ARM_JOINTS], 0.0, self._cell.gripper.max_width)
-        return ActionChunk(joints=actions[:, :ARM_JOINTS], gripper_width=width)
+        return ActionChunk.of_joints(actions[:, :ARM_JOINTS], width)
 
     def _receive(self) -> dict[str, NDArray[Any]]:
         assert self._process.stdout is not None

@@ -1,7 +1,7 @@
 """From a batch of samples, in physical units, to the model's inputs and what it should predict.
 
-A sample is what vga_policy.data's EpisodeDataset and this package's SceneDataset return; a batch of them the same keys
-with a first axis more, and lists of what is no tensor.
+A sample is what SampleDataset and SceneDataset of vga_policy.dataset return; a batch of them the same keys with a first
+axis more, and lists of what is no tensor.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vga_policy.cell.schema import ARM_JOINTS
 from vga_policy.checkpoints.normalization import Normalization, Range
+from vga_policy.embodiment.embodiment import Embodiment
 from vga_policy.model.geometry.pose import encode_cameras
 from vga_policy.model.geometry.scene import Scene, normalize
 from vga_policy.objective.losses import TrainingLabels
@@ -27,10 +27,10 @@ RawBatch = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, 8], normalized; labels, normalized.
+    """images [B, V, 3, S, S] in [0, 1]; language [B, E]; proprioception [B, P], normalized; labels, normalized.
 
-    keyframe [B, 7]: joints, normalized as proprioception is. Without a cell's statistics (scenes alone) it, language,
-    proprioception and the actions' labels are empty.
+    keyframe [B, K]: the arm's part of a proprioception, normalized as that is. Without statistics (scenes alone) it,
+    language, proprioception and the actions' labels are empty.
     """
 
     images: Tensor
@@ -57,12 +57,14 @@ class BatchPreprocessor:
         self,
         device: torch.device | str,
         *,
+        embodiment: Embodiment | None = None,
         normalization: Normalization | None = None,
         encoder: TextEncoder | None = None,
         metric: bool = True,
     ) -> None:
         """metric: lengths stay meters (vga_policy.model.geometry.scene)."""
         self._device = torch.device(device)
+        self._embodiment = embodiment
         self._normalization = normalization
         self._encoder = encoder
         self._metric = metric
@@ -106,13 +108,14 @@ class BatchPreprocessor:
 
     def _control(self, samples: RawBatch, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Language, proprioception, actions and where those are known, keyframe; empty without statistics."""
-        if self._normalization is None or self._encoder is None:
+        if self._embodiment is None or self._normalization is None or self._encoder is None:
             empty = torch.zeros(count, 0, device=self._device)
             return empty, empty, empty[..., None], empty.bool(), empty
         proprioception = samples["proprioception"].to(self._device)
         observed = self._normalization.proprioception
-        arm = Range(observed.q01[:ARM_JOINTS], observed.q99[:ARM_JOINTS])
-        actions = normalized_actions(samples["actions"].to(self._device), proprioception, self._normalization)
+        arm = observed.at(self._embodiment.proprioception.arm)
+        actions = samples["actions"].to(self._device)
+        actions = normalized_actions(actions, proprioception, self._normalization, self._embodiment)
         language = torch.stack([self.embed(instruction) for instruction in samples["instruction"]])
         return (
             language,
@@ -130,15 +133,16 @@ class BatchPreprocessor:
         return self._embeddings[instruction]
 
 
-def normalized_actions(actions: Tensor, proprioception: Tensor, normalization: Normalization) -> Tensor:
-    """Chunks [B, H, 8] in rad and m, observed at proprioception [B, 8], as the model's targets in [-1, 1].
+def normalized_actions(
+    actions: Tensor, proprioception: Tensor, normalization: Normalization, embodiment: Embodiment
+) -> Tensor:
+    """Chunks [B, H, A] in physical units, observed at proprioception [B, P], as the model's targets in [-1, 1].
 
     The inverse of `Normalization.chunk`, but for the clipping.
     """
     if normalization.relative:
-        offset = proprioception.clone()
-        offset[:, ARM_JOINTS:] = 0.0
-        actions = actions - offset[:, None]
+        origins = torch.as_tensor(embodiment.origins, device=actions.device)
+        actions = actions - torch.where(origins >= 0, proprioception[:, origins], 0.0)[:, None]
     return _normalized(actions, normalization.action)
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.cell.schema import Cell
+from vga_policy.cell.compatibility import Contract
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.index import SampleTable
-from vga_policy.dataset.statistics import REST, far_outside, normalization, percentiles, targets
+from vga_policy.dataset.statistics import far_outside, normalization, percentiles, rest, targets
+from vga_policy.embodiment.embodiment import Embodiment
+from vga_policy.embodiment.space import Space
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.start import statistics_of
 
@@ -23,21 +25,23 @@ WORTH_SAYING = 0.1  # and of other data's that is worth a warning; one task alon
 NAMES_SHOWN = 3  # at most, of what is clipped
 
 
-def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative: bool) -> Normalization:
+def norm_stats(init: Path | None, samples: SampleTable, contract: Contract, *, relative: bool) -> Normalization:
     """The statistics of the policy at `init`, where there is one and `relative` is as in it; else those of `samples`.
 
     Says what is outside them and so clipped; warns where that is much, or far outside of the policy's. Raises
     TrainingError where `samples` move what never moved in the policy's data: in its units all is one place.
     """
-    kept = statistics_of(init, cell) if init is not None else None
-    names = [*cell.arm.joint_names, "gripper"]
+    kept, embodiment = statistics_of(init, contract) if init is not None else None, contract.embodiment
     if kept is None or kept.relative != relative:
-        return _own(samples, names, relative=relative)
+        return _own(samples, embodiment, relative=relative)
     clipped: dict[str, float] = {}  # what of whom, and its share
     advice = "start from geometry, --init GEOMETRY, for units of these episodes"
-    for (what, outside, far), span in zip(_judged(samples, kept), (kept.action, kept.proprioception), strict=True):
-        still = (span.q99 - span.q01).reshape(-1, len(REST)).max(axis=0) <= REST
-        for name, share, lost, unmoved in zip(names, outside.mean(axis=0), np.any(far, axis=0), still, strict=True):
+    judged = _judged(samples, embodiment, kept)
+    for (what, space, outside, far), span in zip(judged, (kept.action, kept.proprioception), strict=True):
+        still = (span.q99 - span.q01).reshape(-1, len(space)).max(axis=0) <= rest(space)
+        for name, share, lost, unmoved in zip(
+            space.names, outside.mean(axis=0), np.any(far, axis=0), still, strict=True
+        ):
             if unmoved and share > LEFT_OUT:
                 raise TrainingError(
                     f"--init {init}: {name} never moved in its data, but {share:.0%} of the {what} here are elsewhere, "
@@ -50,20 +54,20 @@ def norm_stats(init: Path | None, samples: SampleTable, cell: Cell, *, relative:
     return kept
 
 
-def _own(samples: SampleTable, names: list[str], *, relative: bool) -> Normalization:
+def _own(samples: SampleTable, embodiment: Embodiment, *, relative: bool) -> Normalization:
     """The statistics of `samples`; says whose rare values widened them, and what is clipped."""
-    own = normalization(samples, relative=relative)
+    own = normalization(samples, embodiment, relative=relative)
 
-    def shares(what: str, values: NDArray[np.bool_]) -> dict[str, float]:
-        found = zip(names, np.mean(values, axis=0), strict=True)
+    def shares(what: str, space: Space, values: NDArray[np.bool_]) -> dict[str, float]:
+        found = zip(space.names, np.mean(values, axis=0), strict=True)
         return {f"{name}'s {what}": float(share) for name, share in found if share > 0.0}
 
     rare: dict[str, float] = {}
     clipped: dict[str, float] = {}
-    for what, _, far in _judged(samples, percentiles(samples, relative=relative)):
-        rare |= shares(what, far)
-    for what, outside, _ in _judged(samples, own):
-        clipped |= shares(what, outside)
+    for what, space, _, far in _judged(samples, embodiment, percentiles(samples, embodiment, relative=relative)):
+        rare |= shares(what, space, far)
+    for what, space, outside, _ in _judged(samples, embodiment, own):
+        clipped |= shares(what, space, outside)
     if rare:
         LOG.warning("ranges widened to values far from the others: %s; are they meant?", _most(rare))
     if clipped:
@@ -71,15 +75,19 @@ def _own(samples: SampleTable, names: list[str], *, relative: bool) -> Normaliza
     return own
 
 
-def _judged(samples: SampleTable, by: Normalization) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Targets, then positions: which known values [N, 8] are further outside than REST, and which far outside."""
-    known = samples.action_mask
-    for what, span, values, kept in (
-        ("targets", by.action, targets(samples, relative=by.relative), known),
-        ("positions", by.proprioception, samples.proprioception, np.ones(len(samples), dtype=bool)),
+def _judged(
+    samples: SampleTable, embodiment: Embodiment, by: Normalization
+) -> Iterator[tuple[str, Space, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Targets, then positions, and their space: which known values [N, D] are further outside than they are at rest,
+    and which far outside."""
+    wanted = targets(samples, embodiment, relative=by.relative)
+    every = np.ones(len(samples), dtype=bool)
+    for what, space, span, values, kept in (
+        ("targets", embodiment.actions, by.action, wanted, samples.action_mask),
+        ("positions", embodiment.proprioception, by.proprioception, samples.proprioception, every),
     ):
-        outside = np.asarray((values < span.q01 - REST) | (values > span.q99 + REST))
-        yield what, outside[kept], far_outside(values, span.q01, span.q99)[kept]
+        outside = np.asarray((values < span.q01 - rest(space)) | (values > span.q99 + rest(space)))
+        yield what, space, outside[kept], far_outside(values, span.q01, span.q99, space)[kept]
 
 
 def _most(shares: dict[str, float]) -> str:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vga_policy.cell.compatibility import differences
+from vga_policy.cell.compatibility import Contract, differences
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import CELL, GEOMETRY, locate, no_such
+from vga_policy.checkpoints import GEOMETRY, has_contract, locate, no_such
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import WEIGHTS, CheckpointError
 from vga_policy.checkpoints.normalization import Normalization
@@ -22,19 +22,19 @@ from vga_policy.train.runs.failure import TrainingError
 GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
 
 
-def start_from(model: VGA, path: Path, cell: Cell) -> None:
+def start_from(model: VGA, path: Path, contract: Contract) -> None:
     """Puts weights into `model`, in place.
 
     path: a run of `vga train` or `vga pretrain` (its best), a policy's checkpoint or the name of a shipped one, what
     `save_geometry` wrote, or public weights of VGGT.
-    Raises TrainingError when they do not fit the model, or were made for another cell.
+    Raises TrainingError when they do not fit the model, or were made for another contract.
     """
     path = locate(path)
     if not path.exists():
         raise TrainingError(f"--init {no_such(path, 'file or directory')}")
     try:
-        if (path / CELL).is_file():
-            _from_policy(model, path, cell)
+        if has_contract(path):
+            _from_policy(model, path, contract)
         elif (path / GEOMETRY).is_file():
             load_geometry(model, path)
         else:
@@ -50,14 +50,14 @@ def absolute(path: str) -> str:
 
 def is_policy(path: Path) -> bool:
     """Whether at `path`, as for `start_from`, is a policy, which has all of its weights."""
-    return (locate(path) / CELL).is_file()
+    return has_contract(locate(path))
 
 
-def statistics_of(path: Path, cell: Cell | None = None) -> Normalization | None:
+def statistics_of(path: Path, contract: Contract | None = None) -> Normalization | None:
     """The statistics of the policy at `path`, as for `start_from`; None where that is no policy.
 
     A policy that is trained on keeps them: its weights mean what they mean in these units. Raises TrainingError, also
-    where it was made for another cell than `cell`.
+    where it was made for another contract than `contract`.
     """
     try:
         checkpoint = checkpoints.load(locate(path)) if is_policy(path) else None
@@ -65,8 +65,8 @@ def statistics_of(path: Path, cell: Cell | None = None) -> Normalization | None:
         raise TrainingError(f"--init: {error}") from None
     if checkpoint is None:
         return None
-    if cell is not None:
-        _refuse_other_cell(path, checkpoint.cell, cell)
+    if contract is not None:
+        _refuse_other_contract(path, checkpoint.contract, contract)
     return checkpoint.normalization
 
 
@@ -85,17 +85,18 @@ def load_geometry(model: VGA, path: Path) -> None:
     model.load_state_dict(tensors, strict=False)
 
 
-def _from_policy(model: VGA, path: Path, cell: Cell) -> None:
+def _from_policy(model: VGA, path: Path, contract: Contract) -> None:
     checkpoint = checkpoints.load(path)
-    _refuse_other_cell(path, checkpoint.cell, cell)
+    _refuse_other_contract(path, checkpoint.contract, contract)
     tensors = {name: value for name, value in checkpoint.model.state_dict().items() if not _headless(model, name)}
     check_fit(model.state_dict(), tensors, path)
     model.load_state_dict(tensors)
 
 
-def _refuse_other_cell(path: Path, made_for: Cell, cell: Cell) -> None:
-    if found := differences(cell, made_for):
-        raise TrainingError(f"--init {path}: made for another cell: {'; '.join(map(str, found))}")
+def _refuse_other_contract(path: Path, made_for: Contract, contract: Contract) -> None:
+    if found := differences(contract, made_for):
+        kind = "cell" if isinstance(contract, Cell) else "embodiment"
+        raise TrainingError(f"--init {path}: made for another {kind}: {'; '.join(map(str, found))}")
 
 
 def _headless(model: VGA, name: str) -> bool:
