@@ -102,6 +102,7 @@ class Renderer:
     def close(self) -> None:
         """Gives the graphics memory back."""
         atexit.unregister(self.close)
+        self._context.make_current()  # what is freed belongs to whichever context is current
         self._drawing.free()
         self._context.free()
 

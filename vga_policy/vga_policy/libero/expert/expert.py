@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vga_policy.libero.expert.grasps import LEANING, LYING
+from vga_policy.libero.expert.grasps import LEANING
 from vga_policy.libero.expert.hand import Hand, Movement, Style
 from vga_policy.libero.expert.shapes import points_below, points_of
 from vga_policy.libero.expert.skills import UP, Hold, Skills, drawer_direction
@@ -45,14 +45,18 @@ def _put(skills: Skills, goal: list[str]) -> Movement[None]:
     drawer = _is_drawer(world, target)
     if drawer and abs(_opening(world, target)) < OPEN_FAR:
         yield from skills.pull(_part(world, target), way=0.15)
-    tilts = LEANING if drawer else LYING if target.startswith("microwave") else Hold.tilts
-    across = (1.0, 0.0, 0.0) if target.startswith("desk_caddy") else None
-    into = np.array([0.0, 1.0, 0.0]) if target.startswith("microwave") else None
+    how = Hold(_depth(name))
+    if drawer:
+        how = Hold(_depth(name), LEANING)
+    elif target.startswith("microwave"):
+        how = Hold(into=(0.0, 1.0, 0.0))
+    elif target.startswith("desk_caddy"):
+        how = Hold(_depth(name), across=(1.0, 0.0, 0.0))
 
     def to() -> Vector:
         return _place_for(skills, name, target)
 
-    yield from skills.bring(name, to, lambda: world.holds(goal), Hold(_depth(name), tilts, across), into)
+    yield from skills.bring(name, to, lambda: world.holds(goal), how)
 
 
 def _depth(name: str) -> float:
@@ -78,7 +82,7 @@ def _place_for(skills: Skills, name: str, target: str) -> Vector:
         exposed = region + 0.015 * drawer_direction(world, body)
         return np.array([*exposed[:2], floor + foot + 0.025])
     if target.startswith("microwave"):
-        return np.array([region[0], region[1] - 0.06, points_of(world, "microwave_1")[:, 2].min() + foot + 0.035])
+        return np.array([region[0], region[1] - 0.015, points_of(world, "microwave_1")[:, 2].min() + foot + 0.04])
     if target.startswith("desk_caddy"):
         return np.asarray(region + 0.01 * UP)
     aside = np.zeros(3)

@@ -13,7 +13,7 @@ from vga_policy.libero.world import Vector
 ROOM = 0.072  # m that still fits between the open fingers, which are 0.08 apart
 RIM = 0.012  # m from the top down that counts as rim
 TURNS = np.deg2rad(np.arange(-90, 90, 5))
-UPRIGHT, LEANING, LYING = (0.0,), (0.0, 0.35, 0.6, 0.9), (0.8, 1.05)  # rad by which the hand may lean
+UPRIGHT, LEANING = (0.0,), (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
 FINGERTIP = 0.015  # m that the fingers reach below the grip
 
 
@@ -31,10 +31,18 @@ class Grasp:
         return np.asarray(self.rotation[:, 2])
 
 
-def choose(thing: Points, others: Points, now: Rotation, deep: float, tilts: tuple[float, ...] = UPRIGHT) -> Grasp:
+def choose(
+    thing: Points,
+    here: Points,
+    there: Points,
+    now: Rotation,
+    deep: float,
+    tilts: tuple[float, ...] = UPRIGHT,
+) -> Grasp:
     """The grasp with least turning and fewest collisions.
 
-    deep: m below the top; tilts: by which the hand may lean, rad; others: whatever the open hand might hit.
+    here, there: what the open hand might hit where it takes the thing, and where it will put it (moved to here).
+    deep: m below the top; tilts: by which the hand may lean, rad.
     """
     top, bottom = thing[:, 2].max(), thing[:, 2].min()
     height = max(top - deep, bottom + 0.006)
@@ -49,14 +57,26 @@ def choose(thing: Points, others: Points, now: Rotation, deep: float, tilts: tup
             for tilt in tilts:
                 for lean in (along, -along) if tilt else (along,):
                     rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))
-                    cost = abs(turn) + dear + 0.7 * tilt
-                    if best is not None and cost >= best.cost:
-                        continue
-                    cost += _collisions((others - position) @ rotation)
+                    cost = 0.5 * abs(turn) + dear + 0.7 * tilt + _awkwardness(rotation[:, 2])
+                    for points, weight in ((here, 1.5), (there, 1.0)):
+                        if best is None or cost < best.cost:
+                            cost += weight * _collisions((points - position) @ rotation)
                     if best is None or cost < best.cost:
                         best = Grasp(position, rotation, float(cost))
     assert best is not None
     return best
+
+
+def by_handle(bar: Points, towards: Vector, tilt: float = 1.05) -> Grasp:
+    """The grasp of an upright handle with the hand pointing `towards` (horizontal, of unit length), and down a bit."""
+    up = np.array([0.0, 0.0, 1.0])
+    rotation = aim(np.cross(up, towards), np.sin(tilt) * towards - np.cos(tilt) * up)
+    return Grasp((bar.max(0) + bar.min(0)) / 2, rotation, 0.0)
+
+
+def _awkwardness(out: Vector) -> float:
+    """Cost of pointing back to the robot, which its wrist hardly can."""
+    return 3.0 * max(0.0, -float(out[0]))
 
 
 def _spots(thing: Points, top: float, across: Vector, along: Vector) -> list[tuple[Vector, float]]:
@@ -78,5 +98,5 @@ def _collisions(points: Points) -> float:
     for finger in (0.048, -0.048):
         hit = (np.abs(x - finger) < 0.018) & (np.abs(y) < 0.018) & (back > -0.012) & (back < 0.1)
         cost += 2.0 * bool(hit.any())
-    palm = (np.abs(x) < 0.115) & (np.abs(y) < 0.045) & (back > 0.08) & (back < 0.2)
-    return cost + 1.5 * float(np.tanh(palm.sum() / 3))
+    palm = (np.abs(x) < 0.115) & (np.abs(y) < 0.045) & (back > 0.08) & (back < 0.3)  # and what it passes before
+    return cost + 2.0 * float(np.tanh(palm.sum() / 3))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vga_policy.libero.expert.grasps import UPRIGHT, choose
+from vga_policy.libero.expert.grasps import UPRIGHT, by_handle, choose
 from vga_policy.libero.expert.hand import CLOSE, OPEN, Hand, Movement, Rotation, aim
-from vga_policy.libero.expert.shapes import geoms_below, obstacles, points_below, points_of
+from vga_policy.libero.expert.shapes import Points, geom_points, geoms_below, obstacles, points_below, points_of
 from vga_policy.libero.world import Vector, World
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -21,12 +21,14 @@ BESIDE, ABOVE = 0.08, 0.02  # m that what is carried needs around and below it
 class Hold:
     """How a thing is to be held. deep: m below its top; tilts: by which the hand may lean, rad.
 
-    across: what is between the fingers, once placed, is thin along this direction; None: as it comes.
+    across: what is between the fingers, once placed, is thin along this direction; None: as it comes. into: horizontal
+    unit vector along which it is inserted, held by its handle; None: it is put down from above.
     """
 
     deep: float = 0.03
     tilts: tuple[float, ...] = UPRIGHT
     across: tuple[float, float, float] | None = None
+    into: tuple[float, float, float] | None = None
 
 
 class Skills:
@@ -44,18 +46,9 @@ class Skills:
     # --- Things ---
 
     def bring(
-        self,
-        name: str,
-        to: Callable[[], Vector],
-        holds: Callable[[], bool],
-        how: Hold,
-        into: Vector | None = None,
-        tries: int = 3,
+        self, name: str, to: Callable[[], Vector], holds: Callable[[], bool], how: Hold, tries: int = 3
     ) -> Movement[bool]:
-        """Takes a thing and puts its origin to a place; again if that was in vain.
-
-        into: horizontal unit vector along which it is inserted; None: it is put down from above.
-        """
+        """Takes a thing and puts its origin to a place; again if that was in vain."""
         for _ in range(tries):
             rotation = yield from self.pick(name, how, to() - self.world.region(name))
             if rotation is None:
@@ -64,10 +57,10 @@ class Skills:
                 continue
             if how.across is not None:
                 rotation = aim(how.across)
-            if into is None:
+            if how.into is None:
                 yield from self.place(name, to(), rotation)
             else:
-                yield from self.insert(name, to(), into, rotation)
+                yield from self.insert(name, to(), np.array(how.into), rotation)
             if holds():
                 return True
         return False
@@ -79,16 +72,20 @@ class Skills:
         """
         hand, world = self.hand, self.world
         thing, others = points_of(world, name), obstacles(world, name)
-        grasp = choose(thing, np.concatenate([others, others - way]), hand.rotation, how.deep, how.tilts)
-        room = hand.style.height + max(0.0, thing[:, 2].max() - grasp.position[2])
+        room = hand.style.height
+        if how.into is None:
+            grasp = choose(thing, others, others - way, hand.rotation, how.deep, how.tilts)
+            room += max(0.0, thing[:, 2].max() - grasp.position[2])
+        else:
+            grasp = by_handle(self._nearest(name, np.array(how.into)), np.array(how.into))
         ready = grasp.position - room * grasp.out
         over = np.array([*ready[:2], max(ready[2], hand.position[2])])
         yield from hand.go(hand.stray(over), grasp.rotation, OPEN, near=0.04, aligned=0.3)
-        yield from hand.go(ready, grasp.rotation, OPEN, near=0.02)
+        yield from hand.go(ready, grasp.rotation, OPEN, near=0.02, limit=50)
         yield from hand.go(grasp.position, grasp.rotation, OPEN, near=0.007, limit=45)
         before = world.region(name)[2]
         yield from hand.grip(CLOSE, grasp.rotation)
-        away = UP if grasp.out[2] < -0.99 else (UP - grasp.out) / np.linalg.norm(UP - grasp.out)
+        away = UP if grasp.out[2] < -0.99 or how.into is not None else (UP - grasp.out) / np.linalg.norm(UP - grasp.out)
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
         return grasp.rotation if world.region(name)[2] > before + 0.03 else None
 
@@ -110,9 +107,14 @@ class Skills:
         before = target - 0.2 * along
         yield from hand.go([*before[:2], max(hand.position[2], before[2])], rotation, CLOSE, near=0.03)
         yield from hand.go(before, rotation, CLOSE, near=0.012)
-        yield from hand.go(target, rotation, CLOSE, near=0.01, limit=50, fast=0.6)
+        yield from hand.go(to + self._offset(name, rotation), rotation, CLOSE, near=0.01, limit=50, fast=0.6)
         yield from hand.grip(OPEN, rotation)
-        yield from hand.go(hand.position + 0.02 * UP - 0.2 * along, rotation, OPEN, near=0.03, limit=40)
+        yield from hand.go(hand.position - 0.2 * along, rotation, OPEN, near=0.03, limit=40)
+
+    def _nearest(self, name: str, towards: Vector) -> Points:
+        """What of a thing whoever comes along `towards` meets first: its handle."""
+        bars = [geom_points(self.world, geom) for geom in geoms_below(self.world, self.world.body(name))]
+        return min(bars, key=lambda bar: float((bar @ towards).min()) - float(np.ptp(bar[:, 2])))
 
     def _offset(self, name: str, rotation: Rotation) -> Vector:
         """From the origin of what is held to the hand, once the hand is held like this."""
@@ -152,7 +154,7 @@ class Skills:
         yield from hand.go(hand.position - 0.1 * out, rotation, OPEN, near=0.02, limit=30)
         yield from hand.go(hand.position + 0.12 * UP, rotation, OPEN, near=0.03, limit=30)
 
-    def push_in(self, body: int, tilt: float = 0.9) -> Movement[None]:
+    def push_in(self, body: int, tilt: float = 0.55) -> Movement[None]:
         """Pushes a drawer (its body) home, with closed fingers against its front."""
         hand, model = self.hand, self.world.model
         outwards = drawer_direction(self.world, body)
@@ -161,10 +163,10 @@ class Skills:
         at = middle + (float((drawer @ outwards).max()) - middle @ outwards) * outwards
         left = abs(float(self.world.data.qpos[model.jnt_qposadr[model.body_jntadr[body]]]))
         rotation = aim(np.cross(UP, outwards), -np.sin(tilt) * outwards - np.cos(tilt) * UP)
-        before = at + 0.06 * outwards
+        before = at + 0.08 * outwards
         above = np.array([*before[:2], max(hand.position[2], before[2] + 0.15)])
-        yield from hand.go(hand.stray(above), rotation, CLOSE, near=0.04, aligned=0.3)
-        yield from hand.go(before, rotation, CLOSE, near=0.02)
+        yield from hand.go(above, rotation, CLOSE, near=0.02, aligned=0.2)
+        yield from hand.go(before, rotation, CLOSE, near=0.015, limit=40)
         yield from hand.go(at - (left + 0.05) * outwards, rotation, CLOSE, near=0.01, limit=60)
         yield from hand.go(hand.position + 0.08 * outwards, rotation, CLOSE, near=0.03, limit=20)
 
@@ -189,9 +191,11 @@ class Skills:
         yield from hand.go([*hand.position[:2], high], hand.rotation, CLOSE, near=0.03, aligned=9.0)
         yield from hand.go(hand.stray(start + high * UP), rotation, CLOSE, near=0.03, aligned=0.3)
         yield from hand.go(start + level * UP, rotation, CLOSE, near=0.02, limit=40)
-        for angle in np.append(np.linspace(0.0, left, 8), left + 0.12):
+        for angle in np.linspace(0.0, left, 8):
             at_angle, rotation = pose(float(angle))
             yield from hand.go(at_angle + level * UP, rotation, CLOSE, near=0.02, limit=25)
+        at_angle, rotation = pose(left, away=-0.06)
+        yield from hand.go(at_angle + level * UP, rotation, CLOSE, near=0.005, limit=25)
         at_angle, rotation = pose(left, away=0.1)
         yield from hand.go(at_angle + level * UP, rotation, CLOSE, near=0.03, limit=20)
 
