@@ -10,6 +10,7 @@ from vga_policy.cli import build_parser
 WRITTEN_OTHERWISE = {
     "--out": {"DIR", "FILE"},  # a result is a directory, or one file
     "--task": {"TASK", None},  # a person's own word for it on the robot; the simulated cell's are choices
+    "--control": {None},  # each benchmark has its own
     "--image-size": {"PIXELS"},  # an export's may have a width and a height
 }
 SEVERAL = {"--task", "--view"}  # evaluations take several where other commands take one

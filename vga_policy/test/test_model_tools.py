@@ -372,7 +372,7 @@ def test_a_model_too_large_to_compile_is_not_run_as_it_is(monkeypatch):
 
 def test_latency_is_measured_for_a_limited_time_and_says_how_far_it_is(capsys, monkeypatch):
     monkeypatch.setattr("vga_policy.bench.latency.WARM_UP", 1)
-    options = ("--device", "cpu", "--repeats", "100000", "--seconds", "0.2", "--json")
+    options = ("--device", "cpu", "--repeats", "100000", "--duration", "0.2", "--json")
     assert main(("bench", "latency", "--preset", "nano", *options)) == 0
     printed = capsys.readouterr()
     passes = [mode["passes"] for mode in json.loads(printed.out)["modes"].values()]

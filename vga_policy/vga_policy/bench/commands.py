@@ -40,7 +40,7 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--repeats", type=positive, default=100, metavar="N", help="How many times each part is timed. Default: 100."
     )
     latency.add_argument(
-        "--seconds",
+        "--duration",
         type=above_zero,
         default=60.0,
         metavar="S",
@@ -94,7 +94,7 @@ def _latency(arguments: argparse.Namespace) -> int:
         views=arguments.view_count,
         threads=arguments.threads,
         repeats=arguments.repeats,
-        seconds=arguments.seconds,
+        seconds=arguments.duration,
         say=lambda words: print(words, file=sys.stderr, flush=True),
     )
     if arguments.json:

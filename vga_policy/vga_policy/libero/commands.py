@@ -7,7 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-from vga_policy.cli_types import between, natural, positive
+from vga_policy.cli_options import add_json, add_out, add_seed
+from vga_policy.cli_types import between, positive
 
 Subparsers = argparse._SubParsersAction
 
@@ -27,10 +28,12 @@ def collect_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "call again goes on where it was interrupted. Needs make setup PURPOSES=libero.",
     )
     _add_tasks(parser)
-    parser.add_argument("--episodes", type=positive, default=50, help="a task (default: %(default)s)")
-    parser.add_argument("--seed", type=natural, default=0, help="default: %(default)s")
-    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("out/libero"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--episodes", type=positive, default=50, metavar="N", help="The number of episodes of each task. Default: 50."
+    )
+    add_seed(parser, "The seed of everything that is drawn at random.")
+    _add_jobs(parser)
+    add_out(parser, "The directory of what is written.", default="out/libero")
     parser.set_defaults(run=_collect)
 
 
@@ -46,16 +49,22 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "result can be deleted and made again; the same call again renders what is missing. A fault is told in one "
         "line with file and demonstration; the rest goes on. Exit status 1 says that something was left out.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="…_demo.hdf5, or a directory of such")
-    parser.add_argument("--size", type=between(16, 1024, int), default=224, help="of pictures (default: %(default)s)")
     parser.add_argument(
-        "--mirrored", action="store_true", help="left for right, cameras too: as published checkpoints were trained"
+        "files", nargs="+", type=Path, metavar="FILE", help="A file …_demo.hdf5, or a directory of such."
     )
-    parser.add_argument("--keep-no-ops", action="store_true", help="steps in which nothing happens as well")
-    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
     parser.add_argument(
-        "--out", type=Path, default=Path("out/libero_rendered"), metavar="DIR", help="default: %(default)s"
+        "--image-size",
+        type=between(16, 1024, int),
+        default=224,
+        metavar="PIXELS",
+        help="The side of the images, in pixels. Default: 224.",
     )
+    parser.add_argument(
+        "--mirrored", action="store_true", help="Left for right, cameras too: as published checkpoints were trained."
+    )
+    parser.add_argument("--keep-no-ops", action="store_true", help="Keeps steps in which nothing happens as well.")
+    _add_jobs(parser)
+    add_out(parser, "The directory of what is written.", default="out/libero_rendered")
     parser.set_defaults(run=_import)
 
 
@@ -70,29 +79,50 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "results.json; the same call again goes on where it was interrupted. Needs make setup PURPOSES=libero.",
     )
     _add_tasks(parser)
-    parser.add_argument("--trials", type=between(1, 50, int), default=50, help="a task (default: %(default)s)")
-    parser.add_argument("--oracle", action="store_true", help="the scripted expert, which knows the simulator's state")
-    parser.add_argument("--control", choices=CONTROLS, help="zero: nothing moves")
+    parser.add_argument(
+        "--trials",
+        type=between(1, 50, int),
+        default=50,
+        metavar="N",
+        help="The number of trials of each task. Default: 50.",
+    )
+    parser.add_argument(
+        "--oracle", action="store_true", help="The scripted expert acts, which knows the simulator's state."
+    )
+    parser.add_argument("--control", choices=CONTROLS, help="What acts instead of a policy. zero: nothing moves.")
     parser.add_argument(
         "--plus",
         choices=("camera", "matched"),
-        help="camera: LIBERO-Plus' 1,599 camera variants, each once; matched: what they are compared with, initial "
-        "state 0 of each task with the benchmark's own camera and ten seeds",
+        help="Other trials. camera: LIBERO-Plus' 1,599 camera variants, each once; matched: what they are compared "
+        "with, initial state 0 of each task with the benchmark's own camera and ten seeds.",
     )
-    parser.add_argument("--execute", type=positive, default=8, help="actions of a chunk (default: %(default)s)")
-    parser.add_argument("--seed", type=natural, default=0, help="of the environment (default: %(default)s)")
+    parser.add_argument("--execute", type=positive, default=8, metavar="N", help="The actions of a chunk. Default: 8.")
+    add_seed(parser, "The seed of the environment.")
     parser.add_argument(
-        "--hard-resets", action="store_true", help="builds the model anew each time, to the same effect"
+        "--hard-resets", action="store_true", help="Builds the model anew each time, to the same effect."
     )
-    parser.add_argument("--processes", type=positive, default=1, help="default: %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("out/eval_libero"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--json", action="store_true")
+    _add_jobs(parser)
+    add_out(parser, "The directory of what is written.", default="out/eval_libero")
+    add_json(parser)
     parser.set_defaults(run=_eval)
 
 
+def _add_jobs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="The number of processes. Default: 1.")
+
+
 def _add_tasks(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--suite", nargs="+", choices=SUITES, default=list(SUITES), help="default: all four")
-    parser.add_argument("--task", nargs="+", type=between(0, 9, int), default=[], help="numbers (default: all ten)")
+    parser.add_argument(
+        "--suite", nargs="+", choices=SUITES, default=list(SUITES), help="The suites. Default: all four."
+    )
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        type=between(0, 9, int),
+        default=[],
+        metavar="TASK",
+        help="The tasks' numbers. Default: all ten.",
+    )
 
 
 def _collect(arguments: argparse.Namespace) -> int:
@@ -107,7 +137,7 @@ def _collect(arguments: argparse.Namespace) -> int:
             for task in chosen
             if not arguments.task or task.index in arguments.task
         ]
-        problems = collect(orders, arguments.processes, _tell)
+        problems = collect(orders, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga libero collect: {error}", file=sys.stderr)
         return 1
@@ -123,9 +153,9 @@ def _import(arguments: argparse.Namespace) -> int:
     if not files:
         print(f"vga libero import: no …_demo.hdf5 in {', '.join(map(str, arguments.files))}", file=sys.stderr)
         return 1
-    how = Rendering(arguments.out, arguments.size, arguments.mirrored, arguments.keep_no_ops)
+    how = Rendering(arguments.out, arguments.image_size, arguments.mirrored, arguments.keep_no_ops)
     try:
-        episodes, problems = render_files(files, how, arguments.processes, _tell)
+        episodes, problems = render_files(files, how, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga libero import: {error}", file=sys.stderr)
         return 1
@@ -160,7 +190,7 @@ def _eval(arguments: argparse.Namespace) -> int:
         cases = kinds[arguments.plus] if arguments.plus else evaluation.published(arguments.trials)
         jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out)
         evaluation.prepare(arguments.out, conditions)
-        problems = evaluation.evaluate(jobs, actors, arguments.processes, _tell)
+        problems = evaluation.evaluate(jobs, actors, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga eval libero: {error}", file=sys.stderr)
         return 1
