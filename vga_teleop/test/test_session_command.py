@@ -209,7 +209,7 @@ def test_what_is_missing_is_named(robot, operator):
     ("options", "words"),
     [
         (["--task", "pick the cube"], "argument --task: use letters, digits, _ and - only (found 'pick the cube')"),
-        (["--instruction", " "], "argument --instruction: say what the arm is to do (found ' ')"),
+        (["--instruction", " "], "argument --instruction: must say what to do"),
     ],
 )
 def test_names_that_the_recorder_would_refuse_are_refused_before_anything(capsys, options, words):
@@ -220,9 +220,15 @@ def test_names_that_the_recorder_would_refuse_are_refused_before_anything(capsys
 
 
 def test_a_task_that_the_simulated_cell_does_not_know_is_refused_at_once(robot):
-    robot.node.create_service(ArrangeScene, "/sim_cell/arrange", lambda _, response: response)
+    def refuse(_, response):
+        response.message = "no task 'wipe'; there are ours"
+        return response
+
+    robot.node.create_service(ArrangeScene, "/sim_cell/arrange", refuse)
     with Session("cell") as session:
-        with pytest.raises(GraphError, match=r"^no task 'wipe' in the simulated cell; there are pick_cube, "):
+        with pytest.raises(
+            GraphError, match=r"^the simulated cell cannot arrange wipe, seed 0: no task 'wipe'; there are ours"
+        ):
             GraphCell(session, "wipe", "Ada", threading.Event()).refuse_unknown_task()
         cell = GraphCell(session, "pick_cube", "Ada", threading.Event())
         cell.refuse_unknown_task()
