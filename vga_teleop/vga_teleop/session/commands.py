@@ -130,6 +130,9 @@ def _run(args: argparse.Namespace) -> int:
             if before.kept:
                 display.say(f"{before.kept} of {args.episodes} kept by earlier sessions in {cell.directory}")
             workflow.run(args.episodes)
+            if before.kept >= args.episodes:
+                display.say("the set is complete: for more, give a larger --episodes")
+                return 0
     except (GraphError, ButtonError, Refused) as error:
         display.say(f"vga record: {error}")
         return 1

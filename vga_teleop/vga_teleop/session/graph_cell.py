@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 
@@ -22,7 +23,7 @@ from vga_policy.ros.errors import GraphError, RefusedError
 from vga_msgs.msg import RobotReference
 from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Trial, Verdict
 
-DISCOVERED_WITHIN = 1.0  # s until what runs beside the nodes needed must have been found
+DISCOVERED_WITHIN = 2.0  # s until what runs beside the nodes needed must have been found
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
 
 NEEDED = {  # topic: who publishes it
@@ -60,14 +61,14 @@ class GraphCell:
             )
 
     def refuse_unknown_task(self) -> None:
-        """Raises GraphError where a simulated cell draws and judges the scenes, and does not know the task."""
-        if self._simulated() and self._task not in TASK_NAMES:
-            self._scene.arrange(self._task, 0)
+        """Raises Refused where a simulated cell draws and judges the scenes, and does not know the task."""
+        if self._task not in TASK_NAMES and self._simulated:
+            self.arrange(0)
 
     @property
     def scripted(self) -> bool:
         """Whether nobody but a script moves the leader."""
-        return self._simulated() and self._session.spin_until(self._has_sim_leader, DISCOVERED_WITHIN)
+        return self._simulated and self._session.spin_until(self._has_sim_leader, DISCOVERED_WITHIN)
 
     @property
     def directory(self) -> Path:
@@ -186,6 +187,7 @@ class GraphCell:
 
     # How.
 
+    @cached_property
     def _simulated(self) -> bool:
         return self._session.spin_until(lambda: self._scene.offered, DISCOVERED_WITHIN)
 
