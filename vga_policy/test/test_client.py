@@ -247,7 +247,8 @@ def test_a_graph_is_ready_when_what_it_runs_is():
 
             lacks(Readiness(session, cell, nodes=("sim_cell", "wrist", "franka_driver", "gello")))
             lacks(Readiness(session, cell, nodes=("recorder",)), "recorder")
-            policy = Readiness(session, cell)
+            lacks(Readiness(session, cell))
+            policy = Readiness(session, cell, in_time=True)
             lacks(policy, "policy (rehearsing)")
             parts.rehearsal_ms = "350"
             slow = "policy (too slow: a chunk takes it 350 ms, and 10 Hz leave 100 ms; "

@@ -97,7 +97,7 @@ class Simulation:
         """Says when there is something to do, and what; until then, what is missing. Raises as `look`."""
         nodes = [spec.name for spec in self._runner.graph]
         with Session("vga_sim", namespace) as session:
-            wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes)
+            wait_until_steady(session, cell, self._remind, steady=0.0, within=math.inf, nodes=nodes, in_time=True)
             scene = self._arrange(session) if topics.POLICY in nodes and topics.GELLO not in nodes else ""
         self._runner.say(
             f"ready after {time.monotonic() - self._started:.0f} s{scene}. in another shell: "

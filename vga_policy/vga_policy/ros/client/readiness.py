@@ -25,14 +25,19 @@ GLANCE = 0.2  # s between two looks
 class Readiness:
     """Watches the nodes of a cell from outside, through `session`: cameras, driver, and those called `nodes`."""
 
-    def __init__(self, session: Session, cell: Cell, nodes: Collection[str] = (topics.POLICY,)) -> None:
-        """nodes: which of policy, gello and recorder are to be there; others are not looked at."""
+    def __init__(
+        self, session: Session, cell: Cell, nodes: Collection[str] = (topics.POLICY,), in_time: bool = False
+    ) -> None:
+        """nodes: which of policy, gello and recorder are to be there; others are not looked at.
+
+        in_time: whether a policy that takes longer for a chunk than a control step lasts is missing, too.
+        """
         self._parts = {
             f"camera {camera.name}": _images(session, topics.camera(camera.name).compressed) for camera in cell.cameras
         }
         self._parts["joint states"] = _joints(session, topics.JOINT_STATES)
         self._driver = Newest(session, DriverState, topics.DRIVER_STATE, topics.LATCHED, math.inf)
-        self._policy = _Policy(session, cell) if topics.POLICY in nodes else None
+        self._policy = _Policy(session, cell, in_time) if topics.POLICY in nodes else None
         self._late: dict[str, Newest] = {}
         if topics.GELLO in nodes:
             self._late["leader"] = _joints(session, topics.GELLO_JOINT_STATES)
@@ -58,9 +63,10 @@ class Readiness:
 
 
 class _Policy:
-    """The policy: healthy, and as fast as it has to be."""
+    """The policy: healthy, and, where it matters, as fast as it has to be."""
 
-    def __init__(self, session: Session, cell: Cell) -> None:
+    def __init__(self, session: Session, cell: Cell, in_time: bool) -> None:
+        self._in_time = in_time
         self._heartbeat = Newest(session, PolicyHeartbeat, topics.POLICY_HEARTBEAT, 10, RECENT)
         self._rate_hz, self._dt = cell.control_rate_hz, cell.dt
         self._name = f"{session.resolved(topics.POLICY)}: inference"
@@ -74,6 +80,8 @@ class _Policy:
             return "policy"
         if not heartbeat.healthy:
             return f"policy ({heartbeat.reason})"
+        if not self._in_time:
+            return ""
         if math.isnan(self._rehearsal):
             return "policy (rehearsing)"
         if self._rehearsal > self._dt:
@@ -110,12 +118,14 @@ def wait_until_steady(
     steady: float = STEADY,
     within: float = READY_WITHIN,
     nodes: Collection[str] = (topics.POLICY,),
+    in_time: bool = False,
 ) -> None:
     """Waits until nothing has been missing for `steady` s. Raises GraphError when something still is after `within` s.
 
-    nodes: as of Readiness. look: called every GLANCE s with what is missing, in words; what it raises ends the waiting.
+    nodes, in_time: as of Readiness. look: called every GLANCE s with what is missing, in words; what it raises ends the
+    waiting.
     """
-    readiness = Readiness(session, cell, nodes)
+    readiness = Readiness(session, cell, nodes, in_time)
     try:
         began = since = time.monotonic()
         while (missing := readiness.missing()) or time.monotonic() - since < steady:
