@@ -122,8 +122,8 @@ def wait_until_steady(
 ) -> None:
     """Waits until nothing has been missing for `steady` s. Raises GraphError when something still is after `within` s.
 
-    nodes, in_time: as of Readiness. look: called every GLANCE s with what is missing, in words; what it raises ends
-    the waiting.
+    nodes, in_time: as of Readiness. look: called every GLANCE s with what is missing, in words; what it raises ends the
+    waiting.
     """
     readiness = Readiness(session, cell, nodes, in_time)
     try:
