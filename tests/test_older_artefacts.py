@@ -129,7 +129,9 @@ def test_scenes_and_pretrained_geometry_are_trained_on(vga):
 def test_finished_ablation_is_told_of_and_not_trained_again(vga):
     rows = ["--seeds", "0", "1", "--rows", "VGA", "w/o PVM"]
     told = vga("ablate", *POLICY.split(), "--init", "geometry", "--steps", "2", *rows, "--out", "ablation")
-    assert told.strip() == (EXPECTED / "ablation.md").read_text().strip()
+    table, _, rest = told.partition("\n\ntable and curves: ")
+    assert table.strip() == (EXPECTED / "ablation.md").read_text().strip()
+    assert rest.splitlines()[1:] == ["next: vga eval ablation ablation"]
     assert Path("ablation/figures.csv").read_text() == (EXPECTED / "ablation.csv").read_text()
     assert not list(Path("ablation").rglob("*.safetensors"))
 
