@@ -19,6 +19,7 @@ from vga_bringup.graph import runner as runner_module
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.shared_memory import MEMORY, SETTLING, remove_leftovers
 from vga_bringup.graph.spec import NodeSpec
+from vga_bringup.sim.tasks.registry import arrange
 from vga_policy.cell.shipped import cell_path
 from vga_policy.ros.environment import node_environment
 from vga_policy.ros.errors import GraphError
@@ -84,7 +85,7 @@ def test_a_node_that_refuses_its_input_ends_the_simulation_with_its_reason(tmp_p
     (tmp_path / "cell.yaml").write_text("nmae: sim")
     spec = NodeSpec("vga_teleop", "recorder_node", "recorder", parameters={"cell": str(tmp_path / "cell.yaml")})
     with Runner((spec, recorder("other")), io.StringIO()) as runner:
-        simulation = sim.Simulation(runner, threading.Event())
+        simulation = sim.Simulation(runner, threading.Event(), arrange("pick_cube", 0))
         with pytest.raises(sim.InputRefused, match=rf"(?s)^recorder cannot run: {tmp_path}/cell\.yaml: .*nmae"):
             eventually(simulation.look)
 
