@@ -6,7 +6,7 @@ Each page has a directory of its own below out/docs-run, where its blocks of com
 before a block, which no reader sees, says what is to be known of it:
 
     <!-- skip: needs the robot -->               why the block is not run
-    <!-- background: ready after -->                   it goes on until the page's end; the next waits until it prints this
+    <!-- background: ready after -->             it goes on until the page's end; the next waits until it prints this
 
 A comment `<!-- prepare: COMMAND -->` anywhere runs what the reader has at that point from elsewhere. Blocks of ```text
 are what is printed, those of other languages are no commands.

@@ -8,12 +8,11 @@ if (location.protocol === "file:") {
       frame.hidden = true
       document.documentElement.appendChild(frame)
       this.inside = frame.contentWindow
-      this.inside.postMessage = data => {
-        const event = new MessageEvent("message", { data })
+      this.inside.postMessage = data => later(() => {
+        const event = new MessageEvent("message", { data: structuredClone(data) })
         this.dispatchEvent(event)
         if (this.onmessage) this.onmessage(event)
-      }
-      this.inside.importScripts = () => {}
+      })
       const script = this.inside.document.createElement("script")
       script.src = url
       this.loaded = new Promise(resolve => { script.onload = resolve })
@@ -21,14 +20,17 @@ if (location.protocol === "file:") {
     }
 
     postMessage(data) {
-      this.loaded.then(() => {
-        const event = new this.inside.MessageEvent("message", { data })
-        this.inside.dispatchEvent(event)
-      })
+      const copy = structuredClone(data)
+      this.loaded.then(() => later(() => {
+        this.inside.dispatchEvent(new this.inside.MessageEvent("message", { data: copy }))
+      }))
     }
 
     terminate() {
       this.inside.frameElement.remove()
     }
   }
+
+  // A worker answers after whoever asked has finished.
+  const later = work => setTimeout(work, 0)
 }
