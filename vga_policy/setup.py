@@ -36,7 +36,7 @@ setup(
         "vga.commands": [
             "cell = vga_policy.cell.commands:cell_command",
             "check = vga_policy.check.commands:check_command",
-            "model = vga_policy.presets.commands:model_command",
+            "model = vga_policy.train.model_commands:model_command",
             "geometry = vga_policy.inference.commands:geometry_command",
             "curate = vga_policy.curation.commands:curate_command",
             "replay = vga_policy.nodes.commands:replay_command",

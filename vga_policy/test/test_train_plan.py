@@ -1,0 +1,93 @@
+"""What a step is predicted to hold: counted on tensors without contents, by the parts it is made of."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+from support.training import TINY, tiny_loop
+from vga_policy.cli import main
+from vga_policy.objective.recipe import Recipe
+from vga_policy.presets.presets import PRESETS
+from vga_policy.train import plan
+from vga_policy.train.plan import ACTIVATIONS, AVERAGE, FROZEN, GRADIENTS, MOMENTS, TRAINED, saving, step_memory
+
+FULL = PRESETS["tiny"]()
+LOW_RANK = replace(FULL, recipe=Recipe(rank=2))
+
+
+def of(preset=FULL, processes=1, **changes):
+    return step_memory(preset, tiny_loop(**changes), processes)
+
+
+def test_what_does_not_depend_on_the_batch_is_counted_to_the_byte():
+    weights = sum(parameter.numel() for parameter in TINY.build().parameters())
+    parts = of()
+    heads = parts[TRAINED] - 4 * weights  # the keyframe head is the objective's
+    assert 0 < heads < 0.1 * parts[TRAINED]
+    assert parts[AVERAGE] == parts[TRAINED]
+    assert 0 <= parts[MOMENTS] - 2 * parts[TRAINED] < 8 * 1000  # and a step count each
+    assert AVERAGE not in of(ema=0.0)
+    assert FROZEN not in parts
+
+
+def test_frozen_weights_are_halved_by_bfloat16():
+    wide, narrow = (of(LOW_RANK, precision=precision) for precision in ("fp32", "bf16"))
+    assert narrow[TRAINED] == wide[TRAINED]
+    assert 0.5 * wide[FROZEN] <= narrow[FROZEN] < 0.6 * wide[FROZEN]
+
+
+def test_what_saves_memory_is_seen_to():
+    plain = of()
+    assert of(accumulate=4)[ACTIVATIONS] < 0.4 * plain[ACTIVATIONS]
+    assert of(checkpoint_activations=True)[ACTIVATIONS] < 0.7 * plain[ACTIVATIONS]
+    shared = of(processes=2)
+    assert shared[ACTIVATIONS] < 0.6 * plain[ACTIVATIONS]
+    assert shared[GRADIENTS] == shared[TRAINED]
+
+
+def test_options_are_advised_that_are_enough(monkeypatch):
+    held = {1: 10, 2: 12, 4: 16, 8: 24}  # by the samples of a pass; half of what depends on them with checkpointing
+
+    def counted(_, loop, processes, *, formula):
+        samples = loop.batch // processes // loop.accumulate
+        return {"all": 8 + (held[samples] - 8) // (2 if loop.checkpoint_activations else 1)}
+
+    monkeypatch.setattr(plan, "step_memory", counted)
+    loop = tiny_loop(batch=16)
+
+    def advised(limit, **changes):
+        found = saving(FULL, replace(loop, **changes), 2, limit)
+        return found and (found.accumulate, found.checkpoint_activations)
+
+    assert advised(24) == (1, False)
+    assert advised(16) == (2, False)
+    assert advised(10) == (8, False)
+    assert advised(9) == (8, True)
+    assert advised(8) is None
+    assert advised(24, accumulate=4) == (4, False)
+
+
+def test_the_command_tells_parts_and_advice(monkeypatch, capsys):
+    monkeypatch.setattr(plan, "step_memory", lambda *_, formula: {TRAINED: 10**6, ACTIVATIONS: 10**7})
+    options = ("model", "--preset", "nano", "--plan", "--batch", "8")
+    assert main((*options, "--gpus", "2", "--memory", "80GB", "--json")) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == sum(told["bytes"].values())
+    assert (told["predicted"], told["advice"]) == (True, "it fits as it is")
+    assert main((*options, "--memory", "0.001")) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("predicted peak of a step on a CPU, 8 samples at a time, fp32:")
+    assert "Python and libraries" in printed
+    assert "0.001 GB: no option keeps a step below that" in printed
+    assert main((*options, "--gpus", "3")) == 2
+    assert "--batch 8: cannot be shared evenly by 3 GPUs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "processes"), [("gpus_1", 1), ("gpus_4", 4), ("gpus_8", 8), ("machines_2", 16)])
+def test_accelerate_reads_the_configurations_that_are_shipped(name, processes):
+    file = Path(__file__).parents[2] / "env" / "accelerate" / f"{name}.yaml"
+    config = load_config_from_file(str(file))
+    assert config.num_processes == processes
+    assert config.distributed_type.value == ("NO" if processes == 1 else "MULTI_GPU")

@@ -1,0 +1,175 @@
+"""What a training step will hold in memory, found by making one of tensors that have no contents.
+
+The step is the run's own: its model, objective, optimizers and options. Every storage that an operation makes is
+counted while it lives; what kernels need inside of themselves is not.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vga_policy.checkpoints.normalization import Range
+from vga_policy.objective.lora import make_trainable
+from vga_policy.objective.losses import TrainingLabels
+from vga_policy.presets.presets import Preset
+from vga_policy.train.config import LoopConfig
+from vga_policy.train.engine.activations import checkpoint_activations
+from vga_policy.train.engine.ema import Ema
+from vga_policy.train.engine.optimizer import build_optimizers
+from vga_policy.train.engine.precision import round_frozen
+from vga_policy.train.input.batch import Batch
+from vga_policy.train.objectives import PolicyObjective
+
+TRAINED, FROZEN, AVERAGE, MOMENTS = "weights that train", "frozen weights", "their average", "optimizer's memory"
+GRADIENTS, ACTIVATIONS = "gradients", "activations and what is computed with"
+VIEWS = 2
+
+
+class _Counter(TorchDispatchMode):
+    """Bytes that live, by what they are for; `peak` has those of the moment when they were most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now: Counter[str] = Counter()
+        self.peak: Counter[str] = Counter()
+        self._known: dict[int, tuple[str, int, Any]] = {}
+
+    def label(self, part: str, tensors: Iterable[Tensor]) -> None:
+        """Counts these tensors as this part from now on, whether they were counted before or not."""
+        for tensor in tensors:
+            self._forget(tensor.untyped_storage()._cdata)
+            self._count(part, tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._count(ACTIVATIONS, value)
+        if self.now.total() > self.peak.total():
+            self.peak = self.now.copy()
+        return result
+
+    def _count(self, part: str, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if (key := storage._cdata) not in self._known:
+            self._known[key] = part, storage.nbytes(), weakref.ref(storage, lambda _: self._forget(key))
+            self.now[part] += storage.nbytes()
+
+    def _forget(self, key: int) -> None:
+        if key in self._known:
+            part, size, _ = self._known.pop(key)
+            self.now[part] -= size
+
+
+def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula: bool = False) -> dict[str, int]:
+    """Bytes of each part at the fullest moment of the second step, in one of `processes`.
+
+    formula: attention as on a CPU, where its matrices are kept; else one kernel, as on a GPU.
+    """
+    with torch.device("meta"):
+        model = preset.model.build()
+        make_trainable(model, preset.recipe)
+        unit = Range.of([-1.0] * preset.model.actions, [1.0] * preset.model.actions)
+        objective = PolicyObjective(model, preset.recipe, unit)
+    counter = _Counter()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        _materialize(objective)
+        if loop.precision == "bf16":
+            round_frozen(objective)
+        if loop.checkpoint_activations:
+            checkpoint_activations(objective)
+        average = Ema(objective, loop.ema)
+        optimizers = build_optimizers(loop.optimizer, objective)
+        trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            parameter.register_post_accumulate_grad_hook(lambda p: counter.label(GRADIENTS, [p.grad]))  # type: ignore[list-item]
+        counter.label(TRAINED, trained)
+        counter.label(FROZEN, (parameter for parameter in objective.parameters() if not parameter.requires_grad))
+        counter.label(AVERAGE, average.tensors.values())
+        with counter:
+            batch = _batch(preset, loop.batch // processes // loop.accumulate)
+            for step in range(2):  # the first has no moments yet
+                for _ in range(min(loop.accumulate, 2)):  # the first part has no gradients yet
+                    _pass(objective, batch, loop, formula=formula)
+                torch.nn.utils.clip_grad_norm_(trained, loop.optimizer.clip)
+                for optimizer in optimizers:
+                    optimizer.step()
+                    state = optimizer.state.values()
+                    counter.label(MOMENTS, (x for moments in state for x in moments.values() if isinstance(x, Tensor)))
+                objective.zero_grad()
+                average.update(step + 1)
+    peak = dict(counter.peak)
+    if processes > 1:  # the buckets that gradients are exchanged in are kept
+        peak[GRADIENTS] = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    return {part: size for part, size in peak.items() if size}
+
+
+def saving(preset: Preset, loop: LoopConfig, processes: int, limit: int, *, formula: bool = False) -> LoopConfig | None:
+    """`loop` with the options, of least cost in time, that keep a step below `limit` bytes; None where none do.
+
+    What a step holds is taken to be linear in the samples of a pass.
+    """
+    own = loop.batch // processes
+    for again in sorted({loop.checkpoint_activations, True}):
+        one, two = (
+            sum(step_memory(preset, _of(loop, size * processes, again), processes, formula=formula).values())
+            for size in (1, 2)
+        )
+        for parts in (count for count in range(loop.accumulate, own + 1) if own % count == 0):
+            if one + (own // parts - 1) * (two - one) <= limit:
+                return replace(loop, accumulate=parts, checkpoint_activations=again)
+    return None
+
+
+def _of(loop: LoopConfig, batch: int, again: bool) -> LoopConfig:
+    return replace(loop, batch=2 * batch, accumulate=2, checkpoint_activations=again)
+
+
+def _materialize(module: nn.Module) -> None:
+    """Puts tensors on the CPU in place of those on the meta device."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                made = torch.empty(parameter.shape, dtype=parameter.dtype)
+                part._parameters[name] = nn.Parameter(made, requires_grad=parameter.requires_grad)
+
+
+def _batch(preset: Preset, size: int) -> Batch:
+    model, views, side = preset.model, (size, VIEWS), preset.model.image_size
+    labels = TrainingLabels(
+        actions=torch.zeros(size, model.horizon, model.actions),
+        action_mask=torch.ones(size, model.horizon, dtype=torch.bool),
+        cameras=torch.zeros(*views, 9),
+        camera_mask=torch.ones(*views, dtype=torch.bool),
+        depth=torch.ones(*views, side, side),
+        depth_mask=torch.ones(*views, side, side, dtype=torch.bool),
+    )
+    images, language = torch.zeros(*views, 3, side, side), torch.zeros(size, model.language_width)
+    return Batch(images, language, torch.zeros(size, 8), labels, torch.zeros(size, 7))
+
+
+def _pass(objective: PolicyObjective, batch: Batch, loop: LoopConfig, *, formula: bool) -> None:
+    cast: AbstractContextManager[Any] = nullcontext()
+    if loop.precision == "bf16":
+        cast = torch.autocast("cpu", torch.bfloat16)
+    with sdpa_kernel(SDPBackend.MATH) if formula else nullcontext():
+        with cast:
+            terms = objective(batch)
+        loss = sum((term.values * term.labels).sum() / term.labels.sum() for term in terms.values())
+        del terms
+        assert isinstance(loss, Tensor)
+        loss.backward()
