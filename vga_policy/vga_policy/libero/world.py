@@ -66,6 +66,8 @@ class World:
                 break
             except RandomizationError:  # objects found no room: the next draw may
                 continue
+        gripper = self._env.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)  # it would remember the last trial's, unless built anew
 
     def start(self, state: Vector) -> None:
         """Puts everything into this state [D]. Raises LiberoError when it is another scene's."""
@@ -93,7 +95,7 @@ class World:
 
     def views(self) -> Views:
         """Pictures, depth and cameras now. Raises LiberoError where the machine cannot render."""
-        if self._renderer is not None and self._renderer.model is not self.model:
+        if self._renderer is not None and (self._renderer.model, self._renderer.size) != (self.model, self.size):
             self._renderer.close()
             self._renderer = None
         if self._renderer is None:

@@ -11,7 +11,9 @@ from vga_policy.libero.expert.shapes import Points
 from vga_policy.libero.world import Vector
 
 ROOM = 0.072  # m that still fits between the open fingers, which are 0.08 apart
-RIM = 0.012  # m from the top down that counts as rim
+RIM = 0.016  # m from the top down that counts as rim
+STRIP = 0.012  # m, half the breadth of what is looked at of it
+SLANT = 0.02  # m by which a wall may reach further out below its rim
 TURNS = np.deg2rad(np.arange(-90, 90, 5))
 UPRIGHT, LEANING = (0.0,), (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
 FINGERTIP = 0.015  # m that the fingers reach below the grip
@@ -44,16 +46,12 @@ def choose(
     here, there: what the open hand might hit where it takes the thing, and where it will put it (moved to here).
     deep: m below the top; tilts: by which the hand may lean, rad.
     """
-    top, bottom = thing[:, 2].max(), thing[:, 2].min()
-    height = max(top - deep, bottom + 0.006)
-    thing = thing[thing[:, 2] > height - FINGERTIP]
     best: Grasp | None = None
     for turn in TURNS:
         angle = np.arctan2(now[1, 0], now[0, 0]) + turn
         across = np.array([np.cos(angle), np.sin(angle), 0.0])
         along = np.array([-across[1], across[0], 0.0])
-        for spot, dear in _spots(thing, top, across, along):
-            position = np.array([*spot[:2], height])
+        for position, dear in _spots(thing, across, along, deep):
             for tilt in tilts:
                 for lean in (along, -along) if tilt else (along,):
                     rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))
@@ -79,16 +77,25 @@ def _awkwardness(out: Vector) -> float:
     return 3.0 * max(0.0, -float(out[0]))
 
 
-def _spots(thing: Points, top: float, across: Vector, along: Vector) -> list[tuple[Vector, float]]:
-    """Where the fingers could close along `across`, with the cost of it."""
-    u, v = thing @ across, thing @ along
+def _spots(thing: Points, across: Vector, along: Vector, deep: float) -> list[tuple[Vector, float]]:
+    """Where the grip could be for the fingers to close along `across`, with the cost of it."""
+    bottom, top = thing[:, 2].min() + 0.006, thing[:, 2].max()
+    held = thing[thing[:, 2] > max(top - deep, bottom) - FINGERTIP]
+    u, v = held @ across, held @ along
     width = float(np.ptp(u))
     if width < ROOM:
         middle = (u.max() + u.min()) / 2 * across + (v.max() + v.min()) / 2 * along
-        return [(middle, 4 * max(0.0, width - 0.06))]
-    rim = thing[thing[:, 2] > top - RIM]
-    center, reach = (rim.max(0) + rim.min(0)) / 2, float(np.ptp(rim @ across)) / 2 - 0.006
-    return [(center + side * reach * across, 1.0) for side in (1, -1)]  # one wall between the fingers
+        return [(np.array([*middle[:2], max(top - deep, bottom)]), 4 * max(0.0, width - 0.06))]
+    center = (thing.max(0) + thing.min(0)) / 2
+    strip = thing[np.abs((thing - center) @ along) < STRIP]
+    rim = strip[strip[:, 2] > top - RIM]
+    spots = []
+    for side in (1, -1):  # one wall between the fingers
+        edge, end = (float((side * ((part - center) @ across)).max(initial=-1.0)) for part in (rim, strip))
+        if end - edge < SLANT:  # else it leans away there, or has a handle
+            spot = center + side * (edge - 0.006) * across
+            spots.append((np.array([*spot[:2], max(top - deep, bottom)]), 1.0))
+    return spots
 
 
 def _collisions(points: Points) -> float:

@@ -1,0 +1,225 @@
+"""Demonstrations: made by the expert, written in LIBERO's layout, rendered again; LIBERO's own files; broken ones."""
+
+import json
+import re
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from libero_worlds import SIZE, settled, world_of
+from vga_policy.libero import collecting, rendering
+from vga_policy.libero.collecting import draw_scene, record, seed_of
+from vga_policy.libero.demonstrations import DemonstrationFile, Recording
+from vga_policy.libero.rendering import Rendering
+from vga_policy.libero.tasks import tasks
+
+TASK = "pick_up_the_cream_cheese_and_place_it_in_the_basket"
+
+
+@pytest.fixture(scope="module")
+def demonstration():
+    """The first attempt of a seed at which the expert succeeds."""
+    world = world_of("libero_object", 1)
+    return next(filter(None, (record(world, seed_of(world.task, 0, attempt)) for attempt in range(5))))
+
+
+@pytest.fixture(scope="module")
+def end(demonstration):
+    """Its last ten steps: drawing them all would take long."""
+    seen = {name: values[-10:] for name, values in demonstration.observations.items()}
+    return replace(
+        demonstration, states=demonstration.states[-10:], actions=demonstration.actions[-10:], observations=seen
+    )
+
+
+@pytest.fixture
+def collected(tmp_path, end):
+    """A file with that, after a failure."""
+    recording = Recording(tmp_path / "collected", tasks("libero_object")[1])
+    recording.add(None)
+    recording.add(end)
+    return recording.path
+
+
+@pytest.fixture(autouse=True)
+def shared_worlds(monkeypatch):
+    """Files are rendered in the worlds that are there already."""
+    worlds = {"close": lambda: None}
+
+    def world(task, size):
+        found = world_of(task.suite, task.index)
+        monkeypatch.setattr(found, "close", worlds["close"], raising=False)
+        return found
+
+    monkeypatch.setattr(rendering, "World", world)
+
+
+def rendered(path, out, **how):
+    made, problems = rendering.render_file(path, Rendering(out, SIZE, **how))
+    files = sorted(out.rglob("*.safetensors"))
+    return made, problems, [rendering.read(file) for file in files]
+
+
+def test_a_demonstration_begins_in_no_state_of_the_evaluation(demonstration):
+    world = world_of("libero_object", 1)
+    evaluation = world.task.initial_states()
+    starts = [demonstration.states[0]]
+    for attempt in range(10):
+        draw_scene(world, seed_of(world.task, 0, attempt))
+        starts.append(world.state())
+    positions = slice(1, 1 + world.model.nq)
+    apart = [np.abs(evaluation[:, positions] - start[positions]).max(1).min() for start in starts]
+    assert min(apart) > collecting.APART
+    assert len({tuple(start) for start in starts}) == len(starts)
+
+
+def test_a_scene_that_is_an_evaluations_is_drawn_again(monkeypatch):
+    world = settled("libero_object", 1)
+    draw_scene(world, 3)
+    same = world.state()
+    states = world.task.initial_states()
+    states[7] = same
+    monkeypatch.setattr(type(world.task), "initial_states", lambda _: states)
+    draw_scene(world, 3)
+    assert np.abs(world.state() - same).max() > collecting.APART
+
+
+def test_demonstrations_differ_and_can_be_repeated(demonstration):
+    world = world_of("libero_object", 1)
+    again = record(world, demonstration.notes["seed"])
+    assert np.array_equal(again.actions, demonstration.actions)
+    other = record(world, 1 + demonstration.notes["seed"])
+    assert other is None or other.actions.shape != again.actions.shape or not np.allclose(other.actions, again.actions)
+
+
+def test_the_expert_acts_within_what_people_did(demonstration):
+    largest = np.abs(demonstration.actions).max(axis=0)
+    assert (largest[:3] <= 0.9375).all()
+    assert (largest[3:6] <= 0.375 + 1e-9).all()
+    assert set(np.unique(demonstration.actions[:, 6])) == {-1.0, 1.0}
+    assert 60 <= len(demonstration.actions) <= 280
+
+
+def test_the_file_has_libero_s_layout(collected, end):
+    with h5py.File(collected) as file:
+        data = file["data"]
+        assert json.loads(data.attrs["problem_info"])["language_instruction"].startswith("pick up the cream cheese")
+        assert (data.attrs["num_demos"], data.attrs["attempts"]) == (1, 2)
+        demo = data["demo_0"]
+        steps = len(end.actions)
+        assert demo["states"].shape == (steps, 110)
+        assert demo["robot_states"].shape == (steps, 9)
+        assert demo["obs/ee_states"].shape == (steps, 6)
+        assert demo["dones"][-1] == 1
+        assert demo["dones"][:-1].sum() == 0
+        assert demo.attrs["num_samples"] == steps
+
+
+def test_collecting_goes_on_where_it_stopped(collected, end):
+    recording = Recording(collected.parents[1], tasks("libero_object")[1])
+    assert (recording.count, recording.attempts) == (1, 2)
+    recording.add(end)
+    with DemonstrationFile(collected) as file:
+        assert file.names == ["demo_0", "demo_1"]
+        assert np.array_equal(file.read("demo_1").states, end.states)
+
+
+def test_libero_s_own_file_gives_the_same_samples(collected, end, tmp_path):
+    """Theirs has no-ops, pictures of the step after, and says what it is of inside only."""
+    theirs = tmp_path / "theirs" / "renamed_demo.hdf5"
+    theirs.parent.mkdir()
+    pause = np.zeros((3, 7))
+    pause[:, 6] = end.actions[5, 6]
+    actions = np.insert(end.actions, [6, 6, 6], pause, axis=0)
+    states = np.insert(end.states, [6, 6, 6], end.states[6], axis=0)
+    with h5py.File(collected) as ours, h5py.File(theirs, "w") as file:
+        data = file.create_group("data")
+        data.attrs["bddl_file_name"] = f"chiliocosm/bddl_files/libero_object/{TASK}.bddl"
+        demo = data.create_group("demo_0")
+        demo.attrs["model_file"] = ours["data/demo_0"].attrs["model_file"]
+        demo["actions"], demo["states"] = actions, states
+        demo["obs/agentview_rgb"] = np.zeros((len(actions), 128, 128, 3), np.uint8)
+    made, problems, [one] = rendered(collected, tmp_path / "a")
+    assert (made, problems) == (1, [])
+    made, problems, [other] = rendered(theirs, tmp_path / "b")
+    assert (made, problems) == (1, [])
+    kept = np.linalg.norm(end.actions[:, :6], axis=1) >= 1e-4
+    assert len(one.actions) >= kept.sum()
+    for name in ("images", "depth", "intrinsics", "extrinsics", "proprioception", "actions"):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
+    assert one.instruction == "pick up the cream cheese and place it in the basket"
+    assert one.images.shape == (len(one.actions), 2, SIZE, SIZE, 3)
+
+
+def test_what_is_rendered_is_what_was_seen(collected, end, tmp_path):
+    _, _, [episode] = rendered(collected, tmp_path / "out", keep_no_ops=True)
+    assert np.allclose(episode.proprioception[:, :3], end.observations["ee_pos"], atol=1e-6)
+    world = world_of("libero_object", 1)
+    world.set_fixtures(end.fixtures())
+    world.start(end.states[-1])
+    views = world.views()
+    assert np.abs(episode.images[-1].astype(int) - views.images).mean() < 3  # JPEG
+    assert np.abs(episode.depth[-1] - views.depth).max() <= 0.0006
+
+
+def write(path, change=None, **parts):
+    """A file of one demonstration, with some part of it replaced or left out."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    states = np.tile(world_of("libero_object", 1).state(), (4, 1))
+    parts = {"states": states, "actions": np.full((4, 7), 0.5), "model_file": "<mujoco/>", **parts}
+    with h5py.File(path, "w") as file:
+        demo = file.create_group("data/demo_0")
+        for name, value in parts.items():
+            if name == "model_file" and value is not None:
+                demo.attrs[name] = value
+            elif value is not None:
+                demo[name] = value
+    if change is not None:
+        path.write_bytes(change(path.read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"change": lambda data: data[: len(data) // 2]}, r"cannot be read as HDF5 \(.*\): copy it again"),
+        ({"change": lambda data: b"GIF89a"}, r"cannot be read as HDF5 \(.*\): copy it again"),
+        ({"actions": np.zeros((4, 8))}, r"demo_0: actions \[4, 8\], LIBERO's are \[T, 7\]"),
+        ({"actions": np.zeros((3, 7))}, r"demo_0: \[4, \d+\] states for 3 actions"),
+        ({"actions": np.full((4, 7), np.nan)}, "demo_0: states or actions that are not finite"),
+        ({"actions": "text"}, "demo_0: damaged"),
+        ({"states": None}, "demo_0: no `states`: only what has states can be rendered again"),
+        ({"states": np.zeros((4, 77))}, r"demo_0: a state of libero_object/1 has 110 numbers, not \(77,\)"),
+        ({"model_file": None}, "demo_0: no `model_file`: without it nobody knows where the fixtures stood"),
+        ({"model_file": "<mujoco"}, "demo_0: model_file is no MJCF"),
+        ({}, "demo_0: does not end with the task done: left out"),
+    ],
+)
+def test_a_bad_file_is_told_in_one_line(parts, message, tmp_path):
+    settled("libero_object", 1)
+    path = write(tmp_path / f"{TASK}_demo.hdf5", **parts)
+    made, problems, _ = rendered(path, tmp_path / "out")
+    assert made == 0
+    assert len(problems) == 1
+    assert "\n" not in problems[0]
+    assert re.match(f"{re.escape(str(path))}(: |, ){message}", problems[0]), problems[0]
+
+
+def test_a_file_of_no_known_task_is_refused(tmp_path):
+    path = write(tmp_path / "juggle_demo.hdf5")
+    assert rendered(path, tmp_path / "out")[1] == [f"{path}: 'juggle' is no task of LIBERO"]
+    with h5py.File(tmp_path / "other_demo.hdf5", "w") as file:
+        file["pictures"] = np.zeros(3)
+    [problem] = rendered(tmp_path / "other_demo.hdf5", tmp_path / "out")[1]
+    assert problem.endswith("no group `data`: this is no file of LIBERO's demonstrations")
+
+
+def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
+    with h5py.File(collected, "a") as file:
+        file["data"].copy("demo_0", "demo_1")
+        del file["data/demo_0/states"]
+    made, problems, episodes = rendered(collected, tmp_path / "out")
+    assert made == len(episodes) == 1
+    assert len(problems) == 1
+    assert "demo_0: no `states`" in problems[0]

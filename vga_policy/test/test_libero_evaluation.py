@@ -1,0 +1,141 @@
+"""Trials by the published protocol: the expert succeeds, doing nothing does not, and a run is taken up again."""
+
+import json
+
+import numpy as np
+import pytest
+from libero_worlds import world_of
+from vga_policy.libero import evaluation
+from vga_policy.libero.actors import actors
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.evaluation import Conditions, Job, evaluate, prepare, published, read_trials, run_job, summary
+from vga_policy.libero.tasks import tasks
+from vga_policy.libero.trials import STILL, Case, Scripted, run_trial
+
+from vga_policy import cli
+
+OBJECT = ("libero_object", 1)
+
+
+class Counting:
+    """Moves by given actions, and counts how often it is asked."""
+
+    def __init__(self, chunk):
+        self.chunk, self.asked, self.told = np.asarray(chunk, dtype=float), 0, set()
+
+    def act(self, observation, instruction):
+        self.asked += 1
+        self.told.add(instruction)
+        return self.chunk
+
+
+@pytest.fixture
+def begun():
+    """A world just reset, and the first initial state."""
+    world = world_of(*OBJECT)
+    world.seed(0)
+    world.reset()
+    return world, world.task.initial_states()[0]
+
+
+def test_the_expert_does_a_task_within_its_steps(begun):
+    world, state = begun
+    success, steps = run_trial(world, actors("oracle"), state)
+    assert success
+    assert 60 < steps < 280
+    assert world.done()
+
+
+def test_a_chunk_is_executed_open_loop_until_the_step_limit(begun):
+    world, state = begun
+    actor = Counting(np.tile(STILL, (12, 1)))
+    assert run_trial(world, lambda _: actor, state, execute=8) == (False, 280)
+    assert actor.asked == 280 / 8
+    assert actor.told == {world.task.instruction}
+
+
+def test_of_the_gripper_s_number_only_the_sign_counts(begun, monkeypatch):
+    world, state = begun
+    taken = []
+    monkeypatch.setattr(world, "step", lambda action: taken.append(action[-1]) or len(taken) > 12)
+    monkeypatch.setattr(world, "settle", lambda: None)
+    run_trial(world, lambda _: Counting([[0, 0, 0, 0, 0, 0, 0.2], [0, 0, 0, 0, 0, 0, -0.2]]), state)
+    assert set(taken[0::2]) == {1.0}
+    assert set(taken[1::2]) == {-1.0}
+
+
+@pytest.mark.parametrize("chunk", [np.zeros((8, 8)), np.zeros(7), np.zeros((0, 7)), np.full((1, 7), np.nan)])
+def test_what_is_no_action_is_refused(begun, chunk):
+    world, state = begun
+    with pytest.raises(LiberoError, match=r"a policy must return finite actions \[N, 7\]"):
+        run_trial(world, lambda _: Counting(chunk), state)
+
+
+def test_a_movement_that_is_over_leaves_the_hand_still():
+    actor = Scripted(iter([np.ones(7)]))
+    assert np.array_equal(actor.act(None, ""), np.ones((1, 7)))
+    assert np.array_equal(actor.act(None, ""), STILL[None])
+
+
+def test_a_run_is_taken_up_and_its_trials_are_those_of_one_go(tmp_path):
+    """Fixtures of a trial depend on the resets before it, so that what is known must be reset through."""
+    task = tasks("libero_spatial")[2]
+
+    def job(out, trials):
+        return Job(task, published(trials)(task), Conditions("zero"), tmp_path / out)
+
+    [first] = run_job(job("halves", 1), actors)
+    text = job("halves", 1).file.read_text()
+    job("halves", 1).file.write_text(text + text[:20])  # a crash in the middle of a line
+    two = run_job(job("halves", 2), actors)
+    assert two[0] == first
+    assert [trial.case for trial in two] == [Case(0), Case(1)]
+    assert not any(trial.success for trial in two)
+    assert run_job(job("halves", 2), actors) == two  # from disk, to the second
+
+
+def test_a_run_goes_on_only_under_its_own_conditions(tmp_path):
+    prepare(tmp_path / "run", Conditions("oracle"))
+    prepare(tmp_path / "run", Conditions("oracle"))
+    with pytest.raises(LiberoError, match="was begun with execute 8, not 5; choose another --out"):
+        prepare(tmp_path / "run", Conditions("oracle", execute=5))
+    (tmp_path / "run" / evaluation.CONDITIONS).write_text("{")
+    with pytest.raises(LiberoError, match="cannot be read"):
+        prepare(tmp_path / "run", Conditions("oracle"))
+
+
+def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
+    jobs = []
+    for index, outcomes in ((0, (True, False)), (1, (True, True))):
+        task = tasks("libero_goal")[index]
+        cases = (Case(0, 0, "30_15_100_0_0"), Case(0, 0, "0_0_150_0_0"))
+        job = Job(task, (*cases, Case(0, 1)), Conditions("oracle"), tmp_path)
+        job.file.parent.mkdir(exist_ok=True)
+        trials = [
+            {"task": task.label, "case": vars(case), "success": success, "steps": 100, "seconds": 1.0}
+            for case, success in zip(cases, outcomes, strict=True)
+        ]
+        job.file.write_text("".join(json.dumps(trial) + "\n" for trial in trials))
+        assert [trial.success for trial in read_trials(job.file)] == list(outcomes)
+        jobs.append(job)
+    found = summary(jobs)
+    assert (found["success_rate"], found["n"], found["missing"]) == (0.75, 4, 2)
+    assert found["interval"] == pytest.approx([0.3006, 0.9544], abs=1e-4)
+    assert found["tasks"]["libero_goal/0"]["success_rate"] == 0.5
+    assert found["suites"]["libero_goal"]["successes"] == 3
+    assert found["kinds"]["distance"]["success_rate"] == 0.5
+    assert any("libero_goal/1" in line and "100.0 %" in line for line in evaluation.table(found))
+
+
+def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
+    lines = []
+    task = tasks("libero_goal")[0]
+    job = Job(task, (Case(0),), Conditions("nobody"), tmp_path)
+    assert len(evaluate([job], actors, 1, lines.append)) == 1
+    assert lines[0].startswith("libero_goal/0: KeyError")
+
+
+def test_the_command_wants_to_know_who_acts(capsys, tmp_path):
+    assert cli.main(["eval", "libero", "--out", str(tmp_path / "out")]) == 2
+    assert "say what is to act: --oracle or --control zero" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
