@@ -20,6 +20,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints.normalization import Range
 from vga_policy.objective.lora import make_trainable
 from vga_policy.objective.losses import TrainingLabels
@@ -84,7 +86,7 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
         model = preset.model.build()
         make_trainable(model, preset.recipe)
         unit = Range.of([-1.0] * preset.model.actions, [1.0] * preset.model.actions)
-        objective = PolicyObjective(model, preset.recipe, unit)
+        objective = PolicyObjective(model, preset.recipe, load_cell(cell_path("sim")).embodiment, unit)
     counter = _Counter()
     with FakeTensorMode(allow_non_fake_inputs=True):
         _materialize(objective)
@@ -96,7 +98,7 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
         optimizers = build_optimizers(loop.optimizer, objective)
         trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
         for parameter in trained:
-            parameter.register_post_accumulate_grad_hook(lambda p: counter.label(GRADIENTS, [p.grad]))  # type: ignore[list-item]
+            parameter.register_post_accumulate_grad_hook(lambda p: counter.label(GRADIENTS, [p.grad]))
         counter.label(TRAINED, trained)
         counter.label(FROZEN, (parameter for parameter in objective.parameters() if not parameter.requires_grad))
         counter.label(AVERAGE, average.tensors.values())
