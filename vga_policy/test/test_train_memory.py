@@ -16,7 +16,7 @@ from support.training import curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
 from vga_policy.inference.policy import Policy
 from vga_policy.model.weights.save import Later, save_tensors
-from vga_policy.text.pretrained import QwenGTE
+from vga_policy.text.pretrained import EncoderError, QwenGTE
 from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train import trainer
 from vga_policy.train.engine import loop as loops
@@ -306,3 +306,17 @@ def test_a_policy_needs_no_text_encoder_for_what_it_was_trained_on(finished, mon
     monkeypatch.setattr(type(stored.checkpoint.encoder), "encode", lambda *_: pytest.fail("the encoder was asked"))
     again = Policy.from_pretrained(finished / BEST, cell=SIM)
     assert torch.equal(again.encode("press the button"), told)
+
+
+def test_an_instruction_that_is_new_needs_the_encoder_and_says_so(finished, monkeypatch):
+    policy = Policy.from_pretrained(finished / BEST, cell=SIM)
+
+    def missing(*_):
+        raise EncoderError("text encoder large: it is not here")
+
+    monkeypatch.setattr(type(policy.checkpoint.encoder), "encode", missing)
+    trained = "'pick up the red cube', 'press the button'"
+    with pytest.raises(
+        EncoderError, match=rf"^'stack' is none of those trained on \({trained}\), and text encoder large"
+    ):
+        policy.encode("stack")

@@ -145,6 +145,12 @@ def test_the_papers_encoders_have_weights_from_somewhere(episodes, tmp_path, mon
         (tmp_path / name).mkdir()
         files.append(str(tmp_path / name))
         save_file(getattr(built, name).state_dict(), tmp_path / name / "model.safetensors")
+    with pytest.raises(
+        TrainingError, match=r"tensors do not fit .*; the two are swapped: DINOv2's comes first$"
+    ) as told:
+        trainer.train(replace(config, encoders=tuple(reversed(files))), tmp_path / "run")
+    assert len(str(told.value)) < 600
+    assert not (tmp_path / "run").exists()
     trainer.train(replace(config, encoders=tuple(files)), tmp_path / "run")
     trainer.train(replace(config, init=str(tmp_path / "run")), tmp_path / "on")
     ours = load_file(tmp_path / "on" / BEST / "model.safetensors")

@@ -20,9 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vga_policy.cell.loading import load_cell
-from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints.normalization import Range
+from vga_policy.embodiment.embodiment import Embodiment, View
+from vga_policy.embodiment.space import Channel, ChannelKind, Space
+from vga_policy.model.vga import VGAConfig
 from vga_policy.objective.lora import make_trainable
 from vga_policy.objective.losses import TrainingLabels
 from vga_policy.presets.presets import Preset
@@ -86,7 +87,8 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
         model = preset.model.build()
         make_trainable(model, preset.recipe)
         unit = Range.of([-1.0] * preset.model.actions, [1.0] * preset.model.actions)
-        objective = PolicyObjective(model, preset.recipe, load_cell(cell_path("sim")).embodiment, unit)
+        body = _body(preset.model)
+        objective = PolicyObjective(model, preset.recipe, body, unit)
     counter = _Counter()
     with FakeTensorMode(allow_non_fake_inputs=True):
         _materialize(objective)
@@ -103,7 +105,7 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
         counter.label(FROZEN, (parameter for parameter in objective.parameters() if not parameter.requires_grad))
         counter.label(AVERAGE, average.tensors.values())
         with counter:
-            batch = _batch(preset, loop.batch // processes // loop.accumulate)
+            batch = _batch(preset, loop.batch // processes // loop.accumulate, len(body.proprioception.arm))
             for step in range(2):  # the first has no moments yet
                 for _ in range(min(loop.accumulate, 2)):  # the first part has no gradients yet
                     _pass(objective, batch, loop, formula=formula)
@@ -150,7 +152,25 @@ def _materialize(module: nn.Module) -> None:
                 part._parameters[name] = nn.Parameter(made, requires_grad=parameter.requires_grad)
 
 
-def _batch(preset: Preset, size: int) -> Batch:
+def _body(model: VGAConfig) -> Embodiment:
+    """Any with as many numbers."""
+
+    def space(numbers: int) -> Space:
+        joints = (Channel(f"joint_{number}", ChannelKind.JOINT, "rad") for number in range(1, numbers))
+        return Space((*joints, Channel("gripper", ChannelKind.WIDTH, "m", bounds=(0.0, 1.0))))
+
+    views = tuple(View(f"camera_{number}", "fixed") for number in range(VIEWS))
+    return Embodiment(
+        name="any",
+        actions=space(model.actions),
+        proprioception=space(model.proprioception),
+        rate_hz=10.0,
+        horizon=model.horizon,
+        views=views,
+    )
+
+
+def _batch(preset: Preset, size: int, arm: int) -> Batch:
     model, views, side = preset.model, (size, VIEWS), preset.model.image_size
     labels = TrainingLabels(
         actions=torch.zeros(size, model.horizon, model.actions),
@@ -161,7 +181,7 @@ def _batch(preset: Preset, size: int) -> Batch:
         depth_mask=torch.ones(*views, side, side, dtype=torch.bool),
     )
     images, language = torch.zeros(*views, 3, side, side), torch.zeros(size, model.language_width)
-    return Batch(images, language, torch.zeros(size, 8), labels, torch.zeros(size, 7))
+    return Batch(images, language, torch.zeros(size, model.proprioception), labels, torch.zeros(size, arm))
 
 
 def _pass(objective: PolicyObjective, batch: Batch, loop: LoopConfig, *, formula: bool) -> None:
