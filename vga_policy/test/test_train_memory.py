@@ -46,7 +46,7 @@ def finished(episodes, tmp_path_factory):
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
 def other_precision():
     """Runs may be of another precision than those before them in this process."""
     AcceleratorState._reset_state(True)
@@ -132,8 +132,9 @@ def test_no_gradient_is_kept_through_the_next_pass_nor_an_average_that_is_none(e
 
 
 @pytest.fixture(scope="module")
-def low_rank(episodes, finished, tmp_path_factory, other_precision):
+def low_rank(episodes, finished, tmp_path_factory):
     """A run of low-rank updates in bfloat16, and one that was made without keeping frozen weights in it."""
+    AcceleratorState._reset_state(True)
     directory = tmp_path_factory.mktemp("low_rank")
     config = tiny_policy(
         episodes, loop(precision="bf16", ema=0.0, lr=0.05), init=str(finished), strategy="lora", rank=2
@@ -178,7 +179,6 @@ def test_low_rank_updates_are_merged_as_they_are_written(low_rank):
     assert exported.keys() == Policy.from_pretrained(run / BEST).checkpoint.model.state_dict().keys()
 
 
-@pytest.mark.usefixtures("other_precision")
 def test_a_run_is_gone_on_with_from_anywhere_without_what_it_started_from(episodes, finished, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "data").symlink_to(episodes)
