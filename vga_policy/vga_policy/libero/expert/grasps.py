@@ -91,10 +91,10 @@ def _spots(thing: Points, across: Vector, along: Vector, deep: float) -> list[tu
     rim = strip[strip[:, 2] > top - RIM]
     spots = []
     for side in (1, -1):  # one wall between the fingers
-        edge, end = (float((side * ((part - center) @ across)).max(initial=-1.0)) for part in (rim, strip))
-        if end - edge < SLANT:  # else it leans away there, or has a handle
-            spot = center + side * (edge - 0.006) * across
-            spots.append((np.array([*spot[:2], max(top - deep, bottom)]), 1.0))
+        edge, end = (float((side * ((part - center) @ across)).max(initial=-0.1)) for part in (rim, strip))
+        spot = center + side * (edge - 0.006) * across
+        dear = 1.0 if end - edge < SLANT else 4.0  # else it leans away there, or has a handle
+        spots.append((np.array([*spot[:2], max(top - deep, bottom)]), dear))
     return spots
 
 
