@@ -239,7 +239,7 @@ def _driver_node():
     driver._executor.reset(now, np.array(cell.arm.home), 0.04)
     driver._modes.request(Mode.POLICY, now)
     driver._modes.heartbeat(bytes([7]) * 16, True, "", now)
-    node = Sink(cell=cell, driver=driver, _policy_clock=ClockWatch(), _verdict=Sink())
+    node = Sink(cell=cell, driver=driver, _policy_clock=ClockWatch(), _verdict=Sink(), _leader=Sink(here=True))
     node.send = lambda call, message: call(message)
     for name in ("_on_chunk", "_on_heartbeat", "_on_leader"):
         setattr(node, name, getattr(FrankaDriverNode, name).__get__(node))

@@ -10,7 +10,7 @@ import pytest
 from libero_worlds import SIZE, settled, world_of
 from vga_policy.libero import collecting, rendering
 from vga_policy.libero.collecting import draw_scene, record, seed_of
-from vga_policy.libero.demonstrations import DemonstrationFile, Recording
+from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
 from vga_policy.libero.rendering import Rendering
 from vga_policy.libero.tasks import tasks
 
@@ -36,7 +36,7 @@ def end(demonstration):
 @pytest.fixture
 def collected(tmp_path, end):
     """A file with that, after a failure."""
-    recording = Recording(tmp_path / "collected", tasks("libero_object")[1])
+    recording = DemonstrationWriter(tmp_path / "collected", tasks("libero_object")[1])
     recording.add(None)
     recording.add(end)
     return recording.path
@@ -117,7 +117,7 @@ def test_the_file_has_libero_s_layout(collected, end):
 
 
 def test_collecting_goes_on_where_it_stopped(collected, end):
-    recording = Recording(collected.parents[1], tasks("libero_object")[1])
+    recording = DemonstrationWriter(collected.parents[1], tasks("libero_object")[1])
     assert (recording.count, recording.attempts) == (1, 2)
     recording.add(end)
     with DemonstrationFile(collected) as file:

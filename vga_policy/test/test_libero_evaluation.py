@@ -8,9 +8,18 @@ from libero_worlds import world_of
 from vga_policy.libero import evaluation
 from vga_policy.libero.actors import actors
 from vga_policy.libero.errors import LiberoError
-from vga_policy.libero.evaluation import Conditions, Job, evaluate, prepare, published, read_trials, run_job, summary
+from vga_policy.libero.evaluation import (
+    Job,
+    LiberoConditions,
+    evaluate,
+    prepare,
+    published,
+    read_trials,
+    run_job,
+    summary,
+)
 from vga_policy.libero.tasks import tasks
-from vga_policy.libero.trials import STILL, Case, Scripted, run_trial
+from vga_policy.libero.trials import STILL, Scripted, TrialCase, run_trial
 
 from vga_policy import cli
 
@@ -82,34 +91,34 @@ def test_a_run_is_taken_up_and_its_trials_are_those_of_one_go(tmp_path):
     task = tasks("libero_spatial")[2]
 
     def job(out, trials):
-        return Job(task, published(trials)(task), Conditions("zero"), tmp_path / out)
+        return Job(task, published(trials)(task), LiberoConditions("zero"), tmp_path / out)
 
     [first] = run_job(job("halves", 1), actors)
     text = job("halves", 1).file.read_text()
     job("halves", 1).file.write_text(text + text[:20])  # a crash in the middle of a line
     two = run_job(job("halves", 2), actors)
     assert two[0] == first
-    assert [trial.case for trial in two] == [Case(0), Case(1)]
+    assert [trial.case for trial in two] == [TrialCase(0), TrialCase(1)]
     assert not any(trial.success for trial in two)
     assert run_job(job("halves", 2), actors) == two  # from disk, to the second
 
 
 def test_a_run_goes_on_only_under_its_own_conditions(tmp_path):
-    prepare(tmp_path / "run", Conditions("oracle"))
-    prepare(tmp_path / "run", Conditions("oracle"))
+    prepare(tmp_path / "run", LiberoConditions("oracle"))
+    prepare(tmp_path / "run", LiberoConditions("oracle"))
     with pytest.raises(LiberoError, match="was begun with execute 8, not 5; choose another --out"):
-        prepare(tmp_path / "run", Conditions("oracle", execute=5))
+        prepare(tmp_path / "run", LiberoConditions("oracle", execute=5))
     (tmp_path / "run" / evaluation.CONDITIONS).write_text("{")
     with pytest.raises(LiberoError, match="cannot be read"):
-        prepare(tmp_path / "run", Conditions("oracle"))
+        prepare(tmp_path / "run", LiberoConditions("oracle"))
 
 
 def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
     jobs = []
     for index, outcomes in ((0, (True, False)), (1, (True, True))):
         task = tasks("libero_goal")[index]
-        cases = (Case(0, 0, "30_15_100_0_0"), Case(0, 0, "0_0_150_0_0"))
-        job = Job(task, (*cases, Case(0, 1)), Conditions("oracle"), tmp_path)
+        cases = (TrialCase(0, 0, "30_15_100_0_0"), TrialCase(0, 0, "0_0_150_0_0"))
+        job = Job(task, (*cases, TrialCase(0, 1)), LiberoConditions("oracle"), tmp_path)
         job.file.parent.mkdir(exist_ok=True)
         trials = [
             {"task": task.label, "case": vars(case), "success": success, "steps": 100, "seconds": 1.0}
@@ -130,7 +139,7 @@ def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
 def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
     lines = []
     task = tasks("libero_goal")[0]
-    job = Job(task, (Case(0),), Conditions("nobody"), tmp_path)
+    job = Job(task, (TrialCase(0),), LiberoConditions("nobody"), tmp_path)
     assert len(evaluate([job], actors, 1, lines.append)) == 1
     assert lines[0].startswith("libero_goal/0: KeyError")
 

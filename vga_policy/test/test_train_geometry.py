@@ -118,7 +118,9 @@ def test_a_policy_starts_from_it(episodes, pretrained, tmp_path):
 
 def test_scenes_of_another_size_or_none_are_refused(scenes, tmp_path):
     config = GeometryConfig(scenes=str(scenes), loop=tiny_loop())
-    with pytest.raises(TrainingError, match=r"images of 28 pixels; preset nano takes 112: `vga scenes --size 112`"):
+    with pytest.raises(
+        TrainingError, match=r"images of 28 pixels; preset nano takes 112: `vga scenes --image-size 112`"
+    ):
         pretraining.pretrain(config, tmp_path / "run")
     with pytest.raises(TrainingError, match="pretrain paper-dinov2"):
         pretraining.pretrain(replace(config, preset="paper"), tmp_path / "run")

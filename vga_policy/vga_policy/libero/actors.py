@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vga_policy.libero.expert.expert import demonstrate
-from vga_policy.libero.trials import Actor, Actors, Scripted, Still
+from vga_policy.libero.trials import Actors, LiberoActor, Scripted, Still
 from vga_policy.libero.world import World
 
 
@@ -12,9 +12,9 @@ def actors(policy: str) -> Actors:
     return {"oracle": _oracle, "zero": _still}[policy]
 
 
-def _oracle(world: World) -> Actor:
+def _oracle(world: World) -> LiberoActor:
     return Scripted(demonstrate(world))
 
 
-def _still(world: World) -> Actor:  # noqa: ARG001
+def _still(world: World) -> LiberoActor:  # noqa: ARG001
     return Still()

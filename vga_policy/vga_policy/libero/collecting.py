@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vga_policy.libero.demonstrations import Demonstration, Recording
+from vga_policy.libero.demonstrations import DemonstrationWriter, LiberoDemonstration
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.expert.hand import Style
-from vga_policy.libero.tasks import Task
+from vga_policy.libero.tasks import LiberoTask
 from vga_policy.libero.world import HAND, Vector, World
 
 HELD = 10  # steps for which success is to last, as where people gave LIBERO's demonstrations
@@ -27,7 +27,7 @@ HOPELESS = 10  # attempts an episode, after which a task is given up
 class Order:
     """Demonstrations to be made of a task. seed: of everything that is drawn."""
 
-    task: Task
+    task: LiberoTask
     episodes: int
     seed: int
     out: Path
@@ -53,7 +53,7 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
 
 def fill(order: Order) -> tuple[int, int]:
     """Makes what is missing of an order; how many demonstrations there are then, of how many attempts."""
-    recording = Recording(order.out, order.task)
+    recording = DemonstrationWriter(order.out, order.task)
     if recording.count >= order.episodes:
         return recording.count, recording.attempts
     world = World(order.task)
@@ -67,12 +67,12 @@ def fill(order: Order) -> tuple[int, int]:
     return recording.count, recording.attempts
 
 
-def seed_of(task: Task, seed: int, attempt: int) -> int:
+def seed_of(task: LiberoTask, seed: int, attempt: int) -> int:
     """Seed of one attempt, which no other attempt or task has."""
     return zlib.crc32(f"{seed} {task.label} {attempt}".encode())
 
 
-def record(world: World, seed: int) -> Demonstration | None:
+def record(world: World, seed: int) -> LiberoDemonstration | None:
     """Draws a scene and a manner, and demonstrates the task; None when that fails."""
     random = np.random.default_rng(seed)
     draw_scene(world, seed)
@@ -90,7 +90,7 @@ def record(world: World, seed: int) -> Demonstration | None:
         return None
     states, actions, *measured = (np.array(values) for values in rows.values())
     observations = dict(zip(list(rows)[2:], measured, strict=True))
-    return Demonstration("", states, actions, scene, observations, {"seed": seed})
+    return LiberoDemonstration("", states, actions, scene, observations, {"seed": seed})
 
 
 def draw_scene(world: World, seed: int) -> None:

@@ -178,7 +178,7 @@ def _eval(arguments: argparse.Namespace) -> int:
     if not arguments.oracle and not arguments.control:
         print("vga eval libero: say what is to act: --oracle or --control zero", file=sys.stderr)
         return 2
-    conditions = evaluation.Conditions(
+    conditions = evaluation.LiberoConditions(
         policy="zero" if arguments.control == "zero" else "oracle",
         control=arguments.control or "",
         execute=arguments.execute,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.libero.errors import LiberoError
-from vga_policy.libero.tasks import Task, task_named
+from vga_policy.libero.tasks import LiberoTask, task_named
 from vga_policy.libero.world import ACTION, Vector
 
 SUFFIX = "_demo.hdf5"
@@ -28,7 +28,7 @@ NO_OP = 1e-4  # norm of translation and turn below which a step does nothing, as
 
 
 @dataclass(frozen=True)
-class Demonstration:
+class LiberoDemonstration:
     """One demonstration. states [T, D]: before each action; actions [T, 7]; model_file: the scene's MJCF.
 
     observations: what is measured before each action, by its name in the layout. notes: further attributes.
@@ -54,7 +54,7 @@ class Demonstration:
         except (ElementTree.ParseError, ValueError) as error:
             raise LiberoError(f"model_file is no MJCF ({error})") from None
 
-    def without_no_ops(self) -> Demonstration:
+    def without_no_ops(self) -> LiberoDemonstration:
         """The steps in which something happens: the hand moves, or the fingers are told something else."""
         kept: list[int] = []
         for step, action in enumerate(self.actions):
@@ -62,7 +62,7 @@ class Demonstration:
             if np.linalg.norm(action[:-1]) >= NO_OP or not told:
                 kept.append(step)
         observations = {name: values[kept] for name, values in self.observations.items()}
-        return Demonstration(
+        return LiberoDemonstration(
             self.name, self.states[kept], self.actions[kept], self.model_file, observations, self.notes
         )
 
@@ -91,7 +91,7 @@ class DemonstrationFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def read(self, name: str) -> Demonstration:
+    def read(self, name: str) -> LiberoDemonstration:
         """One demonstration. Raises LiberoError, which names file, demonstration and fault."""
         try:
             group = self._file["data"][name]
@@ -116,9 +116,9 @@ class DemonstrationFile:
         if not (np.isfinite(states).all() and np.isfinite(actions).all()):
             raise LiberoError(f"{self.path}, {name}: states or actions that are not finite")
         text = model_file.decode() if isinstance(model_file, bytes) else str(model_file)
-        return Demonstration(name, states, actions, text, observations, notes)
+        return LiberoDemonstration(name, states, actions, text, observations, notes)
 
-    def _task(self) -> Task:
+    def _task(self) -> LiberoTask:
         """By the file's name, else by that of the task description that it holds."""
         described = Path(str(self.attributes.get("bddl_file_name", ""))).stem
         for name in (self.path.name.removesuffix(SUFFIX), described):
@@ -130,10 +130,10 @@ class DemonstrationFile:
         raise LiberoError(f"{self.path}: {self.path.name.removesuffix(SUFFIX)!r} is no task of LIBERO{also}")
 
 
-class Recording:
+class DemonstrationWriter:
     """The file that demonstrations of one task are added to. After each it is whole, whatever happens."""
 
-    def __init__(self, directory: Path, task: Task) -> None:
+    def __init__(self, directory: Path, task: LiberoTask) -> None:
         """directory: of all suites. Raises LiberoError when what is there cannot be gone on with."""
         self.task, self.path = task, directory / task.suite / f"{task.name}{SUFFIX}"
         self.count = self.attempts = 0
@@ -143,7 +143,7 @@ class Recording:
             if self.attempts < self.count:
                 raise LiberoError(f"{self.path}: was not written by vga libero collect; choose another --out")
 
-    def add(self, demonstration: Demonstration | None) -> None:
+    def add(self, demonstration: LiberoDemonstration | None) -> None:
         """Another attempt: a demonstration, or None for a failure."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_name(f".{self.path.name}.unfinished")
@@ -184,7 +184,7 @@ def demonstration_files(paths: list[Path]) -> Iterator[Path]:
         yield from sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
 
 
-def _write(group: h5py.Group, demonstration: Demonstration) -> None:
+def _write(group: h5py.Group, demonstration: LiberoDemonstration) -> None:
     steps = len(demonstration.actions)
     last: NDArray[np.uint8] = np.zeros(steps, np.uint8)
     last[-1] = 1

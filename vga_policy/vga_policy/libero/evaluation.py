@@ -18,8 +18,8 @@ from vga_policy.evaluate.intervals import mean_interval, wilson
 from vga_policy.files import write_atomically
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.plus import variant_of, variants_of
-from vga_policy.libero.tasks import EVALUATION_STATES, Task, tasks
-from vga_policy.libero.trials import EXECUTE, Actors, Case, Trial, run_trial
+from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
+from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, run_trial
 from vga_policy.libero.world import SETTLING, World
 
 FORMAT = 1
@@ -28,7 +28,7 @@ CONDITIONS, RESULTS = "conditions.json", "results.json"
 
 
 @dataclass(frozen=True)
-class Conditions:
+class LiberoConditions:
     """What trials were run with; rates of different conditions are different figures.
 
     seed: of the environment, set once a task; its resets then follow one another in the order of the trials, one each,
@@ -51,9 +51,9 @@ class Conditions:
 class Job:
     """The trials of one task, for one process, in their order."""
 
-    task: Task
-    cases: tuple[Case, ...]
-    conditions: Conditions
+    task: LiberoTask
+    cases: tuple[TrialCase, ...]
+    conditions: LiberoConditions
     out: Path
 
     @property
@@ -61,7 +61,7 @@ class Job:
         """One line of JSON a trial."""
         return self.out / "trials" / f"{self.task.suite}_{self.task.index}.jsonl"
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[LiberoTrial]:
         """Those that are on disk."""
         known = {trial.case: trial for trial in read_trials(self.file)}
         return [known[case] for case in self.cases if case in known]
@@ -88,7 +88,7 @@ def evaluate(
     return problems
 
 
-def run_job(job: Job, actors: Callable[[str], Actors]) -> list[Trial]:
+def run_job(job: Job, actors: Callable[[str], Actors]) -> list[LiberoTrial]:
     """All trials of a job, of which those on disk are not run again."""
     known = {trial.case for trial in job.trials()}
     if len(known) == len(job.cases):
@@ -108,7 +108,7 @@ def run_job(job: Job, actors: Callable[[str], Actors]) -> list[Trial]:
                 started = time.monotonic()
                 world.move_camera(variant_of(job.task, case.camera) if case.camera else None)
                 success, steps = run_trial(world, make, states[case.state], conditions.execute)
-                trial = Trial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
+                trial = LiberoTrial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
                 file.write(json.dumps(asdict(trial)) + "\n")
                 file.flush()
     finally:
@@ -116,7 +116,7 @@ def run_job(job: Job, actors: Callable[[str], Actors]) -> list[Trial]:
     return job.trials()
 
 
-def read_trials(file: Path) -> list[Trial]:
+def read_trials(file: Path) -> list[LiberoTrial]:
     """The trials of a job's file; none where there is none. A last line cut short by a crash does not count."""
     if not file.is_file():
         return []
@@ -124,10 +124,10 @@ def read_trials(file: Path) -> list[Trial]:
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
         write_atomically(file, whole)
-    return [Trial.from_json(json.loads(line)) for line in whole.splitlines()]
+    return [LiberoTrial.from_json(json.loads(line)) for line in whole.splitlines()]
 
 
-def prepare(out: Path, conditions: Conditions) -> None:
+def prepare(out: Path, conditions: LiberoConditions) -> None:
     """Makes the directory of a run, or takes one up again. Raises LiberoError when it was begun otherwise."""
     wanted = conditions.to_json()
     file = out / CONDITIONS
@@ -149,8 +149,8 @@ def prepare(out: Path, conditions: Conditions) -> None:
 def jobs_of(
     suites: Iterable[str],
     numbers: Sequence[int],
-    cases: Callable[[Task], tuple[Case, ...]],
-    conditions: Conditions,
+    cases: Callable[[LiberoTask], tuple[TrialCase, ...]],
+    conditions: LiberoConditions,
     out: Path,
 ) -> list[Job]:
     """One job a task. numbers: of the tasks in each suite; empty for all."""
@@ -158,26 +158,26 @@ def jobs_of(
     return [Job(task, cases(task), conditions, out) for task in chosen]
 
 
-def published(trials: int) -> Callable[[Task], tuple[Case, ...]]:
+def published(trials: int) -> Callable[[LiberoTask], tuple[TrialCase, ...]]:
     """Trial k from initial state k."""
-    return lambda _: tuple(Case(state) for state in range(min(trials, EVALUATION_STATES)))
+    return lambda _: tuple(TrialCase(state) for state in range(min(trials, EVALUATION_STATES)))
 
 
-def plus_camera(task: Task) -> tuple[Case, ...]:
+def plus_camera(task: LiberoTask) -> tuple[TrialCase, ...]:
     """LIBERO-Plus' camera variants, each once."""
-    return tuple(Case(0, PLUS_SEED, variant.pose) for variant in variants_of(task))
+    return tuple(TrialCase(0, PLUS_SEED, variant.pose) for variant in variants_of(task))
 
 
-def plus_matched(task: Task) -> tuple[Case, ...]:  # noqa: ARG001
+def plus_matched(task: LiberoTask) -> tuple[TrialCase, ...]:  # noqa: ARG001
     """What they are compared with: the same initial state and unperturbed camera, fixtures as ten seeds have them."""
-    return tuple(Case(0, seed) for seed in range(MATCHED_SEEDS))
+    return tuple(TrialCase(0, seed) for seed in range(MATCHED_SEEDS))
 
 
 def summary(jobs: Sequence[Job]) -> dict[str, Any]:
     """The results so far: over all, by suite, by kind of perturbation, by task, and each trial."""
     found = {job.task: job.trials() for job in jobs}
     trials = [trial for each in found.values() for trial in each]
-    kinds: dict[str, list[Trial]] = {}
+    kinds: dict[str, list[LiberoTrial]] = {}
     for task, each in found.items():
         for trial in each:
             if trial.case.camera:
@@ -212,7 +212,7 @@ def table(results: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _figures(trials: Sequence[Trial]) -> dict[str, Any]:
+def _figures(trials: Sequence[LiberoTrial]) -> dict[str, Any]:
     """interval: Wilson's, as if trials were independent. over_tasks: Student's, of the mean of the tasks' own rates."""
     successes = [trial for trial in trials if trial.success]
     tasks: dict[str, list[bool]] = {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from vga_policy.libero.errors import LiberoError
-from vga_policy.libero.tasks import Task
+from vga_policy.libero.tasks import LiberoTask
 
 Vector = NDArray[np.float64]
 
@@ -84,12 +84,12 @@ def variants() -> dict[str, tuple[Variant, ...]]:
     return found
 
 
-def variants_of(task: Task) -> tuple[Variant, ...]:
+def variants_of(task: LiberoTask) -> tuple[Variant, ...]:
     """Those of one base task."""
     return variants()[task.name]
 
 
-def variant_of(task: Task, pose: str) -> Variant:
+def variant_of(task: LiberoTask, pose: str) -> Variant:
     """A variant of a task by its pose, H_V_S_R_E, be it one of LIBERO-Plus' or not. Raises LiberoError."""
     if POSE.fullmatch(pose) is None:
         raise LiberoError(f"{pose!r} is no pose of a camera: H_V_S_R_E, five whole numbers")

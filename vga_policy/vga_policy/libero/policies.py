@@ -25,7 +25,7 @@ class Trained:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
 
-    def act(self, observation: trials.Observation, instruction: str) -> Vector:
+    def act(self, observation: trials.WorldObservation, instruction: str) -> Vector:
         """The chunk [8, 7]."""
         images = tuple(np.ascontiguousarray(image) for image in observation.views.images)
         seen = Observation(0, images, (0,) * len(images), observation.proprioception, instruction)
@@ -39,7 +39,7 @@ def trained(checkpoint: str | Path, *, device: str = "cpu", threads: int = 1) ->
     except (CheckpointError, EncoderError, PolicyError) as error:
         raise LiberoError(str(error)) from None
 
-    def make(world: World) -> trials.Actor:  # noqa: ARG001
+    def make(world: World) -> trials.LiberoActor:  # noqa: ARG001
         return actor
 
     return make

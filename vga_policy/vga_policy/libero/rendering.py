@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from vga_policy.libero.cameras import SIZE, Views
-from vga_policy.libero.demonstrations import Demonstration, DemonstrationFile
+from vga_policy.libero.demonstrations import DemonstrationFile, LiberoDemonstration
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.world import Vector, World
 
@@ -98,7 +98,7 @@ def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
     return made, problems
 
 
-def render(world: World, demonstration: Demonstration, how: Rendering) -> RenderedEpisode:
+def render(world: World, demonstration: LiberoDemonstration, how: Rendering) -> RenderedEpisode:
     """What a policy would have seen. Raises LiberoError when the demonstration is of another scene, or fails."""
     world.set_fixtures(demonstration.fixtures())
     world.start(demonstration.states[-1])

@@ -19,7 +19,7 @@ EVALUATION_STATES = 50
 
 
 @dataclass(frozen=True)
-class Task:
+class LiberoTask:
     """One task. name: as its files are called; instruction: as the policy is told."""
 
     suite: str
@@ -45,7 +45,7 @@ class Task:
 
 
 @cache
-def tasks(suite: str) -> tuple[Task, ...]:
+def tasks(suite: str) -> tuple[LiberoTask, ...]:
     """The ten tasks of a suite in the order of the benchmark. Raises LiberoError for an unknown suite."""
     if suite not in STEP_LIMITS:
         raise LiberoError(f"suite {suite!r} is unknown; known: {', '.join(SUITES)}")
@@ -53,7 +53,7 @@ def tasks(suite: str) -> tuple[Task, ...]:
     with wheel.quiet():
         known = package.suites.get_benchmark(suite)(task_order_index=0).tasks
     return tuple(
-        Task(
+        LiberoTask(
             suite,
             index,
             found.name,
@@ -65,7 +65,7 @@ def tasks(suite: str) -> tuple[Task, ...]:
     )
 
 
-def task_named(name: str) -> Task:
+def task_named(name: str) -> LiberoTask:
     """The task of this name, or label, in any suite. Raises LiberoError where there is none."""
     for suite in SUITES:
         for task in tasks(suite):

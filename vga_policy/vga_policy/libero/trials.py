@@ -16,7 +16,7 @@ from vga_policy.libero.world import ACTION, STILL, Vector, World
 EXECUTE = 8  # actions of a chunk that are executed before the next is asked for: OpenVLA-OFT's and the paper's
 
 
-class Observation:
+class WorldObservation:
     """What a policy can be shown of a world that stands still; pictures are drawn when they are asked for."""
 
     def __init__(self, world: World) -> None:
@@ -33,20 +33,20 @@ class Observation:
         return self._world.proprioception()
 
 
-class Actor(Protocol):
+class LiberoActor(Protocol):
     """A policy, in one trial."""
 
-    def act(self, observation: Observation, instruction: str) -> Vector:
+    def act(self, observation: WorldObservation, instruction: str) -> Vector:
         """The next actions [N, 7] in the benchmark's own units; of the last number, only the sign counts."""
 
 
-Actors = Callable[[World], Actor]  # makes the actor of a trial that is about to begin in this world
+Actors = Callable[[World], LiberoActor]  # makes the actor of a trial that is about to begin in this world
 
 
 class Still:
     """Does nothing: what succeeds then was no task."""
 
-    def act(self, observation: Observation, instruction: str) -> Vector:  # noqa: ARG002
+    def act(self, observation: WorldObservation, instruction: str) -> Vector:  # noqa: ARG002
         """One action."""
         return STILL[None]
 
@@ -57,13 +57,13 @@ class Scripted:
     def __init__(self, movement: Iterator[Vector]) -> None:
         self._movement = movement
 
-    def act(self, observation: Observation, instruction: str) -> Vector:  # noqa: ARG002
+    def act(self, observation: WorldObservation, instruction: str) -> Vector:  # noqa: ARG002
         """One action."""
         return next(self._movement, STILL)[None]
 
 
 @dataclass(frozen=True)
-class Case:
+class TrialCase:
     """What a trial begins with. state: number of the initial state.
 
     seed: that the environment is given before its reset; None: it goes on from the trial before. camera: pose of a
@@ -76,19 +76,19 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Trial:
+class LiberoTrial:
     """How a trial ended. task: its label; steps: without those of settling; seconds: that it took."""
 
     task: str
-    case: Case
+    case: TrialCase
     success: bool
     steps: int
     seconds: float = 0.0
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Trial:
+    def from_json(cls, plain: dict[str, Any]) -> LiberoTrial:
         """The inverse of dataclasses.asdict."""
-        return cls(**{**plain, "case": Case(**plain["case"])})
+        return cls(**{**plain, "case": TrialCase(**plain["case"])})
 
 
 def run_trial(world: World, make: Actors, state: Vector, execute: int = EXECUTE) -> tuple[bool, int]:
@@ -100,7 +100,7 @@ def run_trial(world: World, make: Actors, state: Vector, execute: int = EXECUTE)
     world.settle()
     actor, steps, limit = make(world), 0, world.task.step_limit
     while steps < limit:
-        actions = np.asarray(actor.act(Observation(world), world.task.instruction), dtype=np.float64)
+        actions = np.asarray(actor.act(WorldObservation(world), world.task.instruction), dtype=np.float64)
         if actions.ndim != 2 or actions.shape[1] != ACTION or not len(actions) or not np.isfinite(actions).all():
             raise LiberoError(f"a policy must return finite actions [N, {ACTION}], not {actions.shape}")
         for action in actions[: min(execute, limit - steps)]:

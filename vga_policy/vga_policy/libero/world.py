@@ -14,7 +14,7 @@ from vga_policy.libero import wheel
 from vga_policy.libero.cameras import CAMERAS, SIZE, Renderer, Views
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.plus import Variant
-from vga_policy.libero.tasks import Task
+from vga_policy.libero.tasks import LiberoTask
 
 Vector = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class World:
     is drawn anew by each `reset`, from the seed on: how often it was called counts.
     """
 
-    def __init__(self, task: Task, seed: int = 0, size: int = SIZE, hard_resets: bool = False) -> None:
+    def __init__(self, task: LiberoTask, seed: int = 0, size: int = SIZE, hard_resets: bool = False) -> None:
         """size: of pictures, in pixels. hard_resets: builds the model anew in each `reset`, to the same effect."""
         self.task, self.size = task, size
         environment = wheel.load().environment
