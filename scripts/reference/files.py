@@ -37,7 +37,7 @@ says; what they mean: [Topics](topics.md). `vga check EPISODE` says whether all 
 CHECKPOINT = f"""\
 # A checkpoint on disk
 
-A checkpoint is a directory of four files. They are data only: a pickle is refused, since it can run code.
+A checkpoint is a directory of four files, or five. They are data only: a pickle is refused, since it can run code.
 
 | file | what it is |
 |---|---|
