@@ -211,8 +211,13 @@ def test_help_gives_meaning_and_default_of_each_preset():
 
 def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch, capsys):
     asked = []
-    ended = Progress(step=7, best=0.125, best_step=5)
-    monkeypatch.setattr(trainer, "train", lambda config, out: asked.append(config) or ended)
+
+    def train(config, out):
+        asked.append(config)
+        Run.create(out, {}, {"tasks": ["pick_cube", "a real robot's", "stack_cube"]}, processes=1)
+        return Progress(step=7, best=0.125, best_step=5)
+
+    monkeypatch.setattr(trainer, "train", train)
     options = "--preset nano --views front wrist --lr 0.01 --steps 7 --crop 0.5 0.9 --text-encoder hashed_ngrams"
     run = parsed("train", "--data", "a", "b", "--out", str(tmp_path / "run"), *options.split())
     assert run.run(run) == 0
@@ -232,7 +237,7 @@ def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch, capsys):
         f"best by validation: 0.125 at step 5 of 7, in {out}/best",
         f"curves: {out}/curves.png; tensorboard --logdir {out}",
         f"next: vga eval open-loop --checkpoint {out} --data a b",
-        f"next: vga eval sim --checkpoint {out} --in-process",
+        f"next: vga eval sim --checkpoint {out} --task pick_cube stack_cube --in-process",
     ]
 
 

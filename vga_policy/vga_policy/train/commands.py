@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from vga_policy.checkpoints import BEST
 from vga_policy.cli_options import add_data, add_out
 from vga_policy.cli_types import add_former_name, positive, seed
+from vga_policy.plugins import TASKS
 from vga_policy.train.config import (
     AugmentationConfig,
     GeometryConfig,
@@ -130,12 +131,19 @@ def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
             out = _out(arguments)
             progress = trainer.train(config := _policy(arguments), out)
             data = " ".join(config.data)
-        _tell_end(out, progress, f"vga eval open-loop --checkpoint {out} --data {data}",
-                  f"vga eval sim --checkpoint {out} --in-process")  # fmt: skip
+        _tell_end(out, progress, f"vga eval open-loop --checkpoint {out} --data {data}", *_trials(out))
 
     if arguments.show_options:
         return _show_options(_policy(arguments))
     return _report("train", run)
+
+
+def _trials(run: Path) -> list[str]:
+    """The command that tries a policy in the tasks it has learned, where they can be simulated."""
+    from vga_policy.train.runs.run import Run
+
+    tasks = [task for task in Run.open(run).origin()["data"].get("tasks", ()) if task in TASKS.names()]
+    return [f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process"] if tasks else []
 
 
 def _policy(arguments: argparse.Namespace) -> PolicyConfig:
@@ -186,6 +194,7 @@ def _pretrain(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
 def _report(command: str, run: Callable[[], None]) -> int:
     """Runs a training: 0 at its end, 130 when interrupted; 1 or 2, with a line that says why, when it fails."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # of its fonts, when it is used for the first time
     try:
         run()
     except (TrainingError, ValueError) as error:

@@ -91,6 +91,7 @@ class Demonstrations:
             "samples": len(self.dataset),
             "training samples": len(self.training),
             "instructions": self.dataset.instructions,
+            "tasks": sorted({episode.task for episode in self.dataset.episodes}),
             "skipped": [str(skipped) for skipped in self.dataset.skipped],
         }
 
