@@ -60,6 +60,8 @@ def steps(text: str) -> list[Step]:
 
 def pages(names: list[str]) -> list[Path]:
     """The pages of these names, or all whose commands are run."""
+    if unknown := [name for name in names if not (DOCS / name).is_file()]:
+        sys.exit(f"no page {', '.join(unknown)} in docs: give one as how-to/curate.md, or none for all")
     return [DOCS / name for name in names] or [*sorted(DOCS.glob("tutorials/*.md")), *sorted(DOCS.glob("how-to/*.md"))]
 
 
