@@ -8,11 +8,16 @@ import h5py
 import numpy as np
 import pytest
 from libero_worlds import SIZE, settled, world_of
+from vga_policy.dataset.opening import open_dataset
+from vga_policy.dataset.shards import ABOUT
 from vga_policy.libero import collecting, rendering
 from vga_policy.libero.collecting import draw_scene, record, seed_of
 from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
+from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.rendering import Rendering
 from vga_policy.libero.tasks import tasks
+
+from vga_policy import cli
 
 TASK = "pick_up_the_cream_cheese_and_place_it_in_the_basket"
 
@@ -56,9 +61,16 @@ def shared_worlds(monkeypatch):
 
 
 def rendered(path, out, **how):
+    """What is told, and what training would read: every sample of every suite's directory, in one."""
     made, problems = rendering.render_file(path, Rendering(out, SIZE, **how))
-    files = sorted(out.rglob("*.safetensors"))
-    return made, problems, [rendering.read(file) for file in files]
+    suites = [about.parent for about in out.rglob(ABOUT)] if made else []
+    data = [open_dataset([suite], SIZE, geometry=True) for suite in suites]
+    return made, problems, data
+
+
+def column(data, name):
+    """What all samples have of this name."""
+    return np.stack([np.asarray(data[index][name]) for index in range(len(data))])
 
 
 def test_a_demonstration_begins_in_no_state_of_the_evaluation(demonstration):
@@ -145,22 +157,66 @@ def test_libero_s_own_file_gives_the_same_samples(collected, end, tmp_path):
     made, problems, [other] = rendered(theirs, tmp_path / "b")
     assert (made, problems) == (1, [])
     kept = np.linalg.norm(end.actions[:, :6], axis=1) >= 1e-4
-    assert len(one.actions) >= kept.sum()
-    for name in ("images", "depth", "intrinsics", "extrinsics", "proprioception", "actions"):
-        assert np.array_equal(getattr(one, name), getattr(other, name)), name
-    assert one.instruction == "pick up the cream cheese and place it in the basket"
-    assert one.images.shape == (len(one.actions), 2, SIZE, SIZE, 3)
+    assert len(one) >= kept.sum()
+    for name in ("images", "depth", "intrinsics", "extrinsics", "proprioception", "actions", "keyframe"):
+        assert np.array_equal(column(one, name), column(other, name)), name
+    assert one.instructions == ["pick up the cream cheese and place it in the basket"]
+    assert one.embodiment == LIBERO
+    assert column(one, "images").shape == (len(one), 2, 3, SIZE, SIZE)
 
 
 def test_what_is_rendered_is_what_was_seen(collected, end, tmp_path):
-    _, _, [episode] = rendered(collected, tmp_path / "out", keep_no_ops=True)
-    assert np.allclose(episode.proprioception[:, :3], end.observations["ee_pos"], atol=1e-6)
+    _, _, [data] = rendered(collected, tmp_path / "out", keep_no_ops=True)
+    assert np.allclose(column(data, "proprioception")[:, :3], end.observations["ee_pos"], atol=1e-6)
+    assert np.array_equal(column(data, "actions")[:, 0], end.actions.astype(np.float32))
     world = world_of("libero_object", 1)
     world.set_fixtures(end.fixtures())
     world.start(end.states[-1])
     views = world.views()
-    assert np.abs(episode.images[-1].astype(int) - views.images).mean() < 3  # JPEG
-    assert np.abs(episode.depth[-1] - views.depth).max() <= 0.0006
+    last = data[len(data) - 1]
+    images = np.asarray(last["images"]).transpose(0, 2, 3, 1)
+    assert np.abs(images.astype(int) - views.images).mean() < 3  # JPEG
+    assert np.abs(np.asarray(last["depth"]) - views.depth).max() <= 0.0006
+    assert np.allclose(last["intrinsics"], views.intrinsics)
+    assert np.allclose(last["extrinsics"], views.extrinsics)
+
+
+def test_what_is_rendered_is_not_rendered_again(collected, end, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    assert rendered(collected, out)[:2] == (1, [])
+    monkeypatch.setattr(rendering, "render", lambda *_: pytest.fail("rendered again"))
+    assert rendered(collected, out)[:2] == (1, [])
+    [file] = out.rglob("*.safetensors")
+    made, [problem], _ = rendered(collected, out, mirrored=True)
+    assert made == 0
+    assert f"{file} has mirrored False, not True: choose another --out" in problem
+    with h5py.File(collected, "a") as changed:
+        changed["data/demo_0/actions"][0, 0] += 0.125
+    assert re.search(r"has source \w+, not \w+: choose another --out", rendered(collected, out)[1][0])
+
+
+def test_what_was_damaged_is_rendered_again(collected, tmp_path):
+    _, _, [before] = rendered(collected, tmp_path / "out")
+    images = column(before, "images")
+    [file] = (tmp_path / "out").rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:100])
+    made, problems, [after] = rendered(collected, tmp_path / "out")
+    assert (made, problems) == (1, [])
+    assert np.array_equal(column(after, "images"), images)
+
+
+def test_without_graphics_nothing_is_tried(collected, tmp_path, monkeypatch, capsys):
+    class Absent:
+        def __init__(self, *_):
+            raise RuntimeError("Cannot initialize a EGL device display.\nThis may be a driver's fault.")
+
+    monkeypatch.setattr("mujoco.egl.GLContext", Absent)
+    assert cli.main(["libero", "import", str(collected), "--out", str(tmp_path / "out")]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(
+        "vga libero import: pictures cannot be rendered: no EGL (Cannot initialize a EGL device display.): apt-get"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 def write(path, change=None, **parts):
@@ -219,7 +275,7 @@ def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
     with h5py.File(collected, "a") as file:
         file["data"].copy("demo_0", "demo_1")
         del file["data/demo_0/states"]
-    made, problems, episodes = rendered(collected, tmp_path / "out")
-    assert made == len(episodes) == 1
+    made, problems, [data] = rendered(collected, tmp_path / "out")
+    assert made == len(data.episodes) == 1
     assert len(problems) == 1
     assert "demo_0: no `states`" in problems[0]

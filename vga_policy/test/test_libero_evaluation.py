@@ -49,7 +49,7 @@ def begun():
 
 def test_the_expert_does_a_task_within_its_steps(begun):
     world, state = begun
-    success, steps = run_trial(world, actors("oracle"), state)
+    success, steps = run_trial(world, actors(LiberoConditions("oracle")), state)
     assert success
     assert 60 < steps < 280
     assert world.done()
@@ -144,7 +144,28 @@ def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
     assert lines[0].startswith("libero_goal/0: KeyError")
 
 
-def test_the_command_wants_to_know_who_acts(capsys, tmp_path):
-    assert cli.main(["eval", "libero", "--out", str(tmp_path / "out")]) == 2
-    assert "say what is to act: --oracle or --control zero" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "say what is to act: one of --checkpoint CHECKPOINT, --oracle and --control zero"),
+        (["--oracle", "--control", "zero"], "say what is to act: one of"),
+        (["--oracle", "--checkpoint", "nano"], "say what is to act: one of"),
+        (["--control", "no-wrist"], "say what is to act: one of"),
+        (["--oracle", "--control", "no-wrist"], "keeps something from a policy: give its --checkpoint"),
+    ],
+)
+def test_the_command_wants_to_know_who_acts(options, said, capsys, tmp_path):
+    assert cli.main(["eval", "libero", "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "said"),
+    [("nano", "nano: made for another embodiment than 'libero'"), ("nowhere", "nowhere: no such directory")],
+)
+def test_what_is_no_policy_of_libero_is_refused_in_one_line(checkpoint, said, capsys, tmp_path):
+    assert cli.main(["eval", "libero", "--out", str(tmp_path / "out"), "--checkpoint", checkpoint]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"vga eval libero: {said}")
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """A policy of what has no cell file, from demonstrations to chunks; a robot's is not taken for it, nor it for one."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -181,6 +182,24 @@ def test_it_takes_part_in_the_benchmarks_trials(run):
     np.testing.assert_array_equal(actions, Policy.from_pretrained(run).act(seen(3, 0)).values)
     with pytest.raises(LiberoError, match="nano: made for another embodiment than 'libero'"):
         trained("nano")
+
+
+def test_controls_keep_something_from_it(run, data, tmp_path):
+    made = demonstration(LIBERO, 3)
+    views = SimpleNamespace(images=made.images[0].transpose(0, 2, 3, 1))
+    shown = SimpleNamespace(views=views, proprioception=made.proprioception[0].astype(float))
+    policy, scene = Policy.from_pretrained(run), seen(3, 0)
+    dark = (scene.images[0], np.zeros_like(scene.images[1]))
+    for control, known in (("no-wrist", {"images": dark}), ("no-instruction", {"instruction": ""})):
+        actions = trained(run, control=control)(None).act(shown, made.instruction)
+        np.testing.assert_array_equal(actions, policy.act(replace(scene, **known)).values)
+        assert (actions != policy.act(scene).values).any()
+    trainer.train(tiny_policy(data, tiny_loop(steps=1), views=("agentview",)), tmp_path / "run")
+    alone = replace(scene, images=scene.images[:1], image_stamps_ns=(0,))
+    expected = Policy.from_pretrained(tmp_path / "run").act(alone).values
+    np.testing.assert_array_equal(trained(tmp_path / "run")(None).act(shown, made.instruction), expected)
+    with pytest.raises(LiberoError, match="has no view of the wrist: there is nothing that --control no-wrist can"):
+        trained(tmp_path / "run", control="no-wrist")
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints import no_such
-from vga_policy.checkpoints.checkpoint import (
-    WEIGHTS,
-    CheckpointError,
-    load_contract,
-    require_files,
-    robot_cell,
-)
+from vga_policy.checkpoints.checkpoint import CheckpointError, load_contract, require_files, robot_cell
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError, cameras
 from vga_policy.evaluate.environment import Actor
 from vga_policy.inference.policy import Policy, PolicyError
@@ -67,8 +61,4 @@ def trained_on(checkpoint: str) -> list[str]:
 
 def digest(checkpoint: str) -> str:
     """Names the weights, so that a result can be told from another training's; empty for one of SPECIAL."""
-    weights = Path(checkpoint, WEIGHTS)
-    if checkpoint in SPECIAL or not weights.is_file():
-        return ""
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return "" if checkpoint in SPECIAL else checkpoints.digest(Path(checkpoint))

@@ -8,6 +8,7 @@ Only data is read, never code: pickles are refused.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -155,6 +156,15 @@ def _refuse_misfit(config: VGAConfig, contract: Contract, directory: Path) -> No
         if (found := getattr(config, what)) != size:
             theirs = f"its cell's action.{what}" if isinstance(contract, Cell) else f"{EMBODIMENT}'s"
             raise CheckpointError(f"{directory}: the model's {what} is {found}, {theirs} {size}")
+
+
+def digest(directory: Path) -> str:
+    """Names the weights, so that a result can be told from another training's; empty where there are none."""
+    weights = directory / WEIGHTS
+    if not weights.is_file():
+        return ""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def require_files(directory: Path) -> None:

@@ -63,6 +63,27 @@ def extrinsics(position: NDArray[np.float64], rotation: NDArray[np.float64]) -> 
     return transform.astype(np.float32)
 
 
+def require_graphics() -> None:
+    """Raises LiberoError where the machine cannot render."""
+    _context(1).free()
+
+
+def _context(size: int) -> Any:
+    """What pictures of this size are drawn in, made current."""
+    try:
+        from mujoco.egl import GLContext
+
+        context = GLContext(size, size)
+        context.make_current()
+    except Exception as error:  # whatever EGL and its loaders raise
+        reason = (str(error) or repr(error)).splitlines()[0]
+        raise LiberoError(
+            f"pictures cannot be rendered: no EGL ({reason}): "
+            "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri; and MUJOCO_GL must be egl or unset"
+        ) from None
+    return context
+
+
 class Renderer:
     """Draws one model in the graphics of the published results. Needs EGL, but no GPU."""
 
@@ -71,16 +92,7 @@ class Renderer:
         self.model, self.size = model, size
         model.vis.global_.offwidth = max(size, model.vis.global_.offwidth)
         model.vis.global_.offheight = max(size, model.vis.global_.offheight)
-        try:
-            from mujoco.egl import GLContext
-
-            self._context = GLContext(size, size)
-            self._context.make_current()
-        except Exception as error:  # whatever EGL and its loaders raise
-            raise LiberoError(
-                f"pictures cannot be rendered: no EGL ({str(error).splitlines()[0] if str(error) else error!r}): "
-                "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri; and MUJOCO_GL must be egl or unset"
-            ) from None
+        self._context = _context(size)
         self._scene = mujoco.MjvScene(model, maxgeom=1000)
         self._drawing = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._drawing)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
-from vga_policy.cli_options import add_json, add_out, add_seed
+from vga_policy.cli_options import CHECKPOINT, add_device, add_json, add_out, add_seed, add_threads
 from vga_policy.cli_types import between, positive
 
 Subparsers = argparse._SubParsersAction
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")  # as vga_policy.libero.tasks has them
-CONTROLS = ("zero",)
+CONTROLS = ("zero", "no-instruction", "no-wrist")
 
 
 def collect_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -41,13 +42,14 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga libero import`."""
     parser = subparsers.add_parser(
         "import",
-        help="renders demonstrations, LIBERO's own or collected ones, as samples for training",
+        help="renders demonstrations, LIBERO's own or collected ones, for training",
         description="Renders demonstrations in LIBERO's HDF5 layout again from their states: pictures the right way up "
         "with depth, intrinsics and extrinsics of both cameras, proprioception (8) and actions (7). Pictures in the "
         "file are not used: they are small, upside down and one step late. Fixtures stand where `model_file` has them. "
-        "Steps in which nothing happens are left out, as OpenVLA did, and so is what does not end with success. The "
-        "result can be deleted and made again; the same call again renders what is missing. A fault is told in one "
-        "line with file and demonstration; the rest goes on. Exit status 1 says that something was left out.",
+        "Steps in which nothing happens are left out, as OpenVLA did, and so is what does not end with success. Writes "
+        "a directory a suite, which `vga train --data` reads. It can be deleted and made again; the same call again "
+        "renders what is missing. A fault is told in one line with file and demonstration; the rest goes on. Exit "
+        "status 1 says that something was left out. Needs make setup PURPOSES=libero.",
     )
     parser.add_argument(
         "files", nargs="+", type=Path, metavar="FILE", help="A file …_demo.hdf5, or a directory of such."
@@ -86,21 +88,37 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="The number of trials of each task. Default: 50.",
     )
+    parser.add_argument("--checkpoint", default="", metavar="CHECKPOINT", help=CHECKPOINT)
     parser.add_argument(
         "--oracle", action="store_true", help="The scripted expert acts, which knows the simulator's state."
     )
-    parser.add_argument("--control", choices=CONTROLS, help="What acts instead of a policy. zero: nothing moves.")
+    parser.add_argument(
+        "--control",
+        choices=CONTROLS,
+        default="",
+        help="What is kept from the policy. no-instruction tells it nothing, no-wrist shows it black in place of the "
+        "wrist's picture; zero acts instead of it, and nothing moves. A policy trained without the wrist needs none.",
+    )
     parser.add_argument(
         "--plus",
         choices=("camera", "matched"),
         help="Other trials. camera: LIBERO-Plus' 1,599 camera variants, each once; matched: what they are compared "
         "with, initial state 0 of each task with the benchmark's own camera and ten seeds.",
     )
+    parser.add_argument(
+        "--videos",
+        type=between(0, 50, int),
+        default=0,
+        metavar="N",
+        help="The number of trials of each task that are filmed. Default: 0.",
+    )
     parser.add_argument("--execute", type=positive, default=8, metavar="N", help="The actions of a chunk. Default: 8.")
     add_seed(parser, "The seed of the environment.")
     parser.add_argument(
         "--hard-resets", action="store_true", help="Builds the model anew each time, to the same effect."
     )
+    add_device(parser)
+    add_threads(parser, default=1)
     _add_jobs(parser)
     add_out(parser, "The directory of what is written.", default="out/eval_libero")
     add_json(parser)
@@ -145,6 +163,7 @@ def _collect(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    from vga_policy.libero.cameras import require_graphics
     from vga_policy.libero.demonstrations import demonstration_files
     from vga_policy.libero.errors import LiberoError
     from vga_policy.libero.rendering import Rendering, render_files
@@ -155,13 +174,14 @@ def _import(arguments: argparse.Namespace) -> int:
         return 1
     how = Rendering(arguments.out, arguments.image_size, arguments.mirrored, arguments.keep_no_ops)
     try:
-        episodes, problems = render_files(files, how, arguments.jobs, _tell)
+        require_graphics()
+        demonstrations, problems = render_files(files, how, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga libero import: {error}", file=sys.stderr)
         return 1
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
-    print(f"{arguments.out}: {episodes} episodes")
+    print(f"{arguments.out}: {demonstrations} demonstrations")
     return 1 if problems else 0
 
 
@@ -170,17 +190,26 @@ def _tell(line: str) -> None:
 
 
 def _eval(arguments: argparse.Namespace) -> int:
+    if problem := _who_acts(arguments):
+        print(f"vga eval libero: {problem}", file=sys.stderr)
+        return 2
     from vga_policy.files import write_atomically
     from vga_policy.libero import evaluation
     from vga_policy.libero.actors import actors
+    from vga_policy.libero.cameras import require_graphics
     from vga_policy.libero.errors import LiberoError
 
-    if not arguments.oracle and not arguments.control:
-        print("vga eval libero: say what is to act: --oracle or --control zero", file=sys.stderr)
-        return 2
+    checkpoint, weights = arguments.checkpoint, ""
+    if checkpoint:
+        from vga_policy.checkpoints import locate
+        from vga_policy.checkpoints.checkpoint import digest
+
+        weights = digest(locate(checkpoint))
     conditions = evaluation.LiberoConditions(
-        policy="zero" if arguments.control == "zero" else "oracle",
-        control=arguments.control or "",
+        policy="trained" if checkpoint else "oracle" if arguments.oracle else "zero",
+        checkpoint=checkpoint,
+        weights=weights,
+        control=arguments.control,
         execute=arguments.execute,
         seed=arguments.seed,
         hard_resets=arguments.hard_resets,
@@ -188,9 +217,13 @@ def _eval(arguments: argparse.Namespace) -> int:
     try:
         kinds = {"camera": evaluation.plus_camera, "matched": evaluation.plus_matched}
         cases = kinds[arguments.plus] if arguments.plus else evaluation.published(arguments.trials)
-        jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out)
+        jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out, arguments.videos)
+        make = partial(actors, device=arguments.device, threads=arguments.threads)
+        make(conditions)  # what cannot be used is refused once, not in every process
+        if checkpoint or arguments.videos:
+            require_graphics()
         evaluation.prepare(arguments.out, conditions)
-        problems = evaluation.evaluate(jobs, actors, arguments.jobs, _tell)
+        problems = evaluation.evaluate(jobs, make, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga eval libero: {error}", file=sys.stderr)
         return 1
@@ -199,3 +232,13 @@ def _eval(arguments: argparse.Namespace) -> int:
     write_atomically(arguments.out / evaluation.RESULTS, text + "\n")
     print(text if arguments.json else "\n".join(evaluation.table(results)))
     return 1 if problems else 0
+
+
+def _who_acts(arguments: argparse.Namespace) -> str:
+    """What is wrong with who is to act, in words; empty when nothing is."""
+    zero = arguments.control == "zero"
+    if sum((bool(arguments.checkpoint), arguments.oracle, zero)) != 1:
+        return "say what is to act: one of --checkpoint CHECKPOINT, --oracle and --control zero"
+    if arguments.control and not zero and not arguments.checkpoint:
+        return f"--control {arguments.control} keeps something from a policy: give its --checkpoint"
+    return ""

@@ -20,7 +20,8 @@ from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.plus import variant_of, variants_of
 from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
 from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, run_trial
-from vga_policy.libero.world import SETTLING, World
+from vga_policy.libero.world import RATE_HZ, SETTLING, Vector, World
+from vga_policy.observation.observation import Observation
 
 FORMAT = 1
 PLUS_SEED, MATCHED_SEEDS = 0, 10
@@ -32,10 +33,13 @@ class LiberoConditions:
     """What trials were run with; rates of different conditions are different figures.
 
     seed: of the environment, set once a task; its resets then follow one another in the order of the trials, one each,
-    which decides where fixtures stand. execute: actions of a chunk executed open loop.
+    which decides where fixtures stand. execute: actions of a chunk executed open loop. policy: `oracle`, `zero`, or
+    `trained`, which is that of a checkpoint; weights: name of its weights. control: what is kept from it.
     """
 
     policy: str
+    checkpoint: str = ""
+    weights: str = ""
     control: str = ""
     execute: int = EXECUTE
     seed: int = 0
@@ -49,17 +53,23 @@ class LiberoConditions:
 
 @dataclass(frozen=True)
 class Job:
-    """The trials of one task, for one process, in their order."""
+    """The trials of one task, for one process, in their order. videos: of how many, from the first on."""
 
     task: LiberoTask
     cases: tuple[TrialCase, ...]
     conditions: LiberoConditions
     out: Path
+    videos: int = 0
 
     @property
     def file(self) -> Path:
         """One line of JSON a trial."""
         return self.out / "trials" / f"{self.task.suite}_{self.task.index}.jsonl"
+
+    def video(self, number: int) -> Path | None:
+        """Of one of the trials; None where it is not to be filmed."""
+        name = f"{self.task.suite}_{self.task.index}_{number:03d}.mp4"
+        return self.out / "videos" / name if number < self.videos else None
 
     def trials(self) -> list[LiberoTrial]:
         """Those that are on disk."""
@@ -67,10 +77,11 @@ class Job:
         return [known[case] for case in self.cases if case in known]
 
 
-def evaluate(
-    jobs: Sequence[Job], actors: Callable[[str], Actors], processes: int, report: Callable[[str], None]
-) -> list[str]:
-    """Runs what is missing of these jobs; what went wrong, in words. actors: of the conditions' policy; picklable."""
+MakeActors = Callable[[LiberoConditions], Actors]  # picklable
+
+
+def evaluate(jobs: Sequence[Job], actors: MakeActors, processes: int, report: Callable[[str], None]) -> list[str]:
+    """Runs what is missing of these jobs; what went wrong, in words."""
     problems = []
     context = multiprocessing.get_context("spawn")  # a rendering context survives no fork
     with ProcessPoolExecutor(min(processes, len(jobs)), context) as pool:
@@ -88,18 +99,18 @@ def evaluate(
     return problems
 
 
-def run_job(job: Job, actors: Callable[[str], Actors]) -> list[LiberoTrial]:
+def run_job(job: Job, actors: MakeActors) -> list[LiberoTrial]:
     """All trials of a job, of which those on disk are not run again."""
     known = {trial.case for trial in job.trials()}
     if len(known) == len(job.cases):
         return job.trials()
     states, conditions = job.task.initial_states(), job.conditions
     world = World(job.task, conditions.seed, hard_resets=conditions.hard_resets)
-    make = actors(conditions.policy)
+    make = actors(conditions)
     job.file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with job.file.open("a", encoding="utf-8") as file:
-            for case in job.cases:
+            for number, case in enumerate(job.cases):
                 if case.seed is not None:
                     world.seed(case.seed)
                 world.reset()  # before a known trial as well: the next one's fixtures depend on it
@@ -107,13 +118,32 @@ def run_job(job: Job, actors: Callable[[str], Actors]) -> list[LiberoTrial]:
                     continue
                 started = time.monotonic()
                 world.move_camera(variant_of(job.task, case.camera) if case.camera else None)
-                success, steps = run_trial(world, make, states[case.state], conditions.execute)
+                success, steps = _filmed(world, make, states[case.state], conditions.execute, job.video(number))
                 trial = LiberoTrial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
                 file.write(json.dumps(asdict(trial)) + "\n")
                 file.flush()
     finally:
         world.close()
     return job.trials()
+
+
+def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path | None) -> tuple[bool, int]:
+    """One trial (see `run_trial`), with a video at `path` if there is one."""
+    if path is None:
+        return run_trial(world, make, state, execute)
+    from vga_policy.evaluate.video import TrialVideo  # needs what reads and writes videos
+
+    told = world.task.instruction
+    with TrialVideo(path, RATE_HZ / execute) as video:
+        success, steps = run_trial(
+            world,
+            make,
+            state,
+            execute,
+            lambda seen: video.add(Observation(0, tuple(seen.views.images), (), seen.proprioception, told)),
+        )
+        video.close(success, f"{'done' if success else 'given up'} after {steps} steps")
+    return success, steps
 
 
 def read_trials(file: Path) -> list[LiberoTrial]:
@@ -152,10 +182,11 @@ def jobs_of(
     cases: Callable[[LiberoTask], tuple[TrialCase, ...]],
     conditions: LiberoConditions,
     out: Path,
+    videos: int = 0,
 ) -> list[Job]:
-    """One job a task. numbers: of the tasks in each suite; empty for all."""
+    """One job a task. numbers: of the tasks in each suite; empty for all. videos: of how many trials each."""
     chosen = (task for suite in suites for task in tasks(suite) if not numbers or task.index in numbers)
-    return [Job(task, cases(task), conditions, out) for task in chosen]
+    return [Job(task, cases(task), conditions, out, videos) for task in chosen]
 
 
 def published(trials: int) -> Callable[[LiberoTask], tuple[TrialCase, ...]]:

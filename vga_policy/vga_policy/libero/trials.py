@@ -91,16 +91,27 @@ class LiberoTrial:
         return cls(**{**plain, "case": TrialCase(**plain["case"])})
 
 
-def run_trial(world: World, make: Actors, state: Vector, execute: int = EXECUTE) -> tuple[bool, int]:
+def run_trial(
+    world: World,
+    make: Actors,
+    state: Vector,
+    execute: int = EXECUTE,
+    watch: Callable[[WorldObservation], None] | None = None,
+) -> tuple[bool, int]:
     """From an initial state of a scene just `reset` to the end; whether the task was done, and after how many steps.
 
-    Raises LiberoError when the actor returns anything else than actions.
+    watch: is shown what the actor can see, every `execute` steps where that asks for actions so often. Raises
+    LiberoError when the actor returns anything else than actions.
     """
     world.start(state)
     world.settle()
-    actor, steps, limit = make(world), 0, world.task.step_limit
+    actor, steps, limit, shown = make(world), 0, world.task.step_limit, 0
     while steps < limit:
-        actions = np.asarray(actor.act(WorldObservation(world), world.task.instruction), dtype=np.float64)
+        observation = WorldObservation(world)
+        if watch is not None and steps >= shown:
+            watch(observation)
+            shown += execute
+        actions = np.asarray(actor.act(observation, world.task.instruction), dtype=np.float64)
         if actions.ndim != 2 or actions.shape[1] != ACTION or not len(actions) or not np.isfinite(actions).all():
             raise LiberoError(f"a policy must return finite actions [N, {ACTION}], not {actions.shape}")
         for action in actions[: min(execute, limit - steps)]:

@@ -1,0 +1,92 @@
+"""From the expert's demonstrations to a trained policy's trials, by the commands alone."""
+
+import json
+import pickle
+from concurrent.futures import Future
+
+import h5py
+import pytest
+from libero_worlds import world_of
+from vga_policy.cli import main
+from vga_policy.libero import tasks
+
+pytestmark = pytest.mark.usefixtures("one_thread", "here")
+TASK = ["--suite", "libero_object", "--task", "1"]
+KEPT, LIMIT = 6, 16  # steps of a demonstration and of a trial: drawing them all would take long
+
+
+class Here:
+    """Does at once, and in this process, what another would be given: starting one takes long."""
+
+    def __init__(self, *_):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def submit(self, work, *arguments):
+        work, arguments = pickle.loads(pickle.dumps((work, arguments)))
+        done = Future()
+        done.set_result(work(*arguments))
+        return done
+
+    def map(self, work, *columns):
+        return [self.submit(work, *row).result() for row in zip(*columns, strict=True)]
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Everything in this process, in one world."""
+
+    def world(task, seed=0, **_):
+        found = world_of(task.suite, task.index)
+        monkeypatch.setattr(found, "close", lambda: None)
+        found.seed(seed)
+        return found
+
+    for module in ("collecting", "rendering", "evaluation"):
+        monkeypatch.setattr(f"vga_policy.libero.{module}.World", world)
+        monkeypatch.setattr(f"vga_policy.libero.{module}.ProcessPoolExecutor", Here)
+
+
+def cut(file):
+    """Leaves the last steps of every demonstration."""
+    with h5py.File(file, "a") as opened:
+        for demo in opened["data"].values():
+            for name in ("states", "actions"):
+                last = demo[name][-KEPT:]
+                del demo[name]
+                demo[name] = last
+
+
+def test_a_policy_is_trained_and_tried_by_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["libero", "collect", *TASK, "--episodes", "2", "--out", "demos"]) == 0
+    [file] = tmp_path.rglob("*_demo.hdf5")
+    cut(file)
+    assert main(["libero", "import", "demos", "--out", "rendered"]) == 0
+    assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"demo_0.safetensors", "demo_1.safetensors"}
+    assert main(["check", "rendered/libero_object"]) == 0
+    usual = ["--preset", "nano", "--text-encoder", "hashed_ngrams", "--steps", "2", "--batch", "2", "--threads", "1"]
+    train = ["train", "--data", "rendered/libero_object", *usual]
+    assert main([*train, "--out", "both"]) == 0
+    assert main([*train, "--views", "agentview", "--out", "alone"]) == 0
+    monkeypatch.setitem(tasks.STEP_LIMITS, "libero_object", LIMIT)
+    capsys.readouterr()
+    for run, options in (("both", ["--videos", "1"]), ("both", ["--control", "no-wrist"]), ("alone", [])):
+        out = f"eval_{run}_{len(options)}_{options[-1] if options else ''}"
+        trial = ["--trials", "1", "--device", "cpu", "--out", out, "--json", *options]
+        assert main(["eval", "libero", "--checkpoint", run, *TASK, *trial]) == 0
+        results = json.loads(capsys.readouterr().out)
+        assert (results["n"], results["missing"], results["conditions"]["checkpoint"]) == (1, 0, run)
+        assert [trial["steps"] for trial in results["trials"]] == [LIMIT]
+        assert len(results["conditions"]["weights"]) == 16
+    assert [path.name for path in tmp_path.rglob("*.mp4")] == ["libero_object_1_000.mp4"]
+    # Another training's weights in the same place are not mixed with these.
+    (tmp_path / "both").rename(tmp_path / "former")
+    (tmp_path / "alone").rename(tmp_path / "both")
+    assert main(["eval", "libero", "--checkpoint", "both", *TASK, "--trials", "1", "--out", "eval_both_2_1"]) == 1
+    assert "was begun with weights" in capsys.readouterr().err
