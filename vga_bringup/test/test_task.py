@@ -16,9 +16,10 @@ from unique_identifier_msgs.msg import UUID
 from vga_bringup.cli.run import run
 from vga_policy.ros.client import session as session_module
 from vga_policy.ros.client.driver import DriverClient
+from vga_policy.ros.topics import LATCHED
 
 from vga_msgs.action import RunTask
-from vga_msgs.msg import ChunkVerdict, TaskState
+from vga_msgs.msg import ChunkVerdict, DriverState, TaskState
 from vga_msgs.srv import ArrangeScene, SetMode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
@@ -150,6 +151,29 @@ def test_a_task_of_which_nothing_was_executed_has_failed(driver, capsys):
     said = capsys.readouterr().out
     assert "step limit of 50 reached (50 steps, 50 chunks, 50 refused: acceleration_limit 50)\n" in said
     assert "no chunk was executed: acceleration_limit: joint 4" in said
+
+
+class Loser(Doer):
+    """A policy that ends its task because the driver has gone to HOLD, of which others hear 0.2 s later."""
+
+    def offer(self, node):
+        self._states = node.create_publisher(DriverState, "franka_driver/state", LATCHED)
+        return super().offer(node)
+
+    def _do(self, goal):
+        held = DriverState(mode=HOLD, hold_reason="the wrist camera is late")
+        threading.Timer(0.2, lambda: self._states.publish(held)).start()
+        goal.abort()
+        message = "driver is in HOLD (the wrist camera is late): call /franka_driver/set_mode with POLICY first"
+        return RunTask.Result(outcome=RunTask.Result.ABORTED, message=message, steps=1)
+
+
+def test_a_driver_that_goes_to_hold_is_named_with_its_reason(driver, capsys):
+    with doing(Loser()):
+        assert run_task() == 1
+    said = capsys.readouterr().out
+    assert "\nthe driver went to HOLD: the wrist camera is late (1 steps, 0 chunks, none refused)\n" in said
+    assert "set_mode" not in said
 
 
 def test_the_simulated_cell_ends_a_task_that_is_done(driver, capsys):

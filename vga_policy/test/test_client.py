@@ -260,7 +260,7 @@ def test_a_graph_is_ready_when_what_it_runs_is():
 
 
 def test_trouble_that_leaves_a_session_is_put_down_to_busy_processors(monkeypatch):
-    monkeypatch.setattr("vga_policy.processors.BUSY", -1.0)  # as if they were
+    monkeypatch.setattr("vga_policy.ros.client.session.LATE", -1.0)  # as if they were
     with pytest.raises(GraphError) as raised, Session("busy"):
         raise GraphError("the driver is silent")
     reason, machine = str(raised.value).splitlines()

@@ -33,6 +33,7 @@ def test_only_the_recent_past_counts(kernel):
     assert whole.busy == pytest.approx(0.6)
     assert "processors were 100 % busy, too much for images and chunks to be on time" in watched.overload()
     assert whole.overload() == ""
+    assert "processors were 60 % busy" in whole.overload(above=0.5)
 
 
 def test_the_kernel_of_this_machine_is_read():

@@ -9,6 +9,7 @@ from collections import deque
 from pathlib import Path
 
 BUSY = 0.95  # share of the processors' time above which what came late is put down to them
+LATE = 0.85  # the same, where something is known to have come late; a healthy simulated graph takes 0.7 of two
 RECENT = 5.0  # s
 LOOK = 0.5  # s between two looks
 STAT = Path("/proc/stat")
@@ -36,9 +37,9 @@ class Processors:
         (_, busy, total), (_, busy_now, total_now) = self._looks[0], _now()
         return (busy_now - busy) / max(total_now - total, 1e-9)
 
-    def overload(self) -> str:
-        """What to do where they have too much to do; else empty."""
-        return overload(self.busy) if self.busy > BUSY else ""
+    def overload(self, above: float = BUSY) -> str:
+        """What to do where they are busier than this share of their time; else empty."""
+        return overload(busy) if (busy := self.busy) > above else ""
 
 
 def overload(busy: float) -> str:

@@ -58,6 +58,8 @@ class _Run:
             self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels")
             self._session.spin_until(self._over)
             result = self._policy.cancel()
+            if result.outcome == TaskOutcome.ABORTED:  # the policy may know of the HOLD before this command does
+                self._session.spin_until(lambda: self._driver.mode is Mode.HOLD, VERDICTS_WITHIN)
             held = self._hold_reason()
         finally:  # also where the driver has armed itself too late for an answer
             self._driver.hold()

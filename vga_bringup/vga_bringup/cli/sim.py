@@ -31,6 +31,7 @@ from vga_policy import topics
 
 FIRST_SEED = 0
 REMIND_EVERY = 10.0  # s
+OVERLOADED = 0.98  # share of the processors' time; a healthy graph with its commands has been seen at 0.96
 OVERLOADED_FOR = 10.0  # s that the processors must have had too much to do until it is said
 OVERLOAD_EVERY = 60.0  # s
 
@@ -112,7 +113,7 @@ class Simulation:
         if self._stop.is_set() or not self._runner.running:
             raise Over
         self._processors.look()
-        if time.monotonic() - self._complained > OVERLOAD_EVERY and (overload := self._processors.overload()):
+        if time.monotonic() - self._complained > OVERLOAD_EVERY and (overload := self._processors.overload(OVERLOADED)):
             self._complained = time.monotonic()
             self._runner.say(overload)
 

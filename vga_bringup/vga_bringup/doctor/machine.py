@@ -84,7 +84,9 @@ def processors() -> Iterator[Finding]:
     time.sleep(WATCHED_FOR)
     busy = watched.busy
     if busy > BUSY:
-        yield Finding("processors", Health.ABSENT, f"{100 * busy:.0f} % busy: none has time left", overload(busy))
+        yield Finding(
+            "processors", Health.ABSENT, f"{100 * busy:.0f} % busy: what runs may not have been found", overload(busy)
+        )
     else:
         yield Finding("processors", Health.READY, f"{os.cpu_count()}, {100 * busy:.0f} % busy")
 

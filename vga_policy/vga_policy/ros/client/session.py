@@ -19,9 +19,9 @@ from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from vga_policy.processors import Processors
+from vga_policy.processors import BUSY, LATE, Processors
 from vga_policy.ros.environment import REACH, node_environment
-from vga_policy.ros.errors import GraphError
+from vga_policy.ros.errors import GraphError, RefusedError
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWER_WITHIN = 5.0  # s
@@ -89,7 +89,8 @@ class Session:
 
     def explain(self, trouble: object) -> str:
         """The trouble in words and, on a line of their own, the processors of this machine where they explain it."""
-        return "\n".join(filter(None, (str(trouble), self.processors.overload())))
+        above = BUSY if isinstance(trouble, RefusedError) else LATE  # what is refused has not come late
+        return "\n".join(filter(None, (str(trouble), self.processors.overload(above))))
 
     def resolved(self, name: str) -> str:
         """The absolute name of what the robot calls `name`."""
