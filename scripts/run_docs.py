@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 SCRATCH = ROOT / "out/docs-run"
 WITHIN = 900.0  # s that a block may take, or a background one until it prints what is awaited
-COMMENT = r"<!-- (?P<word>skip|background|prepare): (?P<value>.*?) -->\n"
+COMMENT = r"<!-- (?P<word>skip|background): (?P<value>[^\n]*?) -->\n"
 BLOCK = re.compile(rf"(?:{COMMENT}\s*)?^```(?P<language>\w*)\n(?P<commands>.*?)^```$", re.DOTALL | re.MULTILINE)
 PREPARE = re.compile(r"^<!-- prepare: (?P<commands>.*?) -->$", re.MULTILINE)
 

@@ -78,6 +78,18 @@ def test_a_pages_commands_run_in_its_order(tmp_path, monkeypatch):
     assert (tmp_path / "out/page/1.log").read_text() == "one\n"
 
 
+def test_every_block_of_a_page_is_a_step_with_its_own_comment():
+    text = "<!-- prepare: make it -->\nWords.\n```\nfirst\n```\n<!-- skip: needs a robot -->\n```\nsecond\n```\n"
+    found = [(step.commands.strip(), step.word, step.value) for step in run_docs.steps(text)]
+    assert found == [("make it", "", ""), ("first", "", ""), ("second", "skip", "needs a robot")]
+    for page in run_docs.pages([]):
+        fences = [line for line in page.read_text().splitlines() if line.startswith(("```", "<!-- prepare:"))]
+        prepared = [line for line in fences if line.startswith("<!--")]
+        opening = [line for line in fences if line not in prepared][::2]
+        shown = [line for line in opening if line in ("```", "```sh", "```bash")]
+        assert len(run_docs.steps(page.read_text())) == len(shown) + len(prepared), page
+
+
 def test_what_is_not_run_says_why():
     steps = [step for page in run_docs.pages([]) for step in run_docs.steps(page.read_text())]
     assert sum(step.word != "skip" for step in steps) > 15
