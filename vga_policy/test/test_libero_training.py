@@ -73,6 +73,7 @@ def test_a_policy_is_trained_and_tried_by_commands(tmp_path, monkeypatch, capsys
     usual = ["--preset", "nano", "--text-encoder", "hashed_ngrams", "--steps", "2", "--batch", "2", "--threads", "1"]
     train = ["train", "--data", "rendered/libero_object", *usual]
     assert main([*train, "--out", "both"]) == 0
+    assert "next: vga eval libero --checkpoint both\n" in capsys.readouterr().out
     assert main([*train, "--views", "agentview", "--out", "alone"]) == 0
     monkeypatch.setitem(tasks.STEP_LIMITS, "libero_object", LIMIT)
     capsys.readouterr()

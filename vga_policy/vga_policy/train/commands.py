@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vga_policy.checkpoints import BEST
+from vga_policy.checkpoints import BEST, EMBODIMENT
 from vga_policy.cli_options import add_data, add_out
 from vga_policy.cli_types import add_former_name, positive, seed
 from vga_policy.plugins import TASKS
@@ -131,19 +131,23 @@ def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
             out = _out(arguments)
             progress = trainer.train(config := _policy(arguments), out)
             data = " ".join(config.data)
-        _tell_end(out, progress, f"vga eval open-loop --checkpoint {out} --data {data}", *_trials(out))
+        _tell_end(out, progress, *_evaluations(out, data))
 
     if arguments.show_options:
         return _show_options(_policy(arguments))
     return _report("train", run)
 
 
-def _trials(run: Path) -> list[str]:
-    """The command that tries a policy in the tasks it has learned, where they can be simulated."""
+def _evaluations(run: Path, data: str) -> list[str]:
+    """The commands that tell how good a policy is; the tasks it has learned are tried where they can be simulated."""
+    from vga_policy.checkpoints.checkpoint import load_contract
     from vga_policy.train.runs.run import Run
 
+    if (run / BEST / EMBODIMENT).is_file():  # of a benchmark: its trials go by its name
+        return [f"vga eval {load_contract(run / BEST).name} --checkpoint {run}"]
+    open_loop = f"vga eval open-loop --checkpoint {run} --data {data}"
     tasks = [task for task in Run.open(run).origin()["data"].get("tasks", ()) if task in TASKS.names()]
-    return [f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process"] if tasks else []
+    return [open_loop, *([f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process"] if tasks else [])]
 
 
 def _policy(arguments: argparse.Namespace) -> PolicyConfig:
