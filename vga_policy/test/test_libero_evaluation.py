@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from libero_worlds import world_of
 from vga_policy.libero import evaluation
-from vga_policy.libero.actors import actors
+from vga_policy.libero.actors import actors, shuffled
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import (
     Job,
@@ -19,7 +19,7 @@ from vga_policy.libero.evaluation import (
     summary,
 )
 from vga_policy.libero.tasks import tasks
-from vga_policy.libero.trials import STILL, Scripted, TrialCase, run_trial
+from vga_policy.libero.trials import STILL, Scripted, TrialCase, WorldObservation, run_trial
 
 from vga_policy import cli
 
@@ -61,6 +61,30 @@ def test_a_chunk_is_executed_open_loop_until_the_step_limit(begun):
     assert run_trial(world, lambda _: actor, state, execute=8) == (False, 280)
     assert actor.asked == 280 / 8
     assert actor.told == {world.task.instruction}
+
+
+def test_shuffled_pictures_are_another_trials(begun):
+    world, state = begun
+    shown = []
+
+    class Looking(Counting):
+        def act(self, observation, instruction):
+            shown.append((observation.views.images, observation.proprioception))
+            return super().act(observation, instruction)
+
+    world.start(state)
+    world.settle()
+    settled = world.state()
+    actor = shuffled(lambda _: Looking(np.tile(STILL, (140, 1))), execute=140)(world)
+    [first, second] = shown  # of the other trial
+    real = WorldObservation(world)
+    assert np.array_equal(world.state(), settled)
+    assert not np.array_equal(first[0], real.views.images)
+    for expected in (first, second, first):
+        actor.act(WorldObservation(world), "")
+        images, proprioception = shown.pop()
+        assert np.array_equal(images, expected[0])
+        assert np.array_equal(proprioception, real.proprioception)
 
 
 def test_of_the_gripper_s_number_only_the_sign_counts(begun, monkeypatch):

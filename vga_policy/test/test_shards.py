@@ -60,6 +60,11 @@ def test_demonstrations_without_cameras_stand_beside_others(directory, tmp_path)
     assert not ShardDataset([tmp_path / "more"], SIDE, geometry=True).has_geometry
 
 
+def test_others_may_read_it_as_the_umask_says(directory):
+    modes = {path.stat().st_mode for path in directory.iterdir()}
+    assert len(modes) == 1  # of demonstrations.json, and of each demonstration
+
+
 def test_a_view_can_be_left_out(directory):
     both, wrist = open_dataset([directory], SIDE), open_dataset([directory], SIDE, views=["wrist"], geometry=True)
     assert [view.name for view in wrist.embodiment.views] == ["wrist"]

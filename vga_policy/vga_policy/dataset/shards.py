@@ -20,7 +20,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from vga_policy.dataset.geometry import PNG_OFFSET
 from vga_policy.dataset.index import GeometryTable, SampleTable
@@ -89,7 +89,7 @@ def write_demonstration(demonstration: RenderedDemonstration, directory: Path, n
     file = directory / f"{name}{SUFFIX}"
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".unfinished")
-    save_file(tensors, unfinished, words)
+    unfinished.write_bytes(save(tensors, words))  # who may read it is for the umask to say
     unfinished.rename(file)
     return file
 

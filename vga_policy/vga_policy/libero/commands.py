@@ -14,7 +14,7 @@ from vga_policy.cli_types import between, positive
 Subparsers = argparse._SubParsersAction
 
 SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")  # as vga_policy.libero.tasks has them
-CONTROLS = ("zero", "no-instruction", "no-wrist")
+CONTROLS = ("zero", "no-instruction", "no-wrist", "shuffled")
 
 
 def collect_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
@@ -97,7 +97,7 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         choices=CONTROLS,
         default="",
         help="What is kept from the policy. no-instruction tells it nothing, no-wrist shows it black in place of the "
-        "wrist's picture; zero acts instead of it, and nothing moves. A policy trained without the wrist needs none.",
+        "wrist's picture, shuffled shows it another trial's pictures; zero acts instead of it, and nothing moves.",
     )
     parser.add_argument(
         "--plus",
