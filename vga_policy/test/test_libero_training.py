@@ -77,7 +77,7 @@ def test_a_policy_is_trained_and_tried_by_commands(tmp_path, monkeypatch, capsys
     assert main([*train, "--views", "agentview", "--out", "alone"]) == 0
     monkeypatch.setitem(tasks.STEP_LIMITS, "libero_object", LIMIT)
     capsys.readouterr()
-    for run, options in (("both", ["--videos", "1"]), ("both", ["--control", "no-wrist"]), ("alone", [])):
+    for run, options in (("both", ["--videos", "1"]), ("alone", [])):
         out = f"eval_{run}_{len(options)}_{options[-1] if options else ''}"
         trial = ["--trials", "1", "--device", "cpu", "--out", out, "--json", *options]
         assert main(["eval", "libero", "--checkpoint", run, *TASK, *trial]) == 0
