@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from vga_policy.episodes import decisions
 from vga_policy.episodes.metadata import Episode
 from vga_teleop.session.buttons import Button
 from vga_teleop.session.earlier import earlier
@@ -482,17 +483,21 @@ def test_a_session_goes_on_from_earlier_ones(tmp_path):
         path = tmp_path / str(number)
         path.mkdir()
         Episode(path.name, task, "pick it up", "Ada", 0, "", outcome=outcome).save(path)
+    for name, operator in (("collected", "scripted operator"), ("rejected", "Ada")):
+        (tmp_path / name).mkdir()
+        Episode(name, "pick", "pick it up", operator, 0, "", outcome="success").save(tmp_path / name)
+    decisions.decide(tmp_path / "rejected", decisions.Verdict.REJECT, "too slow")
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "episode.yaml").write_text("outcome: [")
     before = earlier(tmp_path, "pick")
-    assert before == (4, 2)
+    assert before == (6, 2)
     assert earlier(tmp_path / "nowhere", "pick") == (0, 0)
 
     cell, said = FakeCell(draws=True), []
     operator = person(cell, (1, Button.GO), (5, Button.SUCCESS))
     workflow = Workflow(cell, operator, said.append, lambda: cell.now, before)
     workflow.run(3)
-    assert ("arrange", 4) in cell.log  # no scene comes twice
+    assert ("arrange", 6) in cell.log  # no scene comes twice
     assert len(workflow.taken) == 1
     assert "3 of 3 kept" in said
     assert workflow.complete

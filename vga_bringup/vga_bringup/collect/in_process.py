@@ -18,6 +18,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.episodes.metadata import Episode
 from vga_policy.message_constants import FAILURE, SUCCESS
 from vga_policy.units import SECOND
+from vga_teleop.session.earlier import SCRIPTED
 
 from vga_bringup.collect.in_process_bag import InProcessBag
 from vga_bringup.robot.reports import Tick
@@ -27,7 +28,6 @@ from vga_bringup.sim.in_process import InProcessCell
 from vga_bringup.sim.scene.views import require_simulated
 
 SOURCE = "collect --fast"
-OPERATOR = "scripted operator"
 GRIPPER_HZ, STATE_HZ, DIAGNOSTICS_HZ = 50, 10, 1
 
 
@@ -133,7 +133,7 @@ class Collector:
                 id=path.name,
                 task=request.task,
                 instruction=self._cell.arrangement.instruction,
-                operator=OPERATOR,
+                operator=SCRIPTED,
                 started_ns=started,
                 cell=dump_cell(request.cell),
                 ended_ns=started + round(self._cell.now * SECOND),

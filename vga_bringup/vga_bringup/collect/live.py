@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from vga_policy.ros.client.session import Session, stop_request
+from vga_teleop.session.earlier import SCRIPTED
 from vga_teleop.session.graph_cell import GraphCell
 from vga_teleop.session.operators import AutomaticOperator
 from vga_teleop.session.workflow import Sight, Taken, Workflow
@@ -16,7 +17,6 @@ from vga_teleop.session.workflow import Sight, Taken, Workflow
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import record_graph
 
-OPERATOR = "scripted operator"
 COMPLETE_WITHIN = 180.0  # s from the start of the graph
 STEADY = 3.0  # s until the first episode: start-up is the busiest time
 HOMING_SPEED = 0.5  # of the cell's speed: nobody stands beside a simulated arm
@@ -53,7 +53,7 @@ class WatchedCell(GraphCell):
     """A cell whose nodes are watched: should one end, so does the session, with GraphError."""
 
     def __init__(self, session: Session, task: str, stop: Event, runner: Runner) -> None:
-        super().__init__(session, task, OPERATOR, stop, HOMING_SPEED)
+        super().__init__(session, task, SCRIPTED, stop, HOMING_SPEED)
         self._runner = runner
 
     def look(self, seconds: float) -> Sight:

@@ -125,10 +125,10 @@ def _run(args: argparse.Namespace) -> int:
             )
             before = earlier(cell.directory, args.task)
             workflow = Workflow(cell, operator, display.say, earlier=before)
-            if scripted:
+            if scripted and before.kept < args.episodes:
                 display.say("a scripted operator moves the simulated leader: press space and watch")
             if before.kept:
-                display.say(f"{before.kept} of {args.episodes} kept by earlier sessions in {cell.directory}")
+                display.say(f"{before.kept} kept by earlier sessions in {cell.directory}, {args.episodes} wanted")
             workflow.run(args.episodes)
             if before.kept >= args.episodes:
                 display.say("the set is complete: for more, give a larger --episodes")
