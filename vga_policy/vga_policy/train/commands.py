@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -199,6 +200,9 @@ def _report(command: str, run: Callable[[], None]) -> int:
     """Runs a training: 0 at its end, 130 when interrupted; 1 or 2, with a line that says why, when it fails."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # of its fonts, when it is used for the first time
+    # Before torch is imported. Threads that spin while they wait take the processors from those that work: beside two
+    # other busy processes a step of nano took twice as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         run()
     except (TrainingError, ValueError) as error:
