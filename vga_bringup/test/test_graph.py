@@ -5,7 +5,10 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
+from vga_bringup.cli.sim import first_task
 from vga_bringup.graph.spec import (
     from_text,
     lab_graph,
@@ -142,3 +145,11 @@ def test_a_wrong_option_ends_the_command_with_one_line(capsys):
 def test_the_graph_needs_neither_ros_nor_torch():
     code = "import sys, vga_bringup.cli.commands; sys.exit(bool({'rclpy', 'torch', 'launch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_simulation_begins_with_what_the_policy_has_learned(tmp_path):
+    best = tmp_path / "run" / "best"
+    best.mkdir(parents=True)
+    save_file({text: np.zeros(4, np.float32) for text in ("", "press the button")}, best / "instructions.safetensors")
+    assert first_task(str(tmp_path / "run")) == "press_button"
+    assert first_task("nano") == first_task("untrained") == first_task(str(tmp_path)) == "pick_cube"

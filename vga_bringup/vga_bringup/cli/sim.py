@@ -13,6 +13,7 @@ from threading import Event
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
+from vga_policy.checkpoints import instructions
 from vga_policy.processors import Processors
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.readiness import wait_until_steady
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
-            simulation = Simulation(runner, stop, arrange(args.task or FIRST_TASK, FIRST_SEED))
+            simulation = Simulation(runner, stop, arrange(args.task or first_task(args.checkpoint), FIRST_SEED))
             try:
                 simulation.bring_up(cell, args.namespace)
                 while not stop.wait(0.2):
@@ -54,6 +55,12 @@ def run(args: argparse.Namespace) -> int:
     except (InputRefused, TaskError, GraphError) as error:
         print(error, file=sys.stderr)
         return 1 if isinstance(error, GraphError) else REFUSED
+
+
+def first_task(checkpoint: str) -> str:
+    """The task to begin with: one that the policy was trained for, as far as its checkpoint tells."""
+    learned = instructions(checkpoint)
+    return next((name for name, task in TASKS.items() if task.instruction in learned), FIRST_TASK)
 
 
 def what_next(

@@ -7,6 +7,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BEST = "best"  # in the directory of a run: its best checkpoint
 CELL, GEOMETRY = "cell.yaml", "geometry.json"  # the one is in a policy's checkpoint, the other in vga pretrain's
+EMBEDDINGS = "instructions.safetensors"  # of the instructions that a policy was trained with
 EMBODIMENT = "embodiment.json"  # in place of CELL, in the checkpoint of what is no robot's cell
 
 
@@ -34,3 +35,14 @@ def locate(checkpoint: str | Path) -> Path:
     if (path / BEST).exists():
         return path / BEST
     return HERE / path if str(path) in shipped() and not path.exists() else path
+
+
+def instructions(checkpoint: str | Path) -> list[str]:
+    """Those that the checkpoint keeps embeddings of, by any name that `locate` takes; none where it keeps none."""
+    from safetensors import SafetensorError, safe_open  # which a robot PC does not have, and needs not
+
+    try:
+        with safe_open(locate(checkpoint) / EMBEDDINGS, framework="numpy") as file:
+            return sorted(filter(None, file.keys()))
+    except (OSError, SafetensorError):
+        return []

@@ -24,7 +24,7 @@ from vga_policy.cell.compatibility import Contract
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import dump_cell, load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import BEST, CELL, EMBODIMENT, GEOMETRY, has_contract, locate, no_such
+from vga_policy.checkpoints import BEST, CELL, EMBEDDINGS, EMBODIMENT, GEOMETRY, has_contract, locate, no_such
 from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.embodiment.embodiment import Embodiment, EmbodimentError
 from vga_policy.files import whole_directory
@@ -41,7 +41,6 @@ from vga_policy.wording import shortened
 FORMAT = 1
 CONFIG, WEIGHTS, NORMALIZATION = "config.json", "model.safetensors", "normalization.json"
 FILES = CONFIG, WEIGHTS, NORMALIZATION, CELL
-EMBEDDINGS = "instructions.safetensors"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 LINE = 200  # characters of a message, beside the path
 
