@@ -22,8 +22,8 @@ class Tool(CellNode):
 
     def configure(self):
         super().configure()
-        self.say("configured for " + self.cell.name)
         self.resources.callback(self.say, "let go")
+        self.say("configured for " + self.cell.name)  # then a signal may come
         if self.end == "slow":
             time.sleep(600.0)
         if self.end == "refused":
