@@ -39,8 +39,8 @@ test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder && pytest -m realtime tests)
 
-test-long: .complete ## vga demo and vga collect from end to end, in real time
-	@eval "$$(env/exports.sh)" && pytest -m long tests
+test-long: .complete ## vga demo and vga collect from end to end, training in two processes, the plan of its memory
+	@eval "$$(env/exports.sh)" && pytest -m long
 
 lint: .complete ## ruff, mypy, and which module may import which
 	@eval "$$(env/exports.sh)" && ruff check && ruff format --check && mypy && lint-imports --no-logo

@@ -18,10 +18,10 @@ settings.load_profile("repeatable")
 
 
 # Of the whole, but they keep no real time.
-TIMELESS = ("accelerate_launch", "commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
+TIMELESS = ("commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("docs", "older_artefacts", "options", "packages", "prose", "scripts", "version")
 collect_ignore_glob = [] if find_spec("libero") else ["vga_policy/test/test_libero_*.py"]  # make setup PURPOSES=libero
-LONG = ("demo_and_collect",)  # for `make test-long`
+LONG = ("accelerate_launch", "demo_and_collect", "train_plan")  # for `make test-long`
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
