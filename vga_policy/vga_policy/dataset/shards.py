@@ -27,7 +27,7 @@ from vga_policy.dataset.index import GeometryTable, SampleTable
 from vga_policy.dataset.samples import IndexedEpisode, SampleDataset
 from vga_policy.embodiment.embodiment import Embodiment, EmbodimentError, differences
 from vga_policy.episodes.listing import DatasetError, Skipped
-from vga_policy.files import write_atomically
+from vga_policy.files import whole_file, write_atomically
 from vga_policy.observation.resampler import jpeg_size
 from vga_policy.units import SECOND
 
@@ -88,9 +88,8 @@ def write_demonstration(demonstration: RenderedDemonstration, directory: Path, n
     words = {**demonstration.about, "task": demonstration.task, "instruction": demonstration.instruction}
     file = directory / f"{name}{SUFFIX}"
     file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.write_bytes(save(tensors, words))  # who may read it is for the umask to say
-    unfinished.rename(file)
+    with whole_file(file) as unfinished:
+        unfinished.write_bytes(save(tensors, words))
     return file
 
 
