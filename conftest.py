@@ -5,12 +5,15 @@ Generated examples are the same in every run, and none is failed for being slow.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO
 
 import pytest
 from hypothesis import settings
+from support import watchdog
 from support.owned import own_address, own_domain
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -19,9 +22,24 @@ settings.load_profile("repeatable")
 
 # Of the whole, but they keep no real time.
 TIMELESS = ("commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
-TIMELESS += ("docs", "older_artefacts", "options", "packages", "prose", "scripts", "version")
+TIMELESS += ("docs", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
 collect_ignore_glob = [] if find_spec("libero") else ["vga_policy/test/test_libero_*.py"]  # make setup PURPOSES=libero
 LONG = ("accelerate_launch", "demo_and_collect", "train_plan")  # for `make test-long`
+WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
+HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a shell starts in the background is deaf to Ctrl-C, and so is all that it starts: tests send it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not config.getoption("numprocesses", None):  # else the workers run the tests
+        config.stash[WATCHDOG] = watchdog.start(HANGS)
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Tells the watchdog that a test begins."""
+    item.config.stash[WATCHDOG].write(f"{item.nodeid}\n".encode())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
