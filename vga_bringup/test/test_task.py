@@ -1,11 +1,13 @@
 """`vga run` with a driver and a policy that let it down."""
 
 import argparse
+import gc
 import os
 import signal
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import rclpy
@@ -151,6 +153,23 @@ def test_a_task_of_which_nothing_was_executed_has_failed(driver, capsys):
     said = capsys.readouterr().out
     assert "step limit of 50 reached (50 steps, 50 chunks, 50 refused: acceleration_limit 50)\n" in said
     assert "no chunk was executed: acceleration_limit: joint 4" in said
+
+
+def test_a_run_leaves_the_graph_with_its_end(driver):
+    """Not when garbage is collected: that may be in any thread, and while another participant is being made."""
+    gc.disable()
+    try:
+        before = threads()
+        with doing(Doer()):
+            assert run_task(max_steps=2) == 0
+        assert threads() == before
+    finally:
+        gc.enable()
+
+
+def threads():
+    """DDS's own are among them."""
+    return len(list(Path("/proc/self/task").iterdir()))
 
 
 class Loser(Doer):

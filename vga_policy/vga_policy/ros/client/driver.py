@@ -124,11 +124,11 @@ class DriverClient:
 
     @cached_property
     def _home(self) -> ActionClient:
-        return ActionClient(self._session.node, Home, topics.DRIVER_HOME)
+        return self._session.action_client(Home, topics.DRIVER_HOME)
 
     @cached_property
     def _recover(self) -> ActionClient:
-        return ActionClient(self._session.node, Recover, topics.DRIVER_RECOVER)
+        return self._session.action_client(Recover, topics.DRIVER_RECOVER)
 
     def _set_mode(self, mode: Mode) -> None:
         # To arm again would undo a stop that somebody asked for in between.

@@ -7,8 +7,6 @@ import time
 from threading import Event
 from typing import Any
 
-from rclpy.action import ActionClient
-
 from vga_msgs.action import RunTask
 from vga_policy.ros import topics
 from vga_policy.ros.client.session import Session
@@ -27,7 +25,7 @@ class PolicyClient:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._run_task = ActionClient(session.node, RunTask, topics.POLICY_RUN_TASK)
+        self._run_task = session.action_client(RunTask, topics.POLICY_RUN_TASK)
         self._name = session.resolved(topics.POLICY_RUN_TASK)
         self._seen = -math.inf  # when the policy was there, s
         self._task: tuple[Any, Any] | None = None  # its goal, and its result to come

@@ -63,6 +63,7 @@ class Session:
         self.node = Node(name, namespace=namespace, context=self._context)
         self._executor = _executor(self._context)
         self._executor.add_node(self.node)
+        self._actions: list[ActionClient] = []
         self.processors = Processors()
 
     def __enter__(self) -> Session:
@@ -74,6 +75,8 @@ class Session:
         if isinstance(error, GraphError):
             error.args = (self.explain(error),)
         self._executor.shutdown()
+        for client in self._actions:
+            client.destroy()
         self.node.destroy_node()
         self._context.try_shutdown()
 
@@ -101,6 +104,15 @@ class Session:
         if not self.spin_until(future.done, ANSWER_WITHIN):
             raise GraphError(f"{what} does not answer")
         return future.result()
+
+    def action_client(self, kind: Any, name: str) -> ActionClient:
+        """A client of an action, which ends with the session.
+
+        The node would not end it, and it would keep the session in the graph until Python collects garbage, in
+        whichever thread that is.
+        """
+        self._actions.append(ActionClient(self.node, kind, name))
+        return self._actions[-1]
 
     def find(self, ready: Callable[[], bool], name: str) -> None:
         """Waits until somebody offers the service or action `name`. Raises GraphError when nobody does."""
