@@ -237,8 +237,8 @@ def test_tensors_that_are_made_when_written_are_never_two(tmp_path):
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("ACCELERATE_USE_FSDP", "true", "by DDP alone"),
-        ("ACCELERATE_USE_DEEPSPEED", "true", "by DDP alone"),
+        ("ACCELERATE_USE_FSDP", "true", "by --shard, the model too"),
+        ("ACCELERATE_USE_DEEPSPEED", "true", "by --shard, the model too"),
         (ACCUMULATION, "4", "--accumulate 4 alone"),
     ],
 )
@@ -255,8 +255,22 @@ def test_a_batch_that_cannot_be_divided_is_refused(episodes, tmp_path, monkeypat
     with pytest.raises(TrainingError, match=r"--geometry-share 4: must divide the 2 samples .* has at a time"):
         trainer.train(tiny_policy(episodes, loop(accumulate=4), geometry_share=4), tmp_path / "run")
     monkeypatch.setattr(Accelerator, "distributed_type", loops.DistributedType.XLA, raising=False)
-    with pytest.raises(TrainingError, match=r"^XLA: several processes train by DDP alone"):
+    with pytest.raises(TrainingError, match=r"^XLA: no way for processes to train here"):
         trainer.train(tiny_policy(episodes, loop()), tmp_path / "run")
+
+
+def test_muon_is_refused_where_processes_have_parts_of_a_matrix(episodes, tmp_path):
+    with pytest.raises(TrainingError, match=r"^--shard: Muon needs whole matrices.*--muon 0"):
+        trainer.train(tiny_policy(episodes, loop(shard=True, muon=1e-3)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_processes_than_there_are_gpus_are_refused(episodes, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(TrainingError, match=r"starts 4 processes on this machine, which has 2 usable GPUs.*--device"):
+        trainer.train(tiny_policy(episodes, loop(device="auto")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_out_of_memory_says_what_needs_less(episodes, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.rhythm import RhythmicVGAConfig
 from vga_policy.model.vga import VGA, VGAConfig
 from vga_policy.model.weights.convert import WeightsError, check_finite, plain_names, shown
-from vga_policy.model.weights.save import save_tensors
+from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.objective.lora import merged
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.registry import TEXT_ENCODERS, package_of
@@ -87,10 +87,12 @@ def robot_cell(contract: Contract, whose: str = "this policy") -> Cell:
     return contract
 
 
-def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32) -> None:
+def save(
+    checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = torch.float32, whole: Whole = as_it_is
+) -> None:
     """Writes a checkpoint, low-rank updates merged. It appears whole or not at all.
 
-    weights: precision of its file; it is loaded as float32 all the same.
+    weights: precision of its file; it is loaded as float32 all the same. whole: puts its tensors together.
     Raises CheckpointError when something is there already.
     """
     directory = Path(directory)
@@ -109,7 +111,7 @@ def save(checkpoint: Checkpoint, directory: str | Path, weights: torch.dtype = t
             (unfinished / CELL).write_text(dump_cell(contract))
         else:
             (unfinished / EMBODIMENT).write_text(contract.dumped())
-        save_tensors(merged(checkpoint.model), unfinished / WEIGHTS, weights)
+        save_tensors(merged(checkpoint.model, whole), unfinished / WEIGHTS, weights, whole)
         if checkpoint.embeddings:
             save_tensors(checkpoint.embeddings, unfinished / EMBEDDINGS)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vga_policy.model.weights.save import Later
+from vga_policy.model.weights.save import Later, Whole, as_it_is
 from vga_policy.objective.recipe import Recipe
 
 ATTENTION = r"aggregator\.(frame|global)_blocks\.\d+\.attn\.(qkv|proj)"
@@ -51,24 +51,28 @@ def merge_lora(model: nn.Module) -> None:
                 setattr(parent, name, child.get_base_layer())
 
 
-def merged(model: nn.Module) -> dict[str, Tensor | Later]:
-    """The tensors that `model` would have after `merge_lora`; what is changed by that is made when it is asked for."""
+def merged(model: nn.Module, whole: Whole = as_it_is) -> dict[str, Tensor | Later]:
+    """The tensors that `model` would have after `merge_lora`; what is changed by that is made when it is asked for.
+
+    whole: of what it is made from. The others are the model's own.
+    """
     tensors: dict[str, Tensor | Later] = {}
-    for name, value in model.state_dict().items():
+    for name, value in model.state_dict(keep_vars=True).items():
         if BASE in name:
             tensors[plain := name.replace(BASE, ".")] = value
             place, _, kind = plain.rpartition(".")
             if kind == "weight":
-                tensors[plain] = Later(value.shape, torch.float32, partial(_merged, model.get_submodule(place)))
+                make = partial(_merged, model.get_submodule(place), whole)
+                tensors[plain] = Later(value.shape, torch.float32, make)
         elif ".lora_" not in name:
             tensors[name] = value
     return tensors
 
 
-def _merged(layer: Any) -> Tensor:
+def _merged(layer: Any, whole: Whole) -> Tensor:
     (update,) = layer.active_adapters
-    weight: Tensor = layer.get_base_layer().weight
-    return weight.float() + layer.get_delta_weight(update)
+    up, down = whole(layer.lora_B[update].weight), whole(layer.lora_A[update].weight)
+    return whole(layer.get_base_layer().weight).float() + up @ down * layer.scaling[update]
 
 
 def trainable(model: nn.Module) -> dict[str, int]:

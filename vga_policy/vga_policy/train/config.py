@@ -105,6 +105,13 @@ class LoopConfig:
         bool,
         Option("Computes the blocks' activations again for the gradient instead of keeping them: less memory, slower."),
     ] = False
+    shard: Annotated[
+        bool,
+        Option(
+            "Divides the model among the processes (torch's FSDP2): each keeps a part of every weight, gradient and "
+            "moment, and has a block whole while it computes it. Less memory, more exchange; not with Muon."
+        ),
+    ] = False
     validation_samples: Annotated[
         int,
         Option(

@@ -18,6 +18,7 @@ from vga_policy.model.backbone.dino_siglip import DinoSiglipConfig
 from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.weights.convert import WeightsError
 from vga_policy.model.weights.initialize import initialize_from_vggt
+from vga_policy.model.weights.save import Whole
 from vga_policy.objective.lora import NEVER_TRAINED
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train.config import GeometryConfig
@@ -138,9 +139,9 @@ def _task(config: GeometryConfig, scenes: _Scenes, accelerator: Accelerator, *, 
             return prepare(chosen)
         return prepare(chosen, draw(config.augmentation, step_rng.batch, config.views, step_rng.rng)[step_rng.share])
 
-    def export(directory: Path) -> None:
+    def export(directory: Path, whole: Whole) -> None:
         with whole_directory(directory) as unfinished:
-            save_geometry(model, unfinished, {"scenes": scenes.fingerprint})
+            save_geometry(model, unfinished, {"scenes": scenes.fingerprint}, whole)
 
     count = len(scenes.source)
     validation = validation_count(config.validation, count)

@@ -30,6 +30,7 @@ from vga_policy.model.config import from_plain, to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError
 from vga_policy.model.weights.initialize import initialize_from_timm
+from vga_policy.model.weights.save import Whole
 from vga_policy.objective.lora import make_trainable
 from vga_policy.plugins import PluginError
 from vga_policy.presets.presets import Preset
@@ -255,9 +256,9 @@ def _task(
             return prepare(samples)
         return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
-    def export(directory: Path) -> None:
+    def export(directory: Path, whole: Whole) -> None:
         checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.contract, told)
-        checkpoints.save(checkpoint, directory)
+        checkpoints.save(checkpoint, directory, whole=whole)
 
     return TrainingTask(
         objective=PolicyObjective(model, recipe, embodiment, statistics.action, config.geometry_share),

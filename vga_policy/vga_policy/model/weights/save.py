@@ -13,6 +13,14 @@ from torch import Tensor
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.int64: "I64"}
 ALIGNMENT = 8  # bytes
 
+Whole = Callable[[Tensor], Tensor]
+"""Puts a tensor together whose parts are in several processes."""
+
+
+def as_it_is(tensor: Tensor) -> Tensor:
+    """The Whole of a tensor that is in one."""
+    return tensor
+
 
 @dataclass(frozen=True)
 class Later:
@@ -23,11 +31,13 @@ class Later:
     make: Callable[[], Tensor]
 
 
-def save_tensors(tensors: Mapping[str, Tensor | Later], path: Path, dtype: torch.dtype | None = None) -> None:
+def save_tensors(
+    tensors: Mapping[str, Tensor | Later], path: Path, dtype: torch.dtype | None = None, whole: Whole = as_it_is
+) -> None:
     """Writes a safetensors file, byte for byte the one that safetensors' own `save_file` writes.
 
-    dtype: of all tensors in the file; their own by default. Who may read the file is for the umask to say. Raises
-    OSError.
+    dtype: of all tensors in the file; their own by default. whole: of those not made later. Who may read the file is
+    for the umask to say. Raises OSError.
     """
     kinds = {name: tensor.dtype if dtype is None else dtype for name, tensor in tensors.items()}
     order = sorted(tensors, key=lambda name: (-_rank(kinds[name]), name))
@@ -38,16 +48,17 @@ def save_tensors(tensors: Mapping[str, Tensor | Later], path: Path, dtype: torch
         header[name] = {"dtype": DTYPES[kinds[name]], "shape": shape, "data_offsets": [start, end]}
     told = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     told += b" " * (-len(told) % ALIGNMENT)
-    with path.open("wb") as file:
+    with path.open("wb") as file, torch.no_grad():
         file.write(len(told).to_bytes(8, "little") + told)
         for name in order:
-            file.write(_bytes(tensors[name], kinds[name]))
+            tensor = tensors[name]
+            made = tensor.make() if isinstance(tensor, Later) else whole(tensor)
+            file.write(_bytes(made, kinds[name]))
+            del made
 
 
-@torch.no_grad()
-def _bytes(tensor: Tensor | Later, dtype: torch.dtype) -> memoryview:
-    made = tensor.make() if isinstance(tensor, Later) else tensor.detach()
-    return made.to("cpu", dtype).contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _bytes(tensor: Tensor, dtype: torch.dtype) -> memoryview:
+    return tensor.detach().to("cpu", dtype).contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _rank(dtype: torch.dtype) -> int:

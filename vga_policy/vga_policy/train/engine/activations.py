@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from torch import nn
@@ -15,11 +16,17 @@ UNITS = (Block, ModulatedLayer, PlainLayer, DepthHead)
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Lets the largest UNITS in `model` keep their inputs alone, in place: same gradient, a forward pass more."""
+    """Lets the `units` of `model` keep their inputs alone, in place: same gradient, a forward pass more."""
+    for unit in units(model):
+        # Nothing in a unit is drawn at random.
+        again = partial(checkpoint, unit.forward, use_reentrant=False, preserve_rng_state=False)
+        setattr(unit, "forward", again)  # noqa: B010
+
+
+def units(model: nn.Module) -> Iterator[nn.Module]:
+    """The largest UNITS in `model`: none is within another."""
     for child in model.children():
         if isinstance(child, UNITS):
-            # Nothing in a unit is drawn at random.
-            again = partial(checkpoint, child.forward, use_reentrant=False, preserve_rng_state=False)
-            setattr(child, "forward", again)  # noqa: B010
+            yield child
         else:
-            checkpoint_activations(child)
+            yield from units(child)

@@ -27,7 +27,7 @@ class Ema:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside, the model has the average for weights."""
+        """Inside, the model has the average for weights; in all processes that divide it."""
         self._exchange()
         try:
             yield
@@ -36,5 +36,8 @@ class Ema:
 
     @torch.no_grad()
     def _exchange(self) -> None:
+        # By value: a divided weight's memory is known to what gathers it.
         for name, parameter in self._live.items():
-            parameter.data, self.tensors[name] = self.tensors[name], parameter.data
+            held = parameter.detach().clone()
+            parameter.copy_(self.tensors[name])
+            self.tensors[name].copy_(held)

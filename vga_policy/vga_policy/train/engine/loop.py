@@ -26,11 +26,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vga_policy.checkpoints import BEST
 from vga_policy.inference.devices import usable_device
+from vga_policy.model.weights.save import Whole
 from vga_policy.train.config import LoopConfig
 from vga_policy.train.engine.activations import checkpoint_activations
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import build_optimizers, moments, restore_moments, set_lr
 from vga_policy.train.engine.precision import round_frozen, warn_of_emulation
+from vga_policy.train.engine.sharding import gather_again, in_first, put, shard, whole_value
 from vga_policy.train.input.batch import Batch, RawBatch, parts
 from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.input.sampler import BatchSampler
@@ -46,15 +48,18 @@ DIVERGED = 10.0  # times the loss that the run began with
 DISTRIBUTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 OTHER_LAUNCHES = tuple(f"ACCELERATE_USE_{name}" for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"))
 ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
-ONLY_DDP = (
-    "several processes train by DDP alone, each with the whole model; remove it from accelerate's configuration. What "
-    "saves memory here is --accumulate N and --checkpoint-activations"
+NOT_HERE = (
+    "no way for processes to train here: they divide the batch (DDP) and, by --shard, the model too (FSDP2); remove it "
+    "from accelerate's configuration, env/accelerate/ has examples"
 )
 
 
 def make_accelerator(config: LoopConfig) -> Accelerator:
     """The processes and devices that this process was started to be one of. Raises TrainingError."""
     _refuse_other_launches()
+    _refuse_missing_gpus(config)
+    if config.shard and config.optimizer.muon:
+        raise TrainingError("--shard: Muon needs whole matrices, of which processes have parts: give --muon 0 with it")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     if config.device not in ("auto", "cpu"):
@@ -70,7 +75,7 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
             f"{reason}: is accelerate configured for this machine? env/accelerate/ has examples"
         ) from None
     if accelerator.distributed_type not in DISTRIBUTED:
-        raise TrainingError(f"{accelerator.distributed_type.value}: {ONLY_DDP}")
+        raise TrainingError(f"{accelerator.distributed_type.value}: {NOT_HERE}")
     if mixed == "bf16" and accelerator.device.type == "cpu" and accelerator.is_main_process:
         warn_of_emulation()
     processes, parts = accelerator.num_processes, config.accumulate
@@ -84,11 +89,21 @@ def _refuse_other_launches() -> None:
     """What a launcher asked for by the environment and accelerate would do only in part, without a word."""
     for name in OTHER_LAUNCHES:
         if os.environ.get(name, "").lower() in ("1", "true", "yes", "on"):
-            raise TrainingError(f"{name}={os.environ[name]}: {ONLY_DDP}")
+            raise TrainingError(f"{name}={os.environ[name]}: {NOT_HERE}")
     if (parts := os.environ.get(ACCUMULATION, "1")) != "1":
         raise TrainingError(
             f"{ACCUMULATION}={parts}: gradients are accumulated by --accumulate {parts} alone; remove it from the "
             "environment and from accelerate's configuration"
+        )
+
+
+def _refuse_missing_gpus(config: LoopConfig) -> None:
+    """Else processes would share a GPU, or compute on the CPU, without a word."""
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if config.device != "cpu" and processes > max(1, gpus):
+        raise TrainingError(
+            f"accelerate's configuration starts {processes} processes on this machine, which has {gpus} usable GPUs: "
+            "give it as many as there are (--num_processes N), or compute on the CPU with --device cpu"
         )
 
 
@@ -108,7 +123,7 @@ class TrainingTask:
     objective: a module from a Batch to the terms of its loss; its `measure` gives metrics besides, its `labels` says
     beforehand how many labels each term rests on. weights: of the terms in the loss. criterion: the validation metric
     by which the best checkpoint is chosen, lowest best. prepare: samples to a batch, distorted at random if given what
-    to draw from. export: writes a checkpoint into a directory.
+    to draw from. export: writes a checkpoint into a directory, given what puts tensors of `objective` together.
     """
 
     objective: nn.Module
@@ -117,7 +132,7 @@ class TrainingTask:
     training: SampleSource
     validation: SampleSource
     prepare: Callable[[RawBatch, StepRng | None], Batch]
-    export: Callable[[Path], None]
+    export: Callable[[Path, Whole], None]
 
 
 def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
@@ -136,21 +151,26 @@ def _out_of_memory(error: RuntimeError) -> bool:
 class _Fit:
     def __init__(self, task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> None:
         self._task, self._config, self._run, self._accelerator = task, config, run, accelerator
-        self._bare = task.objective.to(accelerator.device)
+        self._sharded = config.shard and accelerator.num_processes > 1
+        self._bare = task.objective if self._sharded else task.objective.to(accelerator.device)
         self._on_cpu = accelerator.device.type == "cpu"
         if self._on_cpu:
             torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # also a CPU's: bf16 formulas stay in bf16
-            self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            if not self._sharded:  # FSDP2 takes no weights that are laid out otherwise
+                self._bare.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.precision == "bf16":
             round_frozen(self._bare)
         if config.checkpoint_activations:
             checkpoint_activations(self._bare)
+        if self._sharded:  # before anything is made of the weights
+            shard(self._bare, accelerator.device)
         self._progress = Progress()
         self._ema = Ema(self._bare, config.ema)
         optimizers = build_optimizers(config.optimizer, self._bare)
         if (checkpoint := run.last_checkpoint()) is not None:
             self._restore(checkpoint, optimizers)
-        self._objective, *self._optimizers = accelerator.prepare(self._bare, *optimizers)
+        self._objective = accelerator.prepare_model(self._bare, evaluation_mode=self._sharded)  # without DDP, that is
+        self._optimizers = [accelerator.prepare_optimizer(optimizer) for optimizer in optimizers]
         self._trained = [parameter for parameter in self._bare.parameters() if parameter.requires_grad]
         size = config.batch // accelerator.num_processes
         self._size = size // config.accumulate  # samples of one pass
@@ -204,7 +224,7 @@ class _Fit:
         self._refuse_nonsense(metrics)
         scale = config.optimizer.lr_scale_at(step, config.steps)
         set_lr(self._optimizers, scale)
-        norm = float(torch.nn.utils.clip_grad_norm_(self._trained, config.optimizer.clip))
+        norm = float(whole_value(torch.nn.utils.clip_grad_norm_(self._trained, config.optimizer.clip)))
         if not math.isfinite(norm):
             raise TrainingError(self._stopped(f"the gradient is not finite at step {step + 1}"))
         return {**metrics, "rate": scale * config.optimizer.lr, "norm": norm}
@@ -235,8 +255,11 @@ class _Fit:
         return loss * self._accelerator.num_processes
 
     def _exchanged(self, *, last: bool) -> AbstractContextManager[None]:
-        """Inside, processes keep their gradients to themselves, but for the last part of a step."""
-        return nullcontext() if last else self._accelerator.no_sync(self._objective)
+        """Inside, processes keep their gradients to themselves, but for the last part of a step.
+
+        Where they divide the model they exchange each part's: else each would keep all of them.
+        """
+        return nullcontext() if last or self._sharded else self._accelerator.no_sync(self._objective)
 
     def _update(self, loss: float) -> None:
         for optimizer in self._optimizers:
@@ -274,13 +297,17 @@ class _Fit:
         count = "1 process" if processes == 1 else f"{processes} processes"
         parts = f", {self._size} at a time" if self._config.accumulate > 1 else ""
         each = self._share.stop - self._share.start
-        return f"{count} on {device}: {self._config.batch} samples a step, {each} in each process{parts}"
+        told = f"{count} on {device}: {self._config.batch} samples a step, {each} in each process{parts}"
+        divided = "; the model is divided among them" if self._sharded else "; --shard: one has nothing to divide"
+        return told + (divided if self._config.shard else "")
 
     def _advice_on_memory(self, error: Exception) -> tuple[str, str]:
         config, where = self._config, f"out of memory at step {self._progress.step + 1}"
         options = [] if config.checkpoint_activations else ["--checkpoint-activations"]
         if self._size > 1:
             options.append(f"--accumulate {2 * config.accumulate}")
+        if self._accelerator.num_processes > 1 and not (config.shard or config.optimizer.muon):
+            options.append("--shard")
         fewer = "or a smaller --preset" if options else "a smaller --preset"
         advice = f"begin a new run with {', '.join([*options, fewer])} and --out OTHER; vga model --plan says what fits"
         return f"{where} ({str(error).splitlines()[0]:.80})", advice
@@ -305,9 +332,10 @@ class _Fit:
             reporter.validation(step, metrics)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
-                if self._accelerator.is_main_process:
-                    with self._ema.applied():
-                        self._run.save_best(step, self._task.export)
+                with self._ema.applied():
+                    self._in_first(
+                        lambda whole: self._run.save_best(step, lambda target: self._task.export(target, whole))
+                    )
         self._save_due = step % config.save_every == 0
         if last:
             self._save()
@@ -321,42 +349,57 @@ class _Fit:
         processes = self._accelerator.num_processes
         # Where there is not one for each, each takes them all: the means are the same.
         mine = chosen[self._accelerator.process_index :: processes] if count >= processes else chosen
+        most = math.ceil(count / processes) if count >= processes else count
         until = math.inf
         if config.validation_seconds is not None:
             mine = np.random.default_rng(config.seed).permutation(mine)  # so that any first part is spread evenly
             until = time.monotonic() + config.validation_seconds
         sums: dict[str, Tensor] = {}
-        batches = (mine[start : start + self._size].tolist() for start in range(0, len(mine), self._size))
+        # All processes make as many passes, as they have to where they divide the model.
+        starts = range(0, most, self._size)
+        batches = (mine[start : start + self._size].tolist() or mine[:1].tolist() for start in starts)
         self._bare.eval()
         with self._ema.applied():
-            for samples in read(source, batches, workers=0):
+            for start, samples in zip(starts, read(source, batches, workers=0), strict=True):
                 with self._accelerator.autocast():
                     terms = self._bare.measure(self._task.prepare(samples, None))  # type: ignore[operator]
+                if start >= len(mine):  # a pass for the others' sake
+                    terms = {}
                 for name, term in terms.items():
                     new = torch.stack([(term.values * term.labels).sum(), term.labels.sum()])
                     sums[name] = sums.get(name, torch.zeros_like(new)) + new
-                if time.monotonic() > until:
+                if until < math.inf and self._anywhere(time.monotonic() > until):
                     break
+            gather_again(self._bare)
         together = self._accelerator.reduce(torch.stack(list(sums.values())), reduction="sum")
         return {name: float(row[0] / row[1]) for name, row in zip(sums, together, strict=True) if row[1] > 0}
 
     def _save(self) -> None:
         self._save_due = False
-        if self._accelerator.is_main_process:
-            weights = {name: parameter.detach() for name, parameter in self._bare.named_parameters()}
-            frozen = frozenset(name for name, value in self._bare.named_parameters() if not value.requires_grad)
-            memory = moments(self._optimizers, self._bare)
-            self._run.save_checkpoint(TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory, frozen))
+        weights: dict[str, Tensor] = dict(self._bare.named_parameters())
+        frozen = frozenset(name for name, value in weights.items() if not value.requires_grad)
+        memory = moments(self._optimizers, self._bare)
+        state = TrainingCheckpoint(self._progress, weights, self._ema.tensors, memory, frozen)
+        self._in_first(lambda whole: self._run.save_checkpoint(state, whole))
         self._accelerator.wait_for_everyone()
+
+    def _in_first(self, write: Callable[[Whole], None]) -> None:
+        """Has the first process write what it puts together of the weights and of what is made of them."""
+        made = [*self._ema.tensors.values(), *moments(self._optimizers, self._bare).values()]
+        in_first(write, [*self._bare.parameters(), *made], self._accelerator)
+
+    def _anywhere(self, this: bool) -> bool:
+        """Whether it is so in any process; all have to ask."""
+        mine = torch.tensor(float(this), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(mine, reduction="sum") > 0)
 
     def _restore(self, checkpoint: TrainingCheckpoint, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self._refuse_other_model(checkpoint)
         self._progress = checkpoint.progress
-        with torch.no_grad():
-            for name, parameter in self._bare.named_parameters():
-                parameter.copy_(checkpoint.weights[name])
-            for name, tensor in self._ema.tensors.items():
-                tensor.copy_(checkpoint.ema[name])
+        for name, parameter in self._bare.named_parameters():
+            put(checkpoint.weights[name], parameter)
+        for name, tensor in self._ema.tensors.items():
+            put(checkpoint.ema[name], tensor)
         restore_moments(optimizers, self._bare, checkpoint.optimizer)
 
     def _refuse_other_model(self, checkpoint: TrainingCheckpoint) -> None:

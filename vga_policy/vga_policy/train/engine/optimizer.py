@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine.sharding import put
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step", "momentum_buffer")
 HIDDEN = 16  # inputs and outputs, at least, of the layers that Muon takes: not the first, the last and embeddings
@@ -119,9 +120,11 @@ def restore_moments(optimizers: Sequence[torch.optim.Optimizer], model: nn.Modul
             state: dict[str, Any] = {}
             for moment in MOMENTS:
                 if (saved := tensors.get(f"{moment}/{name}")) is not None:
-                    saved = saved.to(parameter.device)
+                    if parameter.shape != saved.shape:
+                        state[moment] = saved.to(parameter.device)
+                        continue
                     # Fused AdamW wants them laid out in memory as their parameter.
-                    alike = parameter.shape == saved.shape
-                    state[moment] = torch.empty_like(parameter).copy_(saved) if alike else saved
+                    state[moment] = torch.empty_like(parameter, requires_grad=False)
+                    put(saved, state[moment])
             if state:
                 optimizer.state[parameter] = state

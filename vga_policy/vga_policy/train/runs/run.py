@@ -29,7 +29,7 @@ from torch import Tensor
 
 from vga_policy.checkpoints import BEST
 from vga_policy.files import synchronize, whole_directory, write_atomically
-from vga_policy.model.weights.save import save_tensors
+from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.files import point
 
@@ -148,30 +148,33 @@ class Run:
             raise TrainingError(f"{self.directory / CONFIG}: loop.steps: must be a whole number (found {steps!r:.50})")
         return last is not None and int(last) >= steps
 
-    def save_checkpoint(self, checkpoint: TrainingCheckpoint) -> None:
-        """Saves a checkpoint in place of the last one. Raises TrainingError, the last one intact, when it cannot."""
+    def save_checkpoint(self, checkpoint: TrainingCheckpoint, whole: Whole = as_it_is) -> None:
+        """Saves a checkpoint in place of the last one. Raises TrainingError, the last one intact, when it cannot.
+
+        whole: puts its tensors together.
+        """
         target = self.directory / "states" / f"{checkpoint.progress.step:07d}"
         if self._pointed(LAST) == target.name:
             return
 
         def write(target: Path) -> None:
-            self._keep_frozen({name: checkpoint.weights[name] for name in sorted(checkpoint.frozen)})
+            self._keep_frozen({name: checkpoint.weights[name] for name in sorted(checkpoint.frozen)}, whole)
             with whole_directory(target) as directory:
                 for part, file in PARTS.items():
                     tensors = getattr(checkpoint, part)
                     changing = {name: tensor for name, tensor in tensors.items() if name not in checkpoint.frozen}
-                    save_tensors(changing, directory / f"{file}.safetensors")
+                    save_tensors(changing, directory / f"{file}.safetensors", whole=whole)
                 (directory / PROGRESS).write_text(json.dumps(asdict(checkpoint.progress)) + "\n")
 
         self._replace(LAST, target, write)
 
-    def _keep_frozen(self, tensors: Mapping[str, Tensor]) -> None:
+    def _keep_frozen(self, tensors: Mapping[str, Tensor], whole: Whole) -> None:
         """Writes what no step changes, if there is any, and once."""
         file = self.directory / FROZEN
         if tensors and not file.exists():
             unfinished = file.with_name(f".{FROZEN}.unfinished")
             try:
-                save_tensors(tensors, unfinished)
+                save_tensors(tensors, unfinished, whole=whole)
                 synchronize(unfinished)
                 unfinished.replace(file)
             finally:

@@ -16,7 +16,7 @@ from vga_policy.model.config import to_plain
 from vga_policy.model.vga import VGA
 from vga_policy.model.weights.convert import WeightsError, check_fit, read_tensors
 from vga_policy.model.weights.initialize import initialize_from_vggt
-from vga_policy.model.weights.save import save_tensors
+from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.train.runs.failure import TrainingError
 
 GEOMETRIC = ("aggregator.", "camera_head.", "depth_head.")
@@ -70,10 +70,11 @@ def statistics_of(path: Path, contract: Contract | None = None) -> Normalization
     return checkpoint.normalization
 
 
-def save_geometry(model: VGA, directory: Path, about: dict[str, Any]) -> None:
+def save_geometry(model: VGA, directory: Path, about: dict[str, Any], whole: Whole = as_it_is) -> None:
     """Writes what a policy starts from, the backbone and the 3D heads, into an existing directory."""
-    tensors = {name: value for name, value in model.state_dict().items() if name.startswith(GEOMETRIC)}
-    save_tensors(tensors, directory / WEIGHTS)
+    state = model.state_dict(keep_vars=True)
+    tensors = {name: value for name, value in state.items() if name.startswith(GEOMETRIC)}
+    save_tensors(tensors, directory / WEIGHTS, whole=whole)
     (directory / GEOMETRY).write_text(json.dumps({"model": to_plain(model.config), **about}, indent=2) + "\n")
 
 
