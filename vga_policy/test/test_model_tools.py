@@ -1,5 +1,6 @@
 """Starting from public weights, the fast model, text encoders and the commands."""
 
+import copy
 import json
 import re
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support.models import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
 from vga_policy.cli import main
 from vga_policy.inference.compile import (
@@ -114,6 +116,35 @@ def test_the_fast_model_acts_the_same_and_leaves_the_original_alone():
     assert model.state_dict().keys() == before.keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+class Called(TorchDispatchMode):
+    """The names of torch's operations that are called while it is entered."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+def test_what_no_input_changes_is_computed_once_and_is_the_same_to_the_bit():
+    model = TINY_VGA.build().eval()
+    model.load_state_dict(seeded_state(model))
+    fixed = copy.deepcopy(model)
+    fixed.action_head.fix_start(fixed.chunk_embeddings)
+    fixed.fix_positions(views=2)
+    with torch.inference_mode():
+        for views in (2, 3):  # 3: not what it was fixed for
+            assert torch.equal(fixed(*seeded_inputs(views=views)), model(*seeded_inputs(views=views)))
+        with Called() as called:
+            fixed(*seeded_inputs(views=2))
+        with Called() as called_before:
+            model(*seeded_inputs(views=2))
+    assert called_before.names - called.names >= {"cos", "sin", "arange", "pow", "relu"}
+    assert {parameter.dtype for parameter in (fixed.aggregator.cos, fixed.aggregator.sin)} == {torch.float32}
 
 
 def test_a_model_in_bfloat16_answers_in_float32(monkeypatch):

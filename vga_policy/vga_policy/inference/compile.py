@@ -26,11 +26,12 @@ class RecordingError(RuntimeError):
     """What was recorded of a model does not act as the model does."""
 
 
-def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
+def for_inference(model: VGA, device: torch.device | str = "cpu", views: int = 2) -> VGA:
     """A copy of `model` for predicting actions on `device`: bfloat16 on a GPU, float32 on a CPU.
 
-    Low-rank updates are merged, LayerScale is folded into the layer before it, position embeddings are resized to the
-    model's image size once and for all, and the 3D heads are left out.
+    Low-rank updates are merged, LayerScale is folded into the layer before it, and the 3D heads are left out. What no
+    input changes is computed once and for all: position embeddings of the model's image size, rotations of the tokens
+    of so many views, and what the action head begins with.
     """
     heads = (model.camera_head, model.depth_head)
     model.camera_head = model.depth_head = None
@@ -48,7 +49,9 @@ def for_inference(model: VGA, device: torch.device | str = "cpu") -> VGA:
             module.fix_grid(fast.config.image_size // PATCH)
     # Channels-last convolutions take a quarter off the CPU time of a small model.
     fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fast.action_head.fix_start(fast.chunk_embeddings)
     fast.to(device, inference_dtype(device)).eval().requires_grad_(False)
+    fast.fix_positions(views)
     fast.action_head.norm_out.float()
     fast.action_head.project_out.float()
     return fast

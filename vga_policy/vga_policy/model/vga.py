@@ -107,6 +107,12 @@ class VGA(nn.Module):
         """The chunk [B, horizon, actions] that the features call for."""
         return self.action_head(self.chunk_embeddings, features, self.action_layers)
 
+    def fix_positions(self, views: int) -> None:
+        """Fixes the rotations of the tokens of so many views of the model's size, once it is on its device."""
+        side, device = self.config.image_size, self.action_queries.device
+        others = 1 + self.config.horizon + 1  # language, queries, proprioception
+        self.aggregator.fix_positions(views, others, (side, side), device)
+
     def predict(self, images: Tensor, language: Tensor, proprioception: Tensor) -> Prediction:
         """Actions, cameras and depth from the same features; inputs as for `forward`."""
         if self.camera_head is None or self.depth_head is None:

@@ -78,6 +78,9 @@ class Features:
 class Aggregator(nn.Module):
     """From images, and other groups of tokens, to the features of every layer."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, config: AggregatorConfig) -> None:
         super().__init__()
         self.config = config
@@ -94,6 +97,9 @@ class Aggregator(nn.Module):
         # Slot 0 of the second axis belongs to the first view, slot 1 to all others: the order of views matters.
         self.camera_token = nn.Parameter(torch.randn(1, 2, 1, width) * 1e-6)
         self.register_token = nn.Parameter(torch.randn(1, 2, config.registers, width) * 1e-6)
+        self._fixed: tuple[int, int, int, int] | None = None  # what the table in these two is for
+        self.register_buffer("cos", None, persistent=False)
+        self.register_buffer("sin", None, persistent=False)
 
     def forward(self, images: Tensor, others: Sequence[Tensor] = ()) -> Features:
         """Images [B, S, 3, H, W] in [0, 1], H and W multiples of 14; other groups [B, n, C] each.
@@ -134,8 +140,21 @@ class Aggregator(nn.Module):
             groups.append(Group(groups[-1].tokens.stop, 1, other.shape[1]))
         return tuple(groups)
 
+    def fix_positions(self, views: int, others: int, size: tuple[int, int], device: torch.device) -> None:
+        """Makes the table of rotations for so many views of `size` (H, W) and other tokens once and for all.
+
+        For inputs of other sizes it is made in every pass, as ever. It stays in float32: this comes after a change of
+        the model's precision.
+        """
+        self._fixed = None
+        rope = self._rope(torch.empty(1, views, 0), others, size)
+        self.cos, self.sin = rope.cos.to(device), rope.sin.to(device)
+        self._fixed = (views, others, *size)
+
     def _rope(self, views: Tensor, others: int, size: tuple[int, int]) -> Rope:
         """Patches sit at their place in the image, counted from 1; every other token at (0, 0)."""
+        if self._fixed == (views.shape[1], others, *size):
+            return Rope(self.cos, self.sin)
         patches = patch_positions(size[0] // PATCH, size[1] // PATCH, views.device)
         view = torch.cat([patches.new_zeros(self.specials, 2), patches])
         positions = torch.cat([view.repeat(views.shape[1], 1), patches.new_zeros(others, 2)])
