@@ -60,8 +60,11 @@ def _put(skills: Skills, goal: list[str]) -> Movement[None]:
 
 
 def _depth(name: str) -> float:
-    """How far below its top a thing is held, m; a moka pot by the knob of its lid, all else of it being too wide."""
-    return {"plate": 0.01, "moka_pot": 0.0}.get(name.rpartition("_")[0], 0.03)
+    """How far below its top a thing is held, m.
+
+    A moka pot by the knob of its lid, all else of it being too wide; a plate so that the inner finger is above its floor.
+    """
+    return {"plate": 0.004, "moka_pot": 0.0}.get(name.rpartition("_")[0], 0.03)
 
 
 def _place_for(skills: Skills, name: str, target: str) -> Vector:

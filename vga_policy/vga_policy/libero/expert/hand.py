@@ -104,9 +104,9 @@ class Hand:
             yield self._action(way, turn, fingers, fast)
         return False
 
-    def grip(self, fingers: float, rotation: Rotation, limit: int = 20) -> Movement[None]:
-        """Opens or closes on the spot until the fingers rest; they need about 12 steps for the whole way."""
-        at, before = self.position, self.world.fingers()[0]
+    def grip(self, fingers: float, rotation: Rotation, at: ArrayLike | None = None, limit: int = 20) -> Movement[None]:
+        """Opens or closes until the fingers rest; they need about 12 steps for the whole way. at: where; None: here."""
+        at, before = self.position if at is None else np.asarray(at, dtype=np.float64), self.world.fingers()[0]
         for step in range(limit):
             yield self._action(at - self.position, self.turn_left(rotation), fingers, FASTEST)
             now = self.world.fingers()[0]
