@@ -62,7 +62,7 @@ def _put(skills: Skills, goal: list[str]) -> Movement[None]:
 def _depth(name: str) -> float:
     """How far below its top a thing is held, m.
 
-    A moka pot by the knob of its lid, all else of it being too wide; a plate so that the inner finger is above its floor.
+    A moka pot by the knob of its lid, all else of it being too wide; a plate where the inner finger clears its floor.
     """
     return {"plate": 0.004, "moka_pot": 0.0}.get(name.rpartition("_")[0], 0.03)
 
@@ -81,9 +81,9 @@ def _place_for(skills: Skills, name: str, target: str) -> Vector:
         return np.array([*region[:2], world.region(name)[2] + 0.005])
     if _is_drawer(world, target):
         body = _part(world, target)
-        floor = points_below(world, body)[:, 2].min()
+        walls = points_below(world, body)[:, 2].max()  # above which the fingers stay: the thing drops the rest
         exposed = region + 0.015 * drawer_direction(world, body)
-        return np.array([*exposed[:2], floor + foot + 0.025])
+        return np.array([*exposed[:2], walls + foot])
     if target.startswith("microwave"):
         return np.array([region[0], region[1] - 0.015, points_of(world, "microwave_1")[:, 2].min() + foot + 0.04])
     if target.startswith("desk_caddy"):

@@ -17,6 +17,7 @@ SLANT = 0.02  # m by which a wall may reach further out below its rim
 TURNS = np.deg2rad(np.arange(-90, 90, 5))
 UPRIGHT, LEANING = (0.0,), (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
 FINGERTIP = 0.015  # m that the fingers reach below the grip
+CLEARANCE = 0.008  # m around the hand that had better be free
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,16 @@ def _spots(thing: Points, across: Vector, along: Vector, deep: float) -> list[tu
 
 
 def _collisions(points: Points) -> float:
-    """Cost of what would be hit by the open hand. points: in its frame, whose origin is between the fingertips."""
-    x, y, back = points[:, 0], points[:, 1], -points[:, 2]
+    """Cost of what would be hit by the open hand, and half as much of what would nearly be.
+
+    points: in its frame, whose origin is between the fingertips.
+    """
+    x, y, back = points[:, 0], np.abs(points[:, 1]), -points[:, 2]
     cost = 0.0
-    for finger in (0.048, -0.048):
-        hit = (np.abs(x - finger) < 0.018) & (np.abs(y) < 0.018) & (back > -0.012) & (back < 0.1)
-        cost += 2.0 * bool(hit.any())
-    palm = (np.abs(x) < 0.115) & (np.abs(y) < 0.045) & (back > 0.08) & (back < 0.3)  # and what it passes before
-    return cost + 2.0 * float(np.tanh(palm.sum() / 3))
+    for room in (0.0, CLEARANCE):
+        for finger in (0.052, -0.052):
+            hit = (np.abs(x - finger) < 0.013 + room) & (y < 0.01 + room) & (back > -0.01 - room) & (back < 0.1)
+            cost += bool(hit.any())
+        palm = (np.abs(x) < 0.104 + room) & (y < 0.032 + room) & (back > 0.031 - room) & (back < 0.3)
+        cost += bool(palm.any())  # what it passes before counts as well
+    return cost
