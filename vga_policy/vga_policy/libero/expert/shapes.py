@@ -19,6 +19,11 @@ def points_of(world: World, name: str) -> Points:
     return points_below(world, world.body(name))
 
 
+def speed(world: World, name: str) -> float:
+    """Of an object or a fixture, m/s."""
+    return float(np.linalg.norm(world.data.cvel[world.body(name)][3:]))
+
+
 def obstacles(world: World, *without: str) -> Points:
     """Points of everything but these, the table and the robot."""
     found = [points_of(world, name) for name in world.things() if name not in without]
