@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from vga_policy.libero.expert.grasps import LEANING
 from vga_policy.libero.expert.hand import Hand, Movement, Style
 from vga_policy.libero.expert.shapes import points_below, points_of
 from vga_policy.libero.expert.skills import UP, Hold, Skills, drawer_direction
@@ -19,9 +18,14 @@ def demonstrate(world: World, style: Style | None = None, random: np.random.Gene
     """Actions [7] that do the task, each for the world as it is after the ones before."""
     skills = Skills(Hand(world, style, random))
     yield from skills.begin()
-    for goal in sorted(world.goals(), key=lambda goal: ORDER.index(goal[0])):
+    for goal in sorted(world.goals(), key=lambda goal: (ORDER.index(goal[0]), _height(world, goal))):
         if not world.holds(goal):
             yield from _reach(skills, goal)
+
+
+def _height(world: World, goal: list[str]) -> float:
+    """Of what is to be put somewhere, m: what is high would be in the way of putting something low beside it."""
+    return float(np.ptp(points_of(world, goal[1])[:, 2])) if len(goal) == 3 else 0.0
 
 
 def _reach(skills: Skills, goal: list[str]) -> Movement[None]:
@@ -46,9 +50,7 @@ def _put(skills: Skills, goal: list[str]) -> Movement[None]:
     if drawer and abs(_opening(world, target)) < OPEN_FAR:
         yield from skills.pull(_part(world, target), way=0.15)
     how = Hold(_depth(name))
-    if drawer:
-        how = Hold(_depth(name), LEANING)
-    elif target.startswith("microwave"):
+    if target.startswith("microwave"):
         how = Hold(into=(0.0, 1.0, 0.0))
     elif target.startswith("desk_caddy"):
         how = Hold(_depth(name), across=(1.0, 0.0, 0.0))
@@ -60,8 +62,11 @@ def _put(skills: Skills, goal: list[str]) -> Movement[None]:
 
 
 def _depth(name: str) -> float:
-    """How far below its top a thing is held, m; a moka pot by the knob of its lid, all else of it being too wide."""
-    return {"plate": 0.01, "moka_pot": 0.0}.get(name.rpartition("_")[0], 0.03)
+    """How far below its top a thing is held, m.
+
+    A moka pot by the knob of its lid, all else of it being too wide; a plate where the inner finger clears its floor.
+    """
+    return {"plate": 0.004, "moka_pot": 0.0}.get(name.rpartition("_")[0], 0.03)
 
 
 def _place_for(skills: Skills, name: str, target: str) -> Vector:
@@ -78,9 +83,9 @@ def _place_for(skills: Skills, name: str, target: str) -> Vector:
         return np.array([*region[:2], world.region(name)[2] + 0.005])
     if _is_drawer(world, target):
         body = _part(world, target)
-        floor = points_below(world, body)[:, 2].min()
+        walls = points_below(world, body)[:, 2].max()  # above which the fingers stay: the thing drops the rest
         exposed = region + 0.015 * drawer_direction(world, body)
-        return np.array([*exposed[:2], floor + foot + 0.025])
+        return np.array([*exposed[:2], walls + foot])
     if target.startswith("microwave"):
         return np.array([region[0], region[1] - 0.015, points_of(world, "microwave_1")[:, 2].min() + foot + 0.04])
     if target.startswith("desk_caddy"):

@@ -15,8 +15,10 @@ RIM = 0.016  # m from the top down that counts as rim
 STRIP = 0.012  # m, half the breadth of what is looked at of it
 SLANT = 0.02  # m by which a wall may reach further out below its rim
 TURNS = np.deg2rad(np.arange(-90, 90, 5))
-UPRIGHT, LEANING = (0.0,), (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
+TILTS = (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
+SHIFTS = (0.0, -0.25, 0.25)  # of its length, by which a narrow thing may be held off its middle
 FINGERTIP = 0.015  # m that the fingers reach below the grip
+CLEARANCE = 0.008  # m around the hand that had better be free
 
 
 @dataclass(frozen=True)
@@ -33,18 +35,11 @@ class Grasp:
         return np.asarray(self.rotation[:, 2])
 
 
-def choose(
-    thing: Points,
-    here: Points,
-    there: Points,
-    now: Rotation,
-    deep: float,
-    tilts: tuple[float, ...] = UPRIGHT,
-) -> Grasp:
+def choose(thing: Points, here: Points, there: Points, now: Rotation, deep: float) -> Grasp:
     """The grasp with least turning and fewest collisions.
 
     here, there: what the open hand might hit where it takes the thing, and where it will put it (moved to here).
-    deep: m below the top; tilts: by which the hand may lean, rad.
+    deep: m below the top.
     """
     best: Grasp | None = None
     for turn in TURNS:
@@ -52,7 +47,7 @@ def choose(
         across = np.array([np.cos(angle), np.sin(angle), 0.0])
         along = np.array([-across[1], across[0], 0.0])
         for position, dear in _spots(thing, across, along, deep):
-            for tilt in tilts:
+            for tilt in TILTS:
                 for lean in (along, -along) if tilt else (along,):
                     rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))
                     cost = 0.5 * abs(turn) + dear + 0.7 * tilt + _awkwardness(rotation[:, 2])
@@ -85,25 +80,36 @@ def _spots(thing: Points, across: Vector, along: Vector, deep: float) -> list[tu
     width = float(np.ptp(u))
     if width < ROOM:
         middle = (u.max() + u.min()) / 2 * across + (v.max() + v.min()) / 2 * along
-        return [(np.array([*middle[:2], max(top - deep, bottom)]), 4 * max(0.0, width - 0.06))]
+        tight, places = 4 * max(0.0, width - 0.06), [middle + shift * np.ptp(v) * along for shift in SHIFTS]
+        return [
+            (np.array([*place[:2], max(top - deep, bottom)]), tight + abs(shift))
+            for place, shift in zip(places, SHIFTS, strict=True)
+        ]
     center = (thing.max(0) + thing.min(0)) / 2
+    core = thing[np.linalg.norm((thing - center)[:, :2], axis=1) < 2 * STRIP]
+    solid = 8.0 * bool(core[:, 2].max(initial=bottom) > top - RIM)  # has no rim
     strip = thing[np.abs((thing - center) @ along) < STRIP]
     rim = strip[strip[:, 2] > top - RIM]
     spots = []
     for side in (1, -1):  # one wall between the fingers
         edge, end = (float((side * ((part - center) @ across)).max(initial=-0.1)) for part in (rim, strip))
         spot = center + side * (edge - 0.006) * across
-        dear = 1.0 if end - edge < SLANT else 4.0  # else it leans away there, or has a handle
+        dear = solid + (1.0 if end - edge < SLANT else 4.0)  # else it leans away there, or has a handle
         spots.append((np.array([*spot[:2], max(top - deep, bottom)]), dear))
     return spots
 
 
 def _collisions(points: Points) -> float:
-    """Cost of what would be hit by the open hand. points: in its frame, whose origin is between the fingertips."""
-    x, y, back = points[:, 0], points[:, 1], -points[:, 2]
+    """Cost of what would be hit by the open hand, and half as much of what would nearly be.
+
+    points: in its frame, whose origin is between the fingertips.
+    """
+    x, y, back = points[:, 0], np.abs(points[:, 1]), -points[:, 2]
     cost = 0.0
-    for finger in (0.048, -0.048):
-        hit = (np.abs(x - finger) < 0.018) & (np.abs(y) < 0.018) & (back > -0.012) & (back < 0.1)
-        cost += 2.0 * bool(hit.any())
-    palm = (np.abs(x) < 0.115) & (np.abs(y) < 0.045) & (back > 0.08) & (back < 0.3)  # and what it passes before
-    return cost + 2.0 * float(np.tanh(palm.sum() / 3))
+    for room in (0.0, CLEARANCE):
+        for finger in (0.052, -0.052):
+            hit = (np.abs(x - finger) < 0.013 + room) & (y < 0.01 + room) & (back > -0.01 - room) & (back < 0.1)
+            cost += bool(hit.any())
+        palm = (np.abs(x) < 0.104 + room) & (y < 0.032 + room) & (back > 0.031 - room) & (back < 0.3)
+        cost += bool(palm.any())  # what it passes before counts as well
+    return cost

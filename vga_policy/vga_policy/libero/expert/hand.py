@@ -22,6 +22,8 @@ Rotation = NDArray[np.float64]  # [3, 3]; the grip's axis x runs from finger to 
 OPEN, CLOSE = -1.0, 1.0
 GAIN = 2.0  # of the way that is left, in a step
 DOWN = np.array([0.0, 0.0, -1.0])
+PROGRESS, PATIENCE = 0.001, 10  # m by which a movement is to come nearer within so many steps, else it is stuck
+LEVER = 0.1  # m; turning by 1 rad counts as much
 # What the people who recorded LIBERO's demonstrations never went beyond: the largest actions in the statistics of the
 # sets that OpenVLA published, where the mouse's full deflection is 0.9375.
 FASTEST, FASTEST_TURN = 0.9375, 0.375
@@ -45,9 +47,9 @@ class Style:
         """Another person's, or the same one's another time."""
         first = random.uniform([-0.05, -0.07, -0.05], [0.05, 0.07, 0.03])
         return cls(
-            fast=float(random.uniform(0.55, FASTEST)),
-            turn=float(random.uniform(0.2, FASTEST_TURN)),
-            growth=float(random.uniform(0.12, 0.4)),
+            fast=float(random.uniform(0.7, FASTEST)),
+            turn=float(random.uniform(0.25, FASTEST_TURN)),
+            growth=float(random.uniform(0.2, 0.4)),
             height=float(random.uniform(0.05, 0.10)),
             stray=float(random.uniform(0.0, 0.012)),
             first=(float(first[0]), float(first[1]), float(first[2])),
@@ -95,18 +97,23 @@ class Hand:
         limit: int = 90,
         fast: float = FASTEST,
     ) -> Movement[bool]:
-        """Moves until it is as near (m) and aligned (rad), for `limit` steps at most; whether it is."""
+        """Moves until it is as near (m) and aligned (rad), or stuck, or `limit` steps have passed; whether it is."""
         target = np.asarray(position, dtype=np.float64)
+        least, since = np.inf, 0
         for _ in range(limit):
             way, turn = target - self.position, self.turn_left(rotation)
             if np.linalg.norm(way) < near and np.linalg.norm(turn) < aligned:
                 return True
+            left = _length(way) + LEVER * _length(turn)
+            least, since = (left, 0) if left < least - PROGRESS else (least, since + 1)
+            if since == PATIENCE:
+                break
             yield self._action(way, turn, fingers, fast)
         return False
 
-    def grip(self, fingers: float, rotation: Rotation, limit: int = 20) -> Movement[None]:
-        """Opens or closes on the spot until the fingers rest; they need about 12 steps for the whole way."""
-        at, before = self.position, self.world.fingers()[0]
+    def grip(self, fingers: float, rotation: Rotation, at: ArrayLike | None = None, limit: int = 20) -> Movement[None]:
+        """Opens or closes until the fingers rest; they need about 12 steps for the whole way. at: where; None: here."""
+        at, before = self.position if at is None else np.asarray(at, dtype=np.float64), self.world.fingers()[0]
         for step in range(limit):
             yield self._action(at - self.position, self.turn_left(rotation), fingers, FASTEST)
             now = self.world.fingers()[0]

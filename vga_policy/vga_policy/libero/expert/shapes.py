@@ -10,13 +10,18 @@ from vga_policy.libero.world import World
 
 Points = NDArray[np.float64]  # [N, 3], m, in the world
 
-GRID = np.stack(np.meshgrid(*[np.linspace(-1, 1, 7)] * 3), -1).reshape(-1, 3)
+SPACING = 0.02  # m between points of a box, at most: a finger fits nowhere in between
 RING = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 
 
 def points_of(world: World, name: str) -> Points:
     """Points of an object or a fixture."""
     return points_below(world, world.body(name))
+
+
+def speed(world: World, name: str) -> float:
+    """Of an object or a fixture, m/s."""
+    return float(np.linalg.norm(world.data.cvel[world.body(name)][3:]))
 
 
 def obstacles(world: World, *without: str) -> Points:
@@ -59,5 +64,6 @@ def geom_points(world: World, geom: int) -> Points:
     elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
         local = np.concatenate([np.eye(3), -np.eye(3)]) * size[0]
     else:
-        local = GRID * size
+        axes = [np.linspace(-half, half, max(7, 1 + int(np.ceil(2 * half / SPACING)))) for half in size]
+        local = np.stack(np.meshgrid(*axes), -1).reshape(-1, 3)
     return np.asarray(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])

@@ -7,26 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vga_policy.libero.expert.grasps import UPRIGHT, by_handle, choose
+from vga_policy.libero.expert.grasps import by_handle, choose
 from vga_policy.libero.expert.hand import CLOSE, OPEN, Hand, Movement, Rotation, aim
-from vga_policy.libero.expert.shapes import Points, geom_points, geoms_below, obstacles, points_below, points_of
-from vga_policy.libero.world import Vector, World
+from vga_policy.libero.expert.shapes import Points, geom_points, geoms_below, obstacles, points_below, points_of, speed
+from vga_policy.libero.world import STILL, Vector, World
 
 UP = np.array([0.0, 0.0, 1.0])
 LIFT = 0.10
+FALLING, AT_REST = 30, 0.1  # steps for which falling things are waited for; m/s below which one lies
 BESIDE, ABOVE = 0.08, 0.02  # m that what is carried needs around and below it
 
 
 @dataclass(frozen=True)
 class Hold:
-    """How a thing is to be held. deep: m below its top; tilts: by which the hand may lean, rad.
+    """How a thing is to be held. deep: m below its top.
 
     across: what is between the fingers, once placed, is thin along this direction; None: as it comes. into: horizontal
     unit vector along which it is inserted, held by its handle; None: it is put down from above.
     """
 
     deep: float = 0.03
-    tilts: tuple[float, ...] = UPRIGHT
     across: tuple[float, float, float] | None = None
     into: tuple[float, float, float] | None = None
 
@@ -38,10 +38,14 @@ class Skills:
         self.hand, self.world = hand, hand.world
 
     def begin(self) -> Movement[None]:
-        """The way to where this demonstration begins to be about its task."""
+        """The way to where this demonstration begins to be about its task, once nothing falls any more."""
         first = np.array(self.hand.style.first)
         if first.any():
             yield from self.hand.go(self.hand.position + first, self.hand.rotation, OPEN, near=0.02)
+        for _ in range(FALLING):
+            if all(speed(self.world, name) < AT_REST for name in self.world.things()):
+                break
+            yield STILL
 
     # --- Things ---
 
@@ -74,7 +78,7 @@ class Skills:
         thing, others = points_of(world, name), obstacles(world, name)
         room = hand.style.height
         if how.into is None:
-            grasp = choose(thing, others, others - way, hand.rotation, how.deep, how.tilts)
+            grasp = choose(thing, others, others - way, hand.rotation, how.deep)
             room += max(0.0, thing[:, 2].max() - grasp.position[2])
         else:
             grasp = by_handle(self._nearest(name, np.array(how.into)), np.array(how.into))
@@ -84,7 +88,7 @@ class Skills:
         yield from hand.go(ready, grasp.rotation, OPEN, near=0.02, limit=50)
         yield from hand.go(grasp.position, grasp.rotation, OPEN, near=0.007, limit=45)
         before = world.region(name)[2]
-        yield from hand.grip(CLOSE, grasp.rotation)
+        yield from hand.grip(CLOSE, grasp.rotation, at=grasp.position)
         away = UP if grasp.out[2] < -0.99 or how.into is not None else (UP - grasp.out) / np.linalg.norm(UP - grasp.out)
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
         return grasp.rotation if world.region(name)[2] > before + 0.03 else None
