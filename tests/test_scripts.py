@@ -1,4 +1,4 @@
-"""scripts/: the recipe of the shipped policy fits today's commands and goes on after an interruption."""
+"""scripts/: the recipes of policies fit today's commands and go on after an interruption."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ import pytest
 from vga_policy.cli import _commands, build_parser
 
 ROOT = Path(__file__).parents[1]
-RECIPE = ROOT / "scripts/train_nano.sh"
+RECIPE, LIBERO = ROOT / "scripts/train_nano.sh", ROOT / "scripts/train_libero.sh"
 
 # Stands in for `vga`: writes down how it was called, begins the collection or run asked for, and fails on demand.
 VGA = """#!/bin/bash
@@ -19,9 +19,9 @@ echo "$*" >>"$CALLS"
 """
 
 
-def recipe(*arguments, **environment):
+def recipe(*arguments, script=RECIPE, **environment):
     return subprocess.run(
-        [RECIPE, *map(str, arguments)], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
+        [script, *map(str, arguments)], capture_output=True, text=True, timeout=60, env={**os.environ, **environment}
     )
 
 
@@ -35,11 +35,11 @@ def called(tmp_path):
     (tmp_path / "vga").write_text(VGA)
     (tmp_path / "vga").chmod(0o755)
 
-    def run(fail="", *options):
+    def run(fail="", *options, script=RECIPE):
         calls = tmp_path / "calls"
         calls.write_text("")
         path = f"{tmp_path}:{os.environ['PATH']}"
-        finished = recipe(*options, tmp_path / "out", PATH=path, CALLS=str(calls), FAIL=fail)
+        finished = recipe(*options, tmp_path / "out", script=script, PATH=path, CALLS=str(calls), FAIL=fail)
         assert (finished.returncode != 0) == bool(fail), finished.stderr
         return calls.read_text().splitlines()
 
@@ -53,6 +53,24 @@ def test_every_command_of_the_recipe_is_understood(options):
     assert [command[0] for command in shown].count("train") == 5
     for command in shown:
         parser.parse_args(command)
+
+
+@pytest.mark.parametrize("options", [[], ["--quick"]])
+def test_every_command_of_liberos_recipe_is_understood(options):
+    parser = build_parser(_commands())
+    shown = commands(recipe("--print", *options, script=LIBERO).stdout)
+    assert [command[0] for command in shown].count("train") == 22
+    for command in shown:
+        parser.parse_args(command)
+
+
+def test_liberos_recipe_goes_on_where_it_was_interrupted(called, tmp_path):
+    before = called("eval libero .*no-wrist", script=LIBERO)
+    assert [command.split()[0] for command in before] == ["export", "libero", "libero", "train", "eval", "eval"]
+    (tmp_path / "out/.done/object").unlink()
+    after = called(script=LIBERO)
+    assert after[:2] == [f"train --resume {tmp_path}/out/object", before[-1]]
+    assert called(script=LIBERO) == []
 
 
 def test_the_quick_recipe_goes_through_every_step_of_the_full_one(called):

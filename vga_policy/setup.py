@@ -63,6 +63,7 @@ setup(
         "vga.commands.export": [
             "lerobot = vga_policy.lerobot.commands:export_command",
             "policy = vga_policy.inference.commands:export_command",
+            "geometry = vga_policy.train.commands:export_geometry_command",
         ],
     },
 )

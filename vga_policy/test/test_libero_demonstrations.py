@@ -181,6 +181,14 @@ def test_what_is_rendered_is_what_was_seen(collected, end, tmp_path):
     assert np.allclose(last["extrinsics"], views.extrinsics)
 
 
+def test_one_step_of_several_can_be_rendered(collected, tmp_path):
+    _, _, [every] = rendered(collected, tmp_path / "every")
+    _, _, [some] = rendered(collected, tmp_path / "some", every=3)
+    assert len(some) == -(-len(every) // 3)
+    for name in ("images", "depth", "extrinsics", "proprioception", "actions", "keyframe", "stamp_ns"):
+        assert np.array_equal(column(some, name), column(every, name)[::3]), name
+
+
 def test_what_is_rendered_is_not_rendered_again(collected, end, tmp_path, monkeypatch):
     out = tmp_path / "out"
     assert rendered(collected, out)[:2] == (1, [])
@@ -190,6 +198,7 @@ def test_what_is_rendered_is_not_rendered_again(collected, end, tmp_path, monkey
     made, [problem], _ = rendered(collected, out, mirrored=True)
     assert made == 0
     assert f"{file} has mirrored False, not True: choose another --out" in problem
+    assert "has every 1, not 2: choose another --out" in rendered(collected, out, every=2)[1][0]
     with h5py.File(collected, "a") as changed:
         changed["data/demo_0/actions"][0, 0] += 0.125
     assert re.search(r"has source \w+, not \w+: choose another --out", rendered(collected, out)[1][0])

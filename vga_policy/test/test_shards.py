@@ -40,6 +40,22 @@ def test_a_sample_is_the_chunk_commanded_from_its_step_on(directory):
         assert "depth" not in sample
 
 
+def test_what_was_seen_now_and_then_has_the_chunks_of_all_steps(directory, tmp_path):
+    made = demonstration(LIBERO, 1, STEPS)
+    drawn = ("images", "depth", "intrinsics", "extrinsics")
+    fewer = replace(made, every=5, **{name: getattr(made, name)[::5] for name in drawn})
+    begin_demonstrations(tmp_path, LIBERO)
+    write_demonstration(fewer, tmp_path, "reach")
+    every, some = open_dataset([directory], SIDE, geometry=True), open_dataset([tmp_path], SIDE, geometry=True)
+    assert len(some) == 5
+    for number in range(5):
+        expected, sample = every[STEPS + 5 * number], some[number]
+        assert (expected.pop("episode"), sample.pop("episode")) == (1, 0)
+        assert expected.keys() == sample.keys()
+        for key, value in sample.items():
+            np.testing.assert_array_equal(value, expected[key], err_msg=key)
+
+
 def test_geometry_is_that_of_the_image_the_policy_sees(directory):
     sample = open_dataset([directory], 2 * SIDE, geometry=True)[7]
     assert sample["images"].shape == (2, 3, 2 * SIDE, 2 * SIDE)

@@ -12,7 +12,7 @@ from support.demonstrations import demonstration, write_demonstrations
 from support.episodes import write_episodes
 from support.training import curve, tiny_loop, tiny_policy
 from vga_policy.checkpoints import BEST
-from vga_policy.checkpoints.checkpoint import CheckpointError
+from vga_policy.checkpoints.checkpoint import CheckpointError, load
 from vga_policy.cli import main
 from vga_policy.dataset.opening import open_dataset
 from vga_policy.dataset.statistics import normalization
@@ -21,6 +21,7 @@ from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.policies import trained
 from vga_policy.observation.observation import Observation
+from vga_policy.text.encoder import HashedNgrams
 from vga_policy.train import trainer
 from vga_policy.train.input.batch import normalized_actions
 from vga_policy.train.runs.failure import TrainingError
@@ -151,6 +152,21 @@ def test_neither_starts_the_other(data, run, tmp_path):
     with pytest.raises(TrainingError, match=r"episodes: has no demonstrations.json, as .*libero has"):
         trainer.train(both, tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_policy_of_another_embodiment_gives_its_geometry(data, tmp_path, capsys):
+    out = tmp_path / "geometry"
+    assert main(["export", "geometry", "nano", "--out", str(out)]) == 0
+    assert f"--init {out}" in capsys.readouterr().out
+    config = tiny_policy(data, tiny_loop(steps=1), init=str(out), preset="nano")
+    begun = trainer.open_demonstrations(config, preset := config.resolved())
+    model = trainer.build_model(config, preset, begun, HashedNgrams(384), restored=False)
+    nano = load("nano").model.state_dict()
+    same = {name.split(".")[0] for name, value in model.state_dict().items() if torch.equal(value, nano[name])}
+    assert {"aggregator", "camera_head", "depth_head"} <= same
+    assert "proprioception_encoder" not in same
+    assert main(["export", "geometry", "nano", "--out", str(out)]) == 1
+    assert capsys.readouterr().err == f"vga export geometry: {out} exists already: choose another --out\n"
 
 
 def test_robots_commands_refuse_it_in_one_line(run, tmp_path, capsys):

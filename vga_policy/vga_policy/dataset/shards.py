@@ -34,17 +34,19 @@ from vga_policy.units import SECOND
 LOG = logging.getLogger(__name__)
 
 ABOUT, SUFFIX = "demonstrations.json", ".safetensors"
+EVERY = "every"  # key of a file's metadata; one without it shows every step
 FORMAT = 1
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class RenderedDemonstration:
-    """T steps of a demonstration: what was seen and measured before each, and what was commanded then.
+    """T steps of a demonstration: what was measured before each, and what was commanded then; what was seen before the
+    first of every `every` steps: N of them, each a sample for training.
 
-    images: uint8 [T, V, 3, S, S]. proprioception: float32 [T, P]. actions: float32 [T, A]. Where the cameras are known:
-    depth: uint16 [T, V, D, D], mm, 0 where unknown. intrinsics: float32 [T, V, 3, 3], in pixels of the images, whose
-    centers are at whole numbers. extrinsics: float32 [T, V, 4, 4], base frame → camera (OpenCV). about: what else is
+    images: uint8 [N, V, 3, S, S]. proprioception: float32 [T, P]. actions: float32 [T, A]. Where the cameras are known:
+    depth: uint16 [N, V, D, D], mm, 0 where unknown. intrinsics: float32 [N, V, 3, 3], in pixels of the images, whose
+    centers are at whole numbers. extrinsics: float32 [N, V, 4, 4], base frame → camera (OpenCV). about: what else is
     worth knowing of it, in words.
     """
 
@@ -56,6 +58,7 @@ class RenderedDemonstration:
     depth: NDArray[np.uint16] | None = None
     intrinsics: NDArray[np.float32] | None = None
     extrinsics: NDArray[np.float32] | None = None
+    every: int = 1
     about: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,7 +88,12 @@ def write_demonstration(demonstration: RenderedDemonstration, directory: Path, n
         assert demonstration.extrinsics is not None
         tensors |= _row("depth", [_png(depth) for step in demonstration.depth for depth in step])
         tensors |= {"intrinsics": demonstration.intrinsics, "extrinsics": demonstration.extrinsics}
-    words = {**demonstration.about, "task": demonstration.task, "instruction": demonstration.instruction}
+    words = {
+        **demonstration.about,
+        "task": demonstration.task,
+        "instruction": demonstration.instruction,
+        EVERY: str(demonstration.every),
+    }
     file = directory / f"{name}{SUFFIX}"
     file.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(file) as unfinished:
@@ -108,7 +116,7 @@ def read_embodiment(directory: Path) -> Embodiment:
 
 
 class ShardDataset(SampleDataset):
-    """Samples of such demonstrations, one for every step: the chunk that was commanded from there on."""
+    """Samples of such demonstrations, one for every step that was seen: the chunk that was commanded from there on."""
 
     def __init__(
         self,
@@ -188,11 +196,14 @@ class _DemonstrationFile:
             raise DatasetError(f"{self._file}: says no instruction")
         self._actions = opened.get_tensor("actions")
         self._proprioception = opened.get_tensor("proprioception")
-        steps, views = len(self._actions), len(body.views)
+        if not (every := words.get(EVERY, "1")).isdecimal() or not int(every):
+            raise DatasetError(f"{self._file}: {EVERY}: expected a whole number of steps, found {every!r}")
+        self._seen = range(0, len(self._actions), int(every))
+        steps, seen, views = len(self._actions), len(self._seen), len(body.views)
         shapes = {
             "actions": (self._actions, (steps, len(body.actions))),
             "proprioception": (self._proprioception, (steps, len(body.proprioception))),
-            "jpeg_ends": (jpeg_ends := opened.get_tensor("jpeg_ends"), (steps * views,)),
+            "jpeg_ends": (jpeg_ends := opened.get_tensor("jpeg_ends"), (seen * views,)),
         }
         self._ends = {"jpeg": jpeg_ends}
         self.has_geometry = "depth" in names
@@ -200,9 +211,9 @@ class _DemonstrationFile:
             self._ends["depth"] = opened.get_tensor("depth_ends")
             self._intrinsics, self._extrinsics = (opened.get_tensor(name) for name in ("intrinsics", "extrinsics"))
             shapes |= {
-                "depth_ends": (self._ends["depth"], (steps * views,)),
-                "intrinsics": (self._intrinsics, (steps, views, 3, 3)),
-                "extrinsics": (self._extrinsics, (steps, views, 4, 4)),
+                "depth_ends": (self._ends["depth"], (seen * views,)),
+                "intrinsics": (self._intrinsics, (seen, views, 3, 3)),
+                "extrinsics": (self._extrinsics, (seen, views, 4, 4)),
             }
         for name, (values, shape) in shapes.items():
             if values.shape != shape or not steps or not np.isfinite(values).all():
@@ -213,23 +224,23 @@ class _DemonstrationFile:
         self._height, self._width = jpeg_size(opened.get_tensor("jpeg")[: jpeg_ends[0]])
 
     def samples(self, slots: Sequence[int]) -> SampleTable:
-        """A sample for each step, of the views in these slots."""
-        body, steps = self._embodiment, np.arange(len(self._actions))
-        stamps = np.round(steps * body.dt * SECOND).astype(np.int64)
-        told = steps[:, None] + np.arange(body.horizon)
+        """A sample for each step that was seen, of the views in these slots."""
+        body, seen, steps = self._embodiment, np.array(self._seen), len(self._actions)
+        stamps = np.round(seen * body.dt * SECOND).astype(np.int64)
+        told = seen[:, None] + np.arange(body.horizon)
         return SampleTable(
             stamps=stamps,
             images=self._spans("jpeg", slots),
             image_stamps=np.repeat(stamps[:, None], len(slots), axis=1),
-            proprioception=self._proprioception.astype(np.float32),
-            actions=self._actions[np.minimum(told, len(steps) - 1)].astype(np.float32),
-            action_mask=told < len(steps),
-            keyframes=self._keyframes(),
+            proprioception=self._proprioception[seen].astype(np.float32),
+            actions=self._actions[np.minimum(told, steps - 1)].astype(np.float32),
+            action_mask=told < steps,
+            keyframes=self._keyframes()[seen],
         )
 
     def geometry(self, slots: Sequence[int]) -> GeometryTable:
         """Ground truth of the views in these slots, where there is any."""
-        shape = len(self._actions), len(slots)
+        shape = len(self._seen), len(slots)
         table = GeometryTable(
             present=np.full(shape, self.has_geometry),
             depth=np.zeros((*shape, 2), np.int64),
@@ -244,11 +255,11 @@ class _DemonstrationFile:
         return table
 
     def _spans(self, name: str, slots: Sequence[int]) -> NDArray[np.int64]:
-        """Offset and length in the file [T, V, 2] of the views' images."""
+        """Offset and length in the file [N, V, 2] of the views' images."""
         ends = self._ends[name].astype(np.int64)
         starts = np.append(0, ends[:-1])
         spans = np.stack([self._begins[name] + starts, ends - starts], axis=-1)
-        return spans.reshape(len(self._actions), -1, 2)[:, slots]
+        return spans.reshape(len(self._seen), -1, 2)[:, slots]
 
     def _keyframes(self) -> NDArray[np.float32]:
         """The arm's part of proprioception [T, K] where the hand next opens or closes; after the last time, the end."""

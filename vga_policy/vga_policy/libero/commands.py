@@ -65,6 +65,14 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--mirrored", action="store_true", help="Left for right, cameras too: as published checkpoints were trained."
     )
     parser.add_argument("--keep-no-ops", action="store_true", help="Keeps steps in which nothing happens as well.")
+    parser.add_argument(
+        "--every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="Draws the first of every N steps only: N times as many demonstrations in the same time. Actions stay "
+        "those of all steps. Default: 1.",
+    )
     _add_jobs(parser)
     add_out(parser, "The directory of what is written.", default="out/libero_rendered")
     parser.set_defaults(run=_import)
@@ -172,7 +180,7 @@ def _import(arguments: argparse.Namespace) -> int:
     if not files:
         print(f"vga libero import: no …_demo.hdf5 in {', '.join(map(str, arguments.files))}", file=sys.stderr)
         return 1
-    how = Rendering(arguments.out, arguments.image_size, arguments.mirrored, arguments.keep_no_ops)
+    how = Rendering(arguments.out, arguments.image_size, arguments.mirrored, arguments.keep_no_ops, arguments.every)
     try:
         require_graphics()
         demonstrations, problems = render_files(files, how, arguments.jobs, _tell)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from vga_policy.dataset.shards import SUFFIX, RenderedDemonstration, begin_demonstrations, write_demonstration
+from vga_policy.dataset.shards import EVERY, SUFFIX, RenderedDemonstration, begin_demonstrations, write_demonstration
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.libero.cameras import SIZE, Views
 from vga_policy.libero.demonstrations import DemonstrationFile, LiberoDemonstration
@@ -21,19 +21,21 @@ from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.world import Vector, World
 
 MILLIMETERS = 1000.0
+UNSAID = {EVERY: "1"}  # what files say nothing of that were rendered before it was an option
 
 
 @dataclass(frozen=True)
 class Rendering:
     """How files of demonstrations are rendered, into a directory of each suite below `out`.
 
-    mirrored: as published checkpoints were trained.
+    mirrored: as published checkpoints were trained. every: the first of so many steps is drawn.
     """
 
     out: Path
     size: int = SIZE
     mirrored: bool = False
     keep_no_ops: bool = False
+    every: int = 1
 
     def about(self, demonstration: LiberoDemonstration) -> dict[str, str]:
         """What is written beside a rendered demonstration: by it one that is there already is known again."""
@@ -43,6 +45,7 @@ class Rendering:
             "pixels": str(self.size),
             "mirrored": str(self.mirrored),
             "no_ops": "kept" if self.keep_no_ops else "left out",
+            EVERY: str(self.every),
         }
 
 
@@ -103,11 +106,12 @@ def render(world: World, demonstration: LiberoDemonstration, how: Rendering) -> 
         demonstration = demonstration.without_no_ops()
     seen: list[Views] = []
     felt: list[Vector] = []
-    for state in demonstration.states:
+    for step, state in enumerate(demonstration.states):
         world.start(state)
-        views = world.views()
-        seen.append(views.mirrored() if how.mirrored else views)
         felt.append(world.proprioception())
+        if step % how.every == 0:
+            views = world.views()
+            seen.append(views.mirrored() if how.mirrored else views)
     depth = MILLIMETERS * np.stack([views.depth for views in seen])
     return RenderedDemonstration(
         task=world.task.label,
@@ -118,6 +122,7 @@ def render(world: World, demonstration: LiberoDemonstration, how: Rendering) -> 
         depth=depth.round().clip(0, np.iinfo(np.uint16).max).astype(np.uint16),
         intrinsics=np.stack([views.intrinsics for views in seen]),
         extrinsics=np.stack([views.extrinsics for views in seen]),
+        every=how.every,
         about=about,
     )
 
@@ -132,6 +137,6 @@ def _is_there(file: Path, about: dict[str, str]) -> bool:
     except (OSError, SafetensorError):
         return False  # damaged: rendered again
     for key, value in about.items():
-        if found.get(key) != value:
+        if found.get(key, UNSAID.get(key)) != value:
             raise LiberoError(f"{file} has {key} {found.get(key)}, not {value}: choose another --out")
     return True

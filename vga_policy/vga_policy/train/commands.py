@@ -1,4 +1,4 @@
-"""`vga train`, `vga pretrain` and `vga ablate`: heavy imports wait until one of them runs."""
+"""`vga train`, `vga pretrain`, `vga ablate` and `vga export geometry`: heavy imports wait until one of them runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vga_policy.checkpoints import BEST, EMBODIMENT
-from vga_policy.cli_options import add_data, add_out
+from vga_policy.cli_options import CHECKPOINT, add_data, add_out
 from vga_policy.cli_types import add_former_name, positive, seed
 from vga_policy.plugins import TASKS
 from vga_policy.train.config import (
@@ -109,6 +109,19 @@ def ablate_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_ablate)
 
 
+def export_geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga export geometry`."""
+    parser = subparsers.add_parser(
+        "geometry",
+        help="what a trained policy knows of depth and cameras, for a policy of another embodiment to start from",
+        description="Writes the backbone and the 3D heads of a policy, as vga pretrain does. vga train --init begins "
+        "with them, whatever embodiment the policy was trained for.",
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=CHECKPOINT)
+    add_out(parser, "The directory that is written, which must not exist.", required=True)
+    parser.set_defaults(run=_export_geometry)
+
+
 def _add_loop_options(parser: argparse.ArgumentParser, without: tuple[str, ...] = ()) -> None:
     group = parser.add_argument_group("training (for the preset paper: Table 6)")
     loops = {"nano": loop_defaults("nano"), "the other presets": loop_defaults("paper")}
@@ -149,6 +162,28 @@ def _evaluations(run: Path, data: str) -> list[str]:
     open_loop = f"vga eval open-loop --checkpoint {run} --data {data}"
     tasks = [task for task in Run.open(run).origin()["data"].get("tasks", ()) if task in TASKS.names()]
     return [open_loop, *([f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process"] if tasks else [])]
+
+
+def _export_geometry(arguments: argparse.Namespace) -> int:
+    from vga_policy.checkpoints import locate
+    from vga_policy.checkpoints.checkpoint import digest, load
+    from vga_policy.files import whole_directory
+    from vga_policy.train.runs.start import save_geometry
+
+    try:
+        model = load(arguments.checkpoint).model
+        if model.camera_head is None or model.depth_head is None:
+            raise ValueError(f"{arguments.checkpoint}: was trained without its 3D heads")
+        if arguments.out.exists():
+            raise ValueError(f"{arguments.out} exists already: choose another --out")
+        about = {"policy": arguments.checkpoint, "weights": digest(locate(arguments.checkpoint))}
+        with whole_directory(arguments.out) as unfinished:
+            save_geometry(model, unfinished, about)
+    except (ValueError, OSError) as error:
+        print(f"vga export geometry: {error}", file=sys.stderr)
+        return 1
+    print(f"next: vga train --data DATA --init {arguments.out} --out RUN")
+    return 0
 
 
 def _policy(arguments: argparse.Namespace) -> PolicyConfig:

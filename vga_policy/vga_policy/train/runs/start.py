@@ -97,7 +97,10 @@ def _from_policy(model: VGA, path: Path, contract: Contract) -> None:
 def _refuse_other_contract(path: Path, made_for: Contract, contract: Contract) -> None:
     if found := differences(contract, made_for):
         kind = "cell" if isinstance(contract, Cell) else "embodiment"
-        raise TrainingError(f"--init {path}: made for another {kind}: {'; '.join(map(str, found))}")
+        raise TrainingError(
+            f"--init {path}: made for another {kind}: {'; '.join(map(str, found))}; vga export geometry gives its "
+            "backbone and 3D heads alone, which any may start from"
+        )
 
 
 def _headless(model: VGA, name: str) -> bool:

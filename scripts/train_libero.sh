@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Trains policies of the class of `nano` on LIBERO and measures them: demonstrations, trainings, trials.
+#
+#   scripts/train_libero.sh [--quick] [--print] [OUT]
+#
+#   OUT       directory for everything, default out/train_libero
+#   --quick   one task, a demonstration or two, four training steps, one trial: shows that all steps run, and no more
+#   --print   shows the commands and runs none
+#
+# Wants make setup PURPOSES=libero. In this order, each a row of the results page:
+#
+#   object    one policy for libero_object; its trials, its controls, LIBERO-Plus' cameras
+#   three     one policy for Spatial, Object and Goal; its trials
+#   ablation  Table 2 on Spatial, two seeds a row
+#   curve     figure 7 on Spatial: success after so many steps, with and without joint training
+#
+#   PARTS="object three"    not all of them
+#   DEMOS=50 EVERY=1        demonstrations of a task; of how many steps one is drawn
+#   STEPS=20000 BATCH=32    of a training
+#   TRIALS=50 CONTROLS=20   of a task; and with something kept from the policy
+#   PLUS=                   numbers of the tasks that LIBERO-Plus moves cameras in; all, unless said
+#   DEVICE=auto PRECISION=fp32 THREADS=2 WORKERS=0 JOBS=2
+#
+# After an interruption the same call goes on. What is done is marked in OUT/.done; another OUT for other numbers.
+set -euo pipefail
+
+quick='' print='' out=out/train_libero
+for argument; do
+    case $argument in
+        --quick) quick=1 ;;
+        --print) print=1 ;;
+        -*)
+            sed -n '2,28s/^# \{0,1\}//p' "$0"
+            [[ $argument == --help ]] || exit 2
+            exit ;;
+        *) out=$argument ;;
+    esac
+done
+[[ -n $print ]] || command -v vga >/dev/null || { echo "train_libero: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
+parts=${PARTS:-object three ablation curve} jobs=${JOBS:-2}
+demos=${DEMOS:-50} steps=${STEPS:-20000} batch=${BATCH:-32} trials=${TRIALS:-50} controls=${CONTROLS:-20} tasks=()
+read -ra plus <<<"${PLUS:-}"
+[[ -z $quick ]] || demos=2 steps=4 batch=4 trials=1 controls=1 tasks=(--task 1) plus=(1)
+
+run() {
+    echo "+ $*"
+    [[ -n $print ]] || "$@"
+}
+
+# once NAME COMMAND...: runs COMMAND unless it has come to its end before.
+once() {
+    local name=$1
+    shift
+    [[ -z $print ]] || { run "$@"; return; }
+    if [[ ! -e $out/.done/$name ]]; then
+        run "$@"
+        mkdir -p "$(dirname "$out/.done/$name")"
+        touch "$out/.done/$name"
+    fi
+}
+
+# demonstrations SUITE: collected and rendered.
+demonstrations() {
+    once "demos/$1" vga libero collect --suite "$1" "${tasks[@]}" --episodes "$demos" --jobs "$jobs" --out "$out/demos"
+    once "rendered/$1" vga libero import "$out/demos/$1" --every "${EVERY:-1}" --jobs "$jobs" --out "$out/rendered"
+}
+
+# How all trainings are done. The 3D heads see one sample in 16.
+how=(--preset nano --init "$out/geometry" --cache "$out/cache" --validation 0.05 --batch "$batch" --geometry-share 16
+    --warm-up 50 --ema 0.995 --validate-every $(((steps + 9) / 10)) --save-every $(((steps + 9) / 10))
+    --validation-samples 256 --device "${DEVICE:-auto}" --precision "${PRECISION:-fp32}" --threads "${THREADS:-2}"
+    --workers "${WORKERS:-0}")
+
+# train RUN OPTION...: or goes on with it.
+train() {
+    local name=$1
+    shift
+    if [[ -z $print && ! -e $out/.done/$name && -e $out/$name/config.json ]]; then
+        once "$name" vga train --resume "$out/$name"
+    else
+        once "$name" vga train --out "$out/$name" "${how[@]}" "$@"
+    fi
+}
+
+# try RUN NAME OPTION...: trials of a run's policy.
+try() {
+    local run=$1 name=$2
+    shift 2
+    once "eval/$name" vga eval libero --checkpoint "$out/$run" --device "${DEVICE:-auto}" --jobs "$jobs" \
+        --out "$out/eval/$name" "$@"
+}
+
+# What nano, shipped for the simulated cell, knows of depth and cameras.
+once geometry vga export geometry nano --out "$out/geometry"
+
+if [[ $parts == *object* ]]; then
+    demonstrations libero_object
+    train object --data "$out/rendered/libero_object" --steps "$steps"
+    object=(--suite libero_object "${tasks[@]}")
+    try object object "${object[@]}" --trials "$trials"
+    for control in no-wrist no-instruction shuffled; do
+        try object "object_$control" "${object[@]}" --trials "$controls" --control $control
+    done
+    once eval/object_zero vga eval libero --control zero "${object[@]}" --trials "$controls" --jobs "$jobs" \
+        --out "$out/eval/object_zero"
+    moved=(--suite libero_object ${plus[@]:+--task "${plus[@]}"})
+    try object object_matched "${moved[@]}" --plus matched
+    try object object_camera "${moved[@]}" --plus camera
+    try object object_camera_no-wrist "${moved[@]}" --plus camera --control no-wrist
+fi
+
+if [[ $parts == *three* ]]; then
+    suites=(libero_spatial libero_object libero_goal)
+    for suite in "${suites[@]}"; do demonstrations "$suite"; done
+    train three --data "${suites[@]/#/$out/rendered/}" --steps "$steps"
+    try three three --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
+fi
+
+spatial=(--suite libero_spatial "${tasks[@]}" --trials "$controls")
+
+if [[ $parts == *ablation* ]]; then
+    demonstrations libero_spatial
+    for seed in 0 1; do
+        once "ablation/$seed" vga ablate --data "$out/rendered/libero_spatial" --out "$out/ablation" --seeds $seed \
+            "${how[@]}" --steps "$steps"
+    done
+    for policy in "$out"/ablation/runs/*/*/; do
+        [[ ! -e $policy/best ]] || try "${policy#"$out/"}" "${policy#"$out/"}" "${spatial[@]}"
+    done
+fi
+
+if [[ $parts == *curve* ]]; then
+    demonstrations libero_spatial
+    for fifth in 1 2 3 4 5; do
+        for seed in 0 1; do
+            taken=(--data "$out/rendered/libero_spatial" --steps $(((steps * fifth + 4) / 5)) --seed $seed)
+            train "curve/joint_${fifth}_$seed" "${taken[@]}"
+            train "curve/alone_${fifth}_$seed" "${taken[@]}" --ablation without-joint-training
+            for kind in joint alone; do
+                try "curve/${kind}_${fifth}_$seed" "curve/${kind}_${fifth}_$seed" "${spatial[@]}"
+            done
+        done
+    done
+fi
+echo "results: $out/eval/*/results.json"
