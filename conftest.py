@@ -23,7 +23,8 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("commands_shown", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("docs", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
-collect_ignore_glob = [] if find_spec("libero") else ["vga_policy/test/test_libero_*.py"]  # make setup PURPOSES=libero
+LIBERO = find_spec("libero") is not None
+collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
 LONG = ("accelerate_launch", "demo_and_collect", "train_plan")  # for `make test-long`
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
@@ -35,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if not config.getoption("numprocesses", None):  # else the workers run the tests
         config.stash[WATCHDOG] = watchdog.start(HANGS)
+
+
+def pytest_report_header() -> str:
+    """What is left out is said."""
+    return "" if LIBERO else "not collected, for LIBERO is not installed: test_libero_*; make setup PURPOSES=libero"
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:
