@@ -11,9 +11,11 @@ WRITTEN_OTHERWISE = {
     "--out": {"DIR", "FILE"},  # a result is a directory, or one file
     "--task": {"TASK", None},  # a person's own word for it on the robot; the simulated cell's are choices
     "--control": {None},  # each benchmark has its own
+    "--record": {None},  # true or false to vga sim, as to its launch file
     "--image-size": {"PIXELS"},  # an export's may have a width and a height
 }
 SEVERAL = {"--task", "--view"}  # evaluations take several where other commands take one
+SEVERAL |= {"--record"}  # a flag takes none
 # Words that are not used beside the ones that mean the same.
 UNUSED = {
     "--directory": "--out",

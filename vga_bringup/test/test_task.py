@@ -1,9 +1,10 @@
 """`vga run` with a driver and a policy that let it down."""
 
-import argparse
 import gc
+import io
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -16,13 +17,14 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from unique_identifier_msgs.msg import UUID
 from vga_bringup.cli.run import run
+from vga_policy.cli import build_parser
 from vga_policy.ros.client import session as session_module
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.topics import LATCHED
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ChunkVerdict, DriverState, TaskState
-from vga_msgs.srv import ArrangeScene, SetMode
+from vga_msgs.srv import ArrangeScene, SetMode, StartEpisode, StopEpisode
 
 pytestmark = pytest.mark.usefixtures("ros_domain")
 CANCEL = CancelResponse.ACCEPT
@@ -86,8 +88,9 @@ def policy(begun):
     return spinning("policy", offer)
 
 
-def run_task(max_steps=0, namespace=""):
-    return run(argparse.Namespace(instruction="pick it up", max_steps=max_steps, namespace=namespace))
+def run_task(*options, max_steps=0, namespace=""):
+    words = ["run", "pick it up", "--max-steps", str(max_steps), "--namespace", namespace, *options]
+    return run(build_parser().parse_args(words))
 
 
 class Doer:
@@ -221,6 +224,68 @@ def test_a_scene_that_is_not_the_task_s_is_not_judged(capsys, doer, hint):
     assert said.endswith(f"{hint}: vga arrange --namespace left\n")
 
 
+class Recorder:
+    """Records episodes in words: (task, instruction), then each label that it is given."""
+
+    def __init__(self, refusal=""):
+        self.refusal, self.told = refusal, []
+
+    def offer(self, node):
+        node.create_service(StopEpisode, "recorder/stop", self._stop)
+        return node.create_service(StartEpisode, "recorder/start", self._start)
+
+    def _start(self, request, response):
+        self.told.append((request.task, request.instruction))
+        response.success, response.message, response.path = not self.refusal, self.refusal, "/episodes/1"
+        return response
+
+    def _stop(self, request, response):
+        self.told.append(request.outcome)
+        response.success, response.path = True, "/episodes/1"
+        return response
+
+
+@pytest.mark.parametrize(
+    ("options", "scene", "typed", "label", "said"),
+    [
+        ((), "pick it up", "", ["success"], "labeled success"),
+        (("--label", "failure"), "pick it up", "", ["failure"], "labeled failure"),
+        (("--label", "none"), "pick it up", "", [""], "not labeled"),
+        ((), "", "x\nF\n", ["", "failure"], "labeled failure"),
+        ((), "", "\n", [""], "not labeled"),
+        ((), "", None, [""], "not labeled"),
+    ],
+    ids=["judged", "told", "left open", "asked", "no answer", "nobody there"],
+)
+def test_a_task_is_recorded_with_its_label(driver, capsys, monkeypatch, options, scene, typed, label, said):
+    keyboard = io.StringIO(typed or "")
+    keyboard.isatty = lambda: typed is not None
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    recorder = Recorder()
+    with spinning("recorder", recorder.offer), doing(Doer(decided=5 if scene else 10**6, scene=scene)):
+        assert run_task("--record", *options, max_steps=20) == 0
+    assert recorder.told == [("pick_it_up", "pick it up"), *label]
+    told = capsys.readouterr().out
+    assert "recorded: /episodes/1\n" in told
+    assert said in told
+
+
+def test_without_a_recorder_nothing_moves(driver, capsys, monkeypatch):
+    monkeypatch.setattr(session_module, "ANSWER_WITHIN", 1.0)
+    with doing(Doer()):
+        assert run_task("--record", max_steps=20) == 1
+    assert "nobody offers /recorder/start" in capsys.readouterr().err
+    assert driver.modes == []
+
+
+def test_a_recording_of_a_task_that_is_refused_ends_too(driver, capsys, monkeypatch):
+    monkeypatch.setattr(session_module, "ANSWER_WITHIN", 3.0)
+    recorder = Recorder()
+    with spinning("recorder", recorder.offer):
+        assert run_task("--record", "--task", "pick") == 1  # nobody offers the task
+    assert recorder.told == [("pick", "pick it up"), ""]
+
+
 def test_a_policy_that_dies_ends_the_run_and_the_driver_is_disarmed(driver, capsys):
     begun = threading.Event()
 
@@ -246,7 +311,7 @@ def test_a_driver_that_arms_itself_too_late_is_disarmed(driver, monkeypatch, cap
         given_up.set()
         disarm(client)
 
-    monkeypatch.setattr(session_module, "ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr(session_module, "ANSWER_WITHIN", 3.0)
     monkeypatch.setattr(DriverClient, "hold", disarm_late)
     assert run_task() == 1
     assert "set_mode does not answer" in capsys.readouterr().err

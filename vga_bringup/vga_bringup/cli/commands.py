@@ -9,12 +9,14 @@ from typing import Any
 
 from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkpoint, add_namespace, add_out, add_seed
 from vga_policy.cli_types import add_former_name, between, device, instruction, seed, share
+from vga_policy.message_constants import OUTCOMES
 from vga_policy.plugins import TASK_HELP, task_name
 
 from vga_bringup.cli.options import FIRST_TASK
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
 from vga_bringup.trials.conditions import SEED
 
+ASK, NONE = "ask", "none"  # how an episode gets its label, beside being told it
 STATUS = "Exit status: 0 when it is done; 1 when it is refused, or nobody answers; 130 after Ctrl-C."
 SIM_FLAGS = {"episodes": "--out"}  # of options that the graph's launch files call otherwise
 KINDS: dict[str, dict[str, Any]] = {
@@ -70,6 +72,24 @@ def run(subparsers: argparse._SubParsersAction) -> None:
         default=0,
         metavar="STEPS",
         help="The most control steps, as long as the cell's control rate says: 0.1 s at 10 Hz. Default: no limit.",
+    )
+    parser.add_argument(
+        "--record",
+        action="store_true",
+        help="Records the task as an episode, by the recorder that the graph has where it was launched with record.",
+    )
+    parser.add_argument(
+        "--task",
+        default="",
+        metavar="TASK",
+        help="The episode's short name of the task. Default: made of the instruction.",
+    )
+    parser.add_argument(
+        "--label",
+        choices=(*OUTCOMES, ASK, NONE),
+        default=ASK,
+        help="The label of the recorded episode. ask: the simulated cell's verdict, else yours, where you are at a "
+        "terminal. none: left open. Default: ask.",
     )
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.run"))

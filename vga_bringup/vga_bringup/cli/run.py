@@ -7,7 +7,7 @@ import sys
 from threading import Event
 
 from vga_policy.display import SPARSE, Display
-from vga_policy.message_constants import Mode, TaskOutcome
+from vga_policy.message_constants import FAILURE, SUCCESS, Mode, TaskOutcome
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.scene import SceneClient
@@ -15,6 +15,7 @@ from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
 
+from vga_bringup.cli.episode import TaskEpisode
 from vga_bringup.cli.options import robot_option
 from vga_msgs.action import RunTask
 from vga_msgs.msg import TaskState
@@ -46,9 +47,20 @@ class _Run:
         self._robot = robot_option(args.namespace)
         self._judge = _Judge(session, args.instruction, f"vga arrange{self._robot}")
         self._display = Display(every=SPARSE)
+        self._episode: TaskEpisode | None = None
 
     def perform(self) -> int:
         """The exit code. Raises GraphError when the task is refused, or the policy goes."""
+        args = self._args
+        if args.record:
+            self._episode = TaskEpisode(self._session, args.instruction, args.task, args.label)
+        try:
+            return self._perform()
+        finally:
+            if self._episode is not None:
+                self._episode.abandon()
+
+    def _perform(self) -> int:
         try:
             self._session.spin_until(lambda: self._verdicts.heard and self._judge.seen, SEEN_WITHIN)
             self._driver.policy()
@@ -92,6 +104,8 @@ class _Run:
             end = self._judge.verdict
         else:
             end = "; ".join(filter(None, (result.message or "ended", self._judge.verdict)))
+        if self._episode is not None:
+            self._episode.end(self._display, self._judge.label, end)
         end = f"{end} ({result.steps} steps, {result.chunks} chunks, {decided.in_words()})"
         if result.outcome == TaskOutcome.CANCELED and not self._judge.decided:
             self._display.say(end)
@@ -126,6 +140,14 @@ class _Judge:
         """Whether the task is done, or can be done no more."""
         state = self._state
         return state is not None and self._judges(state) and (state.success or state.failed)
+
+    @property
+    def label(self) -> str:
+        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it."""
+        state = self._state
+        if state is None or not self._judges(state):
+            return ""
+        return SUCCESS if state.success else FAILURE
 
     @property
     def verdict(self) -> str:
