@@ -1,6 +1,6 @@
 """A model small enough to be trained in a test, and runs of it in processes that can be killed.
 
-`python training.py OUT DATA…` trains it, or goes on if OUT is a run.
+`python training.py OUT CONFIG [OUT CONFIG …]` trains it once or several times, `python training.py OUT` goes on.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from vga_policy.presets.presets import PRESETS, Preset
 from vga_policy.train import trainer
 from vga_policy.train.config import LoopConfig, OptimizerConfig, PolicyConfig
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.run import CONFIG, Run
+from vga_policy.train.runs.run import Run
 
 SIZE = 28
 TINY = VGAConfig(
@@ -72,17 +73,26 @@ def weights(run: Path) -> dict[str, list]:
 
 def start(run: Path, config: PolicyConfig | None = None, launcher=(sys.executable,), **options) -> subprocess.Popen:
     """A process that trains, or goes on with a run."""
-    plain = [] if config is None else [json.dumps(trainer.to_plain(config))]
-    command = [*launcher, __file__, str(run), *plain]
+    return start_all({run: config}, launcher, **options)
+
+
+def start_all(runs: Mapping[Path, PolicyConfig | None], launcher=(sys.executable,), **options) -> subprocess.Popen:
+    """A process that trains these one after the other."""
+    given = [
+        word
+        for run, config in runs.items()
+        for word in (str(run), *([] if config is None else [json.dumps(trainer.to_plain(config))]))
+    ]
+    command = [*launcher, __file__, *given]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def main(run: str, plain: str | None = None) -> int:
+def main(*given: str) -> int:
     torch.set_num_threads(1)
     try:
-        if (Path(run) / CONFIG).exists() and plain is None:
-            trainer.resume(Path(run))
-        else:
+        if len(given) == 1:
+            trainer.resume(Path(given[0]))
+        for run, plain in zip(given[::2], given[1::2], strict=False):
             trainer.train(trainer.from_plain(PolicyConfig, json.loads(plain)), Path(run))
     except TrainingError as error:
         print(error, file=sys.stderr)
