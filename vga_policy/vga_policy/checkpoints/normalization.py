@@ -34,12 +34,12 @@ class Range:
 
     def normalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values as [-1, 1], clipped; 0 where the range has no width."""
-        half = self._half
+        half = self.half
         return np.clip((values - self.middle) / np.where(half > 0.0, half, np.inf), -1.0, 1.0)
 
     def denormalize(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The inverse of `normalize`; values beyond [-1, 1] extrapolate."""
-        return self.middle + self._half * values
+        return self.middle + self.half * values
 
     def at(self, positions: NDArray[np.int64]) -> Range:
         """Of the numbers at these positions alone."""
@@ -51,7 +51,8 @@ class Range:
         return 0.5 * (self.q99 + self.q01)
 
     @property
-    def _half(self) -> NDArray[np.float64]:
+    def half(self) -> NDArray[np.float64]:
+        """How far from the middle -1 and 1 are; 0 where the range has no width."""
         return 0.5 * (self.q99 - self.q01)
 
 

@@ -114,8 +114,8 @@ class Space:
 
     def command(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values [..., N] as they are sent to the robot: within their bounds, a sign as -1 or 1."""
-        low, high = self._bounds
-        return np.where(self._signs, np.where(values > 0.0, 1.0, -1.0), np.clip(values, low, high))
+        low, high = self.bounds
+        return np.where(self.signs, np.where(values > 0.0, 1.0, -1.0), np.clip(values, low, high))
 
     def closed(self, values: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Whether commands [..., N] close the hand. Raises ValueError when none of the channels tells."""
@@ -128,12 +128,14 @@ class Space:
         raise ValueError(f"no channel commands the hand (found {self.names})")
 
     @cached_property
-    def _bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The least and the greatest that a command may be; infinite where it has no bounds."""
         low, high = zip(*(channel.bounds or (-np.inf, np.inf) for channel in self.channels), strict=True)
         return np.array(low), np.array(high)
 
     @cached_property
-    def _signs(self) -> NDArray[np.bool_]:
+    def signs(self) -> NDArray[np.bool_]:
+        """Which channels are signs."""
         return np.array([channel.kind is ChannelKind.SIGN for channel in self.channels])
 
     @staticmethod

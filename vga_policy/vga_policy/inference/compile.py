@@ -15,8 +15,8 @@ from vga_policy.model.backbone.patches import PATCH, GridEncoder
 from vga_policy.model.vga import VGA
 from vga_policy.objective.lora import merge_lora
 
-Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""A function like `VGA.forward`."""
+Forward = Callable[..., Tensor]
+"""A function of tensors, like `VGA.forward`."""
 
 CLOSE = 0.1  # of a normalized chunk, by which fused kernels in bfloat16 may differ from those one by one
 WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
@@ -62,56 +62,61 @@ def inference_dtype(device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
 
 
-def as_one_call(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
-    """`model` as a policy runs it, for inputs of these shapes on their device: `record` on a GPU, else `trace`.
+def as_one_call(function: Forward, inputs: tuple[Tensor, ...]) -> Forward:
+    """`function` for inputs of these shapes as it runs best on their device: `record` on a GPU, else `trace`.
 
-    Raises RecordingError when it does not answer other inputs as the model does.
+    Raises RecordingError when it does not answer other inputs as the function does.
     """
-    recorded = record(model, inputs) if inputs[0].is_cuda else trace(model, inputs)
-    check_recording(recorded, model, inputs)
+    recorded = record(function, inputs) if inputs[0].is_cuda else trace(function, inputs)
+    check_recording(recorded, function, inputs)
     return recorded
 
 
 @torch.inference_mode()
-def check_recording(recorded: Forward, model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> None:
-    """Raises RecordingError unless `recorded`, made with `inputs`, answers others as `model` does.
+def check_recording(recorded: Forward, function: Forward, inputs: tuple[Tensor, ...]) -> None:
+    """Raises RecordingError unless `recorded`, made with `inputs`, answers others as `function` does."""
+    others = tuple(torch.rand_like(value) for value in inputs)
+    expected, found = function(*others), recorded(*others)
+    compare(expected, found, recorded(*inputs), inputs[0].device)
 
-    An empty recording, as of another GPU than the model's, gives the same chunk for whatever it is shown.
+
+def compare(expected: Tensor, found: Tensor, first: Tensor, device: torch.device, unit: Tensor | float = 1.0) -> None:
+    """Raises RecordingError unless a recording's answer is the expected one, and not stuck at its first one.
+
+    An empty recording, as of another GPU than the model's, gives the same chunk for whatever it is shown. unit: what
+    the answer changes by where a normalized chunk changes by 1.
     """
-    images, language, proprioception = (torch.rand_like(value) for value in inputs)
-    others = images, language, proprioception
-    expected, found = model(*others), recorded(*others)
-    wrong = float((found - expected).abs().max())
-    stuck = wrong > 0 and torch.equal(found, recorded(*inputs))
+    wrong = float(((found - expected) / unit).abs().max())
+    stuck = wrong > 0 and torch.equal(found, first)
     if stuck or not wrong <= CLOSE:
         how = "gives the same chunk for other inputs" if stuck else f"is {wrong:.2g} off the model, limit {CLOSE}"
-        raise RecordingError(f"the recording of the model on {images.device} {how}")
+        raise RecordingError(f"the recording of the model on {device} {how}")
 
 
 @torch.inference_mode()
-def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
-    """`model` on a GPU, for inputs of these shapes: kernels fused, and a whole pass launched as one CUDA graph.
+def record(function: Forward, inputs: tuple[Tensor, ...], device: torch.device | None = None) -> Forward:
+    """`function` on a GPU, for inputs of these shapes: a whole pass launched as one CUDA graph.
 
-    The recording may be replayed in any thread, which torch.compile's own CUDA graphs may not.
+    device: where it is, if its inputs come from the host. The recording may be replayed in any thread, which
+    torch.compile's own CUDA graphs may not. One call at a time: its inputs have their place.
     """
-    device = inputs[0].device
+    device = inputs[0].device if device is None else device
     with torch.cuda.device(device):  # streams and recordings are the current device's, else the first one's
-        forward = fuse(model, inputs)
-        static = tuple(value.clone() for value in inputs)
+        static = tuple(value.to(device, copy=True) for value in inputs)
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):
-                forward(*static)
+                function(*static)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            chunk = forward(*static)
+            chunk = function(*static)
 
-    def replay(images: Tensor, language: Tensor, proprioception: Tensor) -> Tensor:
+    def replay(*values: Tensor) -> Tensor:
         with torch.cuda.device(device):
-            for place, value in zip(static, (images, language, proprioception), strict=True):
-                place.copy_(value)
+            for place, value in zip(static, values, strict=True):
+                place.copy_(value, non_blocking=True)
             graph.replay()
             return chunk.clone()
 
@@ -119,19 +124,20 @@ def record(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
 
 
 @torch.inference_mode()
-def trace(model: VGA, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
-    """`model` on a CPU, for inputs of these shapes, as one call: the same operations, none of them waiting for Python.
+def trace(function: Forward, inputs: tuple[Tensor, ...]) -> Forward:
+    """`function` on a CPU, for inputs of these shapes, as one call: the same operations, and none waits for Python.
 
     A node that also receives images would else hold up every one of some thousand operations. torch.jit is on its way
     out; what shall follow it needs a C++ compiler wherever the policy runs.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is deprecated, and that shapes become constants, as they should
-        return torch.jit.trace(model, inputs, check_trace=False)
+        return torch.jit.trace(function, inputs, check_trace=False)
 
 
-def fuse(model: Forward, inputs: tuple[Tensor, Tensor, Tensor]) -> Forward:
-    """`model` compiled for these inputs; `model` itself, with a warning, where this machine cannot compile."""
+@torch.inference_mode()
+def fuse(model: Forward, inputs: tuple[Tensor, ...]) -> Forward:
+    """`model` with its kernels fused for these inputs; as it is, with a warning, where this machine cannot compile."""
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
     try:
         compiled(*inputs)

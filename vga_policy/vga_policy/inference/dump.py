@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vga_policy.inference.policy import Inputs
+from vga_policy.checkpoints.checkpoint import Checkpoint
+from vga_policy.inference.preprocess import resize_views
 from vga_policy.observation.observation import Observation
 
 
-def dump_inputs(directory: Path, observation: Observation, inputs: Inputs) -> Path:
+def dump_inputs(directory: Path, observation: Observation, checkpoint: Checkpoint) -> Path:
     """Writes `directory`/<t_obs in ns>.npz and returns its path.
 
     images: uint8 [V, 3, S, S]. proprioception: float64 [P]; normalized: float32 [P]. stamp_ns, t_obs.
@@ -18,11 +19,12 @@ def dump_inputs(directory: Path, observation: Observation, inputs: Inputs) -> Pa
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{observation.stamp_ns}.npz"
+    normalized = checkpoint.normalization.proprioception.normalize(observation.proprioception)
     np.savez(
         path,
-        images=inputs.images[0].cpu().numpy(),
+        images=resize_views(observation.images, checkpoint.config.image_size),
         proprioception=observation.proprioception,
-        normalized=inputs.normalized[0].cpu().numpy(),
+        normalized=normalized.astype(np.float32),
         stamp_ns=np.int64(observation.stamp_ns),
         image_stamps_ns=np.array(observation.image_stamps_ns, dtype=np.int64),
         instruction=np.array(observation.instruction),

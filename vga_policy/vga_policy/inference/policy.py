@@ -17,9 +17,10 @@ from vga_policy.cell.compatibility import Contract, differences
 from vga_policy.cell.schema import Cell
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint, CheckpointError
-from vga_policy.inference.compile import Forward, RecordingError, as_one_call, for_inference
+from vga_policy.inference.compile import RecordingError, for_inference
 from vga_policy.inference.devices import usable_device
-from vga_policy.inference.preprocess import resize_views
+from vga_policy.inference.function import ChunkFunction
+from vga_policy.inference.running import Recorded, Running, Shape, Traced, Views
 from vga_policy.model.weights.convert import shown
 from vga_policy.observation.observation import ActionChunk, Observation
 from vga_policy.text.pretrained import EncoderError
@@ -38,15 +39,14 @@ class PolicyError(RuntimeError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """A prepared observation.
+    """A checked observation, on the host.
 
-    images: uint8 [1, V, 3, S, S]. language: float32 [1, E]. normalized: float32 [1, P], the proprioception in [-1, 1].
-    proprioception: float64 [P], as observed.
+    views: uint8 [H, W, 3] each, squares of the model's size on a CPU. language: float32 [1, E]. proprioception: float64
+    [P], as observed.
     """
 
-    images: Tensor
+    views: Views
     language: Tensor
-    normalized: Tensor
     proprioception: NDArray[np.float64]
 
 
@@ -71,21 +71,36 @@ class Policy:
         self.embodiment = checkpoint.embodiment
         self._embed = lru_cache(maxsize=INSTRUCTIONS_CACHED)(self._encode)
         try:
-            device = usable_device(device) if device == "auto" else device
-            self._device = torch.device(device)
-            model = for_inference(checkpoint.model, device)
-        except (RuntimeError, AssertionError) as error:
-            raise PolicyError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from None
-        try:
-            self._forward: Forward = as_one_call(model, _tensors(self.prepare(self._blank())))
+            self._device = self._chosen(device)
+            self._run = self._running()
             self.warm_up()
-        except RecordingError as error:
-            raise PolicyError(f"device '{device}': {error}: use another device") from None
         except torch.OutOfMemoryError as error:
             raise PolicyError(
-                f"device '{device}' has too little memory free for this policy ({str(error).splitlines()[0]:.100}): "
-                "end what else runs on it, or use another"
+                f"device '{device}' has too little memory free for this policy ({_first_line(error):.100}): end what "
+                "else runs on it (nvidia-smi lists it), or give another: device:=cuda:1, or --device cuda:1"
             ) from None
+        except RecordingError as error:
+            raise PolicyError(f"device '{device}': {error}: use another device") from None
+
+    @staticmethod
+    def _chosen(device: str) -> torch.device:
+        """What is there of that name. Raises PolicyError."""
+        try:
+            chosen = torch.device(usable_device(device) if device == "auto" else device)
+            torch.empty(0, device=chosen)
+        except (RuntimeError, AssertionError) as error:
+            raise PolicyError(f"device '{device}' cannot be used: {_first_line(error)}") from None
+        return chosen
+
+    def _running(self) -> Running:
+        """The model, made ready for its device. Raises RecordingError or OutOfMemoryError."""
+        checkpoint = self.checkpoint
+        config, views = checkpoint.config, len(self.embodiment.views)
+        shape = Shape(views, config.image_size, config.language_width, config.proprioception)
+        model = for_inference(checkpoint.model, self._device, views)
+        function = ChunkFunction(model, checkpoint.normalization, self.embodiment).to(self._device)
+        way = Recorded if self._device.type == "cuda" else Traced
+        return way(function, shape, self._device)
 
     @property
     def device(self) -> str:
@@ -135,25 +150,19 @@ class Policy:
     def prepare(self, observation: Observation) -> Inputs:
         """Checks an observation and turns it into the model's inputs. Raises ObservationError."""
         self._check(observation)
-        images = resize_views(observation.images, self.checkpoint.config.image_size)
-        normalized = self.checkpoint.normalization.proprioception.normalize(observation.proprioception)
         return Inputs(
-            images=torch.from_numpy(images)[None].to(self._device),
+            views=self._run.prepare(observation.images),
             language=self.encode(observation.instruction),
-            normalized=torch.from_numpy(normalized).float()[None].to(self._device),
             proprioception=observation.proprioception,
         )
 
-    @torch.inference_mode()
     def predict(self, inputs: Inputs) -> ActionChunk:
         """Runs the model. Raises PolicyError when its output is not finite."""
-        normalized = self._forward(*_tensors(inputs))[0].cpu().double().numpy()
-        origin = self.embodiment.origin(inputs.proprioception)
-        chunk = self.checkpoint.normalization.chunk(normalized, origin=origin)
-        if not np.isfinite(chunk).all():
+        meant, commanded = self._run(inputs.views, inputs.language, inputs.proprioception)
+        if not np.isfinite(meant).all():
             raise PolicyError("the model's output is not finite: its weights or normalization are damaged")
         # Bounds saturate: a regression a hair outside the gripper's range means its end.
-        return ActionChunk(self.embodiment.actions.command(chunk))
+        return ActionChunk(commanded)
 
     def warm_up(self) -> None:
         """Acts on made-up observations, so that the first real one takes no longer than the others."""
@@ -165,12 +174,13 @@ class Policy:
         self.seconds = min(took)
 
     def _blank(self) -> Observation:
-        side = self.checkpoint.config.image_size
-        views = len(self.embodiment.views)
+        contract, side = self.checkpoint.contract, self.checkpoint.config.image_size
+        colors = [camera.color for camera in contract.views] if isinstance(contract, Cell) else []
+        sizes = [(color.height, color.width) for color in colors] or [(side, side)] * len(self.embodiment.views)
         return Observation(
             stamp_ns=0,
-            images=(np.zeros((side, side, 3), np.uint8),) * views,
-            image_stamps_ns=(0,) * views,
+            images=tuple(np.zeros((*size, 3), np.uint8) for size in sizes),
+            image_stamps_ns=(0,) * len(sizes),
             proprioception=self.checkpoint.normalization.proprioception.middle,
             instruction="",
         )
@@ -179,9 +189,9 @@ class Policy:
     def _encode(self, instruction: str) -> Tensor:
         known = self.checkpoint.embeddings
         if instruction in known:
-            return known[instruction].to(self._device)[None]
+            return known[instruction][None]
         try:
-            return torch.tensor(self.checkpoint.encoder.encode(instruction), device=self._device)[None]
+            return torch.tensor(self.checkpoint.encoder.encode(instruction))[None]
         except EncoderError as error:
             if not known:
                 raise
@@ -202,6 +212,5 @@ class Policy:
             raise ObservationError(f"proprioception: expected {count} finite numbers, found {proprioception}")
 
 
-def _tensors(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
-    """What the model takes: images in [0, 1], language, normalized proprioception."""
-    return inputs.images.float() / 255.0, inputs.language, inputs.normalized
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -219,7 +219,7 @@ class PolicyNode(CellNode):
         inputs = self._policy.prepare(observation)
         prepared = time.perf_counter()
         if self.dump:
-            dump_inputs(Path(self.dump), observation, inputs)
+            dump_inputs(Path(self.dump), observation, self._policy.checkpoint)
         chunk = self._policy.predict(inputs)
         predicted = time.perf_counter()
         self._monitor.took(predicted - started)
