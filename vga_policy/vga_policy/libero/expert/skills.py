@@ -89,7 +89,7 @@ class Skills:
         yield from hand.go(grasp.position, grasp.rotation, OPEN, near=0.007, limit=45)
         before = world.region(name)[2]
         yield from hand.grip(CLOSE, grasp.rotation, at=grasp.position)
-        away = UP if grasp.out[2] < -0.99 or how.into is not None else (UP - grasp.out) / np.linalg.norm(UP - grasp.out)
+        away = -grasp.out if how.into is None else UP  # the way it came
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
         return grasp.rotation if world.region(name)[2] > before + 0.03 else None
 
