@@ -86,7 +86,7 @@ class Hand:
     def stray(self, position: ArrayLike) -> Vector:
         """A way-point, where it need not be exact; never lower, where things might be in the way."""
         x, y, z = self._random.normal(0.0, self.style.stray, 3)
-        return np.asarray(position, dtype=np.float64) + [x, y, abs(z)]
+        return np.asarray(position, dtype=np.float64) + np.array([x, y, abs(z)])
 
     def go(
         self,
