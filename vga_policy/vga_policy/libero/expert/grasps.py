@@ -18,6 +18,7 @@ TURNS = np.deg2rad(np.arange(-90, 90, 5))
 TILTS = (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
 SHIFTS = (0.0, -0.25, 0.25)  # of its length, by which a narrow thing may be held off its middle
 FINGERTIP = 0.015  # m that the fingers reach below the grip
+REACH = 0.35  # m from a thing, beyond which the hand that takes it touches nothing
 CLEARANCE = 0.008  # m around the hand that had better be free
 
 
@@ -42,6 +43,7 @@ def choose(thing: Points, here: Points, there: Points, now: Rotation, deep: floa
     deep: m below the top.
     """
     best: Grasp | None = None
+    here, there = (points[np.linalg.norm(points - thing.mean(0), axis=1) < REACH] for points in (here, there))
     for turn in TURNS:
         angle = np.arctan2(now[1, 0], now[0, 0]) + turn
         across = np.array([np.cos(angle), np.sin(angle), 0.0])

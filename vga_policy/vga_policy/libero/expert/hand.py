@@ -84,8 +84,9 @@ class Hand:
         return np.array(self.world.data.site(SITE).xmat).reshape(3, 3)
 
     def stray(self, position: ArrayLike) -> Vector:
-        """A way-point, where it need not be exact."""
-        return np.asarray(position, dtype=np.float64) + self._random.normal(0.0, self.style.stray, 3)
+        """A way-point, where it need not be exact; never lower, where things might be in the way."""
+        x, y, z = self._random.normal(0.0, self.style.stray, 3)
+        return np.asarray(position, dtype=np.float64) + np.array([x, y, abs(z)])
 
     def go(
         self,

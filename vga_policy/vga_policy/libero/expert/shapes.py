@@ -64,6 +64,6 @@ def geom_points(world: World, geom: int) -> Points:
     elif kind == mujoco.mjtGeom.mjGEOM_SPHERE:
         local = np.concatenate([np.eye(3), -np.eye(3)]) * size[0]
     else:
-        axes = [np.linspace(-half, half, max(7, 1 + int(np.ceil(2 * half / SPACING)))) for half in size]
+        axes = [np.linspace(-half, half, max(4, 1 + int(np.ceil(2 * half / SPACING)))) for half in size]
         local = np.stack(np.meshgrid(*axes), -1).reshape(-1, 3)
     return np.asarray(local @ data.geom_xmat[geom].reshape(3, 3).T + data.geom_xpos[geom])

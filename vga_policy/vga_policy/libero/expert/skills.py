@@ -15,7 +15,7 @@ from vga_policy.libero.world import STILL, Vector, World
 UP = np.array([0.0, 0.0, 1.0])
 LIFT = 0.10
 FALLING, AT_REST = 30, 0.1  # steps for which falling things are waited for; m/s below which one lies
-BESIDE, ABOVE = 0.08, 0.02  # m that what is carried needs around and below it
+BESIDE, ABOVE = 0.08, 0.04  # m that what is carried needs around and below it
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Skills:
         yield from hand.go(grasp.position, grasp.rotation, OPEN, near=0.007, limit=45)
         before = world.region(name)[2]
         yield from hand.grip(CLOSE, grasp.rotation, at=grasp.position)
-        away = UP if grasp.out[2] < -0.99 or how.into is not None else (UP - grasp.out) / np.linalg.norm(UP - grasp.out)
+        away = -grasp.out if how.into is None else UP  # the way it came
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
         return grasp.rotation if world.region(name)[2] > before + 0.03 else None
 
@@ -98,7 +98,7 @@ class Skills:
         hand = self.hand
         target = to + self._offset(name, rotation)
         high = max(hand.position[2], target[2] + 0.04, self._height_above(name, to))
-        yield from hand.go(hand.stray([*hand.position[:2], high]), rotation, CLOSE, near=0.03, aligned=9.0)
+        yield from hand.go(hand.stray([*hand.position[:2], high]), rotation, CLOSE, near=0.02, aligned=9.0)
         yield from hand.go([*target[:2], high], rotation, CLOSE, near=0.015)
         yield from hand.go(to + self._offset(name, rotation), rotation, CLOSE, near=0.008, limit=40)
         yield from hand.grip(OPEN, rotation)
@@ -154,7 +154,7 @@ class Skills:
         yield from hand.go(at, rotation, OPEN, near=0.008, limit=40)
         yield from hand.grip(CLOSE, rotation)
         yield from hand.go(hand.position + way * outwards, rotation, CLOSE, near=0.02, limit=60)
-        yield from hand.grip(OPEN, rotation)
+        yield from hand.grip(OPEN, rotation, limit=6)  # off the bar is enough
         yield from hand.go(hand.position - 0.1 * out, rotation, OPEN, near=0.02, limit=30)
         yield from hand.go(hand.position + 0.12 * UP, rotation, OPEN, near=0.03, limit=30)
 
