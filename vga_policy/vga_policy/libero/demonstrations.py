@@ -7,7 +7,6 @@ scene's `model_file` does. Official files also hold pictures: of 128 pixels, ups
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from vga_policy.files import whole_file
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.tasks import LiberoTask, task_named
 from vga_policy.libero.world import ACTION, Vector
@@ -146,21 +146,16 @@ class DemonstrationWriter:
     def add(self, demonstration: LiberoDemonstration | None) -> None:
         """Another attempt: a demonstration, or None for a failure."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.path.with_name(f".{self.path.name}.unfinished")
-        if self.path.exists():
-            shutil.copyfile(self.path, unfinished)
-        else:
-            unfinished.unlink(missing_ok=True)
-        with h5py.File(unfinished, "a") as file:
-            data = file.require_group("data")
-            self.attempts += 1
-            if demonstration is not None:
-                _write(data.create_group(f"demo_{self.count}"), demonstration)
-                self.count += 1
-            self._describe(data)
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        unfinished.replace(self.path)
+        with whole_file(self.path) as unfinished:
+            if there := self.path.exists():
+                shutil.copyfile(self.path, unfinished)
+            with h5py.File(unfinished, "a" if there else "w") as file:
+                data = file.require_group("data")
+                self.attempts += 1
+                if demonstration is not None:
+                    _write(data.create_group(f"demo_{self.count}"), demonstration)
+                    self.count += 1
+                self._describe(data)
 
     def _describe(self, data: h5py.Group) -> None:
         words = {"domain_name": "robosuite", "language_instruction": self.task.instruction}
