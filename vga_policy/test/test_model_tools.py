@@ -36,7 +36,7 @@ from vga_policy.objective.lora import make_trainable
 from vga_policy.objective.recipe import Recipe
 from vga_policy.observation.observation import PROPRIOCEPTION
 from vga_policy.presets.presets import ABLATIONS, PRESETS
-from vga_policy.text.pretrained import EncoderError, MiniLM, QwenGTE
+from vga_policy.text.pretrained import EncoderError, MiniLM, QwenGTE, release
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +228,16 @@ def test_qwen_gte_pools_the_appended_end_of_text(qwen):
     with torch.inference_mode():
         hidden = model(input_ids=torch.tensor([[6, 14, 26, 20, 15, 27]])).last_hidden_state[0, 5]
     np.testing.assert_allclose(embedding, hidden / hidden.norm(), rtol=1e-4, atol=1e-5)
+
+
+def test_qwen_gte_is_causal_whatever_its_config_says(qwen):
+    """Its own code is; the public config.json says `"is_causal": false`, which an ordinary Qwen2 obeys."""
+    directory, _ = qwen
+    before = QwenGTE(weights=str(directory), width=16).embed("go up")
+    config = directory / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "is_causal": False}))
+    release()
+    torch.testing.assert_close(QwenGTE(weights=str(directory), width=16).embed("go up"), before)
 
 
 def test_text_encoders_without_weights_say_so(tmp_path, qwen):

@@ -60,9 +60,10 @@ class MiniLM:
 class QwenGTE:
     """Qwen-GTE-1.5B, the paper's encoder, from a local directory or the model hub's local cache.
 
-    Loaded as an ordinary Qwen2 model, without the repository's own code: attention is causal in either. The embedding
-    is the last token's, which is an appended end of text, as the model card has it. The paper does not say whether the
-    card's "Instruct: …" precedes its instructions; they are encoded bare, as the card's documents are.
+    Loaded as an ordinary Qwen2 model, without the repository's own code, which makes attention causal whatever the
+    config.json beside it says. The embedding is the last token's, which is an appended end of text, as the model card
+    has it. The paper does not say whether the card's "Instruct: …" precedes its instructions; they are encoded bare, as
+    the card's documents are.
     """
 
     weights: str = "Alibaba-NLP/gte-Qwen2-1.5B-instruct"
@@ -91,6 +92,7 @@ class QwenGTE:
     def embed(self, text: str) -> Tensor:
         """`encode` without its cache."""
         tokenizer, model = _load(self.weights)
+        model.config.is_causal = True  # the public file says false, which transformers obeys
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
         return model(input_ids=torch.tensor([[*ids, end]])).last_hidden_state[0, -1]
