@@ -11,7 +11,17 @@ from vga_policy.cli import main
 from vga_policy.objective.recipe import Recipe
 from vga_policy.presets.presets import PRESETS
 from vga_policy.train import plan
-from vga_policy.train.plan import ACTIVATIONS, AVERAGE, FROZEN, GRADIENTS, MOMENTS, TRAINED, saving, step_memory
+from vga_policy.train.plan import (
+    ACTIVATIONS,
+    AVERAGE,
+    FROZEN,
+    GATHERED,
+    GRADIENTS,
+    MOMENTS,
+    TRAINED,
+    saving,
+    step_memory,
+)
 
 FULL = PRESETS["tiny"]()
 LOW_RANK = replace(FULL, recipe=Recipe(rank=2))
@@ -45,6 +55,12 @@ def test_what_saves_memory_is_seen_to():
     shared = of(processes=2)
     assert shared[ACTIVATIONS] < 0.6 * plain[ACTIVATIONS]
     assert shared[GRADIENTS] == shared[TRAINED]
+    divided = of(processes=2, shard=True)
+    for part in (TRAINED, AVERAGE, MOMENTS, GRADIENTS):
+        assert divided[part] == pytest.approx(shared[part] / 2, abs=1)
+    assert divided[ACTIVATIONS] == shared[ACTIVATIONS]
+    assert 0 < divided[GATHERED] < shared[TRAINED] + shared[GRADIENTS]
+    assert GATHERED not in of(shard=True)
 
 
 def test_options_are_advised_that_are_enough(monkeypatch):
@@ -52,21 +68,25 @@ def test_options_are_advised_that_are_enough(monkeypatch):
 
     def counted(_, loop, processes, *, formula):
         samples = loop.batch // processes // loop.accumulate
-        return {"all": 8 + (held[samples] - 8) // (2 if loop.checkpoint_activations else 1)}
+        kept = 8 // (processes if loop.shard else 1)
+        return {"all": kept + (held[samples] - 8) // (2 if loop.checkpoint_activations else 1)}
 
     monkeypatch.setattr(plan, "step_memory", counted)
     loop = tiny_loop(batch=16)
 
     def advised(limit, **changes):
         found = saving(FULL, replace(loop, **changes), 2, limit)
-        return found and (found.accumulate, found.checkpoint_activations)
+        return found and (found.accumulate, found.checkpoint_activations, found.shard)
 
-    assert advised(24) == (1, False)
-    assert advised(16) == (2, False)
-    assert advised(10) == (8, False)
-    assert advised(9) == (8, True)
-    assert advised(8) is None
-    assert advised(24, accumulate=4) == (4, False)
+    assert advised(24) == (1, False, False)
+    assert advised(16) == (2, False, False)
+    assert advised(10) == (8, False, False)
+    assert advised(9) == (8, True, False)
+    assert advised(8) == (4, False, True)
+    assert advised(5) == (8, True, True)
+    assert advised(4) is None
+    assert advised(8, optimizer=replace(loop.optimizer, muon=1e-3)) is None
+    assert advised(24, accumulate=4) == (4, False, False)
 
 
 def test_the_command_tells_parts_and_advice(monkeypatch, capsys):

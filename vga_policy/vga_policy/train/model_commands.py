@@ -89,6 +89,8 @@ def _advice(loop: LoopConfig, found: LoopConfig | None) -> str:
     options = [f"--accumulate {found.accumulate}"] if found.accumulate != loop.accumulate else []
     if found.checkpoint_activations != loop.checkpoint_activations:
         options.append("--checkpoint-activations")
+    if found.shard != loop.shard:
+        options.append("--shard")
     return f"turn on {' '.join(options)}: the same update in less memory" if options else "it fits as it is"
 
 

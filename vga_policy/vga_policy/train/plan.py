@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from vga_policy.objective.lora import make_trainable
 from vga_policy.objective.losses import TrainingLabels
 from vga_policy.presets.presets import Preset
 from vga_policy.train.config import LoopConfig
-from vga_policy.train.engine.activations import checkpoint_activations
+from vga_policy.train.engine.activations import checkpoint_activations, units
 from vga_policy.train.engine.ema import Ema
 from vga_policy.train.engine.optimizer import build_optimizers
 from vga_policy.train.engine.precision import round_frozen
@@ -37,6 +38,9 @@ from vga_policy.train.objectives import PolicyObjective
 
 TRAINED, FROZEN, AVERAGE, MOMENTS = "weights that train", "frozen weights", "their average", "optimizer's memory"
 GRADIENTS, ACTIVATIONS = "gradients", "activations and what is computed with"
+GATHERED = "a block's weights and gradients, gathered"
+DIVIDED = (TRAINED, FROZEN, AVERAGE, MOMENTS, GRADIENTS)  # among processes, with --shard
+COPIES = 5  # of the largest block: it and the next one, gathered; its gradients; what each of the two is sent in
 VIEWS = 2
 
 
@@ -119,7 +123,17 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
     peak = dict(counter.peak)
     if processes > 1:  # the buckets that gradients are exchanged in are kept
         peak[GRADIENTS] = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    if loop.shard and processes > 1:
+        peak |= {part: -(-peak.get(part, 0) // processes) for part in DIVIDED}
+        peak[GATHERED] = _gathered(objective)
     return {part: size for part, size in peak.items() if size}
+
+
+def _gathered(objective: nn.Module) -> int:
+    """Bytes of what a process has whole of a divided model: the largest unit, and all that is in none."""
+    whole = sum(parameter.nbytes for parameter in objective.parameters())
+    blocks = [sum(parameter.nbytes for parameter in unit.parameters()) for unit in units(objective)]
+    return COPIES * max(blocks) + 2 * (whole - sum(blocks))
 
 
 def saving(preset: Preset, loop: LoopConfig, processes: int, limit: int, *, formula: bool = False) -> LoopConfig | None:
@@ -128,19 +142,23 @@ def saving(preset: Preset, loop: LoopConfig, processes: int, limit: int, *, form
     What a step holds is taken to be linear in the samples of a pass.
     """
     own = loop.batch // processes
-    for again in sorted({loop.checkpoint_activations, True}):
+    dividable = processes > 1 and not loop.optimizer.muon
+    for shard, again in product(
+        sorted({loop.shard, loop.shard or dividable}), sorted({loop.checkpoint_activations, True})
+    ):
+        same = replace(loop, shard=shard, checkpoint_activations=again)
         one, two = (
-            sum(step_memory(preset, _of(loop, size * processes, again), processes, formula=formula).values())
+            sum(step_memory(preset, _of(same, size * processes), processes, formula=formula).values())
             for size in (1, 2)
         )
         for parts in (count for count in range(loop.accumulate, own + 1) if own % count == 0):
             if one + (own // parts - 1) * (two - one) <= limit:
-                return replace(loop, accumulate=parts, checkpoint_activations=again)
+                return replace(same, accumulate=parts)
     return None
 
 
-def _of(loop: LoopConfig, batch: int, again: bool) -> LoopConfig:
-    return replace(loop, batch=2 * batch, accumulate=2, checkpoint_activations=again)
+def _of(loop: LoopConfig, batch: int) -> LoopConfig:
+    return replace(loop, batch=2 * batch, accumulate=2)
 
 
 def _materialize(module: nn.Module) -> None:
