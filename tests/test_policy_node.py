@@ -1,6 +1,7 @@
 """The policy node in its own process, with cameras, an arm's joint states and a driver played by this one."""
 
 import array
+import re
 import signal
 import subprocess
 import sys
@@ -566,6 +567,39 @@ def test_a_policy_that_hangs_or_fails_is_unhealthy_until_it_recovers():
         eventually(lambda: cell.beats[-1].healthy, "the heartbeat is healthy again")
         sequences = [chunk.sequence for chunk in cell.chunks]
         assert sequences == list(range(1, len(sequences) + 1))
+
+
+SLOW = "a chunk takes {} s on cpu, limit {} s: use a GPU (device:=cuda), more threads (threads:=N) or a smaller policy"
+
+
+def too_slow_by(seconds):
+    return PolicyProcess(*parameters(device="cpu"), command=(sys.executable, program("policy_too_slow"), str(seconds)))
+
+
+def test_a_policy_whose_chunk_is_over_before_the_next_is_there_does_not_start():
+    node = too_slow_by(1.0)
+    assert_refused("policy_node: ", node)
+    took, limit = re.search(re.escape(SLOW).replace(r"\{\}", r"([\d.]+)"), node.errors[-1]).groups()
+    assert float(took) >= 1.0
+    assert limit == "0.8"
+
+
+def test_a_policy_too_slow_for_the_heartbeat_is_at_no_time_ready():
+    cell, node = PlayedCell(), too_slow_by(0.4)
+    try:
+        eventually(
+            lambda: len(cell.beats) >= 60, "three rehearsals pass", DEADLINE
+        )  # between them it has nothing to do
+        assert not [beat for beat in cell.beats if beat.healthy]
+        said = re.compile(re.escape(SLOW).replace(r"\{\}", r"0\.\d+"))
+        assert [beat for beat in cell.beats if said.fullmatch(beat.reason)]
+        eventually(lambda: said.fullmatch(cell.trouble("inference")), "it is on /diagnostics")
+        cell.send()
+        eventually(lambda: len(cell.beats) >= 80, "a task changes nothing")
+        assert not [beat for beat in cell.beats if beat.healthy]
+    finally:
+        assert node.stop() == 0
+        cell.close()
 
 
 def test_an_instruction_that_takes_long_to_encode_delays_a_task_and_alarms_nobody():

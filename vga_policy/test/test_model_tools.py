@@ -14,16 +14,21 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.graphs import stand_in
 from support.models import TINY_VGA, TINY_VGGT, seeded_inputs, seeded_state, seeded_tensor
+from torch._inductor.runtime.cache_dir_utils import cache_dir, default_cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import Qwen2Config, Qwen2Model, Qwen2Tokenizer
+from vga_policy.bench.latency import latency
 from vga_policy.cli import main
 from vga_policy.inference.compile import (
+    COMPILED,
     RecordingError,
     as_one_call,
     check_recording,
     for_inference,
     fuse,
+    keep_compiled,
     record,
     trace,
 )
@@ -192,6 +197,26 @@ def test_where_nothing_can_be_compiled_the_model_runs_as_it_is(monkeypatch, capl
     assert "long story" not in caplog.text
 
 
+def test_what_is_compiled_is_kept_in_the_users_cache(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ours = tmp_path / "vga" / f"compiled-torch-{torch.__version__}"
+    for before in (None, default_cache_dir()):
+        monkeypatch.delenv(COMPILED, raising=False)
+        if before:
+            monkeypatch.setenv(COMPILED, before)
+        keep_compiled()
+        assert cache_dir() == str(ours)  # where torch keeps it
+    monkeypatch.setenv(COMPILED, str(tmp_path / "mine"))
+    keep_compiled()
+    assert cache_dir() == str(tmp_path / "mine")
+    monkeypatch.delenv(COMPILED)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep_compiled()
+    assert "compiled kernels may have to be made again at the next start: " in caplog.text
+    assert cache_dir() == default_cache_dir()
+
+
 def test_minilm_tells_instructions_apart_and_paraphrases_together():
     encode = MiniLM().encode
     cube, paraphrase, door = map(encode, ("pick up the red cube", "grasp the red block", "close the cabinet door"))
@@ -289,6 +314,8 @@ def test_vga_bench_latency_reports_percentiles(capsys):
     assert set(report["modes"]) == {"eager", "traced"}
     for times in report["modes"].values():
         assert times["total_ms"]["p50"] >= times["inference_ms"]["p50"] > 0
+        assert times["model_ms"]["p50"] > 0
+    assert report["not_measured"] == []
     assert main(["bench", "latency", "--device", "cpu", "--repeats", "2"]) == 0
     told = capsys.readouterr().out
     assert "eager preprocessing" in told
@@ -391,8 +418,8 @@ def test_a_gpu_that_is_not_the_first_records_and_replays_on_itself(monkeypatch):
         "CUDAGraph": lambda: note("graph"),
         "graph": lambda _: nullcontext(note("capture")),
     }
-    for name, stand_in in fake.items():
-        monkeypatch.setattr(torch.cuda, name, stand_in)
+    for name, call in fake.items():
+        monkeypatch.setattr(torch.cuda, name, call)
     monkeypatch.setattr("vga_policy.inference.compile.fuse", lambda model, _: model)
     inputs = seeded_inputs()
     replay = record(TINY_VGA.build().eval(), inputs)
@@ -409,6 +436,34 @@ def test_a_model_too_large_to_compile_is_not_run_as_it_is(monkeypatch):
     monkeypatch.setattr("torch.compile", lambda *_, **__: full)
     with pytest.raises(torch.OutOfMemoryError):
         fuse(TINY_VGA.build(), seeded_inputs())
+
+
+def test_what_a_time_limit_does_not_reach_is_not_measured(capsys):
+    options = ("--device", "cpu", "--repeats", "1", "--time-limit", "0.001")
+    assert main(("bench", "latency", "--preset", "nano", *options, "--json")) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["modes"] == {"eager": None, "traced": None}
+    assert report["not_measured"] == ["eager", "traced"]
+    assert "traced: not measured, the time is over" in printed.err
+    assert main(("bench", "latency", "--preset", "nano", *options)) == 0
+    assert "traced total              not measured" in capsys.readouterr().out
+
+
+def test_on_a_gpu_it_is_measured_with_and_without_compilation(monkeypatch):
+    """Without one: what records is a stand-in, and the compiler is not called."""
+    graphs, _ = stand_in(monkeypatch)
+    fused = []
+    monkeypatch.setattr("vga_policy.inference.running.fuse", lambda network, _: fused.append(network) or network)
+    monkeypatch.setattr("vga_policy.bench.latency._is_gpu", lambda device: True)
+    monkeypatch.setattr("vga_policy.bench.latency.as_one_call", record)
+    monkeypatch.setattr("vga_policy.bench.latency._name", lambda device: "no GPU")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    report = latency("nano", device="cpu", repeats=2)
+    assert list(report["modes"]) == ["eager", "recorded", "compiled"]
+    assert [times["passes"] for times in report["modes"].values()] == [2, 2, 2]
+    assert len(fused) == 1
+    assert len(graphs) == 4  # the whole and the network alone, of each recorded one
 
 
 def test_latency_is_measured_for_a_limited_time_and_says_how_far_it_is(capsys, monkeypatch):

@@ -103,6 +103,19 @@ def test_a_computer_that_is_not_there_is_named(policy, given, said):
         Policy(policy.checkpoint, **given)
 
 
+@pytest.mark.parametrize("step", ["for_inference", "Traced", "Traced.__call__"])
+def test_too_little_memory_at_any_step_names_the_options_that_help(policy, monkeypatch, step):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3.09 GiB.\nlong story")
+
+    monkeypatch.setattr(f"vga_policy.inference.policy.{step}", full)
+    said = (
+        r"device 'cpu' has too little memory free .* 3\.09 GiB\.\): end what else .* device:=cuda:1, or --device cuda:1"
+    )
+    with pytest.raises(PolicyError, match=said):
+        Policy(policy.checkpoint)
+
+
 def test_one_core_is_enough_for_ten_hertz(policy):
     """The aim is 30 ms; the bound leaves room for a loaded machine. CPU time, so that waiting does not count."""
     assert torch.get_num_threads() == 1

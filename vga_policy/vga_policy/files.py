@@ -16,6 +16,11 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is several t
 DEEPEST = 50  # levels of nesting in a YAML text
 
 
+def cache_directory(name: str) -> Path:
+    """Where what can be made again lies under this name: below XDG's cache directory. It may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vga" / name
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
     with whole_file(path) as unfinished:

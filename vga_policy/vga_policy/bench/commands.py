@@ -25,9 +25,11 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     latency = subparsers.add_parser(
         "latency",
         help="time from camera images to a chunk of actions",
-        description="Times a model of random weights, from camera images to a chunk of actions, in each way of running "
-        "it: eager is torch's operations one by one; traced (on a CPU) and compiled (on a GPU) are a whole pass as one "
-        "call, which is what the policy node on the robot runs.",
+        description="Times a model of random weights in each way of running it: eager is torch's operations one by "
+        "one; traced (on a CPU) and recorded (on a GPU, as a CUDA graph) are a whole pass as one call, and compiled is "
+        "recorded with fused kernels. The policy node on the robot runs the last. total is from a camera's pixels in "
+        "memory to joint targets there; of it, preprocessing is the host's resizing and inference the rest, with "
+        "copies to and from a GPU. model is the network's pass alone, between tensors on the device.",
     )
     add_preset(latency)
     add_device(latency)
@@ -45,6 +47,12 @@ def latency_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         default=60.0,
         metavar="S",
         help="The longest time, s, for which each way of running the model is timed. Default: 60.",
+    )
+    latency.add_argument(
+        "--time-limit",
+        type=above_zero,
+        metavar="S",
+        help="The longest time, s, for all of it: what it does not reach is not measured. Default: none.",
     )
     add_json(latency)
     latency.set_defaults(run=_latency)
@@ -95,6 +103,7 @@ def _latency(arguments: argparse.Namespace) -> int:
         threads=arguments.threads,
         repeats=arguments.repeats,
         seconds=arguments.duration,
+        limit=arguments.time_limit or float("inf"),
         say=lambda words: print(words, file=sys.stderr, flush=True),
     )
     if arguments.json:
@@ -106,9 +115,11 @@ def _latency(arguments: argparse.Namespace) -> int:
     )
     print(f"{'ms':24}{'p50':>10}{'p95':>10}{'p99':>10}")
     for mode, times in report["modes"].items():
-        for part in ("preprocessing_ms", "inference_ms", "total_ms"):
-            figures = "".join(f"{times[part][p]:>10.2f}" for p in ("p50", "p95", "p99"))
-            print(f"{mode + ' ' + part.removesuffix('_ms'):24}{figures}")
+        for part in ("model", "preprocessing", "inference", "total"):
+            figures = (
+                [f"{times[f'{part}_ms'][p]:>10.2f}" for p in ("p50", "p95", "p99")] if times else ["  not measured"]
+            )
+            print(f"{mode + ' ' + part:24}{''.join(figures)}")
     print(f"the robot's policy node runs {mode}: a whole pass as one call; eager is one operation at a time")
     return 0
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
+from vga_policy.files import cache_directory
 from vga_policy.model.backbone.attention import Block, LayerScale
 from vga_policy.model.backbone.patches import PATCH, GridEncoder
 from vga_policy.model.vga import VGA
@@ -20,6 +23,8 @@ Forward = Callable[..., Tensor]
 
 CLOSE = 0.1  # of a normalized chunk, by which fused kernels in bfloat16 may differ from those one by one
 WARM_UP = 3  # passes before the recording: kernels are chosen, and workspaces allocated, in the first
+
+COMPILED = "TORCHINDUCTOR_CACHE_DIR"  # torch's variable for where it keeps what it compiles
 
 
 class RecordingError(RuntimeError):
@@ -138,6 +143,7 @@ def trace(function: Forward, inputs: tuple[Tensor, ...]) -> Forward:
 @torch.inference_mode()
 def fuse(model: Forward, inputs: tuple[Tensor, ...]) -> Forward:
     """`model` with its kernels fused for these inputs; as it is, with a warning, where this machine cannot compile."""
+    keep_compiled()
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
     try:
         compiled(*inputs)
@@ -148,6 +154,23 @@ def fuse(model: Forward, inputs: tuple[Tensor, ...]) -> Forward:
         logging.getLogger(__name__).warning("the model runs without compilation, slower: %s", reason)
         return model
     return compiled
+
+
+def keep_compiled() -> None:
+    """What torch.compile makes outlives this process: the next start finds it in the user's cache directory.
+
+    There is a directory for each build of torch; in it torch itself tells graphs, options and GPUs apart. A place that
+    TORCHINDUCTOR_CACHE_DIR names is kept; where nothing can be written it is torch's own, which a restart may empty.
+    """
+    if os.environ.get(COMPILED) not in (None, default_cache_dir()):  # which torch itself sets when it is loaded
+        return
+    directory = cache_directory(f"compiled-torch-{torch.__version__}")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logging.getLogger(__name__).warning("compiled kernels may have to be made again at the next start: %s", error)
+    else:
+        os.environ[COMPILED] = str(directory)
 
 
 def _fold(scale: nn.Module, layer: nn.Linear) -> nn.Module:

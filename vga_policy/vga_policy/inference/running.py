@@ -97,7 +97,7 @@ class Recorded:
     """On a GPU: one copy there of all that an observation brings, one CUDA graph, one copy back of the chunk.
 
     Images of sizes that are new take the time of a recording. Raises RecordingError when a recording does not give what
-    the operations give one by one, on images that the host has resized.
+    the operations give one by one, on images that the host has resized. network: what is recorded of it, fused or not.
     """
 
     def __init__(self, function: ChunkFunction, shape: Shape, device: torch.device, *, fused: bool = True) -> None:
@@ -108,6 +108,7 @@ class Recorded:
             inputs = function.network_inputs(*self._stepwise.tensors(*shape.made_up(0)))
             with torch.cuda.device(device):
                 self._function = function.around(fuse(function.network, inputs))
+        self.network: Forward = self._function.network
         self._recording = lru_cache(RECORDINGS_KEPT)(self._record)
 
     def prepare(self, images: Sequence[NDArray[np.uint8]]) -> Views:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import franky_sim
 
+from vga_policy import files
+
 LIGHT = 500  # meshes of up to this many faces stay as they are
 KEEP = 0.06  # share of the faces kept of the others …
 FEWEST_FACES = 200  # … but never fewer than this
@@ -26,8 +28,7 @@ ASSETS = Path(franky_sim.__file__).parent / "assets"
 
 def cache_directory() -> Path:
     """Where the derived meshes of this franky-sim version lie."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "vga" / f"franky-sim-{version('franky-sim')}-{RECIPE}"
+    return files.cache_directory(f"franky-sim-{version('franky-sim')}-{RECIPE}")
 
 
 def light_meshes() -> Path:
