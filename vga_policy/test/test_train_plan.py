@@ -1,11 +1,16 @@
 """What a step is predicted to hold: counted on tensors without contents, by the parts it is made of."""
 
 import json
+import os
+import random
+import subprocess
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
+from support.episodes import write_episodes
 from support.training import TINY, tiny_loop
 from vga_policy.cli import main
 from vga_policy.objective.recipe import Recipe
@@ -17,6 +22,7 @@ from vga_policy.train.plan import (
     FROZEN,
     GATHERED,
     GRADIENTS,
+    HOLES,
     MOMENTS,
     TRAINED,
     saving,
@@ -61,6 +67,62 @@ def test_what_saves_memory_is_seen_to():
     assert divided[ACTIVATIONS] == shared[ACTIVATIONS]
     assert 0 < divided[GATHERED] < shared[TRAINED] + shared[GRADIENTS]
     assert GATHERED not in of(shard=True)
+
+
+def test_holes_are_left_on_a_cpu():
+    loop = tiny_loop()
+    parts = step_memory(FULL, loop, formula=True)
+    assert 0 < parts[HOLES] < sum(parts.values()) / 2
+    assert HOLES not in step_memory(FULL, loop)
+
+
+def test_what_leaves_the_heap_is_filled_by_what_is_smaller():
+    heap = plan._Heap()
+    for key in range(3):
+        heap.take(key, 1000)
+    full = heap.size
+    assert 3000 < full < 3500
+    heap.give_back(1)
+    assert heap.size == full
+    heap.take(3, 800)
+    assert heap.size == full
+    heap.give_back(3)
+    heap.take(4, 1000)  # which, aligned, a hole of its size has no room for
+    assert heap.size > full + 900
+    heap.take(5, 2 * heap.LARGE)
+    assert heap.size > 2 * heap.LARGE
+    heap.give_back(5)
+    assert heap.size < heap.LARGE
+
+
+def test_no_two_storages_have_one_place():
+    heap, rng, living = plan._Heap(), random.Random(0), {}
+    for key in range(3000):
+        if rng.random() < 0.55:
+            heap.take(key, rng.randrange(1, 10**5))
+            living[key] = heap._places[key]
+        elif living:
+            gone = rng.choice(list(living))
+            heap.give_back(gone)
+            del living[gone]
+    placed = sorted(living.values())
+    assert all(start + size <= other for (start, size), (other, _) in pairwise(placed))
+    assert placed[-1][0] + placed[-1][1] <= heap.size
+    holes = sorted((start, start + size) for size, start in heap._holes)
+    assert all(end < other for (_, end), (other, _) in pairwise(holes))
+
+
+def test_a_training_takes_what_was_predicted(tmp_path):
+    write_episodes(tmp_path / "data", 3, seconds=2.0, geometry=True)
+    model = ("--preset", "nano", "--batch", "8")
+    planned = subprocess.run(["vga", "model", "--plan", *model, "--json"], capture_output=True, check=True)
+    predicted = json.loads(planned.stdout)["total"]
+    options = ("--steps", "3", "--validation", "0.3", "--validation-samples", "2", "--device", "cpu", "--threads", "1")
+    where = ("--data", str(tmp_path / "data"), "--out", str(tmp_path / "run"))
+    process = subprocess.Popen(["vga", "train", *model, *options, *where])
+    _, status, used = os.wait4(process.pid, 0)
+    assert status == 0
+    assert predicted == pytest.approx(1024 * used.ru_maxrss, rel=0.15)
 
 
 def test_options_are_advised_that_are_enough(monkeypatch):

@@ -7,6 +7,7 @@ import json
 import resource
 import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 NOT_PLANNED = (
     *("steps", "seed", "validate_every", "save_every", "validation_samples", "validation_seconds"),
     *("device", "workers", "threads"),
+)
+LIBRARIES = "Python and libraries"
+IMPORTED = (
+    *("torch._dynamo", "torch.utils.tensorboard"),
+    *("transformers.models.bert.modeling_bert", "vga_policy.train.trainer"),
 )
 USABLE = 0.85  # of a GPU's memory: the rest is CUDA's own, workspaces and fragments
 
@@ -71,12 +77,11 @@ def _plan(arguments: argparse.Namespace, preset: Preset) -> int:
     if loop.batch % (processes * loop.accumulate):
         print(f"vga model: --batch {loop.batch}: cannot be shared evenly by {processes} GPUs", file=sys.stderr)
         return 2
-    parts = step_memory(preset, loop, processes, formula=formula)
-    if formula:
-        parts["Python and libraries"] = _resident()
+    own = {LIBRARIES: _resident()} if formula else {}
+    parts = step_memory(preset, loop, processes, formula=formula) | own
     told: dict[str, Any] = {"bytes": parts, "total": sum(parts.values()), "predicted": True}
     if arguments.memory is not None:
-        limit = round(1e9 * arguments.memory * (1.0 if formula else USABLE)) - parts.get("Python and libraries", 0)
+        limit = round(1e9 * arguments.memory * (1.0 if formula else USABLE)) - parts.get(LIBRARIES, 0)
         found = saving(preset, loop, processes, limit, formula=formula)
         told |= {"memory_gb": arguments.memory, "advice": _advice(loop, found)}
     print(json.dumps(told, indent=2) if arguments.json else _described(told, loop, processes, formula=formula))
@@ -108,7 +113,9 @@ def _described(told: dict[str, Any], loop: LoopConfig, processes: int, *, formul
 
 
 def _resident() -> int:
-    """Bytes of memory that this process has, which has imported what a training imports."""
+    """Bytes of memory that this process has with all that a training imports."""
+    for module in IMPORTED:
+        import_module(module)
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

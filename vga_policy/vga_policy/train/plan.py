@@ -1,12 +1,14 @@
 """What a training step will hold in memory, found by making one of tensors that have no contents.
 
 The step is the run's own: its model, objective, optimizers and options. Every storage that an operation makes is
-counted while it lives; what kernels need inside of themselves is not.
+counted while it lives, and on a CPU is given a place as the C library would, which leaves holes. What kernels need
+inside of themselves is not counted.
 """
 
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -41,23 +43,101 @@ GRADIENTS, ACTIVATIONS = "gradients", "activations and what is computed with"
 GATHERED = "a block's weights and gradients, gathered"
 DIVIDED = (TRAINED, FROZEN, AVERAGE, MOMENTS, GRADIENTS)  # among processes, with --shard
 COPIES = 5  # of the largest block: it and the next one, gathered; its gradients; what each of the two is sent in
+HOLES = "holes between them"
 VIEWS = 2
 
 
+class _Heap:
+    """How much memory glibc takes for storages that come and go. size: bytes taken by now.
+
+    A large one is taken from the system and given back. The others lie in a heap that does not shrink, each in the
+    smallest hole that has room. An aligned one is asked for with ALIGNING bytes more (before glibc 2.38), and what is
+    left over of them goes to small objects: a storage does not fit where one of the same size was.
+    """
+
+    LARGE = 32 << 20  # bytes, where the bound comes to that is raised by every large one that is freed
+    ALIGNING = 64 + 32
+    HEADER = 16
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._top = 0
+        self._places: dict[int, tuple[int, int]] = {}
+        self._holes: list[tuple[int, int]] = []  # sizes and starts, in order
+        self._ends: dict[int, int] = {}  # of holes, by their starts
+        self._starts: dict[int, int] = {}  # and the other way round
+
+    def take(self, key: int, size: int) -> None:
+        """Finds a place for a storage."""
+        if size >= self.LARGE:
+            self.size += size
+            self._places[key] = -1, size
+            return
+        size = -(-size // self.HEADER) * self.HEADER + self.HEADER
+        place = bisect_left(self._holes, (size + self.ALIGNING, 0))
+        if place < len(self._holes):
+            start = self._holes[place][1]
+            end = self._close(start)
+            self._open(start + size, end)
+        else:
+            start = self._starts.get(self._top, self._top)
+            if start < self._top:
+                self._close(start)
+            top = max(self._top, start + size + self.ALIGNING)
+            self.size += top - self._top
+            self._top = top
+        self._places[key] = start, size
+
+    def give_back(self, key: int) -> None:
+        """Leaves a hole where the storage was, one with those beside it."""
+        start, size = self._places.pop(key)
+        if start < 0:
+            self.size -= size
+            return
+        end = start + size
+        if end in self._ends:
+            end = self._close(end)
+        if start in self._starts:
+            start = self._starts[start]
+            self._close(start)
+        self._open(start, end)
+
+    def _open(self, start: int, end: int) -> None:
+        if start < end:
+            insort(self._holes, (end - start, start))
+            self._ends[start], self._starts[end] = end, start
+
+    def _close(self, start: int) -> int:
+        """Takes the hole away that begins there; its end."""
+        end = self._ends.pop(start)
+        del self._starts[end]
+        del self._holes[bisect_left(self._holes, (end - start, start))]
+        return end
+
+
 class _Counter(TorchDispatchMode):
-    """Bytes that live, by what they are for; `peak` has those of the moment when they were most."""
+    """Bytes that live, by what they are for; `peak` has those of the moment when they were most.
+
+    taken: the most that they took with the holes between them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.now: Counter[str] = Counter()
         self.peak: Counter[str] = Counter()
+        self.taken = 0
+        self._heap = _Heap()
         self._known: dict[int, tuple[str, int, Any]] = {}
 
     def label(self, part: str, tensors: Iterable[Tensor]) -> None:
         """Counts these tensors as this part from now on, whether they were counted before or not."""
         for tensor in tensors:
-            self._forget(tensor.untyped_storage()._cdata)
             self._count(part, tensor)
+            key = tensor.untyped_storage()._cdata
+            before, size, reference = self._known[key]
+            self.now[before] -= size
+            self.now[part] += size
+            self._known[key] = part, size, reference
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -73,19 +153,22 @@ class _Counter(TorchDispatchMode):
     def _count(self, part: str, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         if (key := storage._cdata) not in self._known:
-            self._known[key] = part, storage.nbytes(), weakref.ref(storage, lambda _: self._forget(key))
-            self.now[part] += storage.nbytes()
+            size = storage.nbytes()
+            self._known[key] = part, size, weakref.ref(storage, lambda _: self._forget(key))
+            self.now[part] += size
+            self._heap.take(key, size)
+            self.taken = max(self.taken, self._heap.size)
 
     def _forget(self, key: int) -> None:
-        if key in self._known:
-            part, size, _ = self._known.pop(key)
-            self.now[part] -= size
+        part, size, _ = self._known.pop(key)
+        self.now[part] -= size
+        self._heap.give_back(key)
 
 
 def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula: bool = False) -> dict[str, int]:
     """Bytes of each part at the fullest moment of the second step, in one of `processes`.
 
-    formula: attention as on a CPU, where its matrices are kept; else one kernel, as on a GPU.
+    formula: as on a CPU, where attention's matrices are kept, and the C library places storages; else as on a GPU.
     """
     with torch.device("meta"):
         model = preset.model.build()
@@ -126,6 +209,8 @@ def step_memory(preset: Preset, loop: LoopConfig, processes: int = 1, *, formula
     if loop.shard and processes > 1:
         peak |= {part: -(-peak.get(part, 0) // processes) for part in DIVIDED}
         peak[GATHERED] = _gathered(objective)
+    if formula:
+        peak[HOLES] = counter.taken - counter.peak.total()
     return {part: size for part, size in peak.items() if size}
 
 
