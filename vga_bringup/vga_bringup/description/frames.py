@@ -8,6 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+TF_RATE = 30.0  # Hz, at the least
+
+
+def tf_every(joint_rate_hz: float) -> int:
+    """Of so many joint states a second one in how many is published as tf: as few as make TF_RATE."""
+    return max(1, int(joint_rate_hz / TF_RATE))
+
 
 class DescriptionError(ValueError):
     """A robot description that is none, or pinocchio, which reads it, is missing."""

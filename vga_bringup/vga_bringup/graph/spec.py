@@ -21,6 +21,7 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.ros.environment import node_environment
 
+from vga_bringup.description.frames import tf_every
 from vga_bringup.description.urdf import robot_description
 from vga_policy import topics
 
@@ -61,7 +62,6 @@ OPTIONS = {
     "namespace": "The ROS namespace of every node, which holds one robot. Empty is the root.",
 }
 UNTRAINED = "untrained"
-TF_RATE = 30.0  # Hz, at the least
 _NAMESPACE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)*", re.ASCII)
 
 
@@ -245,9 +245,8 @@ def _installed(package: str) -> bool:
 
 
 def _tf_frequency(joint_rate_hz: float) -> float:
-    """Such that every n-th message of the joints is taken, as few as make TF_RATE, however their stamps jitter."""
-    every = max(1, int(joint_rate_hz / TF_RATE))
-    return joint_rate_hz / (every - 0.5)
+    """Such that one message of the joints in `tf_every` is taken, however their stamps jitter."""
+    return joint_rate_hz / (tf_every(joint_rate_hz) - 0.5)
 
 
 def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:
