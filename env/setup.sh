@@ -231,12 +231,13 @@ fix_cmake_paths() {
 # --- The ROS workspace ---
 
 workspace=(vga_msgs vga_policy vga_bringup vga_teleop)
+[[ $ros == apt ]] || workspace+=(env/tf2_msgs) # PyPI has none
 
 # Everything that a build looks at. Python sources are not: they are linked, so edits are live.
 workspace_key() {
     local files
     mapfile -t files < <(find "${workspace[@]}" -type f \
-        \( -path 'vga_msgs/*' -o -name package.xml -o -name 'setup.*' \) | sort)
+        \( -path '*_msgs/*' -o -name package.xml -o -name 'setup.*' \) | sort)
     { hash_of "${files[@]}"; find vga_*/{config,launch,resource} 2>/dev/null | sort; } | sha256sum | cut -c1-16
 }
 

@@ -28,6 +28,7 @@ setup(
             "franka_driver_node = vga_bringup.nodes.franka_driver_node:main",
             "sim_cell = vga_bringup.nodes.sim_cell:main",
             "sim_camera = vga_bringup.nodes.sim_camera:main",
+            "robot_state_publisher = vga_bringup.nodes.robot_state_publisher:main",
             "sim_leader = vga_bringup.nodes.sim_leader:main",
         ],
         "vga.commands": [

@@ -1,5 +1,6 @@
 """Episodes collected without ROS: the schema of recorded ones, ground truth, and the same again from the same seed."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,9 @@ TYPES = {
     "/franka_driver/gripper_state": "vga_msgs/msg/GripperState",
     "/franka_driver/state": "vga_msgs/msg/DriverState",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+    "/robot_description": "std_msgs/msg/String",
+    "/tf": "tf2_msgs/msg/TFMessage",
+    "/tf_static": "tf2_msgs/msg/TFMessage",
     **{f"/cameras/{camera}/color/image_raw/compressed": IMAGE for camera in CAMERAS},
     **{f"/cameras/{camera}/color/camera_info": "sensor_msgs/msg/CameraInfo" for camera in CAMERAS},
 }
@@ -98,7 +102,10 @@ def test_the_episode_says_what_it_is(collected, messages):
     assert episode.messages == {topic: len(received) for topic, received in messages.items()}
     assert episode.cell == dump_cell(CELL)
     assert (episode.ended_ns - episode.started_ns) / 1e9 == pytest.approx(collected.seconds)
+    stampless = {"/robot_description", "/tf", "/tf_static"}
     for topic, received in messages.items():
+        if topic in stampless:
+            continue
         stamped = stamps(received)
         assert (np.diff(stamped) > 0).all(), topic
         assert episode.started_ns <= stamped[0], topic
@@ -138,6 +145,45 @@ def test_depth_camera_parameters_and_pose_put_the_table_where_it_is(messages):
         points = rays * millimeters[v, u, None] / 1000 @ rotation(q.x, q.y, q.z, q.w).T + (p.x, p.y, p.z)
         assert np.median(np.abs(points[..., 2])) < 2e-3, camera
         assert pose.header.frame_id == "fr3_link0"
+
+
+def test_tf_agrees_with_mujoco_on_where_the_cameras_are(messages):
+    """Within 1 mm and 0.1 degrees, an image and a tf of the same time, as rosbags and MuJoCo say."""
+    (_, fixed), *none_later = messages["/tf_static"]
+    assert not none_later
+    assert ET.fromstring(messages["/robot_description"][0][1].data).tag == "robot"
+    moving = {
+        tf.transforms[0].header.stamp.sec * 10**9 + tf.transforms[0].header.stamp.nanosec: tf
+        for _, tf in messages["/tf"]
+    }
+    assert 30 <= (len(moving) - 1) / (max(moving) - min(moving)) * 1e9 <= 50
+    compared = 0
+    for camera in CAMERAS:
+        for stamp, (_, truth) in zip(
+            stamps(messages[f"/cameras/{camera}/pose"]), messages[f"/cameras/{camera}/pose"], strict=True
+        ):
+            tf = moving.get(stamp)
+            if tf is None:
+                continue
+            turn, place = in_base(f"{camera}_color_optical_frame", [*fixed.transforms, *tf.transforms])
+            q, p = truth.pose.orientation, truth.pose.position
+            np.testing.assert_allclose(place, (p.x, p.y, p.z), atol=1e-3)
+            apart = turn.T @ rotation(q.x, q.y, q.z, q.w)
+            assert np.degrees(np.arccos(min(1.0, (np.trace(apart) - 1) / 2))) < 0.1
+            compared += 1
+    assert compared >= 3 * len(CAMERAS)
+
+
+def in_base(frame, transforms):
+    """Rotation and position of a frame in the arm's base, by a message of tf and one of tf_static."""
+    above = {transform.child_frame_id: transform for transform in transforms}
+    turn, place = np.eye(3), np.zeros(3)
+    while frame != "fr3_link0":
+        step = above[frame]
+        r, t = step.transform.rotation, step.transform.translation
+        own = rotation(r.x, r.y, r.z, r.w)
+        turn, place, frame = own @ turn, own @ place + (t.x, t.y, t.z), step.header.frame_id
+    return turn, place
 
 
 def rotation(x, y, z, w):

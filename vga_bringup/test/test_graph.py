@@ -1,5 +1,6 @@
 """The node graph as data, and its options as text."""
 
+import os
 import subprocess
 import sys
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save_file
 from vga_bringup.cli.sim import first_task
 from vga_bringup.graph.spec import (
@@ -31,6 +33,7 @@ def names(graph):
 
 
 CAMERAS = ("/cameras/fixed_1", "/cameras/wrist", "/cameras/fixed_2")
+FRAMES = ("robot_state_publisher", "/robot_state_publisher")
 
 
 def test_simulation_runs_everything():
@@ -38,6 +41,7 @@ def test_simulation_runs_everything():
         ("sim_cell", "/sim_cell"),
         *[("sim_camera", name) for name in CAMERAS],
         ("franka_driver_node", "/franka_driver"),
+        FRAMES,
         ("policy_node", "/policy"),
     ]
 
@@ -45,7 +49,8 @@ def test_simulation_runs_everything():
 def test_lab_and_policy_share_the_work(tmp_path):
     cell = str(cell_path("sim"))
     robot, gpu = lab_graph(cell=cell), policy_graph(cell=cell, checkpoint="untrained")
-    assert names(robot) == [*[("camera_node", name) for name in CAMERAS], ("franka_driver_node", "/franka_driver")]
+    cameras = [("camera_node", name) for name in CAMERAS]
+    assert names(robot) == [*cameras, ("franka_driver_node", "/franka_driver"), FRAMES]
     assert names(gpu) == [("policy_node", "/policy")]
 
 
@@ -54,6 +59,39 @@ def test_a_namespace_holds_every_node(graph):
     root = names(graph(cell="sim"))
     below = [(executable, f"/left{name}") for executable, name in root]
     assert names(graph(cell="sim", namespace="left")) == names(graph(cell="sim", namespace="/left/")) == below
+
+
+def test_frames_of_a_namespace_have_its_name():
+    graph = sim_graph(namespace="left")
+    (frames,) = (spec for spec in graph if spec.executable == "robot_state_publisher")
+    assert '"left/fr3_link0"' in frames.parameters["robot_description"]
+    assert '"left/wrist_color_optical_frame"' in frames.parameters["robot_description"]
+    assert all(spec.parameters["frame_prefix"] == "left/" for spec in graph if spec is not frames)
+    assert not any("frame_prefix" in spec.parameters for spec in sim_graph())
+
+
+@pytest.mark.parametrize(("apt", "package"), [(True, "robot_state_publisher"), (False, "vga_bringup")])
+def test_the_robot_state_publisher_is_apt_s_where_there_is_one(apt, package, tmp_path, monkeypatch):
+    if apt:
+        index = tmp_path / "share/ament_index/resource_index/packages"
+        index.mkdir(parents=True)
+        (index / "robot_state_publisher").touch()
+        monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path}:{os.environ['AMENT_PREFIX_PATH']}")
+    (frames,) = (spec for spec in lab_graph(cell="sim") if spec.executable == "robot_state_publisher")
+    assert frames.package == package
+    assert frames.remappings == (("/tf", "tf"), ("/tf_static", "tf_static"))  # tf2's names are of the root
+
+
+@pytest.mark.parametrize("rate", [50.0, 100.0, 200.0])
+def test_tf_comes_at_30_hz_at_the_least(rate, tmp_path):
+    data = load_cell(cell_path("sim")).model_dump(mode="json")
+    data["arm"]["tracking"]["rate_hz"] = rate
+    path = tmp_path / "cell.yaml"
+    path.write_text(yaml.safe_dump(data))
+    (frames,) = (spec for spec in lab_graph(cell=str(path)) if spec.executable == "robot_state_publisher")
+    interval = int(1000 / frames.parameters["publish_frequency"])  # ms, as robot_state_publisher has it
+    every = -(-interval // (1000 / rate))  # the first message that is late enough
+    assert 30 <= rate / every <= 50
 
 
 def test_recorder_on_request():
@@ -107,7 +145,8 @@ def test_every_node_has_the_transports_and_stays_on_this_host_unless_the_shell_s
     for spec in graph(cell="sim"):
         assert Path(spec.environment["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
         assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-        assert load_cell(spec.parameters["cell"]).name == "sim"
+        if spec.name != "robot_state_publisher":  # which is told what it is to publish
+            assert load_cell(spec.parameters["cell"]).name == "sim"
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     for spec in graph(cell="sim"):
         assert spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SUBNET"

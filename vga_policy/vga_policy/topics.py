@@ -15,6 +15,11 @@ GLOBAL = (*OF_ROS, DIAGNOSTICS)
 
 JOINT_STATES = "joint_states"
 
+ROBOT_STATE_PUBLISHER = "robot_state_publisher"  # apt's, or where there is none ours
+ROBOT_DESCRIPTION = "robot_description"
+TF = "tf"  # relative, as all that is of one robot
+TF_STATIC = "tf_static"
+
 DRIVER = "franka_driver"
 DRIVER_REFERENCE = f"{DRIVER}/reference"
 DRIVER_STATE = f"{DRIVER}/state"

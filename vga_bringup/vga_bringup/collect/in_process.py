@@ -101,6 +101,7 @@ class Collector:
     def __init__(self, request: CollectRequest) -> None:
         self.request = request
         self._cell = InProcessCell(request.cell, self._tick, self._frame)
+        self._described = _without_places(request.cell) if request.random_cameras else request.cell
         self._bag: InProcessBag | None = None
         self._leader: Leader | None = None
         self._ticks = 0
@@ -116,7 +117,7 @@ class Collector:
         work.mkdir()
         started = time.time_ns()
         self._ticks = 0
-        bag = InProcessBag(bag_file(work).with_name(bag_file(path).name), request.cell, started, depth=request.depth)
+        bag = InProcessBag(bag_file(work).with_name(bag_file(path).name), self._described, started, depth=request.depth)
         self._bag = bag
         try:
             judgement = demonstrate(
@@ -135,7 +136,7 @@ class Collector:
                 instruction=self._cell.arrangement.instruction,
                 operator=SCRIPTED,
                 started_ns=started,
-                cell=dump_cell(request.cell),
+                cell=dump_cell(self._described),
                 ended_ns=started + round(self._cell.now * SECOND),
                 outcome=SUCCESS if judgement.success else FAILURE,
                 note=judgement.detail,
@@ -200,3 +201,11 @@ def _open_cell(request: CollectRequest) -> None:
 def _collect_one(seed: int) -> Collected:
     assert _collector is not None, "the pool's initializer makes it"
     return _collector.episode(seed)
+
+
+def _without_places(cell: Cell) -> Cell:
+    """The cell as far as it holds where the fixed cameras move about."""
+    cameras = [
+        camera if camera.role == "wrist" else camera.model_copy(update={"pose": None}) for camera in cell.cameras
+    ]
+    return cell.model_copy(update={"cameras": cameras})

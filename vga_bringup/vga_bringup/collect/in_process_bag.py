@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from vga_policy.episodes import topics
 from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
 
+from vga_bringup.description.frames import FramePose, RobotFrames, tf_every
+from vga_bringup.description.urdf import robot_description
 from vga_bringup.robot.reports import Tick
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import Picture
@@ -42,6 +45,9 @@ TOPICS = {
     topics.REFERENCE: ("vga_msgs/msg/RobotReference", OfferedQos()),
     topics.GRIPPER_STATE: ("vga_msgs/msg/GripperState", OfferedQos()),
     topics.DRIVER_STATE: ("vga_msgs/msg/DriverState", LATCHED),
+    topics.ROBOT_DESCRIPTION: ("std_msgs/msg/String", LATCHED),
+    topics.TF: ("tf2_msgs/msg/TFMessage", OfferedQos()),
+    topics.TF_STATIC: ("tf2_msgs/msg/TFMessage", LATCHED),
     topics.DIAGNOSTICS: ("diagnostic_msgs/msg/DiagnosticArray", OfferedQos()),
 }
 
@@ -66,6 +72,10 @@ class InProcessBag:
         for camera in cell.cameras:
             for name, kind in _camera_types(camera, depth=depth).items():
                 self._add(name, kind, SENSOR)
+        urdf = robot_description(cell)
+        self._frames, self._ticks = RobotFrames(urdf), 0
+        self._send(topics.ROBOT_DESCRIPTION, 0, {"data": urdf})
+        self._send_frames(topics.TF_STATIC, 0, self._frames.fixed)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -91,6 +101,10 @@ class InProcessBag:
         }
         self._write(topics.JOINT_STATES, tick.read_ns, self._cell.arm.base_frame, measured)
         self._write(topics.REFERENCE, tick.reference_ns, self._cell.arm.base_frame, reference)
+        if self._ticks % tf_every(self._cell.arm.tracking.rate_hz) == 0:
+            moved = self._frames.moving(dict(zip(names, measured["position"], strict=True)))
+            self._send_frames(topics.TF, tick.read_ns, moved)
+        self._ticks += 1
 
     def gripper(self, tick: Tick) -> None:
         """A reading of the hand."""
@@ -135,7 +149,7 @@ class InProcessBag:
 
     def picture(self, now_ns: int, camera: Camera, picture: Picture) -> None:
         """An image with its camera's parameters, and the ground truth if there is any."""
-        names, frame = topics.camera_topics(camera.name), f"{camera.name}_color_optical_frame"
+        names, frame = topics.camera_topics(camera.name), camera.optical_frame
         jpeg = simplejpeg.encode_jpeg(picture.color, camera.jpeg_quality, "RGB", "420")
         image = {"format": "rgb8; jpeg compressed bgr8", "data": jpeg}
         self._write(names.compressed, now_ns, frame, image, CAMERA_DELAY)
@@ -165,10 +179,30 @@ class InProcessBag:
         self._bag.add_topic(cdr.topic(name, kind, qos))
 
     def _write(self, topic: str, now_ns: int, frame: str, fields: dict[str, Any], delay: int = DELAY) -> None:
-        """Sends a message stamped now; it is written when it arrives, after whatever arrived earlier."""
+        """Sends a message stamped now."""
+        header = {"stamp": self._started_ns + now_ns, "frame_id": frame}
+        self._send(topic, now_ns, {"header": header, **fields}, delay)
+
+    def _send_frames(self, topic: str, now_ns: int, poses: Iterable[FramePose]) -> None:
+        stamp = self._started_ns + now_ns
+        transforms = [
+            {
+                "header": {"stamp": stamp, "frame_id": pose.parent},
+                "child_frame_id": pose.child,
+                "transform": {
+                    "translation": dict(zip("xyz", pose.position.tolist(), strict=True)),
+                    "rotation": dict(zip("xyzw", pose.quaternion.tolist(), strict=True)),
+                },
+            }
+            for pose in poses
+        ]
+        self._send(topic, now_ns, {"transforms": transforms})
+
+    def _send(self, topic: str, now_ns: int, fields: dict[str, Any], delay: int = DELAY) -> None:
+        """Sends a message; it is written when it arrives, after whatever arrived earlier."""
         stamp = self._started_ns + now_ns
         codec = cdr.codec(self._types[topic])
-        message = codec.new(header={"stamp": stamp, "frame_id": frame}, **fields)
+        message = codec.new(**fields)
         self._count += 1
         heapq.heappush(self._under_way, (stamp + delay, self._count, topic, codec.encode(message), stamp))
         self._deliver(stamp)

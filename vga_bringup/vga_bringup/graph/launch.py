@@ -8,8 +8,9 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
-from vga_bringup.graph.spec import OPTIONS, Graph, NodeSpec, from_text, options, to_text
+from vga_bringup.graph.spec import OPTIONS, Graph, NodeSpec, Value, from_text, options, to_text
 
 
 def describe(graph: Callable[..., Graph]) -> LaunchDescription:
@@ -34,8 +35,13 @@ def render(spec: NodeSpec) -> Node:
         name=spec.name,
         namespace=spec.namespace,
         exec_name=spec.name,
-        parameters=[dict(spec.parameters)],
+        parameters=[{name: _as_it_is(value) for name, value in spec.parameters.items()}],
         remappings=list(spec.remappings),
         additional_env=dict(spec.environment),
         output="screen",
     )
+
+
+def _as_it_is(value: Value) -> Value | ParameterValue:
+    """Texts as texts: launch would look for YAML in them."""
+    return ParameterValue(value, value_type=str) if isinstance(value, str) else value

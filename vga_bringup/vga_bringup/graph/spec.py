@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
@@ -20,9 +21,11 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import locate, shipped
 from vga_policy.ros.environment import node_environment
 
+from vga_bringup.description.frames import tf_every
+from vga_bringup.description.urdf import robot_description
 from vga_policy import topics
 
-Value = str | bool | tuple[str, ...]
+Value = str | bool | float | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def sim_graph(
         _simulator("sim_cell", topics.SIM_CELL, path, task, environment),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
+        _frames(contract, namespace, environment),
         *((_policy(path, contract, checkpoint, views, device, environment),) if policy else ()),
         *_leader(teleop, path, contract, environment, simulated=True, task=task),
         *_recorder(record, path, episodes, environment),
@@ -103,6 +107,7 @@ def lab_graph(
     graph = (
         *_cameras("camera_node", path, contract, environment),
         _driver(path, environment),
+        _frames(contract, namespace, environment),
         *_leader(teleop, path, contract, environment, simulated=False),
         *_recorder(record, path, episodes, environment),
     )
@@ -178,11 +183,27 @@ def _load(cell: str) -> tuple[str, Cell]:
 
 def _below(namespace: str, graph: Graph) -> Graph:
     """The graph's nodes, in this namespace. Raises CellError when it is none."""
+    frames = _frame_prefix(namespace)
+    prefix = f"/{frames}".rstrip("/")
+    return tuple(
+        replace(
+            spec,
+            namespace=f"{prefix}{spec.namespace}".rstrip("/") or "/",
+            parameters={
+                **spec.parameters,
+                **({"frame_prefix": frames} if frames and "cell" in spec.parameters else {}),
+            },
+        )
+        for spec in graph
+    )
+
+
+def _frame_prefix(namespace: str) -> str:
+    """What the names of the frames in a namespace begin with: `left/`, or nothing. Raises CellError as `_below`."""
     name = namespace.strip("/")
     if name and not _NAMESPACE.fullmatch(name):
         raise CellError(f"namespace {namespace!r}: use letters, digits and _, a letter first, such as left")
-    prefix = f"/{name}" if name else ""
-    return tuple(replace(spec, namespace=f"{prefix}{spec.namespace}".rstrip("/") or "/") for spec in graph)
+    return f"{name}/" if name else ""
 
 
 def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, str]) -> Graph:
@@ -197,6 +218,35 @@ def _cameras(executable: str, path: str, cell: Cell, environment: Mapping[str, s
         )
         for camera in cell.cameras
     )
+
+
+def _frames(cell: Cell, namespace: str, environment: Mapping[str, str]) -> NodeSpec:
+    """What publishes tf: apt's robot_state_publisher, or where there is none ours, which takes the same."""
+    parameters: dict[str, Value] = {
+        "robot_description": robot_description(cell, _frame_prefix(namespace)),
+        "publish_frequency": _tf_frequency(cell.arm.tracking.rate_hz),
+    }
+    return NodeSpec(
+        topics.ROBOT_STATE_PUBLISHER if _installed(topics.ROBOT_STATE_PUBLISHER) else "vga_bringup",
+        topics.ROBOT_STATE_PUBLISHER,
+        topics.ROBOT_STATE_PUBLISHER,
+        parameters=parameters,
+        remappings=tuple((f"/{name}", name) for name in (topics.TF, topics.TF_STATIC)),
+        environment=environment,
+    )
+
+
+def _installed(package: str) -> bool:
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _tf_frequency(joint_rate_hz: float) -> float:
+    """Such that one message of the joints in `tf_every` is taken, however their stamps jitter."""
+    return joint_rate_hz / (tf_every(joint_rate_hz) - 0.5)
 
 
 def _driver(path: str, environment: Mapping[str, str]) -> NodeSpec:

@@ -69,7 +69,7 @@ class CameraNode(CellNode):
         """Finds the camera in the cell file. Raises CellError when it has none of that name."""
         super().configure()
         self._camera = self.cell.camera(self.camera_name)
-        self._frame_id = f"{self._camera.name}_color_optical_frame"
+        self._frame_id = self.frame_prefix + self._camera.optical_frame
         own = topics.OWN_CAMERA
         self._image = self.create_publisher(Image, own.image, topics.SENSOR_DATA)
         self._compressed = self.create_publisher(CompressedImage, own.compressed, topics.SENSOR_DATA)

@@ -81,11 +81,12 @@ def leader_sample(message: JointState, clock: Clock, here: bool) -> LeaderSample
 class TickMessages:
     """The messages of every control tick, reused from tick to tick."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, frame_prefix: str = "") -> None:
         self._joints = cell.joint_state_names
         self._arm_joints = self._joints[:-1]
-        self._joint_state = JointState(header=Header(frame_id=cell.arm.base_frame))
-        self._reference = msg.RobotReference(header=Header(frame_id=cell.arm.base_frame), joint_names=self._arm_joints)
+        header = Header(frame_id=frame_prefix + cell.arm.base_frame)
+        self._joint_state = JointState(header=header)
+        self._reference = msg.RobotReference(header=Header(frame_id=header.frame_id), joint_names=self._arm_joints)
 
     def joint_state(self, tick: Tick) -> JointState:
         """The measured joints; the finger joint is left out while the hand is not connected."""

@@ -62,7 +62,7 @@ class FrankaDriverNode(CellNode):
         self._state = self.create_publisher(msg.DriverState, topics.DRIVER_STATE, topics.LATCHED)
         self._verdict = self.create_publisher(msg.ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, CHUNK_DEPTH)
         self._gripper_state = self.create_publisher(msg.GripperState, topics.DRIVER_GRIPPER_STATE, 10)
-        self._tick_messages = messages.TickMessages(self.cell)
+        self._tick_messages = messages.TickMessages(self.cell, self.frame_prefix)
         self._policy_clock = ClockWatch()
         self._leader = PublishersHere(self, topics.GELLO_JOINT_STATES, topics.DRIVER_STATE)
         self._pending: list[_PendingGoal] = []

@@ -13,6 +13,9 @@ GRIPPER_STATE = absolute(topics.DRIVER_GRIPPER_STATE)
 CHUNK_VERDICT = absolute(topics.DRIVER_CHUNK_VERDICT)
 ACTION_CHUNK = absolute(topics.POLICY_ACTION_CHUNK)
 DIAGNOSTICS = absolute(topics.DIAGNOSTICS)
+ROBOT_DESCRIPTION = absolute(topics.ROBOT_DESCRIPTION)
+TF = absolute(topics.TF)
+TF_STATIC = absolute(topics.TF_STATIC)
 FRAMES_AHEAD = "frames_ahead_of_arrival"  # what a camera's diagnostics call the frames dropped for their stamps
 
 _CAMERAS = absolute(topics.CAMERAS)

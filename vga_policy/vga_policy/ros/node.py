@@ -139,6 +139,7 @@ class CellNode(BaseNode):
     """
 
     cell_path = NodeParameter("", "path of the cell file", name="cell")
+    frame_prefix = NodeParameter("", "what the names of this robot's frames begin with, such as left/")
     cell: Cell
 
     def configure(self) -> None:

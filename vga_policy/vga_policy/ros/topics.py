@@ -9,7 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 
 from vga_policy.topics import *  # noqa: F403
 
-# States, whose last one a late subscriber wants: DRIVER_STATE, RECORDER_STATE.
+# What a late subscriber wants the last one of: DRIVER_STATE, RECORDER_STATE, ROBOT_DESCRIPTION, TF_STATIC.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Everything of a camera: best effort, for a late image is worth nothing.
 SENSOR_DATA = qos_profile_sensor_data

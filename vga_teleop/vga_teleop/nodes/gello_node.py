@@ -46,7 +46,7 @@ class GelloNode(CellNode):
             )
         self._leader = self.cell.leader
         self._names = self.cell.joint_state_names
-        self._frame = self.cell.arm.base_frame
+        self._frame = self.frame_prefix + self.cell.arm.base_frame
         self._joint_states = self.create_publisher(JointState, topics.GELLO_JOINT_STATES, 10)
         self._errors = 0
         self._reader = LeaderReader(self.cell, self._leader, self._on_sample, self._on_problem)

@@ -286,6 +286,12 @@ class Arm(Section):
         return arm_model(self.model)
 
     @property
+    def frames(self) -> tuple[str, ...]:
+        """Names of the frames of tf that the arm has: its links, flange, hand and tool center point."""
+        links = (*(f"link{i}" for i in range(1, ARM_JOINTS + 2)), "hand", "hand_tcp")
+        return (self.base_frame, *(f"{self.own.prefix}_{link}" for link in links))
+
+    @property
     def max_velocity(self) -> NDArray[np.float64]:
         """The cell's velocity limits at its speed scale, rad/s [7]."""
         return np.array(self.limits.velocity) * self.speed_scale

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
 
-from vga_policy.cell.schema.section import Named, Positive, Section, described
+from vga_policy.cell.schema.section import Named, Positive, Section, Vector3, described
+
+NOT_UNIT = 1e-3  # that a quaternion's length may be from 1
 
 
 class ColorProfile(Section):
@@ -30,6 +34,39 @@ class ColorProfile(Section):
             "Hz",
         ),
     ] = 30
+
+
+class CameraPose(Section):
+    """Where a camera's optical frame is: x to the right of its images, y down, z the way it looks."""
+
+    parent: Annotated[
+        Named,
+        described(
+            "Frame that the camera is mounted in: arm.base_frame for one that stands, the hand's (fr3_hand) for one "
+            "on the wrist, or another link of the arm."
+        ),
+    ]
+    xyz: Annotated[Vector3, described("The optical center in that frame.", "m")]
+    quaternion: Annotated[
+        Annotated[list[float], Field(min_length=4, max_length=4)],
+        described(
+            "How the optical frame is turned in that frame: a unit quaternion x, y, z, w, as ROS writes it.", "1"
+        ),
+    ]
+
+    @model_validator(mode="after")
+    def _unit(self) -> CameraPose:
+        length = float(np.linalg.norm(self.quaternion))
+        if abs(length - 1) > NOT_UNIT:
+            raise ValueError(f"quaternion must be of length 1, and is of {length:.4g}")
+        return self
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """The same as a rotation matrix [3, 3]."""
+        x, y, z, w = np.array(self.quaternion) / np.linalg.norm(self.quaternion)
+        cross = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
+        return np.asarray(np.eye(3) + 2 * (w * cross + cross @ cross))
 
 
 class Camera(Section):
@@ -108,3 +145,15 @@ class Camera(Section):
             "1",
         ),
     ] = 90
+    pose: Annotated[
+        CameraPose | None,
+        described(
+            "Where the camera is, for tf, viewers and depth. Without it, it has no frame in tf, and 3D views show its "
+            "images alone."
+        ),
+    ] = None
+
+    @property
+    def optical_frame(self) -> str:
+        """Name of the frame that its images are in."""
+        return f"{self.name}_color_optical_frame"

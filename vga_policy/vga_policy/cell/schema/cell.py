@@ -30,6 +30,9 @@ RECORDED_TOPICS = [
         topics.POLICY_ACTION_CHUNK,
         topics.POLICY_HEARTBEAT,
         topics.DIAGNOSTICS,
+        topics.ROBOT_DESCRIPTION,
+        topics.TF,
+        topics.TF_STATIC,
     )
 ]
 
@@ -117,6 +120,16 @@ class Cell(Section):
             raise ValueError(
                 f"cameras: slots are {slots}; they must be 0, 1, … without gaps or duplicates, at least one"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cameras_on_the_arm(self) -> Cell:
+        for camera in self.cameras:
+            if camera.pose is not None and camera.pose.parent not in self.arm.frames:
+                raise ValueError(
+                    f"cameras: {camera.name}: pose.parent {camera.pose.parent!r} is no frame of this arm; it has "
+                    f"{', '.join(self.arm.frames)}"
+                )
         return self
 
     @property
