@@ -40,6 +40,12 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         epilog="Exit status: 0; 1 if something that the cell needs is missing; 2 if its file cannot be used.",
     )
     add_cell(parser, f"{CELL} Default: that of the running driver. Where none runs, nothing is required.")
+    parser.add_argument(
+        "--against",
+        metavar="DATA",
+        help="A checkpoint or a directory of episodes. Compares what the running graph's cameras show with what they "
+        "showed there: moved, turned, darker, of another white balance, in another's slot.",
+    )
     add_namespace(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -53,7 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         findings = examine(_probes(cell, driver.result))
     if cell is None and (running := driver.result()) is not None:
         found, cell = _running(running.get("cell", ""))
+        arguments.cell = running.get("cell", "")
         findings = [found, *(findings if cell is None else examine(_probes(cell, driver.result)))]
+    if arguments.against is not None:
+        findings += _against(arguments.against, cell, arguments)
     lacking = [finding for finding in findings if finding.state == Health.MISSING]
     if arguments.json:
         name = None if cell is None else cell.name
@@ -61,6 +70,19 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _print_table(findings)
     return 1 if lacking and cell is not None else 0
+
+
+def _against(data: str, cell: Cell | None, arguments: argparse.Namespace) -> list[Finding]:
+    """The views beside those of a checkpoint or of episodes."""
+    from vga_bringup.doctor import views
+
+    if cell is None:
+        return [Finding("views", Health.UNKNOWN, "no cell file given, and no driver tells its", "--cell my_cell.yaml")]
+    try:
+        known = views.references(data)
+    except ValueError as error:
+        return [Finding("views", Health.UNKNOWN, f"not compared: {error}", "--against EPISODES")]
+    return list(views.views(cell, _cell_path(arguments.cell), arguments.namespace, known))
 
 
 def _load(cell: str) -> Cell:

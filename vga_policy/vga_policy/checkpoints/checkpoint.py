@@ -1,7 +1,7 @@
 """Checkpoints: a directory of config.json, model.safetensors, normalization.json and cell.yaml.
 
-Beside them, instructions.safetensors may have embeddings of instructions by their text. A checkpoint that is for no
-robot's cell has embodiment.json in place of cell.yaml.
+Beside them, instructions.safetensors may have embeddings of instructions by their text, and views/ what the cameras saw
+in the training data. A checkpoint that is for no robot's cell has embodiment.json in place of cell.yaml.
 
 Only data is read, never code: pickles are refused.
 """
@@ -36,6 +36,8 @@ from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.objective.lora import merged
 from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.registry import TEXT_ENCODERS, package_of
+from vga_policy.viewpoint.reference import DIRECTORY as VIEWS
+from vga_policy.viewpoint.reference import References, ViewpointError
 from vga_policy.wording import shortened
 
 FORMAT = 1
@@ -57,7 +59,7 @@ class Checkpoint:
     """Everything a policy is made of.
 
     contract: what it was trained for and acts with. embeddings: float32 [E] of the instructions that it was trained on,
-    and of none (""): they need no text encoder.
+    and of none (""): they need no text encoder. references: what its views looked like; None where nobody kept it.
     """
 
     config: VGAConfig
@@ -66,6 +68,7 @@ class Checkpoint:
     normalization: Normalization
     contract: Contract
     embeddings: Mapping[str, Tensor] = field(default_factory=dict)
+    references: References | None = None
 
     @property
     def embodiment(self) -> Embodiment:
@@ -114,6 +117,8 @@ def save(
         save_tensors(merged(checkpoint.model, whole), unfinished / WEIGHTS, weights, whole)
         if checkpoint.embeddings:
             save_tensors(checkpoint.embeddings, unfinished / EMBEDDINGS)
+        if checkpoint.references is not None:
+            checkpoint.references.save(unfinished / VIEWS)
 
 
 def load(directory: str | Path) -> Checkpoint:
@@ -131,7 +136,11 @@ def load(directory: str | Path) -> Checkpoint:
     _refuse_misfit(config, contract, directory)
     model = _load_model(config, directory)
     embeddings = _load_embeddings(directory, config.language_width)
-    return Checkpoint(config, encoder, model, normalization, contract, embeddings)
+    try:
+        references = References.load(directory / VIEWS)
+    except ViewpointError as error:
+        raise CheckpointError(str(error)) from None
+    return Checkpoint(config, encoder, model, normalization, contract, embeddings, references)
 
 
 def load_contract(directory: Path) -> Contract:

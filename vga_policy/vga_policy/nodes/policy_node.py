@@ -35,6 +35,7 @@ from vga_policy.inference.policy import Policy, PolicyError
 from vga_policy.inference.task import Phase, Task
 from vga_policy.inference.task_runner import TaskRunner
 from vga_policy.inference.untrained import untrained_policy
+from vga_policy.inference.view_check import ViewCheck
 from vga_policy.inference.worker import Worker
 from vga_policy.message_constants import TaskOutcome
 from vga_policy.observation.joint_states import JointStateError, JointStates
@@ -54,6 +55,7 @@ HEARTBEAT_RATE = 20.0  # Hz
 JOINTS_DEPTH = 200  # messages kept while the executor is busy: a lost one would change the interpolation
 REHEARSAL_PERIOD = 1.0  # s between acts without a task: the first chunk comes as fast as any, and faults show early
 LOOK_PERIOD = 1.0  # s between two looks who publishes the joint states
+VIEWS_PERIOD = 60.0  # s between two comparisons of the views with the training data's, while no task runs
 FAREWELL = 0.2  # s in which the last heartbeat and the result of an interrupted task go out
 
 BEST_EFFORT = partial(QoSProfile, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -90,6 +92,7 @@ class PolicyNode(CellNode):
         if slow := too_slow(self._policy.seconds, self.cell.action.horizon * self.cell.dt, self._policy.device):
             raise PolicyError(slow)
         self._resampler = Resampler([camera.name for camera in self.cell.views], self.cell.inputs)
+        self._view_check = ViewCheck(self.cell, self._policy.checkpoint.references)
         self._joint_states = JointStates(self.cell)
         self._arm = SolePublisher(self, topics.JOINT_STATES)
         self._clocks = ClockWatch()
@@ -113,6 +116,8 @@ class PolicyNode(CellNode):
         self.resources.callback(self._encoder.stop)
         self._worker = Worker(self._cycle, self._on_failure)
         self.resources.callback(self._worker.stop)
+        self._beholder = Worker(self._compare_views, self._on_failure)
+        self.resources.callback(self._beholder.stop)
         # First says so to the driver: the arm comes to rest without waiting for a timeout.
         self.resources.callback(self._runner.end, TaskOutcome.ABORTED, "the policy node is shutting down")
         self._monitor = HealthMonitor(
@@ -127,6 +132,7 @@ class PolicyNode(CellNode):
         )
         self.create_timer(self.cell.dt, self._on_tick)
         every(self, REHEARSAL_PERIOD, self._rehearse)
+        every(self, VIEWS_PERIOD, self._view_check.again)
         every(self, 1.0 / HEARTBEAT_RATE, self._beat)
         every(self, LOOK_PERIOD, self._arm.look)
         self.start_diagnostics()
@@ -225,6 +231,8 @@ class PolicyNode(CellNode):
         self._monitor.took(predicted - started)
         if task is None:
             self._cadence.rehearsed(predicted - started)
+            if self._view_check.offer(observation):
+                self._beholder.tick()
             return
         message = chunk_message(self.cell, task.goal_id, observation, chunk, started_ns, self._now())
         with task.publishing() as live:
@@ -237,6 +245,11 @@ class PolicyNode(CellNode):
         task.waiting_for = ""
         self._cadence.record(time.monotonic(), prepare=prepared - started, predict=predicted - prepared)
         self._give_feedback(task)
+
+    def _compare_views(self) -> None:
+        """Beside the control cycle, which does not wait for it."""
+        if changed := self._view_check.compare():
+            self.send(self._log_views, changed)
 
     def _on_failure(self, error: Exception) -> None:
         self.send(self._log_failure, error)
@@ -261,7 +274,7 @@ class PolicyNode(CellNode):
         self._cadence.clear()
         self._arm.look()
         goal_id = bytes(goal.goal_id.uuid)
-        self._runner.begin(goal_id, request.instruction, request.max_steps, goal, self._now(), self._arm.problem)
+        self._runner.begin(goal_id, request.instruction, request.max_steps, goal, self._now(), self._start_problem())
         if self._runner.task is not None:
             self._encoder.tick()
             self._follow_driver()
@@ -320,15 +333,20 @@ class PolicyNode(CellNode):
         """What is wrong with who sends the joint states, whatever they say: its clock, or that there are several."""
         return "; ".join(filter(None, [self._clocks.problem(), self._arm.problem]))
 
+    def _start_problem(self) -> str:
+        """What keeps a task from beginning."""
+        return "; ".join(filter(None, [self._arm.problem, self._view_check.refusal]))
+
     def diagnostics(self) -> list[DiagnosticStatus]:
-        """How inputs and inference do."""
+        """How inputs, inference and views do."""
         now_ns = self._now()
         health = self._health(now_ns)
         inputs = self._monitor.inputs(health, now_ns, time.monotonic())
         inference = self._monitor.inference(
             health, self._runner.task, self._sequence, self.messages_lost, self.checkpoint
         )
-        return [self._part_of("inputs", inputs), self._part_of("inference", inference)]
+        parts = {"inputs": inputs, "inference": inference, "views": self._view_check.report()}
+        return [self._part_of(name, report) for name, report in parts.items()]
 
     def _part_of(self, name: str, report: Report) -> DiagnosticStatus:
         level, message = judged(report.problem, report.warning, report.fine)
@@ -341,6 +359,9 @@ class PolicyNode(CellNode):
 
     def _log_rejected(self, reason: str) -> None:
         self.get_logger().warning(f"task rejected: {reason}")
+
+    def _log_views(self, changed: str) -> None:
+        self.get_logger().warning(f"a view is not what the policy was trained on: {changed}")
 
     def _log_disbelief(self, why: str) -> None:
         self.get_logger().warning(f"joint state not believed: {why}", throttle_duration_sec=5.0)

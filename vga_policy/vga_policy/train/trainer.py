@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from vga_policy.cell.compatibility import Contract
 from vga_policy.checkpoints import checkpoint as checkpoints
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization
+from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.index import SampleTable
 from vga_policy.dataset.opening import open_dataset
+from vga_policy.dataset.reference_views import reference_views
 from vga_policy.dataset.samples import SampleDataset
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.model.backbone.dino_siglip import DinoSiglip, TimmVit
@@ -50,6 +53,7 @@ from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
 from vga_policy.train.runs.start import absolute, is_policy, start_from, statistics_of
 from vga_policy.units import SECOND
+from vga_policy.viewpoint.reference import References, ViewpointError
 
 LOG = logging.getLogger(__name__)
 
@@ -256,8 +260,10 @@ def _task(
             return prepare(samples)
         return prepare(samples, draw(config.augmentation, step_rng.batch, views, step_rng.rng)[step_rng.share])
 
+    references = _references(dataset, config.views)
+
     def export(directory: Path, whole: Whole) -> None:
-        checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.contract, told)
+        checkpoint = Checkpoint(model.config, encoder, model, statistics, dataset.contract, told, references)
         checkpoints.save(checkpoint, directory, whole=whole)
 
     return TrainingTask(
@@ -269,6 +275,17 @@ def _task(
         prepare=prepared,
         export=export,
     )
+
+
+def _references(dataset: SampleDataset, views: Sequence[str]) -> References | None:
+    """What the cameras saw; None, with the reason told, where it cannot be kept: training does not depend on it."""
+    if not isinstance(dataset, EpisodeDataset):
+        return None
+    try:
+        return reference_views([episode.path for episode in dataset.episodes], list(views) or None)
+    except ViewpointError as error:
+        LOG.warning("the checkpoint keeps no picture of the views, to tell a camera that moved by: %s", error)
+        return None
 
 
 def _refuse_other_geometry_share(config: PolicyConfig, processes: int) -> None:

@@ -99,7 +99,11 @@ class Cell(Section):
         described("The RealSense cameras. At least one has a slot, by which the policy sees it."),
     ]
     inputs: Annotated[
-        PolicyInputs, described("How recent images and joint states must be for the policy to act on them.")
+        PolicyInputs,
+        described(
+            "How recent images and joint states must be for the policy to act on them, and what it does where a camera "
+            "shows something else than in the training data."
+        ),
     ] = PolicyInputs()
     leader: Annotated[
         Leader | None,

@@ -115,7 +115,7 @@ class Execution(Section):
 
 
 class PolicyInputs(Section):
-    """How recent the policy's inputs must be, seconds."""
+    """How recent the policy's inputs must be, seconds, and what a view is worth that is not the one trained on."""
 
     max_image_age: Annotated[
         Positive,
@@ -141,3 +141,11 @@ class PolicyInputs(Section):
             "s",
         ),
     ] = 0.15
+    changed_view: Annotated[
+        Literal["warn", "refuse"],
+        described(
+            "What a policy does where a camera does not show what it showed in the training data: moved, turned, "
+            "darker, of another white balance, or in another's slot. `warn`: says so on /diagnostics and runs. "
+            "`refuse`: takes no task. A checkpoint without reference pictures can only be run."
+        ),
+    ] = "warn"
