@@ -1,5 +1,6 @@
 """A person takes over from the policy and hands back, in the driver itself, on a clock that a test steps."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_forty_take_overs_at_random_moments(monkeypatch):
     drift = np.diff(q, axis=0) - PERIOD * (dq[1:] + dq[:-1]) / 2
     assert np.abs(drift).max() < PERIOD**2 * LIMITS.acceleration.max() / 4, "position jumps"
     modes = [tick.mode for tick in rig.log.ticks]
-    changes = [(a, b) for a, b in zip(modes, modes[1:], strict=False) if a is not b and Mode.HOLD not in (a, b)]
+    changes = [(a, b) for a, b in pairwise(modes) if a is not b and Mode.HOLD not in (a, b)]
     assert len(changes) == 80
     assert all(tick.goal == GOAL for tick in rig.log.ticks if tick.mode is Mode.TELEOP), "who was corrected"
 

@@ -75,7 +75,7 @@ class Teleoperation:
 
     @property
     def drives_gripper(self) -> bool:
-        """Whether the trigger commands the hand: not before the arm, or after a take-over the trigger, has come there."""
+        """Whether the trigger commands the hand: not before the arm is at the leader, or the trigger as the hand is."""
         return self._engaged and self._following.gripping
 
     def take(self, sample: LeaderSample, now: float) -> str:
