@@ -87,7 +87,7 @@ def policy(begun):
 
 
 def run_task(max_steps=0, namespace=""):
-    return run(argparse.Namespace(instruction="pick it up", max_steps=max_steps, namespace=namespace))
+    return run(argparse.Namespace(instruction="pick it up", max_steps=max_steps, namespace=namespace, buttons=None))
 
 
 class Doer:
