@@ -1,8 +1,8 @@
 """`vga run` with a driver and a policy that let it down."""
 
 import gc
-import io
 import os
+import pty
 import signal
 import sys
 import threading
@@ -227,8 +227,8 @@ def test_a_scene_that_is_not_the_task_s_is_not_judged(capsys, doer, hint):
 class Recorder:
     """Records episodes in words: (task, instruction), then each label that it is given."""
 
-    def __init__(self, refusal=""):
-        self.refusal, self.told = refusal, []
+    def __init__(self, stopped=lambda: None):
+        self.told, self._stopped = [], stopped
 
     def offer(self, node):
         node.create_service(StopEpisode, "recorder/stop", self._stop)
@@ -236,11 +236,12 @@ class Recorder:
 
     def _start(self, request, response):
         self.told.append((request.task, request.instruction))
-        response.success, response.message, response.path = not self.refusal, self.refusal, "/episodes/1"
+        response.success, response.path = True, "/episodes/1"
         return response
 
     def _stop(self, request, response):
         self.told.append(request.outcome)
+        self._stopped()
         response.success, response.path = True, "/episodes/1"
         return response
 
@@ -251,19 +252,21 @@ class Recorder:
         ((), "pick it up", "", ["success"], "labeled success"),
         (("--label", "failure"), "pick it up", "", ["failure"], "labeled failure"),
         (("--label", "none"), "pick it up", "", [""], "not labeled"),
-        ((), "", "x\nF\n", ["", "failure"], "labeled failure"),
-        ((), "", "\n", [""], "not labeled"),
-        ((), "", None, [""], "not labeled"),
+        ((), "", "xf", ["", "failure"], "labeled failure"),
+        ((), "", " ", [""], "not labeled"),
+        ((), "", "", [""], "not labeled"),
     ],
     ids=["judged", "told", "left open", "asked", "no answer", "nobody there"],
 )
 def test_a_task_is_recorded_with_its_label(driver, capsys, monkeypatch, options, scene, typed, label, said):
-    keyboard = io.StringIO(typed or "")
-    keyboard.isatty = lambda: typed is not None
-    monkeypatch.setattr(sys, "stdin", keyboard)
-    recorder = Recorder()
-    with spinning("recorder", recorder.offer), doing(Doer(decided=5 if scene else 10**6, scene=scene)):
-        assert run_task("--record", *options, max_steps=20) == 0
+    keyboard, terminal = pty.openpty()
+    recorder = Recorder(stopped=lambda: os.write(keyboard, typed.encode()))
+    with os.fdopen(terminal) as stream:
+        if typed:
+            monkeypatch.setattr(sys, "stdin", stream)
+        with spinning("recorder", recorder.offer), doing(Doer(decided=5 if scene else 10**6, scene=scene)):
+            assert run_task("--record", *options, max_steps=20) == 0
+    os.close(keyboard)
     assert recorder.told == [("pick_it_up", "pick it up"), *label]
     told = capsys.readouterr().out
     assert "recorded: /episodes/1\n" in told

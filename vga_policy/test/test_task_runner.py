@@ -116,6 +116,17 @@ def test_a_live_task_ends_when_the_driver_leaves_its_mode_at_once(told):
     assert told.ended[1:] == [(TaskOutcome.ABORTED, "driver is in TELEOP: call /arm/set_mode with POLICY first")]
 
 
+def test_a_task_that_a_person_takes_over_from_lives_on(told):
+    task = told.live()
+    for mode, now in ((Mode.TELEOP, 0.3), (Mode.HOLD, 0.6), (Mode.POLICY, 0.9)):
+        told.runner.hear_driver(mode, "the leader is silent" if mode is Mode.HOLD else "", at(now), task.goal_id)
+        told.runner.follow_driver(at(now), "")
+        assert (told.runner.task, told.ended) == (task, [])
+    told.runner.hear_driver(Mode.TELEOP, "", at(1.0), bytes(16))
+    told.runner.follow_driver(at(1.0), "")
+    assert told.ended == [(TaskOutcome.ABORTED, "driver is in TELEOP: call /arm/set_mode with POLICY first")]
+
+
 def test_a_live_task_ends_when_the_driver_falls_silent(told):
     told.live()
     told.runner.follow_driver(at(DRIVER_SILENCE), "")

@@ -32,6 +32,7 @@ class Refusal(StrEnum):
     """Why a chunk is not executed: the keys of ChunkVerdict's `reason`, which refers to this list."""
 
     MODE = "mode"
+    TAKEN_OVER = "taken_over"
     GOAL = "goal"
     SEQUENCE = "sequence"
     JOINT_NAMES = "joint_names"

@@ -90,6 +90,13 @@ def test_keys_count_at_once_without_return_and_the_terminal_is_given_back(termin
     assert termios.tcgetattr(stream) == before
 
 
+def test_escape_is_told_from_the_keys_that_begin_with_it(terminal):
+    stream, typed = terminal
+    with Terminal(stream) as keys:
+        os.write(typed, b"\x1b[At\x1b[1;5C\x1b")
+        assert pressed(keys) == [Button.TAKE_OVER, Button.STOP]
+
+
 def test_a_terminal_that_goes_away_ends_the_session():
     reading, writing = os.pipe()
     os.write(writing, b"s")

@@ -11,6 +11,7 @@ from vga_policy.cli_options import CHECKPOINT, JoinedNames, add_cell, add_checkp
 from vga_policy.cli_types import add_former_name, between, device, instruction, seed, share
 from vga_policy.message_constants import OUTCOMES
 from vga_policy.plugins import TASK_HELP, task_name
+from vga_teleop.session.buttons import add_buttons
 
 from vga_bringup.cli.options import FIRST_TASK
 from vga_bringup.graph.spec import OPTIONS, options, sim_graph, to_text
@@ -59,7 +60,8 @@ def run(subparsers: argparse._SubParsersAction) -> None:
         help="arm the driver and run the policy on one instruction; Ctrl-C cancels",
         description="Runs until the step limit, Ctrl-C, or, in the simulated cell, until the scene that was arranged "
         "for this instruction is done or lost. Shows steps, and what becomes of the chunks; the last line counts those "
-        "that the driver refused, by reason.",
+        "that the driver refused, by reason. On a terminal, or with --buttons, t takes over with the leader and hands "
+        "back, and Escape stops the arm.",
         epilog="Exit status: 0 when the task came to its end, done or not; 1 when it was refused, the driver went to "
         "HOLD, or no chunk was executed; 130 after Ctrl-C.",
     )
@@ -91,6 +93,7 @@ def run(subparsers: argparse._SubParsersAction) -> None:
         help="The label of the recorded episode. ask: the simulated cell's verdict, else yours, where you are at a "
         "terminal. none: left open. Default: ask.",
     )
+    add_buttons(parser)
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.run"))
 

@@ -6,25 +6,28 @@ import re
 import sys
 
 from vga_policy.display import Display
-from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
 from vga_policy.ros.client.recorder import RecorderClient
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
+from vga_teleop.session.buttons import Button, Several
+from vga_teleop.session.operators import LABELS
 
 from vga_bringup.cli.commands import ASK, NONE
 
-LABELS = {"s": SUCCESS, "f": FAILURE, "d": DISCARDED, "": ""}
-QUESTION = "how was it? s: success, f: failure, d: discard, Enter: no label "
+NO_LABEL = (Button.GO, Button.QUIT)
+QUESTION = "how was it? s: success, f: failure, d: discard, space: no label"
 DISCOVERED_WITHIN = 5.0  # s in which the recorder hears of the cell's topics
 
 
 class TaskEpisode:
     """Through `session`. Raises GraphError where there is no recorder, RefusedError where it refuses.
 
-    task: short name of the task; empty: made of the instruction. label: SUCCESS, FAILURE, DISCARDED, ASK, or NONE.
+    buttons: by which a person labels it. task: short name of the task; empty: made of the instruction. label: an
+    outcome of episodes, ASK, or NONE.
     """
 
-    def __init__(self, session: Session, instruction: str, task: str, label: str) -> None:
+    def __init__(self, session: Session, buttons: Several, instruction: str, task: str, label: str) -> None:
+        self._session, self._buttons = session, buttons
         self._recorder = RecorderClient(session)
         self._label = label
         self._ended = False
@@ -33,13 +36,13 @@ class TaskEpisode:
     def end(self, display: Display, judged: str = "", note: str = "") -> None:
         """Ends the recording at once; then labels it and says where it is.
 
-        judged: the simulated cell's verdict, SUCCESS or FAILURE; empty where it has none. note: how the task ended.
+        judged: the simulated cell's verdict, success or failure; empty where it has none. note: how the task ended.
         """
         self._ended = True
         known = {ASK: judged, NONE: ""}.get(self._label, self._label)
         problem = self._recorder.stop(known, note)
         display.say(f"recorded: {self._path}{f' ({problem})' if problem else ''}")
-        if not known and self._label == ASK and (answer := _asked()):
+        if not known and self._label == ASK and (answer := self._asked(display)):
             known, problem = answer, self._recorder.stop(answer, note)
         if known:
             display.say(f"labeled {known}{f' ({problem})' if problem else ''}")
@@ -54,18 +57,21 @@ class TaskEpisode:
             except GraphError as error:
                 print(error, file=sys.stderr)
 
+    def _asked(self, display: Display) -> str:
+        """A person's label; empty for none, and where nobody is at the terminal."""
+        pressed: list[Button] = []
+
+        def answered() -> bool:
+            pressed.extend(button for button in self._buttons.pressed() if button in LABELS or button in NO_LABEL)
+            return bool(pressed)
+
+        if not self._buttons.any:
+            return ""
+        display.say(QUESTION)
+        self._session.spin_until(answered)
+        return LABELS.get(pressed[0], "")
+
 
 def named(instruction: str) -> str:
     """A task's short name, of its instruction."""
     return re.sub(r"[^a-z0-9]+", "_", instruction.lower()).strip("_") or "task"
-
-
-def _asked() -> str:
-    """A person's label; empty for none, and where nobody is at the terminal."""
-    while sys.stdin.isatty():
-        print(QUESTION, end="", flush=True)
-        if not (line := sys.stdin.readline()):
-            break
-        if (label := LABELS.get(line.strip().lower()[:1])) is not None:
-            return label
-    return ""

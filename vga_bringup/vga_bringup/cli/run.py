@@ -14,6 +14,8 @@ from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
 from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
+from vga_teleop.session.buttons import Button, ButtonError, Several, open_buttons
+from vga_teleop.session.hands import pass_on
 
 from vga_bringup.cli.episode import TaskEpisode
 from vga_bringup.cli.options import robot_option
@@ -21,6 +23,7 @@ from vga_msgs.action import RunTask
 from vga_msgs.msg import TaskState
 
 CANCELED = 130
+KEYS = "; t takes over with the leader and hands back, Escape stops the arm"
 SEEN_WITHIN = 1.0  # s until the driver's verdicts are heard, and a simulated cell has said how its scene stands
 VERDICTS_WITHIN = 0.5  # s until the driver has decided on the last chunks
 
@@ -30,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     no chunk was executed."""
     with stop_request() as stop:
         try:
-            with Session("vga_run", args.namespace) as session:
-                return _Run(session, args, stop).perform()
-        except GraphError as error:
+            with open_buttons(args, sys.stdin.isatty()) as buttons, Session("vga_run", args.namespace) as session:
+                return _Run(session, args, stop, buttons).perform()
+        except (GraphError, ButtonError) as error:
             print(error, file=sys.stderr)
             return 1
 
@@ -40,8 +43,8 @@ def run(args: argparse.Namespace) -> int:
 class _Run:
     """One run of a task."""
 
-    def __init__(self, session: Session, args: argparse.Namespace, stop: Event) -> None:
-        self._session, self._args, self._stop = session, args, stop
+    def __init__(self, session: Session, args: argparse.Namespace, stop: Event, buttons: Several) -> None:
+        self._session, self._args, self._stop, self._buttons = session, args, stop, buttons
         self._driver, self._policy = DriverClient(session), PolicyClient(session)
         self._verdicts = Verdicts(session)
         self._robot = robot_option(args.namespace)
@@ -53,7 +56,7 @@ class _Run:
         """The exit code. Raises GraphError when the task is refused, or the policy goes."""
         args = self._args
         if args.record:
-            self._episode = TaskEpisode(self._session, args.instruction, args.task, args.label)
+            self._episode = TaskEpisode(self._session, self._buttons, args.instruction, args.task, args.label)
         try:
             return self._perform()
         finally:
@@ -67,7 +70,7 @@ class _Run:
             if self._stop.is_set():
                 return CANCELED
             self._policy.start(self._args.instruction, self._args.max_steps)
-            self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels")
+            self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels{KEYS if self._buttons.any else ''}")
             self._session.spin_until(self._over)
             result = self._policy.cancel()
             if result.outcome == TaskOutcome.ABORTED:  # the policy may know of the HOLD before this command does
@@ -78,13 +81,27 @@ class _Run:
         return self._conclude(result, held)
 
     def _over(self) -> bool:
+        self._obey()
         decided, feedback = self._verdicts.of(self._policy.goal_id), self._policy.feedback
         limit = f" of {self._args.max_steps}" if self._args.max_steps else ""
         waiting = f"; waiting for {feedback.waiting_for}" if feedback.waiting_for else ""
+        state = self._driver.state
+        if state is not None and state.mode != Mode.POLICY and self._driver.goal == self._policy.goal_id:
+            held = f": {state.hold_reason}" if state.mode == Mode.HOLD else ""
+            waiting = f"; a person has taken over{held}; t hands back"
         self._display.show(
             f"step {feedback.steps}{limit}, {decided.executed} chunks executed, {decided.in_words()}{waiting}"
         )
         return self._policy.done or self._policy.orphaned or self._stop.is_set() or self._judge.decided
+
+    def _obey(self) -> None:
+        """Does what has been pressed: t takes over and hands back, Escape stops the arm and ends the run."""
+        for button in self._buttons.pressed():
+            if button is Button.STOP:
+                self._driver.stop()
+                self._stop.set()
+            elif button is Button.TAKE_OVER:
+                self._display.say(pass_on(self._driver))
 
     def _hold_reason(self) -> str:
         """Why the driver has left POLICY by itself; empty when it has not."""

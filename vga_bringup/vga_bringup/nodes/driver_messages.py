@@ -201,6 +201,9 @@ def _teleoperation(figures: TeleopFigures, name: str, active: bool) -> Diagnosti
     level, message = OK, "no leader" if not figures.samples else "leader heard"
     if active:
         message = "approaching the leader" if figures.approaching else "following"
+    if active and (offset := max(map(abs, figures.offset))):
+        hand = "" if figures.gripping else "; the hand waits for the trigger to come to its opening"
+        message = f"taken over from the policy, up to {offset:.2f} rad away from the leader{hand}"
     if active and figures.limited_since:
         level, message = WARN, f"{message}, limited by {', '.join(sorted(figures.limited_since))}"
     latencies = sorted(figures.latencies)
@@ -209,6 +212,8 @@ def _teleoperation(figures: TeleopFigures, name: str, active: bool) -> Diagnosti
         "leader_samples": figures.samples,
         **{f"leader_ignored_{reason}": count for reason, count in figures.ignored.items()},
         "approaching": figures.approaching,
+        "offset_rad": " ".join(map(_figure, figures.offset)),
+        "hand_follows_trigger": figures.gripping,
         "lag_rad": _figure(limiting.lag),
         "periods": limiting.periods,
         **{f"limited_{limit}": limiting.limited.get(limit, 0) for limit in LIMITS},

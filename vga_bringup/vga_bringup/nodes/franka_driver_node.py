@@ -144,7 +144,7 @@ class FrankaDriverNode(CellNode):
             mode = Mode(request.mode)
             if mode is not Mode.HOLD and self.count_publishers(topics.CLOCK):
                 raise ModeRefusedError(REPLAY)
-            response.message = self.driver.set_mode(mode)
+            response.message = self.driver.set_mode(mode, request.keep_goal)
             response.success = True
         except ModeRefusedError as refusal:
             response.message = str(refusal)

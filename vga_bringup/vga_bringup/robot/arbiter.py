@@ -1,7 +1,8 @@
 """Who gives the arm's reference: chunks, the source behind a mode, the way home, or the arm itself, at rest.
 
-The arm changes hands only at rest, and always by way of the executor: it rests where the last source left the arm, and
-the next one begins there. One thread at a time may call the arbiter. Times are s on the control loop's clock.
+The arm changes hands at rest, by way of the executor: it rests where the last source left the arm, and the next one
+begins there. Only a take-over and a hand-back change hands in motion, each going on from the reference as it moves.
+One thread at a time may call the arbiter. Times are s on the control loop's clock.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vga_policy.message_constants import Mode
 from vga_bringup.robot.jobs import Job
 from vga_bringup.robot.motion.executor import Executor
 from vga_bringup.robot.motion.homing import HomingTrajectory
+from vga_bringup.robot.motion.trajectory import Curve
 from vga_bringup.robot.safety.safety_filter import SafetyFilter
 from vga_bringup.robot.types import Reference
 
@@ -38,9 +40,10 @@ class MotionSource(Protocol):
 
 
 class ModeSource(MotionSource, Protocol):
-    """What moves the arm in a mode of its own. announcement: what setting that mode begins, in words."""
+    """What moves the arm in a mode of its own. announcement, taken_over: what setting that mode begins, in words."""
 
     announcement: str
+    taken_over: str
 
     @property
     def drives_gripper(self) -> bool:
@@ -51,6 +54,15 @@ class ModeSource(MotionSource, Protocol):
 
     def engage(self, now: float, q: Vector, width: float) -> None:
         """It is lent the arm, at rest at `q` (rad, [7]), the hand commanded to `width` (m)."""
+
+    def can_take_over(self, q: Vector, dq: Vector) -> bool:
+        """Whether it may be lent an arm that moves: at `q` (rad, [7]), at `dq` (rad/s, [7])."""
+
+    def take_over(self, now: float, q: Vector, dq: Vector, width: float) -> None:
+        """It is lent the arm in motion."""
+
+    def way(self) -> Curve:
+        """What it has asked for of late, and the way to rest from there, which keeps all limits."""
 
     def release(self) -> None:
         """Brakes, now that its mode is over. Changes nothing when it brakes already."""
@@ -84,6 +96,7 @@ class Arbiter:
         self._hand_width = hand_width
         self._q = np.array(cell.arm.home)
         self._borrower: ModeSource | None = None
+        self._next: ModeSource | None = None  # takes over as soon as it can
         self._homing: HomingTrajectory | None = None
         self._following = False
         self._rests_since = 0.0
@@ -140,9 +153,9 @@ class Arbiter:
 
     # Changes of hands.
 
-    def obstacle(self, mode: Mode, now: float) -> str:
-        """Why the arm cannot change hands for `mode` now; empty when it can."""
-        if self._borrower is not None or (mode in self._sources and not self.at_rest(now)):
+    def obstacle(self, mode: Mode, now: float, moving: bool = False) -> str:
+        """Why the arm cannot change hands for `mode` now; empty when it can. moving: in motion, too."""
+        if not moving and (self._borrower is not None or (mode in self._sources and not self.at_rest(now))):
             return "the arm is still moving: set HOLD and let it come to rest"
         if not self._safety.tick_ok(self._q, np.zeros(7)):
             return "the arm is outside the cell's joint limits: run the home action first"
@@ -160,8 +173,26 @@ class Arbiter:
             return "the arm moves with the next goal"
         start = self._executor.reference(now)
         source.engage(now, start.q, start.gripper_width)
-        self._borrower = source
+        self._borrower, self._next = source, None
         return source.announcement
+
+    def take_over(self, mode: Mode, now: float) -> str:
+        """Lends the arm in motion to the source of `mode`; what that begins, in words.
+
+        The executor brakes until the source can take over: nearly always that is at once.
+        """
+        self._executor.stop(now)
+        self._next = self._sources[mode]
+        self._change_over(mode, now)
+        return self._sources[mode].taken_over
+
+    def hand_back(self, now: float) -> str:
+        """Gives the arm back to the executor, which brakes until a chunk takes over; what that begins, in words."""
+        self._next = None
+        if self._borrower is not None:
+            self._executor.resume(self._borrower.way(), self._borrower.reference(now).gripper_width)
+            self._disengage()
+        return "the same goal goes on"
 
     def home(self, goal: Sequence[float], speed: float, now: float) -> Job:
         """Sends an arm at rest to `goal` (rad, [7]), or home where that is empty. The hand keeps its opening.
@@ -185,6 +216,7 @@ class Arbiter:
             self._executor.reset(now, self._homing.reference(now).q, self._hand_width())
             self._homing = None
         self.take_back(mode, now)
+        self._change_over(mode, now)
         # A motion runs while somebody commands, while anything moves, and until the arm has settled after that.
         if mode is not Mode.HOLD or not self.at_rest(now):
             self._rests_since = now
@@ -205,6 +237,16 @@ class Arbiter:
         if not reference.moving:
             self._disengage()
             self._executor.reset(now, self._q, reference.gripper_width)
+
+    def _change_over(self, mode: Mode, now: float) -> None:
+        """Has the next source take over, if it can by now and its mode still holds."""
+        if self._next is None or self._next is not self._sources.get(mode):
+            self._next = None
+            return
+        start = self._executor.reference(now)
+        if not start.moving or self._next.can_take_over(start.q, start.dq):
+            self._next.take_over(now, start.q, start.dq, start.gripper_width)
+            self._borrower, self._next = self._next, None
 
     def rest_here(self, now: float) -> None:
         """The executor rests where the arm is."""

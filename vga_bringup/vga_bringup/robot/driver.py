@@ -113,8 +113,11 @@ class FrankaDriver:
         """The hand's newest reading."""
         return self._gripper.state
 
-    def set_mode(self, mode: Mode) -> str:
-        """Sets the mode; returns what was done, in words. Raises ModeRefusedError saying why and what to do."""
+    def set_mode(self, mode: Mode, keep_goal: bool = False) -> str:
+        """Sets the mode; returns what was done, in words. Raises ModeRefusedError saying why and what to do.
+
+        keep_goal: the live goal outlives the change: TELEOP takes over from the policy, POLICY hands back.
+        """
         now = time.monotonic()
         with self._lock:
             if mode is Mode.HOLD:
@@ -123,11 +126,16 @@ class FrankaDriver:
             if mode is self._modes.mode:
                 return f"{mode.name} already"
             self._arbiter.take_back(self._modes.mode, now)
-            obstacle = self._obstacle() or self._arbiter.obstacle(mode, now)
+            obstacle = self._obstacle() or self._arbiter.obstacle(mode, now, moving=keep_goal)
             if not self._arbiter.following:
                 self._arbiter.rest_here(now)
-            self._modes.request(mode, now, obstacle, self._arbiter.misalignment(mode, now))
-            beginning = self._arbiter.lend(mode, now)
+            if keep_goal:
+                self._modes.request(mode, now, obstacle, keep_goal=True)
+                hands = self._arbiter
+                beginning = hands.take_over(mode, now) if mode is Mode.TELEOP else hands.hand_back(now)
+            else:
+                self._modes.request(mode, now, obstacle, self._arbiter.misalignment(mode, now))
+                beginning = self._arbiter.lend(mode, now)
             self._drop_dead_goal(now)
         return f"{mode.name}: {beginning}"
 
@@ -153,7 +161,7 @@ class FrankaDriver:
         """Decides on one chunk and executes it when nothing is wrong with it."""
         with self._lock:
             now = time.monotonic()
-            context = Context(now, self._modes.mode, self._modes.commanding_goal(now))
+            context = Context(now, self._modes.mode, self._modes.commanding_goal(now), kept=self._modes.goal)
             verdict = submit(self._executor, self._safety, request, context)
             self._counts.add(verdict)
         return verdict
@@ -176,6 +184,7 @@ class FrankaDriver:
                 obstacle = "the arm is still coming to rest"
             if obstacle:
                 return Job.failed(f"not homing: {obstacle}")
+            self._modes.hold(self._modes.hold_reason)  # no goal goes on from elsewhere
             return self._arbiter.home(goal, speed or self._cell.arm.homing_speed, now)
 
     def recover(self) -> Job:

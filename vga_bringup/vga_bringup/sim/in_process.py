@@ -142,6 +142,16 @@ class InProcessCell:
         """One sample of the leader, read now: joint angles [7] (rad) and opening (m)."""
         self._teleop.take(LeaderSample(self.now, self._leader_names, [*q, width / 2]), self.now)
 
+    def take_over(self) -> None:
+        """From POLICY to TELEOP in motion: the arm follows the leader's motion from where both are."""
+        self.mode = Mode.TELEOP
+        self._arbiter.take_over(self.mode, self.now)
+
+    def hand_back(self) -> None:
+        """From TELEOP to POLICY in motion: the next chunk moves the arm on from where it is."""
+        self.mode = Mode.POLICY
+        self._arbiter.hand_back(self.now)
+
     def offer(self, chunk: ActionChunk, t_obs: float, latency: float) -> None:
         """A chunk observed at `t_obs` that reaches the driver `latency` seconds later, or now if that is past."""
         self._chunks.append((t_obs + latency, t_obs, chunk))
@@ -243,7 +253,7 @@ class InProcessCell:
             time_from_start=[(k + 1) * self.cell.dt for k in range(chunk.horizon)],
             gripper_width=chunk.gripper_width.tolist(),
         )
-        return submit(self._executor, self._safety, request, Context(self.now, self.mode, GOAL))
+        return submit(self._executor, self._safety, request, Context(self.now, self.mode, GOAL, kept=GOAL))
 
     def _tick(self) -> None:
         now, arbiter = self.now, self._arbiter

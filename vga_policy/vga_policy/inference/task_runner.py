@@ -18,7 +18,8 @@ class TaskRunner:
     """Runs one task at a time, from its goal to its outcome. Times are ns of the policy's clock.
 
     A task waits until the driver is in mode POLICY and the instruction is encoded, and is live from then on. It ends at
-    its step limit, when it is canceled, when the driver leaves that mode or falls silent, or by `end`.
+    its step limit, when it is canceled, when the driver leaves that mode or falls silent, or by `end`. A person who
+    takes over ends nothing: the driver keeps the goal, and the task goes on unheeded.
     One thread calls all methods; others may read `task`.
 
     task: the running one; None between tasks.
@@ -41,7 +42,7 @@ class TaskRunner:
         self._dt = dt
         self._driver_state, self._set_mode = driver_state, set_mode
         self._on_start, self._on_end = on_start, on_end
-        self._mode, self._hold_reason = Mode.HOLD.value, ""
+        self._mode, self._hold_reason, self._driver_goal = Mode.HOLD.value, "", b""
         self._heard_ns: int | None = None
 
     def refusal(self, instruction: str) -> str:
@@ -58,9 +59,9 @@ class TaskRunner:
         elif problem:
             self.end(TaskOutcome.ABORTED, problem)
 
-    def hear_driver(self, mode: int, hold_reason: str, now_ns: int) -> None:
-        """The driver's state has arrived: its Mode, and why it is in HOLD."""
-        self._mode, self._hold_reason, self._heard_ns = mode, hold_reason, now_ns
+    def hear_driver(self, mode: int, hold_reason: str, now_ns: int, goal: bytes = b"") -> None:
+        """The driver's state has arrived: its Mode, why it is in HOLD, and the goal that is live for it."""
+        self._mode, self._hold_reason, self._heard_ns, self._driver_goal = mode, hold_reason, now_ns, goal
 
     def follow_driver(self, now_ns: int, encoder_failure: str) -> None:
         """Starts a waiting task when driver and policy are ready; ends a task when the driver is not, or no longer."""
@@ -104,7 +105,8 @@ class TaskRunner:
         """Why the driver would not execute chunks; empty when it would."""
         if self._heard_ns is None or now_ns - self._heard_ns > DRIVER_SILENCE * SECOND:
             return f"driver is silent: nothing on {self._driver_state}; start franka_driver_node"
-        if self._mode == Mode.POLICY:
+        taken_over = self.task is not None and self.task.phase is Phase.LIVE and self.task.goal_id == self._driver_goal
+        if self._mode == Mode.POLICY or taken_over:
             return ""
         reason = f" ({self._hold_reason})" if self._hold_reason else ""
         mode = MODE_NAMES.get(self._mode, f"mode {self._mode}, which this version does not know")

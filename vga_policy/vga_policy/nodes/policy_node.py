@@ -174,7 +174,7 @@ class PolicyNode(CellNode):
             self._resampler.push_joints(nanoseconds(message.header.stamp), sample)
 
     def _on_driver(self, message: DriverState) -> None:
-        self._runner.hear_driver(message.mode, message.hold_reason, self._now())
+        self._runner.hear_driver(message.mode, message.hold_reason, self._now(), bytes(message.goal_id.uuid))
         self._follow_driver()
 
     def _on_clock_set_back(self, _jump: TimeJump) -> None:

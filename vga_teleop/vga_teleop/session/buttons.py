@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import select
 import sys
 import termios
 import tty
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol
@@ -21,15 +24,29 @@ class Button(StrEnum):
     FAILURE = "failure"
     DISCARD = "discard"
     QUIT = "quit"
+    TAKE_OVER = "takeover"  # take over from the policy, or hand back to it
+    STOP = "stop"  # the arm, at once
 
 
-KEYS = {" ": Button.GO, "s": Button.SUCCESS, "f": Button.FAILURE, "d": Button.DISCARD, "q": Button.QUIT}
+ESCAPE = "\x1b"
+KEYS = {
+    " ": Button.GO,
+    "s": Button.SUCCESS,
+    "f": Button.FAILURE,
+    "d": Button.DISCARD,
+    "q": Button.QUIT,
+    "t": Button.TAKE_OVER,
+    ESCAPE: Button.STOP,
+}
+SEQUENCE = re.compile(ESCAPE + r"[\[O][0-9;]*[A-Za-z~]")  # of an arrow, say: Escape was not pressed
 HID_KEYS = {
     "KEY_SPACE": Button.GO,
     "KEY_S": Button.SUCCESS,
     "KEY_F": Button.FAILURE,
     "KEY_D": Button.DISCARD,
     "KEY_Q": Button.QUIT,
+    "KEY_T": Button.TAKE_OVER,
+    "KEY_ESC": Button.STOP,
 }
 
 
@@ -69,7 +86,7 @@ class Terminal:
 
     def pressed(self) -> list[Button]:
         """What was pressed since the last call; other keys are ignored."""
-        return [KEYS[key] for key in self.typed().lower() if key in KEYS]
+        return [KEYS[key] for key in SEQUENCE.sub("", self.typed()).lower() if key in KEYS]
 
     def typed(self) -> str:
         """All that was typed since the last call."""
@@ -130,12 +147,39 @@ class Several:
 
     def __init__(self, sources: Sequence[Terminal | HidButtons]) -> None:
         self._sources = list(sources)
+        self.any = bool(sources)  # whether anything could be pressed
 
     def pressed(self) -> list[Button]:
         """What was pressed on any of them. Where no source is left, nobody can go on: QUIT."""
         presses = [button for source in self._sources for button in source.pressed()]
         self._sources = [source for source in self._sources if not source.closed]
-        return presses if self._sources else [*presses, Button.QUIT]
+        return presses if self._sources or not self.any else [*presses, Button.QUIT]
+
+
+def add_buttons(parser: argparse.ArgumentParser) -> None:
+    """Adds `--buttons` and `--keys`."""
+    parser.add_argument(
+        "--buttons",
+        metavar="DEVICE",
+        help="A foot pedal or other HID device: its path, or part of its name. Default: none.",
+    )
+    meanings = f"{', '.join(list(Button)[:-1])} or {list(Button)[-1]}"
+    parser.add_argument(
+        "--keys",
+        default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
+        metavar="KEY=MEANING,...",
+        help=f"What its keys mean: {meanings}. Default: %(default)s.",
+    )
+
+
+@contextmanager
+def open_buttons(args: argparse.Namespace, terminal: bool) -> Iterator[Several]:
+    """Those of `add_buttons`, and the terminal's keys where they are wanted. Raises ButtonError."""
+    with ExitStack() as stack:
+        sources: list[Terminal | HidButtons] = [stack.enter_context(Terminal())] if terminal else []
+        if args.buttons:
+            sources.append(stack.enter_context(open_hid(args.buttons, parse_keys(args.keys))))
+        yield Several(sources)
 
 
 def open_hid(name: str, keys: Mapping[str, Button]) -> HidButtons:

@@ -6,15 +6,15 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from vga_policy.cli_options import add_namespace, add_out, add_seed
 from vga_policy.cli_types import add_former_name, between, instruction, positive
 from vga_policy.display import Display
 from vga_policy.message_constants import DISCARDED, SUCCESS
 
-from vga_teleop.session.buttons import HID_KEYS, ButtonError, HidButtons, Several, Terminal, open_hid, parse_keys
+from vga_teleop.session.buttons import ButtonError, add_buttons, open_buttons
 from vga_teleop.session.earlier import earlier
 from vga_teleop.session.operators import Held, HumanOperator
 from vga_teleop.session.workflow import Refused, Taken, Workflow
@@ -27,7 +27,8 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser = subparsers.add_parser(
         "record",
         help="record demonstrations with the leader, one after the other",
-        description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session. "
+        description="Keys: space starts, and stops for a label; s success, f failure, d discard; q ends the session; "
+        "Escape stops the arm. "
         "Beside `vga sim --teleop true --record true` a scripted operator moves the leader, and the cell labels.",
         epilog="Exit status: 0 when the set is complete; 130 when the session was ended before; 1 when it cannot be "
         "held; 2 for wrong arguments.",
@@ -59,17 +60,7 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--operator", default=os.environ.get("USER", ""), metavar="NAME", help="Who demonstrates. Default: %(default)s."
     )
-    parser.add_argument(
-        "--buttons",
-        metavar="DEVICE",
-        help="A foot pedal or other HID device: its path, or part of its name. Default: none.",
-    )
-    parser.add_argument(
-        "--keys",
-        default=",".join(f"{key}={button}" for key, button in HID_KEYS.items()),
-        metavar="KEY=MEANING,...",
-        help="What its keys mean: go, success, failure, discard or quit. Default: %(default)s.",
-    )
+    add_buttons(parser)
     parser.add_argument(
         "--spread",
         type=between(0, 0.5),
@@ -103,7 +94,7 @@ def _run(args: argparse.Namespace) -> int:
     display = Display()
     try:
         with ExitStack() as stack:
-            buttons = stack.enter_context(_open_buttons(args))
+            buttons = stack.enter_context(open_buttons(args, terminal=True))
             stop = stack.enter_context(stop_request())
             session = stack.enter_context(Session("vga_record", args.namespace))
             cell = GraphCell(session, args.task, args.operator, stop)
@@ -122,6 +113,7 @@ def _run(args: argparse.Namespace) -> int:
                 held=_held(args),
                 scripted=scripted,
                 explain=session.explain,
+                halt=cell.halt,
             )
             before = earlier(cell.directory, args.task)
             workflow = Workflow(cell, operator, display.say, earlier=before)
@@ -147,15 +139,6 @@ def _held(args: argparse.Namespace) -> Held:
     if args.held:
         return Held(args.held)
     return Held.ASK if args.buttons or sys.stdin.isatty() else Held.KEEP
-
-
-@contextmanager
-def _open_buttons(args: argparse.Namespace) -> Iterator[Several]:
-    with ExitStack() as stack:
-        sources: list[Terminal | HidButtons] = [stack.enter_context(Terminal())]
-        if args.buttons:
-            sources.append(stack.enter_context(open_hid(args.buttons, parse_keys(args.keys))))
-        yield Several(sources)
 
 
 def summary(taken: Sequence[Taken]) -> str:

@@ -103,6 +103,11 @@ class GraphCell:
         self._until_mode(Mode.HOLD)
         self._until(self._at_rest, "the arm does not come to rest")
 
+    def halt(self) -> None:
+        """Stops the arm at once; what that means for the session, the driver's state says."""
+        with self._refusals():
+            self._driver.stop()
+
     def recover(self) -> None:
         """Clears a reflex, or rebuilds the connection to the arm."""
         with self._refusals("recover: "):

@@ -24,6 +24,7 @@ EPILOGUE = 0.3  # s recorded after a trial has succeeded or failed
 PATIENCE = 40.0  # s after which a trial that has not succeeded counts as failed
 RETRIES = 30
 RETRY_EVERY = 1.0  # s
+ANSWERS = (Button.GO, Button.SUCCESS, Button.FAILURE, Button.DISCARD)
 LABELS = {Button.SUCCESS: SUCCESS, Button.FAILURE: FAILURE, Button.DISCARD: DISCARDED}
 
 
@@ -58,7 +59,7 @@ class HumanOperator:
 
     spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
     draws scenes itself. held: whether a hand that holds something opens. scripted: whether a script holds the leader.
-    explain: adds to the reason of a refusal what else is known.
+    explain: adds to the reason of a refusal what else is known. halt: stops the arm at once.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class HumanOperator:
         held: Held = Held.ASK,
         scripted: bool = False,
         explain: Callable[[str], str] = str,
+        halt: Callable[[], None] = lambda: None,
     ) -> None:
         self._instruction = instruction
         self._buttons = buttons
@@ -81,7 +83,7 @@ class HumanOperator:
         self._seed = seed
         self._held = held
         self._leader = "the script holds the leader" if scripted else "hold the leader as the arm stands"
-        self._explain = explain
+        self._explain, self._halt = explain, halt
         self._watch = TrialWatch()
 
     def let_go(self, cell: Cell, width: float) -> None:
@@ -110,15 +112,12 @@ class HumanOperator:
 
     def wait(self) -> None:
         """Forgets what has been pressed."""
-        if Button.QUIT in self._buttons.pressed():
-            raise SessionEnded
+        self._pressed()
 
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """The label pressed, no label after space, or the simulated cell's own verdict."""
         self._show(f"{seconds:5.1f} s  s: success  f: failure  d: discard  space: stop  {sight.problem}")
-        for button in self._buttons.pressed():
-            if button is Button.QUIT:
-                raise SessionEnded
+        for button in self._pressed():
             return Verdict(LABELS.get(button))
         return self._watch.judge(sight, seconds)
 
@@ -135,11 +134,18 @@ class HumanOperator:
         self._say(question)
         while True:
             cell.look(GLANCE)
-            for button in self._buttons.pressed():
-                if button is Button.QUIT:
-                    raise SessionEnded
+            for button in self._pressed():
                 if button in wanted:
                     return button
+
+    def _pressed(self) -> list[Button]:
+        """What answers a question. The rest is seen to: Escape stops the arm, and q ends the session."""
+        pressed = self._buttons.pressed()
+        if Button.STOP in pressed:
+            self._halt()
+        if Button.QUIT in pressed:
+            raise SessionEnded
+        return [button for button in pressed if button in ANSWERS]
 
 
 class AutomaticOperator:

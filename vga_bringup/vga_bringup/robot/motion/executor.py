@@ -32,7 +32,7 @@ EASE_SHARE = 0.5  # of a joint's acceleration limit that going over to a chunk m
 class Executor:
     """Turns chunks into one reference, continuous in position and velocity.
 
-    One thread at a time may call `reset`, `offer`, `propose`, `accept` and `stop`; `reference` and `at_rest`
+    One thread at a time may call `reset`, `resume`, `offer`, `propose`, `accept` and `stop`; `reference` and `at_rest`
     may be called from another thread meanwhile. The executor serves one goal: call `stop` when it changes.
     """
 
@@ -49,6 +49,13 @@ class Executor:
     def reset(self, now: float, q: NDArray[np.float64], gripper_width: float) -> None:
         """Rests at `q` (rad) from `now` on and forgets everything before."""
         self._state = ExecutorState(rest(now, np.array(q, dtype=float)), float(gripper_width))
+
+    def resume(self, way: Curve, gripper_width: float) -> None:
+        """Goes on along `way`, which another source has begun and which ends at rest, until a chunk takes over."""
+        path = self._state.path.then(float(way.starts[0]), way)
+        self._state = ExecutorState(
+            path, float(gripper_width), rest_at=float(way.starts[-1]), newest=self._state.newest
+        )
 
     def stop(self, now: float) -> None:
         """Brakes along the path from `now` on and forgets all chunks; the gripper keeps its width."""

@@ -3,7 +3,8 @@
 The reference pursues the leader. It is planned one control period at a time, each with a constant acceleration, so it
 is continuous in position and velocity, and it never enters a state from which it could not brake in bounds. A leader
 that is too fast or reaches too far is followed as well as the limits allow: nothing is refused, everything is counted.
-After a reset the arm goes to the leader slowly before it follows.
+After a reset the arm goes to the leader slowly before it follows. Where it takes over from another motion, it follows
+the leader's motion from where both are: an offset stays between them.
 
 All times are seconds (float) on one monotonic clock; joints are radians.
 """
@@ -20,6 +21,7 @@ from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.bounds.limits import Limits
 from vga_bringup.robot.bounds.space import CLOSE, RESERVE, Space
+from vga_bringup.robot.motion.trajectory import Curve
 from vga_bringup.robot.types import Reference
 
 Vector = NDArray[np.float64]
@@ -39,6 +41,8 @@ SHARES = np.linspace(1.0, 0.0, 9)[:, None]  # of the way from braking to the wan
 BRAKING_TIMES = STOP_WITHIN * np.array((0.25, 0.5, 0.75, 1.0))  # s, after which the way to rest is looked at
 TOLERANCE = 2 * CLOSE  # m
 STANDSTILL = 1e-6  # rad/s
+HISTORY = 1.0  # s of what was asked for that are kept; a chunk may be observed that long before a hand-back
+CAUGHT = 0.005  # m between trigger and hand, within which the hand follows the trigger after a take-over
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Limiting:
 
     periods: control periods planned. limited: those in which a limit was in the way, by its name: "velocity",
         "acceleration", "position", "workspace", "keep_out", "self_collision". lag: largest joint distance to the leader
-        now, rad.
+        now, its offset counted in, rad.
     """
 
     periods: int
@@ -86,19 +90,47 @@ class Following:
         self._leader_q = np.full(len(self._names), np.nan)  # as read
         self._leader_width = math.nan
         self._heard = -math.inf  # when that was read
-        self._targets: deque[tuple[float, Vector]] = deque()  # what it showed of late, within the joint limits
-        self._beyond = False  # whether it reaches beyond those
+        self._shown: deque[tuple[float, Vector]] = deque()  # of late, as read
         self._limited: Counter[str] = Counter()
         self._periods = 0
         self.reset(0.0, np.array(arm.home), cell.gripper.max_width)
 
     def reset(self, now: float, q: Vector, width: float) -> None:
         """Rests at `q` (rad) with the gripper at `width` (m); goes to the leader slowly before following it."""
+        self._begin(now, q, np.zeros(len(self._names)), width)
+        self._offset = np.zeros(len(self._names))
+        self._approaching, self._caught = True, True
+
+    def join(self, now: float, q: Vector, dq: Vector, width: float) -> None:
+        """Goes on from `q` (rad) at `dq` (rad/s), where `can_join`, by the leader's motion from here on.
+
+        What the leader shows now stands for where braking leads. The gripper keeps its `width` (m) until the trigger
+        has come there.
+        """
+        self._begin(now, q, dq, width)
+        self._offset = q + self._period * dq + self._braking(dq)[-1] - self._leader_q
+        self._approaching, self._caught = False, abs(self._leader_width - width) <= CAUGHT
+
+    def can_join(self, q: Vector, dq: Vector) -> bool:
+        """Whether the way to rest from `q` (rad) at `dq` (rad/s), one period later, keeps all limits."""
+        ahead = q + self._period / 2 * dq
+        lowest, highest = self._bounds(ahead)
+        top = self._velocity
+        within = ((dq >= np.maximum(lowest, -top)) & (dq <= np.minimum(highest, top))).all()
+        return bool(within) and not self._first_free(q, ahead, dq[None])[1]
+
+    def way(self) -> Curve:
+        """What was asked for of late and, after the present period, the way to rest: it has been found free."""
+        pieces, h = list(self._past), self._period
+        while (np.abs(pieces[-1].at(pieces[-1].start + h)[1]) > STANDSTILL).any():
+            t = pieces[-1].start + h
+            q, dq = pieces[-1].at(t)
+            pieces.append(_Piece(t, q, dq, -np.clip(dq / h, -self._acceleration, self._acceleration)))
+        end = pieces[-1].start + h
         zero = np.zeros(len(self._names))
-        self._piece = self._before = _Piece(now, np.array(q, dtype=float), zero, zero)
-        self._width = width
-        self._approaching = True
-        self._released = False
+        pieces.append(_Piece(end, pieces[-1].at(end)[0], zero, zero))
+        coefficients = [(piece.q, piece.dq, piece.ddq / 2, zero) for piece in pieces]
+        return Curve(np.array([piece.start for piece in pieces]), np.array(coefficients))
 
     def release(self) -> None:
         """Lets go of the leader: brakes, and stays at rest until the next `reset`."""
@@ -109,17 +141,20 @@ class Following:
         if now <= self._heard or not (np.isfinite(q).all() and math.isfinite(width)):
             return
         self._heard, self._leader_q = now, np.array(q, dtype=float)
-        self._leader_width = min(max(width, 0.0), self._max_width)
-        target = np.clip(self._leader_q, self._lower, self._upper)
-        self._beyond = bool((target != self._leader_q).any())
-        self._targets.append((now, target))
-        while self._targets[0][0] < now - VELOCITY_WINDOW:
-            self._targets.popleft()
+        before, self._leader_width = self._leader_width - self._width, min(max(width, 0.0), self._max_width)
+        after = self._leader_width - self._width
+        self._caught = self._caught or abs(after) <= CAUGHT or before * after < 0
+        self._shown.append((now, self._leader_q))
+        while self._shown[0][0] < now - VELOCITY_WINDOW:
+            self._shown.popleft()
 
     def reference(self, now: float) -> Reference:
         """The reference at `now`, which may lie a period or two ahead, but not further back than that."""
         while now >= self._piece.start + self._period:
             self._before, self._piece = self._piece, self._next()
+            self._past.append(self._piece)
+            if self._past[0].start < self._piece.start - HISTORY:
+                self._past.popleft()
         q, dq = (self._piece if now >= self._piece.start else self._before).at(now)
         return Reference(q, dq, self._width, sequence=None, step=-1, moving=bool((np.abs(dq) > STANDSTILL).any()))
 
@@ -129,6 +164,16 @@ class Following:
         return self._approaching
 
     @property
+    def gripping(self) -> bool:
+        """Whether the hand follows the trigger."""
+        return self._caught and not self._approaching
+
+    @property
+    def offset(self) -> Vector:
+        """What the arm is asked for less what the leader shows, rad, [7]; zero unless it took over."""
+        return self._offset
+
+    @property
     def heard(self) -> float:
         """When the newest sample of the leader was read, s; -inf before the first."""
         return self._heard
@@ -136,7 +181,7 @@ class Following:
     @property
     def limiting(self) -> Limiting:
         """What kept the reference from the leader."""
-        distance = np.abs(self._leader_q - self._piece.q)
+        distance = np.abs(self._leader_q + self._offset - self._piece.q)
         return Limiting(self._periods, dict(self._limited), float(distance.max()))
 
     def misalignment(self, q: Vector) -> str:
@@ -147,21 +192,39 @@ class Following:
             if not abs(leader - arm) <= MAX_MISALIGNMENT
         )
 
+    def _begin(self, now: float, q: Vector, dq: Vector, width: float) -> None:
+        self._piece = self._before = _Piece(now, np.array(q, dtype=float), dq, np.zeros_like(dq))
+        self._past = deque([self._piece])
+        self._width = width
+        self._released = False
+
+    def _target(self, shown: Vector) -> Vector:
+        """Where the arm is to be when the leader shows this: within the joint limits."""
+        return np.clip(shown + self._offset, self._lower, self._upper)
+
+    def _bounds(self, ahead: Vector) -> tuple[Vector, Vector]:
+        """Lowest and highest velocity [7] at the end of a period from which braking ends within the joints' ends.
+
+        ahead: where the period ends, less h/2 times that velocity.
+        """
+        h, a = self._period, self._acceleration
+        # Whole periods of braking may go h^2 a / 8 further.
+        below, above = ahead - self._lower - h * h * a / 8, self._upper - ahead - h * h * a / 8
+        lowest, highest = self._limits.arrival(ahead, h)
+        return np.maximum(lowest, -_arrival(below, a, h)), np.minimum(highest, _arrival(above, a, h))
+
     def _next(self) -> _Piece:
         """The piece after the present one: the velocity closest to the wanted one that all limits allow."""
         h, a = self._period, self._acceleration
         t = self._piece.start + h
         q, dq = self._piece.at(t)
         ahead = q + h / 2 * dq  # where a period ends is this plus h/2 times the velocity it ends with
-        # Braking from the end of this period on must end in bounds too. Whole periods of it may go h^2 a / 8 further.
-        below, above = ahead - self._lower - h * h * a / 8, self._upper - ahead - h * h * a / 8
         top = np.minimum(self._velocity, APPROACH_SPEED) if self._approaching else self._velocity
 
         wanted = self._wanted(t, q, ahead)
         slower = np.clip(wanted, -top, top)
         aside = np.clip(self._slide(ahead, slower), -top, top)
-        lowest, highest = self._limits.arrival(ahead, h)
-        bounded = np.clip(aside, np.maximum(lowest, -_arrival(below, a, h)), np.minimum(highest, _arrival(above, a, h)))
+        bounded = np.clip(aside, *self._bounds(ahead))
         reached = np.clip(bounded, dq - h * a, dq + h * a)
         braked = dq - np.clip(dq, -h * a, h * a)
         tried = braked + SHARES * (reached - braked)
@@ -170,7 +233,7 @@ class Following:
         limits = {
             "velocity": (slower != wanted).any() and not self._approaching,
             "workspace": (aside != slower).any() or "workspace" in obstacles,
-            "position": (bounded != aside).any() or self._beyond,
+            "position": (bounded != aside).any() or self._beyond(),
             "acceleration": (reached != bounded).any(),
             "keep_out": "keep_out" in obstacles,
             "self_collision": "self_collision" in obstacles,
@@ -181,19 +244,25 @@ class Following:
 
     def _wanted(self, t: float, q: Vector, ahead: Vector) -> Vector:
         """The velocity [7] that would bring the reference to the leader; zero when it is silent or was let go."""
-        if self._released or not self._targets or t - self._heard > SILENT:
+        if self._released or not self._shown or t - self._heard > SILENT:
             return np.zeros_like(q)
-        (first, oldest), (last, target) = self._targets[0], self._targets[-1]
+        first, last = self._shown[0][0], self._shown[-1][0]
+        oldest, target = self._target(self._shown[0][1]), self._target(self._shown[-1][1])
         velocity = np.zeros_like(q)
         if last > first and t - last <= VELOCITY_AGE:
             velocity = FEED_FORWARD * (target - oldest) / (last - first)
         distance = target + (t - last) * velocity - ahead
         if self._approaching and (np.abs(target - q) < APPROACHED).all():
             self._approaching = False
-        if not self._approaching:
+        if self.gripping:
             self._width = self._leader_width
         arriving = _arrival(np.abs(distance), BRAKING_SHARE * self._acceleration, self._period)
         return velocity + np.sign(distance) * np.minimum(GAIN * np.abs(distance), arriving)
+
+    def _beyond(self) -> bool:
+        """Whether the leader reaches beyond the joint limits."""
+        shown = self._leader_q + self._offset
+        return bool(self._shown) and bool((self._target(self._leader_q) != shown).any())
 
     def _slide(self, ahead: Vector, dq: Vector) -> Vector:
         """The velocity `dq` without what would lead through a wall of the workspace, along which the arm slides."""

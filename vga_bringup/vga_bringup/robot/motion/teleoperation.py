@@ -13,6 +13,7 @@ from vga_policy.cell.finger import hand_opening
 from vga_policy.cell.schema import Cell
 
 from vga_bringup.robot.motion.following import MAX_MISALIGNMENT, Following, Limiting
+from vga_bringup.robot.motion.trajectory import Curve
 from vga_bringup.robot.types import Reference
 
 Vector = NDArray[np.float64]
@@ -42,7 +43,8 @@ class TeleopFigures:
     samples: taken since the last report. ignored: since the start, by reason: "names", "nonfinite", "old", "future",
         "order". latencies: s from the read of a sample to the first command sent to the arm that knows it, since the
         last report. approaching: on the slow way to the leader. limited_since: control periods since the last report
-        in which a limit was in the way.
+        in which a limit was in the way. offset: the arm less the leader since a take-over, rad, [7]; zero without.
+        gripping: whether the hand follows the trigger.
     """
 
     samples: int
@@ -51,12 +53,15 @@ class TeleopFigures:
     approaching: bool
     limiting: Limiting
     limited_since: dict[str, int]
+    offset: tuple[float, ...]
+    gripping: bool
 
 
 class Teleoperation:
     """Takes the leader's samples and says what the arm is asked to do. One thread at a time may call it."""
 
     announcement = "the arm goes to the leader slowly, then follows it"
+    taken_over = "the arm follows the leader's motion from where both are"
 
     def __init__(self, cell: Cell) -> None:
         self._names = cell.joint_state_names
@@ -70,8 +75,8 @@ class Teleoperation:
 
     @property
     def drives_gripper(self) -> bool:
-        """Whether the trigger commands the hand: not before the arm has reached the leader."""
-        return self._engaged and not self._following.approaching
+        """Whether the trigger commands the hand: not before the arm is at the leader, or the trigger as the hand is."""
+        return self._engaged and self._following.gripping
 
     def take(self, sample: LeaderSample, now: float) -> str:
         """Takes a sample, or counts and returns why it cannot be used; empty when taken. Never raises on bad input."""
@@ -93,6 +98,19 @@ class Teleoperation:
         """Begins at rest at `q` (rad), the hand commanded to `width` (m)."""
         self._following.reset(now, q, width)
         self._engaged = True
+
+    def can_take_over(self, q: Vector, dq: Vector) -> bool:
+        """Whether an arm at `q` (rad) moving at `dq` (rad/s) may be given to the leader: braking keeps all limits."""
+        return self._following.can_join(q, dq)
+
+    def take_over(self, now: float, q: Vector, dq: Vector, width: float) -> None:
+        """Begins at `q` (rad) moving at `dq` (rad/s), the hand commanded to `width` (m), wherever the leader is."""
+        self._following.join(now, q, dq, width)
+        self._engaged = True
+
+    def way(self) -> Curve:
+        """What it has asked for of late, and the way to rest from there."""
+        return self._following.way()
 
     def release(self) -> None:
         """Brakes. Changes nothing when it brakes or rests already."""
@@ -127,6 +145,8 @@ class Teleoperation:
             approaching=self._engaged and self._following.approaching,
             limiting=limiting,
             limited_since=dict(limited - self._limited),
+            offset=tuple(self._following.offset.tolist()),
+            gripping=self.drives_gripper,
         )
         self._samples, self._latencies, self._limited = 0, [], limited
         return figures

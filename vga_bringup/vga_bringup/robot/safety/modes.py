@@ -5,6 +5,7 @@ A pure state machine: it knows neither ROS nor the arm, and time is whatever the
 
 A goal lives once. It becomes live when the heartbeat announces it in POLICY, and dies for ever when the
 heartbeat moves on, when the driver leaves POLICY, or when it was announced while no policy was in command.
+A take-over leaves POLICY and keeps the goal: it commands nothing, until it is handed back to.
 """
 
 from __future__ import annotations
@@ -57,14 +58,17 @@ class Modes:
 
     @property
     def goal(self) -> GoalId | None:
-        """The live goal, None when there is none."""
+        """The live goal, None when there is none. In a mode other than POLICY it is kept, to be handed back to."""
         return self._goal
 
-    def request(self, mode: Mode, now: float, obstacle: str = "", misalignment: str = "") -> None:
+    def request(
+        self, mode: Mode, now: float, obstacle: str = "", misalignment: str = "", keep_goal: bool = False
+    ) -> None:
         """Sets a mode on the operator's behalf.
 
         obstacle: why the arm cannot be armed at the moment (not connected, homing); empty when it can.
         misalignment: why it cannot begin to follow the leader's newest pose; empty when it can.
+        keep_goal: the live goal outlives the change: TELEOP takes over from it, POLICY hands back to it.
         Raises ModeRefusedError for TELEOP and POLICY. HOLD always succeeds.
         """
         if mode is Mode.HOLD:
@@ -74,6 +78,8 @@ class Modes:
             raise ModeRefusedError(f"{mode.name} refused: {obstacle}")
         if self._needs_recovery:
             raise ModeRefusedError(f"{mode.name} refused: {self._hold_reason}; run the recover action first")
+        if keep_goal and (lacking := self._lacking(mode, now)):
+            raise ModeRefusedError(f"{mode.name} refused: {lacking}")
         if mode is Mode.TELEOP and not self._leader_present(now):
             absent = "no leader publishes joint states; start the leader node first"
             raise ModeRefusedError(f"TELEOP refused: {self._leader_refusal(now) or absent}")
@@ -81,14 +87,19 @@ class Modes:
             raise ModeRefusedError(f"TELEOP refused: {misalignment}")
         if mode is self._mode:
             return
-        self._kill_goal()
         self._mode = mode
-        self._healthy_at = None
-        self._unhealthy_reason = ""
+        if not keep_goal:
+            self._kill_goal()
+            self._healthy_at = None
+            self._unhealthy_reason = ""
 
-    def hold(self, reason: str, needs_recovery: bool = False) -> None:
-        """Enters HOLD and kills the live goal. A fault's reason stays until it is recovered or another fault."""
-        self._kill_goal()
+    def hold(self, reason: str, needs_recovery: bool = False, keep_goal: bool = False) -> None:
+        """Enters HOLD and kills the live goal. A fault's reason stays until it is recovered or another fault.
+
+        keep_goal: one that was taken over from is still to be handed back to.
+        """
+        if not keep_goal:
+            self._kill_goal()
         self._mode = Mode.HOLD
         if needs_recovery or not self._needs_recovery:
             self._hold_reason = reason
@@ -108,7 +119,7 @@ class Modes:
                     self._goal = goal
                 else:
                     self._dead.add(goal)
-        if self._mode is Mode.POLICY:
+        if self._mode is Mode.POLICY or self._goal is not None:
             if healthy:
                 self._healthy_at = now
             self._unhealthy_reason = "" if healthy else reason
@@ -128,13 +139,33 @@ class Modes:
                 cause = self._unhealthy_reason or "the policy is silent"
                 self.hold(f"no healthy policy heartbeat for {silence:.2f} s: {cause}")
         elif self._mode is Mode.TELEOP and not self._leader_present(now):
-            absent = f"no message of the leader for {self._leader_timeout:.2f} s: once it is back, set TELEOP again"
-            self.hold(self._leader_refusal(now) or absent)
+            again = Mode.TELEOP if self._goal is None else Mode.POLICY
+            absent = (
+                f"no message of the leader for {self._leader_timeout:.2f} s: once it is back, set {again.name} again"
+            )
+            self.hold(self._leader_refusal(now) or absent, keep_goal=True)
 
     def commanding_goal(self, now: float) -> GoalId | None:
-        """The goal that may move the arm at `now`: live, under a healthy and recent heartbeat."""
-        healthy = self._healthy_at is not None and now - self._healthy_at <= self._heartbeat_timeout
-        return self._goal if healthy else None
+        """The goal that may move the arm at `now`: live, in POLICY, under a healthy and recent heartbeat."""
+        return self._goal if self._mode is Mode.POLICY and self._healthy(now) else None
+
+    def _healthy(self, now: float) -> bool:
+        return self._healthy_at is not None and now - self._healthy_at <= self._heartbeat_timeout
+
+    def _lacking(self, mode: Mode, now: float) -> str:
+        """What a take-over (TELEOP) or a hand-back (POLICY) lacks, and what to do; empty when nothing."""
+        if mode is Mode.TELEOP and self._mode is not Mode.POLICY:
+            begin = "start a task" if self._goal is None else "hand back"
+            return f"one takes over from a policy in command, and the driver is in {self._mode.name}: {begin} first"
+        if self._goal is None:
+            if mode is Mode.TELEOP:
+                return "no task is running, so there is nothing to take over: set HOLD, then TELEOP"
+            return "there is no task to hand back to: set HOLD, then POLICY for the next one"
+        if mode is Mode.POLICY and not self._healthy(now):
+            silence = math.inf if self._healthy_at is None else now - self._healthy_at
+            cause = self._unhealthy_reason or "the policy is silent"
+            return f"no healthy policy heartbeat for {silence:.2f} s: {cause}"
+        return ""
 
     def _leader_present(self, now: float) -> bool:
         return self._leader_at is not None and now - self._leader_at <= self._leader_timeout

@@ -42,12 +42,14 @@ TICK_VELOCITY_TOLERANCE = 0.05  # rad/s
 class Context:
     """What the driver knows when the chunk arrives.
 
-    now: s. goal: the live goal announced by a healthy heartbeat, None if none.
+    now: s. goal: the live goal announced by a healthy heartbeat, None if none. kept: one that a person has taken over
+    from, whose chunks are not executed meanwhile.
     """
 
     now: float
     mode: Mode
     goal: GoalId | None
+    kept: GoalId | None = None
 
 
 class SafetyFilter:
@@ -118,6 +120,9 @@ class SafetyFilter:
 
     def _check_origin(self, request: ChunkRequest, context: Context) -> None:
         if context.mode is not Mode.POLICY:
+            if context.kept is not None and bytes(request.goal) == bytes(context.kept):
+                message = f"not in command: a person has taken over, and the driver is in {context.mode.name}"
+                raise ChunkRefusedError(Refusal.TAKEN_OVER, message)
             raise ChunkRefusedError(
                 Refusal.MODE, f"the driver is in {context.mode.name}; chunks are executed in POLICY only"
             )

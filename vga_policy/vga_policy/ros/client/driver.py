@@ -48,6 +48,12 @@ class DriverClient:
         state = self.state
         return None if state is None or state.mode not in MODE_NAMES else Mode(state.mode)
 
+    @property
+    def goal(self) -> bytes:
+        """The 16 bytes of the goal that is live for it, whoever commands; zeros where none is, or it is silent."""
+        state = self.state
+        return bytes(16) if state is None else bytes(state.goal_id.uuid)
+
     # Modes.
 
     def hold(self) -> None:
@@ -61,6 +67,14 @@ class DriverClient:
     def policy(self) -> None:
         """Sets POLICY: the driver accepts the chunks of the policy's next task."""
         self._set_mode(Mode.POLICY)
+
+    def take_over(self) -> None:
+        """From POLICY to TELEOP in motion: the arm follows the leader's motion from where both are; the task lives."""
+        self._set_mode(Mode.TELEOP, keep_goal=True)
+
+    def hand_back(self) -> None:
+        """Back to POLICY and the task that was taken over from, also when the leader had gone silent meanwhile."""
+        self._set_mode(Mode.POLICY, keep_goal=True)
 
     # Motions.
 
@@ -130,9 +144,10 @@ class DriverClient:
     def _recover(self) -> ActionClient:
         return self._session.action_client(Recover, topics.DRIVER_RECOVER)
 
-    def _set_mode(self, mode: Mode) -> None:
+    def _set_mode(self, mode: Mode, keep_goal: bool = False) -> None:
         # To arm again would undo a stop that somebody asked for in between.
-        response = self._session.call(self._modes, SetMode.Request(mode=mode), repeatable=mode is Mode.HOLD)
+        request = SetMode.Request(mode=mode, keep_goal=keep_goal)
+        response = self._session.call(self._modes, request, repeatable=mode is Mode.HOLD)
         if not response.success:
             raise RefusedError(response.message, f"the driver refuses {mode.name}")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vga_msgs.msg import ChunkVerdict
+from vga_policy.message_constants import Refusal
 from vga_policy.ros import topics
 from vga_policy.ros.client.session import Session
 from vga_policy.units import SECOND, nanoseconds
@@ -16,16 +17,18 @@ DEPTH = 50
 
 @dataclass
 class Decided:
-    """Chunks of one task. times: of the decisions, s. refusal: the newest one, in the driver's words."""
+    """Chunks of one task. times: of the decisions, s. refusal: the newest one, in the driver's words. unheeded: while
+    a person had taken over, which is no refusal."""
 
     times: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     refusal: str = ""
+    unheeded: int = 0
 
     @property
     def executed(self) -> int:
         """How many the driver has taken."""
-        return len(self.times) - self.refused.total()
+        return len(self.times) - self.refused.total() - self.unheeded
 
     def in_words(self) -> str:
         """How many were refused, by reason."""
@@ -53,6 +56,8 @@ class Verdicts:
     def _note(self, verdict: Any) -> None:
         decided = self._decided[bytes(verdict.goal_id.uuid)]
         decided.times.append(nanoseconds(verdict.header.stamp) / SECOND)
-        if not verdict.accepted:
+        if verdict.reason == Refusal.TAKEN_OVER:
+            decided.unheeded += 1
+        elif not verdict.accepted:
             decided.refused[verdict.reason] += 1
             decided.refusal = verdict.message
