@@ -36,6 +36,7 @@ KINDS = {
     "FSDP2, accumulated and checkpointed": {"shard": True, **TOGETHER},
 }
 LONG = 30  # steps of a run that is killed
+pytestmark = pytest.mark.timeout(900)  # two processes and their launcher import torch for each of a dozen launches
 STATE = (f"{LAST}/weights.safetensors", f"{LAST}/average.safetensors", f"{LAST}/optimiser.safetensors")
 
 
