@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vga_policy.checkpoints.normalization import Normalization, Range
 from vga_policy.embodiment.embodiment import Embodiment, View
 from vga_policy.embodiment.space import Channel, ChannelKind, Space
-from vga_policy.inference.compile import Forward, as_one_call, for_inference, inference_dtype
+from vga_policy.inference.compile import Forward, as_one_call, fixed, inference_dtype
 from vga_policy.inference.function import ChunkFunction
 from vga_policy.inference.running import Recorded, Running, Shape, Stepwise, Traced
 from vga_policy.model.vga import VGA, VGAConfig
@@ -135,7 +135,7 @@ def random_model(config: VGAConfig, device: str, views: int) -> VGA:
             else:
                 for parameter in module.parameters(recurse=False):
                     parameter.normal_(std=0.02)
-    return for_inference(model, device, views)
+    return fixed(model, device, views)
 
 
 def _measure(

@@ -46,20 +46,25 @@ def for_inference(model: VGA, device: torch.device | str = "cpu", views: int = 2
         model.camera_head, model.depth_head = heads
     if any(".lora_" in name for name, _ in fast.named_parameters()):
         merge_lora(fast)
-    for module in fast.modules():
+    return fixed(fast, device, views)
+
+
+def fixed(model: VGA, device: torch.device | str, views: int) -> VGA:
+    """`model` itself, without low-rank updates and 3D heads, made ready as `for_inference` makes a copy."""
+    for module in model.modules():
         if isinstance(module, Block):
             module.ls1 = _fold(module.ls1, module.attn.proj)
             module.ls2 = _fold(module.ls2, module.mlp.fc2)
         elif isinstance(module, GridEncoder):
-            module.fix_grid(fast.config.image_size // PATCH)
+            module.fix_grid(model.config.image_size // PATCH)
     # Channels-last convolutions take a quarter off the CPU time of a small model.
-    fast.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    fast.action_head.fix_start(fast.chunk_embeddings)
-    fast.to(device, inference_dtype(device)).eval().requires_grad_(False)
-    fast.fix_positions(views)
-    fast.action_head.norm_out.float()
-    fast.action_head.project_out.float()
-    return fast
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.action_head.fix_start(model.chunk_embeddings)
+    model.to(device, inference_dtype(device)).eval().requires_grad_(False)
+    model.fix_positions(views)
+    model.action_head.norm_out.float()
+    model.action_head.project_out.float()
+    return model
 
 
 def inference_dtype(device: torch.device | str) -> torch.dtype:
