@@ -15,7 +15,7 @@ RIM = 0.016  # m from the top down that counts as rim
 STRIP = 0.012  # m, half the breadth of what is looked at of it
 SLANT = 0.02  # m by which a wall may reach further out below its rim
 TURNS = np.deg2rad(np.arange(-90, 90, 5))
-TILTS = (0.0, 0.35, 0.6, 0.9)  # rad by which the hand may lean
+TILTS, TILTED = (0.0, 0.35, 0.6), 3.0  # rad by which the hand may lean, and what a radian costs
 SHIFTS = (0.0, -0.25, 0.25)  # of its length, by which a narrow thing may be held off its middle
 FINGERTIP = 0.015  # m that the fingers reach below the grip
 REACH = 0.35  # m from a thing, beyond which the hand that takes it touches nothing
@@ -52,7 +52,7 @@ def choose(thing: Points, here: Points, there: Points, now: Rotation, deep: floa
             for tilt in TILTS:
                 for lean in (along, -along) if tilt else (along,):
                     rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))
-                    cost = 0.5 * abs(turn) + dear + 0.7 * tilt + _awkwardness(rotation[:, 2])
+                    cost = 0.5 * abs(turn) + dear + TILTED * tilt + _awkwardness(rotation[:, 2])
                     for points, weight in ((here, 1.5), (there, 1.0)):
                         if best is None or cost < best.cost:
                             cost += weight * _collisions((points - position) @ rotation)
