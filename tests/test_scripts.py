@@ -1,8 +1,10 @@
-"""scripts/: the recipes of policies fit today's commands and go on after an interruption."""
+"""scripts/: recipes fit today's commands, and those of policies go on after an interruption."""
 
+import importlib.util
 import os
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,37 @@ def test_without_vga_the_recipe_says_what_to_type():
 
 def test_a_word_that_is_no_option_is_refused():
     assert recipe("--fast").returncode == 2
+
+
+@pytest.fixture
+def paper_size(monkeypatch):
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("paper_size", ROOT / "scripts/paper_size.py")
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "paper_size", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_commands_at_the_papers_size_are_understood(paper_size, tmp_path, monkeypatch):
+    parser, shown = build_parser(_commands()), []
+    monkeypatch.setattr(paper_size.Bench, "run", lambda self, name, command, **_: shown.append(command))
+    bench = paper_size.Bench(tmp_path, limit=1.0, threads=1)
+    paper_size.plan(bench)
+    paper_size.latency(bench)
+    shown += [paper_size.training(bench, "run", *paper_size.FOUR, preset=each) for each in ("paper", "paper-dinov2")]
+    assert len(shown) == 7
+    for program, *command in shown:
+        assert program == "vga"
+        parser.parse_args(list(map(str, command)))
+
+
+def test_a_command_at_the_papers_size_is_written_down_and_ended_at_its_limit(paper_size, tmp_path):
+    bench = paper_size.Bench(tmp_path, limit=0.2, threads=1)
+    python = [sys.executable, "-c"]
+    assert bench.run("small", [*python, "print('done')"]) == 0
+    assert bench.run("large", [*python, "import time; x = b'1' * 400_000_000; time.sleep(60)"]) == -9
+    told = (tmp_path / "transcript.txt").read_text()
+    assert "  | done\n  exit status 0; " in told
+    assert "at its limit of 0.2 GB" in told
+    assert bench.failed == ["large"]
