@@ -40,6 +40,7 @@ setup(
             "home = vga_bringup.cli.commands:home",
             "leader = vga_bringup.cli.commands:leader",
             "recover = vga_bringup.cli.commands:recover",
+            "view = vga_bringup.view.commands:view_command",
             "stop = vga_bringup.cli.commands:stop",
             "demo = vga_bringup.cli.commands:demo",
             "scenes = vga_bringup.sim.random_scenes.commands:scenes_command",

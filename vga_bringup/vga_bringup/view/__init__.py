@@ -1,0 +1,1 @@
+"""`vga view`: an episode or a trial in 3D, by Rerun."""
