@@ -1,11 +1,7 @@
 """Pictures of a calibration board in the simulated cell: on the table or in the hand, in any poses of the arm."""
 
-from contextlib import closing
-
-import cv2
 import mujoco
 import numpy as np
-from support.cells import SIM
 from vga_bringup.calibration.board import MODULES, ROWS, Board
 from vga_bringup.calibration.solve import Lens, Shot
 from vga_bringup.robot.bounds.kinematics import Kinematics
@@ -13,10 +9,11 @@ from vga_bringup.sim.physics.simulator import CellSimulator
 from vga_bringup.sim.rendering.renderer import CellRenderer
 from vga_bringup.sim.scene import scene, views
 
+from support.cells import SIM
+
 SIZE = 1280, 720  # a D415's profile
 LENS = Lens(views.intrinsics(*SIZE), np.zeros(5))
 THICK = 0.002  # m, of the board
-HAND = "hand"
 
 
 def board_geoms(board, pose):
@@ -96,13 +93,6 @@ class Rig:
 
     def close(self):
         self._renderer.close()
-
-
-def show(path, picture):
-    cv2.imwrite(str(path), picture[..., ::-1])
-
-
-__all__ = ["HAND", "LENS", "SIZE", "Board", "Rig", "closing", "show"]
 
 
 def rig_for(camera):

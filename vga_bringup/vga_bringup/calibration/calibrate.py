@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,8 +40,9 @@ class Calibration:
 def calibrate(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> Calibration:
     """From pictures of width x height px. Raises CalibrationError where they are too few, too similar or do not fit."""
     kept = distinct(shots)
-    _require_poses(shots, kept)
+    _require_count(shots, kept)
     _require_sight(kept, lens)
+    _require_turns(kept)
     solution = solve(kept, lens)
     if solution.error > WORST:
         worst = int(np.argmax(solution.errors))
@@ -76,28 +78,31 @@ def alike(one: Matrix, other: Matrix) -> bool:
     return near and angle(one[:3, :3].T @ other[:3, :3]) < SAME_ANGLE
 
 
-def _require_poses(shots: Sequence[Shot], kept: Sequence[Shot]) -> None:
+def _require_count(shots: Sequence[Shot], kept: Sequence[Shot]) -> None:
     if len(kept) < FEWEST:
-        alike = f" ({len(shots)} pictures, of which {len(shots) - len(kept)} repeat a pose within {SAME_ANGLE:g}° and "
-        alike += f"{100 * SAME_DISTANCE:g} cm)" if len(shots) > len(kept) else ""
-        raise CalibrationError(
-            f"too few different poses: {len(kept)}{alike if len(shots) > len(kept) else ''}; take {FEWEST} or more"
+        again = len(shots) - len(kept)
+        repeated = (
+            f" (of {len(shots)} pictures {again} repeat one within {SAME_ANGLE:g}° and {100 * SAME_DISTANCE:g} cm)"
         )
-    first = kept[0].other[:3, :3]
-    import cv2
-
-    turns = np.array([np.degrees(cv2.Rodrigues(first.T @ shot.other[:3, :3])[0].ravel()) for shot in kept])
-    spread = np.linalg.svd(turns - turns.mean(axis=0), compute_uv=False) * 2 / np.sqrt(len(kept))
-    if spread[1] < TURNS:
         raise CalibrationError(
-            f"the poses are too similar: the hand turns by some {spread[0]:.0f}° about one axis and {spread[1]:.0f}° "
+            f"too few different poses: {len(kept)}{repeated if again else ''}; take {FEWEST} in which the board is seen"
+        )
+
+
+def _require_turns(kept: Sequence[Shot]) -> None:
+    first = kept[0].other[:3, :3]
+    turns = np.degrees([cv2.Rodrigues(first.T @ shot.other[:3, :3])[0].ravel() for shot in kept])
+    widths = 2 * np.linalg.svd(turns - turns.mean(axis=0), compute_uv=False) / np.sqrt(len(kept))
+    if widths[1] < TURNS:
+        raise CalibrationError(
+            f"the poses are too similar: the hand turns by some {widths[0]:.0f}° about one axis and {widths[1]:.0f}° "
             f"about another; turn it by {TURNS:g}° and more about two"
         )
 
 
 def _require_sight(kept: Sequence[Shot], lens: Lens) -> None:
     slants = [slant(shot, lens) for shot in kept]
-    if sum(angle_ < SLANT for angle_ in slants) < FEWEST:
+    if sum(degrees < SLANT for degrees in slants) < FEWEST:
         raise CalibrationError(
             f"the board is seen at a slant only: from {min(slants):.0f}° to {max(slants):.0f}° off its front; turn its "
             f"face to the camera, within {SLANT:g}° in {FEWEST} poses"
