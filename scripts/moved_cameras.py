@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -55,7 +56,7 @@ class Cell:
         """What the cameras see of another scene: every object elsewhere, and the arm; through JPEG."""
         self._scene += 1
         start = np.array(self.cell.arm.home) + self._random.uniform(-POSTURE, POSTURE, 7)
-        self._cell.reset("pick_cube", self._scene, arm_start=start)
+        self._cell.reset("pick_cube", self._scene, arm_start=start.tolist())
         places = self._random.uniform((0.35, -0.3, -np.pi), (0.65, 0.3, np.pi), (len(TABLE), 3))
         self._cell.simulator.place({name: Placement(*at) for name, at in zip(TABLE, places.tolist(), strict=True)})
         return {
@@ -123,10 +124,13 @@ def count(scenes: int, each: int) -> dict[str, tuple[int, int, list[str]]]:
             judge("warmer light", name, _jpeg(lit(picture, WARMTH)), lambda verdict: verdict.tinted)
         if number < each:
             for here, there in (("fixed_1", "wrist"), ("wrist", "fixed_1"), ("fixed_1", "fixed_2")):
-                swapped: Right = lambda verdict, shown=here: verdict.shows == shown  # noqa: E731
-                judge(f"in the slot of {there}", here, seen[here], swapped, there)
+                judge(f"in the slot of {there}", here, seen[here], partial(_shows, here), there)
     cell.close()
     return {key: (right[key], total[key], wrong.get(key, [])) for key in total}
+
+
+def _shows(camera: str, verdict: Verdict) -> bool:
+    return verdict.place is Place.OTHER and verdict.shows == camera
 
 
 def _is_turned(verdict: Verdict) -> bool:

@@ -32,6 +32,7 @@ setup(
             "sim_leader = vga_bringup.nodes.sim_leader:main",
         ],
         "vga.commands": [
+            "calibrate = vga_bringup.calibration.commands:calibrate_command",
             "collect = vga_bringup.collect.commands:collect_command",
             "doctor = vga_bringup.doctor:command",
             "sim = vga_bringup.cli.commands:sim",

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 import pytest
-
 from vga_policy.viewpoint.compare import Place, ViewComparison
 from vga_policy.viewpoint.light import compare_light
 from vga_policy.viewpoint.reference import Reference, References, ViewpointError, made_of

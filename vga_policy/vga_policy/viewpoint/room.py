@@ -20,7 +20,7 @@ RATIO = 0.8  # of the distances of the best and the next match of a feature (Low
 TOLERANCE = 2.0  # px
 FEWEST = 20  # matches that agree, for the view to be the same one
 SHARE = 0.3  # of all matches, likewise
-ROUNDS = 8  # in which what does not fit a rotation is left out
+ROUNDS = 12  # in which what does not fit a rotation loses its weight
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Alignment:
     """Where the reference's room is in a live picture.
 
     matrix: homography [3, 3] of their pixels, reference → live. pixels: how far what stands still has moved: of nine
-    points of ten no farther. degrees: of the rotation of the camera that fits best, and misfit: what is left then, px
-    rms; beside `least`, what the homography leaves.
+    points of ten no farther. degrees: of the rotation of the camera that fits best, and misfit: what it leaves, px;
+    beside `least`, what the homography leaves.
     """
 
     matrix: NDArray[np.float64]
@@ -46,7 +46,7 @@ class Features:
         gray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 0.8)
         even = cv2.createCLAHE(4.0, (4, 4)).apply(gray)  # so that a dark picture has as many
         mask = None if where is None else cv2.erode(where.astype(np.uint8) * 255, np.ones((5, 5), np.uint8))
-        found, self.looks = cv2.SIFT_create(nfeatures=1500, contrastThreshold=0.01).detectAndCompute(even, mask)
+        found, self.looks = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01).detectAndCompute(even, mask)
         self.points = np.array([point.pt for point in found], np.float64).reshape(-1, 2)
 
     def matched(self, other: Features) -> tuple[Points, Points]:
@@ -72,25 +72,21 @@ def align(reference: Features, live: Features, size: tuple[int, int]) -> Alignme
     laid = cv2.perspectiveTransform(before[None], matrix)[0]
     degrees, misfit = _rotation(before, after, size)
     moved = float(np.percentile(np.linalg.norm(laid - before, axis=1), 90))
-    return Alignment(matrix, moved, degrees, misfit, _rms(laid - after))
+    return Alignment(matrix, moved, degrees, misfit, _rest(laid - after))
 
 
 def _rotation(before: Points, after: Points, size: tuple[int, int]) -> tuple[float, float]:
-    """Angle (degrees) of the rotation of a camera that takes one to the other as nearly as any, and the rest, px rms.
-
-    Half of the points, those that fit, decide: the others may be nearer than the room.
-    """
+    """Angle (degrees) of the rotation of a camera that takes most of one to the other, and the rest, px."""
     focal = size[0] / 2 / np.tan(FIELD_OF_VIEW / 2)
     rays, wanted = _rays(before, size, focal), _rays(after, size, focal)
-    fits = np.ones(len(rays), dtype=bool)
+    weights = np.ones(len(rays))
     for _ in range(ROUNDS):
-        left, _, right = np.linalg.svd(wanted[fits].T @ rays[fits])
+        left, _, right = np.linalg.svd((wanted * weights[:, None]).T @ rays)
         rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
         rest = (rays @ rotation.T - wanted) * focal
-        lengths = np.linalg.norm(rest, axis=1)
-        fits = lengths <= 1.5 * np.median(lengths) + 1e-9
+        weights = 1 / np.maximum(np.linalg.norm(rest, axis=1), 0.5)  # the sum of distances, not of squares
     angle = np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))
-    return float(np.degrees(angle)), _rms(rest)
+    return float(np.degrees(angle)), _rest(rest)
 
 
 def _rays(points: Points, size: tuple[int, int], focal: float) -> Points:
@@ -100,5 +96,6 @@ def _rays(points: Points, size: tuple[int, int], focal: float) -> Points:
     return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 
-def _rms(vectors: Points) -> float:
-    return float(np.sqrt((vectors**2).sum(axis=1).mean()))
+def _rest(vectors: Points) -> float:
+    """How long three of four are at most."""
+    return float(np.percentile(np.linalg.norm(vectors, axis=1), 75))
