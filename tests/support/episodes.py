@@ -22,7 +22,7 @@ from support.cells import SIM
 
 START = 1_790_000_000 * 10**9  # ns
 MS = 1_000_000
-TELEOP = 1
+TELEOP, POLICY = 1, 2
 OPEN, CLOSED = 0.08, 0.0
 
 
@@ -34,6 +34,7 @@ class MadeEpisode:
     told to close. phase: when each camera takes its first image; delay: how much later images and joints arrive.
     lost: indices of images that never arrive, by camera. frozen: camera whose image stays the same, and from when.
     gap: span without any message. geometry: depth and camera poses as well. topics: only these (default: all).
+    taken_over: span in which a person had taken over from a policy; None: all of it is a demonstration.
     """
 
     seconds: float = 3.0
@@ -56,6 +57,7 @@ class MadeEpisode:
     gap: tuple[float, float] = (0.0, 0.0)
     geometry: bool = False
     topics: list[str] | None = None
+    taken_over: tuple[float, float] | None = None
 
     def reference(self, time: float) -> np.ndarray:
         """Commanded joints [7], rad, at rest before and after the motion."""
@@ -63,6 +65,10 @@ class MadeEpisode:
         way = np.sin(np.pi * share) ** 2 * self.amplitude
         noise = self.jerk * np.sin(2 * np.pi * 12.0 * time) * (0.0 < share < 1.0)
         return np.array(self.cell.arm.home) + way * np.linspace(1.0, 0.4, 7) + noise
+
+    def demonstrated(self, time: float) -> bool:
+        """Whether a person commands, not a policy."""
+        return self.taken_over is None or self.taken_over[0] <= time < self.taken_over[1]
 
     def measured(self, time: float) -> np.ndarray:
         """Measured joints [7], rad: 20 ms behind."""
@@ -150,7 +156,8 @@ class MadeEpisode:
                     joint_names=names[:7],
                     position=self.reference(now),
                     gripper_width=self.width(now),
-                    mode=TELEOP,
+                    mode=TELEOP if self.demonstrated(now) else POLICY,
+                    goal_id={"uuid": np.full(16, 1 if self.taken_over else 0, np.uint8)},
                 ),
             )
             if tick % 5 == 0:

@@ -265,3 +265,15 @@ def test_grippers_count_as_motion(tmp_path):
     metrics = measure_episode(made.write(tmp_path / "grasp")).metrics
     assert 0 < metrics.duration < 1.5
     assert metrics.idle_share < 1
+
+
+def test_the_share_of_corrections_is_shown_where_there_are_any(tmp_path):
+    MadeEpisode().write(tmp_path / "plain")
+    assert measure_episode(tmp_path / "plain").metrics.corrected_share == 0.0
+    page = tmp_path / "curation.html"
+    main(["curate", str(tmp_path), "--out", str(page)])
+    assert "corrected</th>" not in page.read_text()
+    MadeEpisode(taken_over=(1.5, 2.25)).write(tmp_path / "corrected")
+    assert measure_episode(tmp_path / "corrected").metrics.corrected_share == pytest.approx(0.25, abs=0.01)
+    main(["curate", str(tmp_path), "--out", str(page)])
+    assert '<td class="number">25 %</td>' in page.read_text()

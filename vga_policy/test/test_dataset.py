@@ -14,6 +14,7 @@ from support.episodes import CLOSED, OPEN, START, MadeEpisode, write_episodes
 from torch.utils.data import DataLoader, DistributedSampler
 from vga_policy.bags.reader import Bag
 from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.statistics import normalization
 from vga_policy.episodes.decisions import Curation, Verdict, decide
 from vga_policy.episodes.listing import DatasetError
@@ -404,3 +405,23 @@ def test_what_is_left_out_is_told_in_one_line(tmp_path):
     assert str(refusal.value).endswith(
         f"episodes: 6 of 6 left out (3 reject, 2 review, 1 damaged): vga curate {tmp_path / 'episodes'}"
     )
+
+
+def test_corrections_are_told_from_what_the_policy_did_and_from_its_mistakes(recorded, tmp_path):
+    MadeEpisode(taken_over=(1.6, 2.4)).write(tmp_path / "corrected")
+
+    def seconds(**options):
+        data = dataset(tmp_path, skip_idle=False, **options)
+        return (data.samples.stamps - START) / 1e9, data.samples.origins
+
+    times, origins = seconds(origins=list(Origin), before=0.5)
+    corrected, mistaken = (times >= 1.6) & (times < 2.4), (times >= 1.1) & (times < 1.6)
+    edge = np.min(np.abs(times[:, None] - [1.1, 1.6, 2.4]), axis=1) < 0.011  # a period of the references
+    truth = np.where(corrected, Origin.INTERVENTION, np.where(mistaken, Origin.PREINTERVENTION, Origin.POLICY))
+    assert (origins == truth)[~edge].all()
+    assert len(set(origins)) == 3
+    only, _ = seconds(origins={Origin.INTERVENTION})
+    assert only.tolist() == times[origins == Origin.INTERVENTION].tolist()
+    usual, _ = seconds(before=0.5)
+    assert usual.tolist() == times[origins != Origin.PREINTERVENTION].tolist()
+    assert (dataset(recorded).samples.origins == Origin.DEMONSTRATION).all()

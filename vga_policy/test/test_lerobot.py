@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import simplejpeg
 from support.cells import SIM
-from support.episodes import MadeEpisode
+from support.episodes import START, MadeEpisode
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import review
@@ -75,6 +75,18 @@ def test_frames_are_what_the_dataset_gives(recorded, exported):
     assert column(exported, "episode_index").tolist() == [samples[i]["episode"] for i in range(len(samples))]
 
 
+def test_what_a_person_did_who_had_taken_over_is_marked(exported, tmp_path):
+    assert not column(exported, layout.INTERVENTION).any()
+    MadeEpisode(taken_over=(1.0, 2.0)).write(tmp_path / "episodes" / "corrected")
+    export([tmp_path / "episodes"], tmp_path / "out")
+    stamps, marked = (column(tmp_path / "out", key) for key in (layout.STAMP, layout.INTERVENTION))
+    times = (stamps - START) / 1e9
+    assert marked.dtype == bool
+    assert times[marked] == pytest.approx(times[(times > 1.0) & (times < 2.0)], abs=0.011)
+    feature = json.loads((tmp_path / "out" / layout.INFO).read_text())["features"]["intervention"]
+    assert feature == {"dtype": "bool", "shape": [1], "names": None}, "as LeRobot's own rollouts have it"
+
+
 def test_timestamps_are_the_grid_that_lerobot_demands(exported):
     fps = json.loads((exported / layout.INFO).read_text())["fps"]
     assert fps == SIM.control_rate_hz
@@ -104,7 +116,11 @@ def test_metadata_has_the_documented_schema(exported):
     )
     assert info["features"][layout.ACTION]["names"] == [*SIM.arm.joint_names, "gripper_width"]
     # Extra columns must not look like observations, or policies would be fed with them.
-    assert not [key for key in (layout.STAMP, layout.CAPTURE_STAMPS) if key.startswith(("observation", "action"))]
+    assert not [
+        key
+        for key in (layout.STAMP, layout.CAPTURE_STAMPS, layout.INTERVENTION)
+        if key.startswith(("observation", "action"))
+    ]
     episodes = pq.read_table(exported / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)).to_pylist()
     lengths = [episode["length"] for episode in episodes]
     assert [episode["dataset_from_index"] for episode in episodes] == [0, lengths[0]]

@@ -27,6 +27,7 @@ def steps(joint, width):
         actions=values[:, None].repeat(2, axis=1),
         action_mask=np.ones((count, 2), bool),
         keyframes=values[:, :7],
+        origins=np.zeros(count, np.uint8),
     )
 
 

@@ -18,6 +18,7 @@ from support.episodes import MadeEpisode, write_episodes
 from support.training import curve, start, steps, tiny_loop, tiny_policy, weights
 from support.waiting import eventually
 from vga_policy.checkpoints import BEST
+from vga_policy.dataset.origins import Origin
 from vga_policy.inference.policy import Policy
 from vga_policy.train import trainer
 from vga_policy.train.config import LoopConfig
@@ -151,6 +152,21 @@ def test_starts_of_episodes_are_shown_oftener(episodes, monkeypatch):
     early = [s["stamp_ns"] - began.setdefault(s["episode"], s["stamp_ns"]) < 0.75e9 for s in samples]
     assert 0 < sum(early) < len(early)
     assert times.tolist() == [3 if first else 1 for first in early]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_corrections_are_shown_as_often_as_asked_for(episodes, tmp_path, share):
+    config = tiny_policy(episodes, corrections_share=share)
+    with pytest.raises(TrainingError, match=f"--corrections-share {share}: no corrections train here"):
+        trainer.open_demonstrations(config, config.resolved()).shown(config)
+    for number in range(3):
+        MadeEpisode(seed=number, taken_over=(1.0, 2.0)).write(tmp_path / f"corrected_{number}")
+    config = replace(config, data=(*config.data, str(tmp_path)))
+    demonstrations = trainer.open_demonstrations(config, config.resolved())
+    shown = demonstrations.shown(config)
+    corrected = demonstrations.dataset.samples.origins[shown] == Origin.INTERVENTION
+    assert corrected.mean() == pytest.approx(share, abs=0.01)
+    assert set(shown) == set(demonstrations.training), "everything is shown"
 
 
 def test_a_policy_that_is_trained_on_keeps_its_units(episodes, finished, tmp_path):

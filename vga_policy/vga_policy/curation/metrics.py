@@ -51,7 +51,7 @@ class Metrics:
     newest images of the policy's views, exceeded in 5 % of the instants. idle_leading, idle_trailing: before the first
     and after the last motion; idle_share: of the whole; idle_inner_share: between first and last motion. *_jerk: peak
     over the episode. following_error: exceeded in 5 % of the time. lost_share: of all messages. start_ns, end_ns: the
-    part worth training on.
+    part worth training on. corrected_share: of the references, those of a person who had taken over from a policy.
     """
 
     seconds: float
@@ -69,6 +69,7 @@ class Metrics:
     lost_share: float
     start_ns: int
     end_ns: int
+    corrected_share: float
 
 
 def measure(trace: Trace) -> Metrics:
@@ -95,6 +96,7 @@ def measure(trace: Trace) -> Metrics:
         lost_share=lost / max(1, lost + sum(trace.episode.messages.values())),
         start_ns=start if _seconds(trace.start_ns, start) > SHORTEST_CUT else trace.start_ns,
         end_ns=end if _seconds(end, trace.end_ns) > SHORTEST_CUT else trace.end_ns,
+        corrected_share=trace.corrected_share,
     )
 
 

@@ -13,6 +13,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.curation.pictures import Strip, read_strip
 from vga_policy.dataset.actions import Track
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, Demonstration
+from vga_policy.dataset.origins import Origin
 from vga_policy.episodes.metadata import IMPORTED, Episode
 from vga_policy.episodes.topics import (
     DIAGNOSTICS,
@@ -60,7 +61,8 @@ class Trace:
 
     streams: by topic. reference, measured: what the arm was told and what it did. strips: of every camera, by name.
     faults: why the driver needed recovery, in its words; holds: why it held the arm before it moved on. passed_over:
-    what was left out of the streams, and for how long.
+    what was left out of the streams, and for how long. corrected_share: of the references, those of a person who had
+    taken over from a policy.
     """
 
     path: Path
@@ -73,6 +75,7 @@ class Trace:
     faults: list[str]
     holds: list[str]
     passed_over: PassedOver
+    corrected_share: float
 
     @property
     def start_ns(self) -> int:
@@ -118,6 +121,7 @@ def read_trace(path: Path) -> Trace:
         faults=faults,
         holds=holds,
         passed_over=PassedOver(*demonstration.passed_over(), _odd_stamps(bag)),
+        corrected_share=float((demonstration.origins(reference.stamps) == Origin.INTERVENTION).mean()),
     )
     demonstration.close()
     return trace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from vga_policy.cell.compatibility import differences
 from vga_policy.cell.schema import Cell
 from vga_policy.dataset.demonstration import ActionSource, Demonstration
 from vga_policy.dataset.index import GeometryTable, SampleTable, geometry_of, index, samples_of
+from vga_policy.dataset.origins import BEFORE, IMITATED, Origin
 from vga_policy.dataset.samples import IndexedEpisode, SampleDataset
 from vga_policy.episodes.decisions import decision
 from vga_policy.episodes.listing import DatasetError, Skipped, find_episodes, why_none, why_unusable
@@ -42,12 +43,16 @@ class EpisodeDataset(SampleDataset):
         geometry: bool = False,
         skip_idle: bool = True,
         usable_only: bool = True,
+        origins: Collection[Origin] = IMITATED,
+        before: float = BEFORE,
     ) -> None:
         """Indexes every episode below `directories`.
 
         views: cameras for slots 0, 1, …; no other camera's images are opened. source: what action labels are made of,
         by default what the contract says. rate_hz: ticks a second, by default the control rate. skip_idle: leaves out
-        samples whose whole chunk stands still. usable_only: leaves out failures and what curation rejects.
+        samples whose whole chunk stands still. usable_only: leaves out failures and what curation rejects. origins:
+        whose samples; by default everybody's but the policy's of the `before` seconds until a person took over from it.
+        {Origin.INTERVENTION}: corrections only.
 
         Raises DatasetError when nothing is usable, or when, without a `cell`, the episodes' cells differ in meaning.
         """
@@ -56,6 +61,7 @@ class EpisodeDataset(SampleDataset):
         self.episodes: list[IndexedEpisode] = []
         self._views, self._source, self._with_geometry = views, source, geometry
         self._rate_hz, self._skip_idle = rate_hz, skip_idle
+        self._origins, self._before = frozenset(origins), before
         tables: list[tuple[SampleTable, GeometryTable | None]] = []
         first: Path | None = None
         for path in find_episodes(directories):
@@ -91,7 +97,7 @@ class EpisodeDataset(SampleDataset):
         if not isinstance(selected, Selection):
             problems = "; ".join(map(str, selected))
             raise DatasetError(f"{demonstration.path}: no observation at {t_obs_ns}: {problems}")
-        samples = samples_of(demonstration, [selected], self._source)
+        samples = samples_of(demonstration, [selected], self._source, self._before)
         truth = geometry_of(demonstration, samples.image_stamps) if self.has_geometry else None
         return self._sample(samples, truth, 0, episode)
 
@@ -102,7 +108,9 @@ class EpisodeDataset(SampleDataset):
     def _add(self, demonstration: Demonstration, tables: list[tuple[SampleTable, GeometryTable | None]]) -> None:
         path, episode, cell = demonstration.path, demonstration.episode, demonstration.cell
         holds = decision(path).holds
-        samples = index(demonstration, self._rate_hz or cell.control_rate_hz, self._source, holds, self._skip_idle)
+        rate_hz = self._rate_hz or cell.control_rate_hz
+        whose = self._origins, self._before
+        samples = index(demonstration, rate_hz, self._source, holds, self._skip_idle, *whose)
         if not len(samples):
             reason = "no sample: inputs missing or out of step, or the arm never moves"
             return self._skip(Skipped(path, reason, "without samples"))

@@ -17,9 +17,11 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import parse_cell
 from vga_policy.cell.schema import ARM_JOINTS, Cell
 from vga_policy.dataset.actions import Track, chunks
+from vga_policy.dataset.origins import BEFORE, origins_at
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.episodes.metadata import FILE, load_episode
 from vga_policy.episodes.topics import JOINT_STATES, LEADER, REFERENCE, image_topic
+from vga_policy.message_constants import Mode
 from vga_policy.observation.joint_states import JointStateError, JointStates, proprioception
 from vga_policy.observation.observation import PROPRIOCEPTION
 from vga_policy.observation.resampler import JpegImage, Problem, Resampler, Selection
@@ -163,20 +165,35 @@ class Demonstration:
             raise BagError(f"{self.bag.file}: {LEADER}: none is complete: {why}")
         return Track(self.bag.ordered_stamps(LEADER)[kept], values[kept])
 
-    @cached_property
+    @property
     def reference(self) -> Track:
         """What the driver accepted: joints (rad) and commanded opening (m), [N, 8]."""
-        self.bag.require(REFERENCE, ROBOT_REFERENCE, "header", "joint_names", "position", "gripper_width")
+        return self._told[0]
+
+    def origins(self, t_obs: NDArray[np.int64], before: float = BEFORE) -> NDArray[np.uint8]:
+        """Who commanded at `t_obs` [N], ns: an Origin each. before: s before a take-over in which the policy errs."""
+        track, policy, corrected = self._told
+        return origins_at(t_obs, track.stamps, policy, corrected, before)
+
+    @cached_property
+    def _told(self) -> tuple[Track, NDArray[np.bool_], NDArray[np.bool_]]:
+        """The references, and whether each is the policy's, or a person's who had taken over from it."""
+        self.bag.require(
+            REFERENCE, ROBOT_REFERENCE, "header", "joint_names", "position", "gripper_width", "mode", "goal_id"
+        )
         stamps = self.bag.ordered_stamps(REFERENCE)
         values = np.empty((len(stamps), PROPRIOCEPTION))
         names, columns = None, []
+        policy, corrected = np.zeros(len(stamps), bool), np.zeros(len(stamps), bool)
         for index, message in enumerate(self.bag.messages(REFERENCE)):
+            policy[index] = message.mode == Mode.POLICY
+            corrected[index] = message.mode == Mode.TELEOP and any(message.goal_id.uuid)
             if message.joint_names != names:
                 names = message.joint_names
                 columns = self._columns(names, index)
             values[index, :ARM_JOINTS] = message.position[columns]
             values[index, ARM_JOINTS] = message.gripper_width
-        return self._track(REFERENCE, stamps, values)
+        return self._track(REFERENCE, stamps, values), policy, corrected
 
     def actions(
         self, t_obs: NDArray[np.int64], source: ActionSource | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import cast
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.bags.reader import BagError
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, ActionSource, Demonstration, StoredImage
 from vga_policy.dataset.geometry import extrinsics
+from vga_policy.dataset.origins import BEFORE, IMITATED, Origin
 from vga_policy.episodes.topics import camera_topics
 from vga_policy.observation.resampler import Selection
 
@@ -25,7 +26,7 @@ class SampleTable:
 
     stamps: int64 [N], t_obs. images: int64 [N, V, 2], offset and length of the JPEG in the bag file.
     image_stamps: int64 [N, V]. proprioception: float32 [N, 8]. actions: float32 [N, H, 8]. action_mask: bool [N, H].
-    keyframes: float32 [N, 7].
+    keyframes: float32 [N, 7]. origins: uint8 [N], an Origin each: who commanded.
     """
 
     stamps: NDArray[np.int64]
@@ -35,6 +36,7 @@ class SampleTable:
     actions: NDArray[np.float32]
     action_mask: NDArray[np.bool_]
     keyframes: NDArray[np.float32]
+    origins: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -75,8 +77,12 @@ def samples_of(
     demonstration: Demonstration,
     selections: Sequence[Selection],
     source: ActionSource | None = None,
+    before: float = BEFORE,
 ) -> SampleTable:
-    """The table of these observations of a demonstration. `source`: what action labels are made of."""
+    """The table of these observations of a demonstration. `source`: what action labels are made of.
+
+    before: s before a take-over in which the policy is taken to err.
+    """
     stamps = np.array([selected.stamp_ns for selected in selections], dtype=np.int64)
     actions, mask = demonstration.actions(stamps, source)
     views = len(demonstration.cell.views)
@@ -89,6 +95,7 @@ def samples_of(
         actions=actions,
         action_mask=mask,
         keyframes=demonstration.keyframes(stamps),
+        origins=demonstration.origins(stamps, before),
     )
 
 
@@ -98,14 +105,17 @@ def index(
     source: ActionSource | None = None,
     holds: Callable[[int], bool] = lambda _: True,
     skip_idle: bool = True,
+    origins: Collection[Origin] = IMITATED,
+    before: float = BEFORE,
 ) -> SampleTable:
     """The samples of a demonstration: what the live node would have seen at each tick of `rate_hz`.
 
     holds: whether a t_obs belongs to the part to train on. skip_idle: leaves out samples whose chunk stands still.
+    origins, before: whose samples, as :class:`EpisodeDataset` has it.
     """
     selections = [selected for selected in demonstration.observations(rate_hz) if holds(selected.stamp_ns)]
-    samples = samples_of(demonstration, selections, source)
-    kept = samples.action_mask[:, 0]
+    samples = samples_of(demonstration, selections, source, before)
+    kept = samples.action_mask[:, 0] & np.isin(samples.origins, list(origins))
     if skip_idle:
         kept = kept & _moves(samples)
     return samples.where(kept)

@@ -24,6 +24,7 @@ from safetensors.numpy import save
 
 from vga_policy.dataset.geometry import PNG_OFFSET
 from vga_policy.dataset.index import GeometryTable, SampleTable
+from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.samples import IndexedEpisode, SampleDataset
 from vga_policy.embodiment.embodiment import Embodiment, EmbodimentError, differences
 from vga_policy.episodes.listing import DatasetError, Skipped
@@ -236,6 +237,7 @@ class _DemonstrationFile:
             actions=self._actions[np.minimum(told, steps - 1)].astype(np.float32),
             action_mask=told < steps,
             keyframes=self._keyframes()[seen],
+            origins=np.full(len(seen), Origin.DEMONSTRATION, np.uint8),
         )
 
     def geometry(self, slots: Sequence[int]) -> GeometryTable:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_policy.dataset.demonstration import Demonstration
+from vga_policy.dataset.origins import Origin
 from vga_policy.observation.resampler import Image, Selection
 from vga_policy.units import SECOND
 
@@ -22,6 +23,7 @@ class Frames:
     """N frames with V cameras. stamps: int64 [N], t_obs. capture_stamps: int64 [N, V]. Both ns.
 
     state, action: float32 [N, 8], rad and m; action: what the arm was told for one step after t_obs. images: [N][V].
+    intervention: bool [N], whether a person had taken over from the policy.
     """
 
     stamps: NDArray[np.int64]
@@ -29,6 +31,7 @@ class Frames:
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     images: list[tuple[Image, ...]]
+    intervention: NDArray[np.bool_]
 
 
 def frames_of(demonstration: Demonstration, fps: int, holds: Callable[[int], bool]) -> Frames:
@@ -62,6 +65,7 @@ def frames_of(demonstration: Demonstration, fps: int, holds: Callable[[int], boo
         state=np.array([seen.proprioception for seen in selections[:count]], dtype=np.float32),
         action=actions[:count, 0],
         images=[seen.images for seen in selections[:count]],
+        intervention=demonstration.origins(stamps[:count]) == Origin.INTERVENTION,
     )
 
 

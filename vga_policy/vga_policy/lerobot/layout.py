@@ -27,6 +27,7 @@ V2_VIDEO_PATH = "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_i
 STATE, ACTION = "observation.state", "action"
 STAMP = "stamp_ns"  # t_obs: when the oldest image of the frame was taken, and the state measured
 CAPTURE_STAMPS = "capture_stamps_ns"  # when each camera's image was taken
+INTERVENTION = "intervention"  # whether a person had taken over from the policy: LeRobot's own name for it
 GRIPPER = "gripper_width"  # name of the eighth number of state and action: total opening, m
 
 
@@ -76,6 +77,7 @@ def features(
         frame[key] = {"dtype": "float32", "shape": [len(names)], "names": names}
     frame[STAMP] = _numbers("int64")
     frame[CAPTURE_STAMPS] = _numbers("int64", list(cameras))
+    frame[INTERVENTION] = _numbers("bool")
     frame["timestamp"] = _numbers("float32")
     frame |= {key: _numbers("int64") for key in ("frame_index", "episode_index", "index", "task_index")}
     return frame

@@ -60,6 +60,7 @@ class DatasetWriter:
             layout.ACTION: frames.action,
             layout.STAMP: frames.stamps,
             layout.CAPTURE_STAMPS: frames.capture_stamps,
+            layout.INTERVENTION: frames.intervention,
             "timestamp": (numbers / self._format.fps).astype(np.float32),
             "frame_index": numbers,
             "episode_index": np.full(count, index, dtype=np.int64),

@@ -250,6 +250,14 @@ class PolicyConfig:
             minimum=1,
         ),
     ] = 1
+    corrections_share: Annotated[
+        float | None,
+        Option(
+            "The share of the shown samples, between 0 and 1, in which a person had taken over from a policy.",
+            metavar="SHARE",
+            default="as there are",
+        ),
+    ] = None
     augmentation: Annotated[AugmentationConfig | None, Doc("Random crops and colors of the views; None: none.")] = (
         field(default_factory=AugmentationConfig)
     )
@@ -277,6 +285,8 @@ class PolicyConfig:
         check(self)
         if not 0.0 < self.validation < 1.0:
             raise ValueError(f"validation: need 0 < share < 1 (found {self.validation})")
+        if self.corrections_share is not None and not 0.0 < self.corrections_share < 1.0:
+            raise ValueError(f"corrections_share: need 0 < share < 1 (found {self.corrections_share})")
         if self.keyframe is not None and not self.keyframe >= 0.0:
             raise ValueError(f"keyframe: must be 0 or more (found {self.keyframe})")
 

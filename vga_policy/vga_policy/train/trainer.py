@@ -25,6 +25,7 @@ from vga_policy.checkpoints.normalization import Normalization
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.dataset.index import SampleTable
 from vga_policy.dataset.opening import open_dataset
+from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.reference_views import reference_views
 from vga_policy.dataset.samples import SampleDataset
 from vga_policy.episodes.listing import DatasetError
@@ -87,6 +88,23 @@ class Demonstrations:
         began = np.repeat(stamps[np.cumsum([0, *counts[:-1]])], counts)
         early = (stamps - began < START * SECOND)[self.training]
         return np.repeat(self.training, np.where(early, times, 1))
+
+    def shown(self, config: PolicyConfig) -> NDArray[np.int64]:
+        """What a pass over the data shows: the training samples, some of them several times. Raises TrainingError."""
+        samples = self.with_starts(config.starts)
+        if config.corrections_share is None:
+            return samples
+        corrected = self.dataset.samples.origins[samples] == Origin.INTERVENTION
+        found, others = samples[corrected], samples[~corrected]
+        if not len(found) or not len(others):
+            which = "no" if not len(found) else "nothing but"
+            raise TrainingError(f"--corrections-share {config.corrections_share:g}: {which} corrections train here")
+        # The scarcer of both is shown again and again; the other as often as it is there.
+        ratio = config.corrections_share / (1.0 - config.corrections_share)
+        wanted = round(ratio * len(others))
+        if wanted >= len(found):
+            return np.concatenate([others, np.resize(found, wanted)])
+        return np.concatenate([np.resize(others, round(len(found) / ratio)), found])
 
     def about(self) -> dict[str, Any]:
         """What origin.json says of them."""
@@ -270,7 +288,7 @@ def _task(
         objective=PolicyObjective(model, recipe, embodiment, statistics.action, config.geometry_share),
         weights={name: getattr(losses, name) for name in ("action", "keyframe", "camera", "depth")},
         criterion="action",
-        training=Subset(source, demonstrations.with_starts(config.starts).tolist()),
+        training=Subset(source, demonstrations.shown(config).tolist()),
         validation=Subset(source, demonstrations.validation.tolist()),
         prepare=prepared,
         export=export,

@@ -60,6 +60,12 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     parser.add_argument(
         "--operator", default=os.environ.get("USER", ""), metavar="NAME", help="Who demonstrates. Default: %(default)s."
     )
+    parser.add_argument(
+        "--policy",
+        metavar="CHECKPOINT",
+        help="Lets the running policy act, which must be this one, and a person correct it: t takes over with the "
+        "leader, and hands back. Default: demonstrations.",
+    )
     add_buttons(parser)
     parser.add_argument(
         "--spread",
@@ -90,6 +96,7 @@ def _run(args: argparse.Namespace) -> int:
     from vga_policy.ros.errors import GraphError
 
     from vga_teleop.session.graph_cell import GraphCell
+    from vga_teleop.session.policy_cell import PolicyCell
 
     display = Display()
     try:
@@ -97,8 +104,11 @@ def _run(args: argparse.Namespace) -> int:
             buttons = stack.enter_context(open_buttons(args, terminal=True))
             stop = stack.enter_context(stop_request())
             session = stack.enter_context(Session("vga_record", args.namespace))
-            cell = GraphCell(session, args.task, args.operator, stop)
+            kind = GraphCell if args.policy is None else PolicyCell
+            cell = kind(session, args.task, args.operator, stop)
             cell.wait_until_complete(COMPLETE_WITHIN)
+            if isinstance(cell, PolicyCell):
+                cell.require(args.policy)
             cell.refuse_unknown_task()
             if args.out is not None:
                 cell.record_into(args.out)
@@ -114,10 +124,11 @@ def _run(args: argparse.Namespace) -> int:
                 scripted=scripted,
                 explain=session.explain,
                 halt=cell.halt,
+                pass_on=cell.pass_on if isinstance(cell, PolicyCell) else None,
             )
             before = earlier(cell.directory, args.task)
             workflow = Workflow(cell, operator, display.say, earlier=before)
-            if scripted and before.kept < args.episodes:
+            if scripted and args.policy is None and before.kept < args.episodes:
                 display.say("a scripted operator moves the simulated leader: press space and watch")
             if before.kept:
                 display.say(f"{before.kept} kept by earlier sessions in {cell.directory}, {args.episodes} wanted")

@@ -59,7 +59,8 @@ class HumanOperator:
 
     spread: how far from home, rad a joint, the arm's start is drawn at most. seed: of the first scene, where the cell
     draws scenes itself. held: whether a hand that holds something opens. scripted: whether a script holds the leader.
-    explain: adds to the reason of a refusal what else is known. halt: stops the arm at once.
+    explain: adds to the reason of a refusal what else is known. halt: stops the arm at once. pass_on: takes over from
+    the policy, or hands back, and says so; None where no policy acts.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class HumanOperator:
         scripted: bool = False,
         explain: Callable[[str], str] = str,
         halt: Callable[[], None] = lambda: None,
+        pass_on: Callable[[], str] | None = None,
     ) -> None:
         self._instruction = instruction
         self._buttons = buttons
@@ -83,7 +85,9 @@ class HumanOperator:
         self._seed = seed
         self._held = held
         self._leader = "the script holds the leader" if scripted else "hold the leader as the arm stands"
-        self._explain, self._halt = explain, halt
+        if pass_on is not None:
+            self._leader = "the policy acts next"
+        self._explain, self._halt, self._pass_on = explain, halt, pass_on
         self._watch = TrialWatch()
 
     def let_go(self, cell: Cell, width: float) -> None:
@@ -116,7 +120,10 @@ class HumanOperator:
 
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """The label pressed, no label after space, or the simulated cell's own verdict."""
-        self._show(f"{seconds:5.1f} s  s: success  f: failure  d: discard  space: stop  {sight.problem}")
+        keys = "s: success  f: failure  d: discard  space: stop" + (
+            "  t: take over, hand back" if self._pass_on else ""
+        )
+        self._show(f"{seconds:5.1f} s  {keys}  {sight.problem or sight.commander}")
         for button in self._pressed():
             return Verdict(LABELS.get(button))
         return self._watch.judge(sight, seconds)
@@ -139,12 +146,14 @@ class HumanOperator:
                     return button
 
     def _pressed(self) -> list[Button]:
-        """What answers a question. The rest is seen to: Escape stops the arm, and q ends the session."""
+        """What answers a question. The rest is seen to: Escape stops the arm, q ends the session, t takes over."""
         pressed = self._buttons.pressed()
         if Button.STOP in pressed:
             self._halt()
         if Button.QUIT in pressed:
             raise SessionEnded
+        if Button.TAKE_OVER in pressed and self._pass_on is not None:
+            self._say(self._pass_on())
         return [button for button in pressed if button in ANSWERS]
 
 

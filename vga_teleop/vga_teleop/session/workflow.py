@@ -70,7 +70,7 @@ class Sight:
 
     teleop: the arm follows the leader; hold_reason says why it does not. misalignment: largest distance of a joint of
     the leader from the arm's reference, rad. recording, problem: what the recorder says. trial: None where nobody but a
-    person judges.
+    person judges. commander: who commands, in words, where that changes.
     """
 
     teleop: bool = False
@@ -80,6 +80,7 @@ class Sight:
     recording: bool = False
     problem: str = ""
     trial: Trial | None = None
+    commander: str = ""
 
 
 class Cell(Protocol):
