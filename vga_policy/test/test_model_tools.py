@@ -266,8 +266,11 @@ def test_qwen_gte_is_causal_whatever_its_config_says(qwen):
 
 
 def test_text_encoders_without_weights_say_so(tmp_path, qwen):
+    with pytest.raises(EncoderError, match=r"cannot be loaded: neither .* `hf download some/where` fetches it"):
+        QwenGTE(weights="some/where").encode("pick up the cube")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(EncoderError, match="cannot be loaded"):
-        QwenGTE(weights=str(tmp_path / "nowhere")).encode("pick up the cube")
+        QwenGTE(weights=str(tmp_path / "empty")).encode("pick up the cube")
     with pytest.raises(EncoderError, match=r"\[16\] numbers instead of 1536"):
         QwenGTE(weights=str(qwen[0])).encode("pick up the cube")
 

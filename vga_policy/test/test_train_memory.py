@@ -286,6 +286,16 @@ def test_out_of_memory_says_what_needs_less(episodes, tmp_path, monkeypatch):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("part", ["build_model", "Ema"])
+def test_a_model_that_does_not_fit_is_told_before_a_step(episodes, tmp_path, monkeypatch, part):
+    def full(*_, **__):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    monkeypatch.setattr(trainer if part == "build_model" else loops, part, full)
+    with pytest.raises(TrainingError, match=r"^out of memory before the first step .*--updates lora"):
+        trainer.train(tiny_policy(episodes, loop()), tmp_path / "run")
+
+
 def test_a_validation_ends_when_its_time_is_over(episodes, tmp_path, monkeypatch):
     clock = iter(range(0, 1000, 3))
     monkeypatch.setattr(loops.time, "monotonic", lambda: next(clock))

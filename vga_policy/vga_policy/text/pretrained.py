@@ -124,5 +124,8 @@ def _load(weights: str) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
         model = AutoModel.from_pretrained(weights, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError) as error:
-        raise EncoderError(f"text encoder {weights}: cannot be loaded: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0]
+        if not Path(weights).exists():
+            reason = f"neither a directory nor in the model hub's local cache: `hf download {weights}` fetches it"
+        raise EncoderError(f"text encoder {weights}: cannot be loaded: {reason}") from None
     return tokenizer, model.eval()

@@ -42,7 +42,7 @@ from vga_policy.text.encoder import TextEncoder
 from vga_policy.text.pretrained import EncoderError, release
 from vga_policy.text.registry import TEXT_ENCODERS
 from vga_policy.train.config import PolicyConfig
-from vga_policy.train.engine.loop import StepRng, TrainingTask, fit, make_accelerator
+from vga_policy.train.engine.loop import StepRng, TrainingTask, enough_memory, fit, make_accelerator
 from vga_policy.train.input.augmentation import draw
 from vga_policy.train.input.batch import Batch, BatchPreprocessor, RawBatch
 from vga_policy.train.input.cache import cached
@@ -157,7 +157,8 @@ def _run(config: PolicyConfig, out: Path, begun: Run | None) -> Progress:
     if begun is not None and begun.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
         raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
     statistics = _statistics(config, demonstrations, begun)
-    task = _task(config, preset, demonstrations, source, statistics, accelerator, begun)
+    with enough_memory():
+        task = _task(config, preset, demonstrations, source, statistics, accelerator, begun)
     with accelerator.main_process_first():
         if accelerator.is_main_process and begun is None:
             about = {**demonstrations.about(), UNITS: statistics.to_json()}

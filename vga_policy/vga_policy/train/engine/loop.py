@@ -138,10 +138,26 @@ class TrainingTask:
 def fit(task: TrainingTask, config: LoopConfig, run: Run, accelerator: Accelerator) -> Progress:
     """Trains to the end of `config.steps`, from where `run` is.
 
-    Raises TrainingError when the loss is no number or runs away, and when a checkpoint cannot be saved; what was saved
-    before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
+    Raises TrainingError when the loss is no number or runs away, when memory is too small, and when a checkpoint cannot
+    be saved; what was saved before stays. Raises InterruptedRunError on SIGINT or SIGTERM, after saving.
     """
-    return _Fit(task, config, run, accelerator).run()
+    with enough_memory():
+        fitting = _Fit(task, config, run, accelerator)
+    return fitting.run()
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Inside, a model is built and moved. Raises TrainingError when there is too little memory for that alone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory before the first step ({str(error).splitlines()[0]:.80}): the model itself does not fit; "
+            "take a smaller --preset, --updates lora or an --ablation without 3D heads; vga model --plan says what fits"
+        ) from None
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
