@@ -18,7 +18,7 @@ from vga_bringup.graph.spec import lab_graph
 from vga_policy.bags.reader import Bag
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, image_topic
+from vga_policy.episodes.topics import JOINT_STATES, REFERENCE, ROBOT_DESCRIPTION, TF, TF_STATIC, image_topic
 from vga_policy.ros import topics
 from vga_policy.ros.client.session import Session
 
@@ -50,6 +50,7 @@ def robot(cell, tmp_path, ros_domain):
     python = {
         "camera_node": [software_d415.__file__, json.dumps(camera)],
         "franka_driver_node": ["-m", "vga_bringup.nodes.franka_driver_node"],
+        "robot_state_publisher": ["-m", "vga_bringup.nodes.robot_state_publisher"],
         "recorder_node": ["-c", "from vga_teleop.nodes.recorder_node import main; main()"],
     }
     with SimulatedArm(ADDRESS), ExitStack() as stack:
@@ -105,6 +106,14 @@ def test_all_of_a_robot_is_below_its_namespace_and_recorded_as_of_the_root(robot
     with Bag(path) as bag:
         assert min(bag.count(name) for name in (JOINT_STATES, REFERENCE, image_topic(CAMERA))) > 5
         assert not [name for name in bag.topics if name.startswith(f"/{NAMESPACE}")]
+        assert (bag.count(ROBOT_DESCRIPTION), bag.count(TF_STATIC)) == (1, 1)  # latched: said long before the episode
+        assert f'"{NAMESPACE}/{CAMERA}_color_optical_frame"' in bag.message(ROBOT_DESCRIPTION, 0).data
+        placed = [*bag.message(TF_STATIC, 0).transforms, *bag.message(TF, 0).transforms]
+        frames = {each.child_frame_id for each in placed}
+        assert f"{NAMESPACE}/fr3_link7" in frames
+        assert bag.message(image_topic(CAMERA), 0).header.frame_id in frames
+        assert bag.message(JOINT_STATES, 0).header.frame_id in {each.header.frame_id for each in placed}
+        assert bag.count(TF) > 5
 
 
 def record(robot):

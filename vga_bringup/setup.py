@@ -15,6 +15,7 @@ setup(
         ("share/vga_bringup", ["package.xml"]),
         ("share/vga_bringup/launch", glob("launch/*.launch.py")),
         ("share/vga_bringup/config/cells", glob("config/cells/*.yaml")),
+        ("share/vga_bringup/config/viewers", glob("config/viewers/*")),
     ],
     install_requires=["setuptools"],
     zip_safe=True,

@@ -18,7 +18,7 @@ NODES = [
     ROOT / "vga_policy/vga_policy/ros/node.py",
     *(
         ROOT / f"vga_bringup/vga_bringup/nodes/{name}.py"
-        for name in ("camera_node", "franka_driver_node", "sim_cell", "sim_leader")
+        for name in ("camera_node", "franka_driver_node", "robot_state_publisher", "sim_cell", "sim_leader")
     ),
 ]
 OFFERS = {"create_publisher": "topic", "create_service": "service", "create_long_action": "action"}

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Quaternion, Transform, TransformStamped, Vector3
 from rcl_interfaces.msg import FloatingPointRange
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header, String
 from tf2_msgs.msg import TFMessage
@@ -48,7 +47,7 @@ class RobotStatePublisher(BaseNode):
         self._last = 0
         self._description = self.create_publisher(String, topics.ROBOT_DESCRIPTION, topics.LATCHED)
         self._static = self.create_publisher(TFMessage, topics.TF_STATIC, topics.LATCHED)
-        self._tf = self.create_publisher(TFMessage, topics.TF, QoSProfile(depth=TF_DEPTH))
+        self._tf = self.create_publisher(TFMessage, topics.TF, TF_DEPTH)
 
     def activate(self) -> None:
         """Publishes what stays, and from now on what moves."""
