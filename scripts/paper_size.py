@@ -214,10 +214,10 @@ def plan(bench: Bench) -> None:
 
 def training(bench: Bench, out: str, *options: str | Path, preset: str = "paper-dinov2") -> list[str | Path]:
     """A command that trains."""
-    init = ["--init", bench.out / "vggt.safetensors"]
-    encoders = ["--encoders", bench.out / "dino.safetensors", bench.out / "siglip.safetensors"]
+    init: list[str | Path] = ["--init", bench.out / "vggt.safetensors"]
+    encoders: list[str | Path] = ["--encoders", bench.out / "dino.safetensors", bench.out / "siglip.safetensors"]
     fixed = words("--validation 0.3 --validation-samples 2 --device cpu --threads")
-    command = ["vga", "train", "--data", bench.out / "data", "--preset", preset, *init]
+    command: list[str | Path] = ["vga", "train", "--data", bench.out / "data", "--preset", preset, *init]
     command += [*(encoders if preset == "paper" else []), "--text-encoder", "minilm", *fixed, str(bench.threads)]
     return [*command, *options, "--out", bench.out / out]
 
@@ -350,7 +350,16 @@ def text(bench: Bench) -> None:
     )
     bench.run("text_judge", [sys.executable, "-c", judge], environment=with_it)
     bench.fresh("told")
-    command = ["vga", "train", "--data", bench.out / "data", "--preset", "nano", "--text-encoder", "qwen_gte"]
+    command: list[str | Path] = [
+        "vga",
+        "train",
+        "--data",
+        bench.out / "data",
+        "--preset",
+        "nano",
+        "--text-encoder",
+        "qwen_gte",
+    ]
     command += words("--steps 2 --batch 4 --validation 0.3 --validation-samples 2 --device cpu --threads")
     command += [str(bench.threads), "--out", bench.out / "told"]
     bench.run("text_train", command, environment=with_it)

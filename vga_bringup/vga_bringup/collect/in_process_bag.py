@@ -85,7 +85,7 @@ class InProcessBag:
     def tick(self, tick: Tick) -> None:
         """The messages of one control tick."""
         names = self._cell.joint_state_names
-        measured = {
+        measured: dict[str, Any] = {
             "name": names,
             "position": np.append(tick.arm.q, finger_joint(tick.gripper.width)),
             "velocity": np.append(tick.arm.dq, 0.0),

@@ -76,6 +76,11 @@ class _Piece:
 class Following:
     """Turns leader samples into one reference within the cell's limits. One thread at a time may call it."""
 
+    _before: _Piece
+    _piece: _Piece
+    _past: deque[_Piece]
+    _width: float
+
     def __init__(self, cell: Cell) -> None:
         arm = cell.arm
         self._names = arm.joint_names
