@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vga_bringup.calibration.board import Sight
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 
 ROUNDS = 30
 HUBER = 1.0  # px beyond which a corner counts less

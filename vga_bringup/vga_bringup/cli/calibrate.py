@@ -113,8 +113,8 @@ class _Album:
         angles = dict(zip(message.name, message.position, strict=True))
         return np.array([angles[name] for name in self._names])
 
-    def _other(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _other(self, q: NDArray[np.float64]) -> NDArray[np.floating]:
         """What carries the board, in what carries the camera [4, 4]: the base in the hand, or the hand in the base."""
         links, hand = self._kinematics.links(q), np.eye(4)
         hand[:3, :3], hand[:3, 3] = links.rotation[-1], links.position[-1]
-        return np.linalg.inv(hand) if self._on_wrist else hand
+        return np.asarray(np.linalg.inv(hand)) if self._on_wrist else hand
