@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin
 
-from vga_policy.checkpoints.checkpoint import CELL, CONFIG, FORMAT, MODELS, NORMALIZATION, WEIGHTS
+from vga_policy.checkpoints.checkpoint import CELL, CONFIG, FORMAT, MODELS, NORMALIZATION, VIEWS, WEIGHTS
 from vga_policy.episodes import decisions, metadata
 from vga_policy.names import TEXT_ENCODER_CLASSES
 from vga_policy.text.registry import TEXT_ENCODERS
@@ -37,7 +37,8 @@ says; what they mean: [Topics](topics.md). `vga check EPISODE` says whether all 
 CHECKPOINT = f"""\
 # A checkpoint on disk
 
-A checkpoint is a directory of four files, or five. They are data only: a pickle is refused, since it can run code.
+A checkpoint is a directory of four files and a few more. They are data only: a pickle is refused, since it can run
+code.
 
 | file | what it is |
 |---|---|
@@ -45,6 +46,7 @@ A checkpoint is a directory of four files, or five. They are data only: a pickle
 | `{WEIGHTS}` | the weights by name, in float32 or float16; loaded as float32 |
 | `{NORMALIZATION}` | what maps the robot's units to [-1, 1] and back, below |
 | `{CELL}` | the [cell file](cell_file.md) that the policy was trained with |
+| `{VIEWS}/` | what each view showed, to [notice a camera that moved](../how-to/camera-moved.md); not in older ones |
 
 `vga train` writes checkpoints into a run's directory: `best/` is the one with the least validation error. Wherever a
 command takes `--checkpoint`, the run, a checkpoint or the name of a shipped policy will do. `vga check CHECKPOINT` says

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vga_bringup.calibration.solve import CalibrationError, Lens, Shot, Solution, angle, board_pose, focal_share, solve
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 
 FEWEST = 8  # poses that differ
 SAME_ANGLE, SAME_DISTANCE = 5.0, 0.02  # degrees, m: poses nearer than both count as one

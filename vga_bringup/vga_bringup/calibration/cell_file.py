@@ -20,7 +20,7 @@ def parent_of(camera: Camera, cell: Cell) -> str:
     return f"{cell.arm.own.prefix}_hand" if camera.role == "wrist" else cell.arm.base_frame
 
 
-def as_pose(matrix: NDArray[np.float64], parent: str) -> CameraPose:
+def as_pose(matrix: NDArray[np.floating], parent: str) -> CameraPose:
     """A pose [4, 4] as the cell file has it, to a hundredth of a millimeter."""
     return CameraPose(
         parent=parent,
@@ -90,7 +90,7 @@ def _means(text: str, cell: Cell) -> bool:
         return False
 
 
-def _quaternion(rotation: NDArray[np.float64]) -> list[float]:
+def _quaternion(rotation: NDArray[np.floating]) -> list[float]:
     """Of a rotation matrix [3, 3]: x, y, z, w."""
     values, vectors = np.linalg.eigh(
         np.array(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vga_bringup.calibration.board import Sight
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 
 ROUNDS = 30
 HUBER = 1.0  # px beyond which a corner counts less
@@ -66,7 +66,7 @@ def solve(shots: Sequence[Shot], lens: Lens, start: Solution | None = None) -> S
     """
     if start is None:
         start = closed_form(shots, lens)
-    unknowns = np.concatenate([_vector(inverse(start.camera)), _vector(start.board)])
+    unknowns = np.concatenate([_vector(np.linalg.inv(start.camera)), _vector(start.board)])
     damping, residuals = 1e-3, _residuals(unknowns, shots, lens)
     for _ in range(ROUNDS):
         jacobian = np.stack(
@@ -85,7 +85,7 @@ def solve(shots: Sequence[Shot], lens: Lens, start: Solution | None = None) -> S
             damping *= 5
     ends = np.cumsum([2 * len(shot.sight.pixels) for shot in shots])[:-1]
     errors = np.array([np.sqrt(2 * (part**2).mean()) for part in np.split(residuals, ends)])
-    return Solution(inverse(_pose(unknowns[:6])), _pose(unknowns[6:]), errors)
+    return Solution(np.linalg.inv(_pose(unknowns[:6])), _pose(unknowns[6:]), errors)
 
 
 def closed_form(shots: Sequence[Shot], lens: Lens, method: int = cv2.CALIB_HAND_EYE_PARK) -> Solution:
@@ -154,11 +154,6 @@ def _pose(vector: Matrix) -> Matrix:
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(vector[:3])[0], vector[3:]
     return pose
-
-
-def inverse(pose: Matrix) -> Matrix:
-    """The pose the other way round, [4, 4]."""
-    return np.linalg.inv(pose).astype(np.float64)
 
 
 def _vector(pose: Matrix) -> Matrix:

@@ -23,7 +23,7 @@ from vga_policy.units import nanoseconds
 from vga_bringup.calibration.board import Board
 from vga_bringup.calibration.calibrate import Calibration, alike, calibrate
 from vga_bringup.calibration.cell_file import as_pose, parent_of, write_pose
-from vga_bringup.calibration.solve import CalibrationError, Lens, Shot, inverse
+from vga_bringup.calibration.solve import CalibrationError, Lens, Shot
 from vga_bringup.robot.bounds.kinematics import Kinematics
 
 FOUND_WITHIN = 5.0  # s
@@ -113,8 +113,8 @@ class _Album:
         angles = dict(zip(message.name, message.position, strict=True))
         return np.array([angles[name] for name in self._names])
 
-    def _other(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _other(self, q: NDArray[np.float64]) -> NDArray[np.floating]:
         """What carries the board, in what carries the camera [4, 4]: the base in the hand, or the hand in the base."""
         links, hand = self._kinematics.links(q), np.eye(4)
         hand[:3, :3], hand[:3, 3] = links.rotation[-1], links.position[-1]
-        return inverse(hand) if self._on_wrist else hand
+        return np.asarray(np.linalg.inv(hand)) if self._on_wrist else hand
