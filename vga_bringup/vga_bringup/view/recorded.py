@@ -43,7 +43,7 @@ class Curve(NamedTuple):
     values: Array
 
 
-class Chunk(NamedTuple):
+class ChunkWay(NamedTuple):
     """What a policy meant to do: its stamp (ns), the way of the tool center point [H, 3] (m), why it was refused.
 
     refusal: in words; empty where it was accepted, None where no verdict was recorded.
@@ -135,7 +135,7 @@ class Recorded:
         return [*self._joints(topics.JOINT_STATES, "measured"), *self._reference(), *self._hand()]
 
     @cached_property
-    def chunks(self) -> list[Chunk]:
+    def chunks(self) -> list[ChunkWay]:
         """Every chunk of the policy."""
         refusals = {
             (bytes(verdict.goal_id.uuid), verdict.sequence): ""
@@ -145,7 +145,7 @@ class Recorded:
         }
         kinematics = Kinematics(self.cell.arm)
         return [
-            Chunk(
+            ChunkWay(
                 nanoseconds(message.header.stamp),
                 kinematics.tcp(np.array([point.positions for point in message.trajectory.points])).position,
                 refusals.get((bytes(message.goal_id.uuid), message.sequence)),
