@@ -173,7 +173,7 @@ def to_text(value: Value) -> str:
     """The text that :func:`from_text` reads back to `value`."""
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) else ",".join(value)
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _load(cell: str) -> tuple[str, Cell]:
