@@ -35,7 +35,7 @@ class Motion(NamedTuple):
     quaternions: Array
 
 
-class Quantity(NamedTuple):
+class PlottedCurve(NamedTuple):
     """A quantity over time: stamps [N] (ns) and values [N]."""
 
     name: str
@@ -130,7 +130,7 @@ class Recorded:
         return None if message is None else (np.array(message.k).reshape(3, 3), message.width, message.height)
 
     @cached_property
-    def curves(self) -> list[Quantity]:
+    def curves(self) -> list[PlottedCurve]:
         """Joints (rad) as measured and as told, and the hand's opening (m): `joints/NAME/measured` and so on."""
         return [*self._joints(topics.JOINT_STATES, "measured"), *self._reference(), *self._hand()]
 
@@ -179,7 +179,7 @@ class Recorded:
                 for pose in self._frames.moving(positions):
                     yield nanoseconds(message.header.stamp), pose
 
-    def _joints(self, topic: str, kind: str) -> Iterator[Quantity]:
+    def _joints(self, topic: str, kind: str) -> Iterator[PlottedCurve]:
         samples: dict[str, list[tuple[int, float]]] = {}
         for message in self._messages(topic):
             stamp = nanoseconds(message.header.stamp)
@@ -187,7 +187,7 @@ class Recorded:
                 samples.setdefault(name, []).append((stamp, position))
         return (_curve(f"joints/{name}/{kind}", samples[name]) for name in self.cell.arm.joint_names if name in samples)
 
-    def _reference(self) -> Iterator[Quantity]:
+    def _reference(self) -> Iterator[PlottedCurve]:
         if self.bag.count(topics.REFERENCE):
             messages = list(self._messages(topics.REFERENCE))
             stamps = [nanoseconds(message.header.stamp) for message in messages]
@@ -195,7 +195,7 @@ class Recorded:
                 told = (float(message.position[i]) for message in messages)
                 yield _curve(f"joints/{name}/reference", zip(stamps, told, strict=True))
 
-    def _hand(self) -> Iterator[Quantity]:
+    def _hand(self) -> Iterator[PlottedCurve]:
         if self.bag.count(topics.GRIPPER_STATE):
             messages = list(self._messages(topics.GRIPPER_STATE))
             stamps = [nanoseconds(message.header.stamp) for message in messages]
@@ -238,6 +238,6 @@ def _pose(transform: Any) -> FramePose:
     )
 
 
-def _curve(name: str, samples: Iterable[tuple[int, float]]) -> Quantity:
+def _curve(name: str, samples: Iterable[tuple[int, float]]) -> PlottedCurve:
     stamps, values = zip(*samples, strict=True)
-    return Quantity(name, np.array(stamps, np.int64), np.array(values, float))
+    return PlottedCurve(name, np.array(stamps, np.int64), np.array(values, float))
