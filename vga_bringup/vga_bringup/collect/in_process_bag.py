@@ -85,9 +85,10 @@ class InProcessBag:
     def tick(self, tick: Tick) -> None:
         """The messages of one control tick."""
         names = self._cell.joint_state_names
-        measured: dict[str, Any] = {
+        position = np.append(tick.arm.q, finger_joint(tick.gripper.width))
+        measured = {
             "name": names,
-            "position": np.append(tick.arm.q, finger_joint(tick.gripper.width)),
+            "position": position,
             "velocity": np.append(tick.arm.dq, 0.0),
             "effort": np.append(tick.arm.torque, 0.0),
         }
@@ -102,7 +103,7 @@ class InProcessBag:
         self._write(topics.JOINT_STATES, tick.read_ns, self._cell.arm.base_frame, measured)
         self._write(topics.REFERENCE, tick.reference_ns, self._cell.arm.base_frame, reference)
         if self._ticks % tf_every(self._cell.arm.tracking.rate_hz) == 0:
-            moved = self._frames.moving(dict(zip(names, measured["position"], strict=True)))
+            moved = self._frames.moving(dict(zip(names, position.tolist(), strict=True)))
             self._send_frames(topics.TF, tick.read_ns, moved)
         self._ticks += 1
 

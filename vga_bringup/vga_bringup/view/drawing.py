@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera
 
-from vga_bringup.view.recorded import Chunk, Motion, Recorded
+from vga_bringup.view.recorded import ChunkWay, Motion, Recorded
 
 APPLICATION = "vga view"
 TIME = "time"
@@ -141,7 +141,7 @@ class Drawing:
 
     def _draw_chunks(self) -> None:
         """The newest chunk and those before it, a fan that fades: green where accepted, red where refused."""
-        shown: list[Chunk] = []
+        shown: list[ChunkWay] = []
         base = self._place(self._recorded.cell.arm.base_frame)
         for chunk in self._recorded.chunks:
             shown = [*shown[1 - FAN :], chunk]

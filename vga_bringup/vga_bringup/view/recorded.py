@@ -35,7 +35,7 @@ class Motion(NamedTuple):
     quaternions: Array
 
 
-class Curve(NamedTuple):
+class PlottedCurve(NamedTuple):
     """A quantity over time: stamps [N] (ns) and values [N]."""
 
     name: str
@@ -43,7 +43,7 @@ class Curve(NamedTuple):
     values: Array
 
 
-class Chunk(NamedTuple):
+class ChunkWay(NamedTuple):
     """What a policy meant to do: its stamp (ns), the way of the tool center point [H, 3] (m), why it was refused.
 
     refusal: in words; empty where it was accepted, None where no verdict was recorded.
@@ -54,7 +54,7 @@ class Chunk(NamedTuple):
     refusal: str | None
 
 
-class Event(NamedTuple):
+class Happening(NamedTuple):
     """What happened: stamp (ns), level (INFO, WARN, ERROR) and words."""
 
     stamp: int
@@ -130,12 +130,12 @@ class Recorded:
         return None if message is None else (np.array(message.k).reshape(3, 3), message.width, message.height)
 
     @cached_property
-    def curves(self) -> list[Curve]:
+    def curves(self) -> list[PlottedCurve]:
         """Joints (rad) as measured and as told, and the hand's opening (m): `joints/NAME/measured` and so on."""
         return [*self._joints(topics.JOINT_STATES, "measured"), *self._reference(), *self._hand()]
 
     @cached_property
-    def chunks(self) -> list[Chunk]:
+    def chunks(self) -> list[ChunkWay]:
         """Every chunk of the policy."""
         refusals = {
             (bytes(verdict.goal_id.uuid), verdict.sequence): ""
@@ -145,7 +145,7 @@ class Recorded:
         }
         kinematics = Kinematics(self.cell.arm)
         return [
-            Chunk(
+            ChunkWay(
                 nanoseconds(message.header.stamp),
                 kinematics.tcp(np.array([point.positions for point in message.trajectory.points])).position,
                 refusals.get((bytes(message.goal_id.uuid), message.sequence)),
@@ -155,7 +155,7 @@ class Recorded:
         ]
 
     @cached_property
-    def events(self) -> list[Event]:
+    def events(self) -> list[Happening]:
         """Modes, refusals and what the hand took hold of, in the order of their times."""
         return sorted([*self._modes(), *self._refusals(), *self._grasps()])
 
@@ -179,7 +179,7 @@ class Recorded:
                 for pose in self._frames.moving(positions):
                     yield nanoseconds(message.header.stamp), pose
 
-    def _joints(self, topic: str, kind: str) -> Iterator[Curve]:
+    def _joints(self, topic: str, kind: str) -> Iterator[PlottedCurve]:
         samples: dict[str, list[tuple[int, float]]] = {}
         for message in self._messages(topic):
             stamp = nanoseconds(message.header.stamp)
@@ -187,7 +187,7 @@ class Recorded:
                 samples.setdefault(name, []).append((stamp, position))
         return (_curve(f"joints/{name}/{kind}", samples[name]) for name in self.cell.arm.joint_names if name in samples)
 
-    def _reference(self) -> Iterator[Curve]:
+    def _reference(self) -> Iterator[PlottedCurve]:
         if self.bag.count(topics.REFERENCE):
             messages = list(self._messages(topics.REFERENCE))
             stamps = [nanoseconds(message.header.stamp) for message in messages]
@@ -195,7 +195,7 @@ class Recorded:
                 told = (float(message.position[i]) for message in messages)
                 yield _curve(f"joints/{name}/reference", zip(stamps, told, strict=True))
 
-    def _hand(self) -> Iterator[Curve]:
+    def _hand(self) -> Iterator[PlottedCurve]:
         if self.bag.count(topics.GRIPPER_STATE):
             messages = list(self._messages(topics.GRIPPER_STATE))
             stamps = [nanoseconds(message.header.stamp) for message in messages]
@@ -203,29 +203,29 @@ class Recorded:
                 widths = (float(getattr(message, field)) for message in messages)
                 yield _curve(f"hand/{name}", zip(stamps, widths, strict=True))
 
-    def _modes(self) -> Iterator[Event]:
+    def _modes(self) -> Iterator[Happening]:
         last = ""
         for state in self._messages(topics.DRIVER_STATE):
             words = MODE_NAMES.get(state.mode, str(state.mode)) + (
                 f": {state.hold_reason}" if state.hold_reason else ""
             )
             if words != last:
-                yield Event(nanoseconds(state.header.stamp), "ERROR" if state.needs_recovery else "INFO", words)
+                yield Happening(nanoseconds(state.header.stamp), "ERROR" if state.needs_recovery else "INFO", words)
             last = words
 
-    def _refusals(self) -> Iterator[Event]:
+    def _refusals(self) -> Iterator[Happening]:
         for verdict in self._messages(topics.CHUNK_VERDICT):
             if not verdict.accepted:
                 words = f"chunk {verdict.sequence} refused, {verdict.reason}: {verdict.message}"
-                yield Event(nanoseconds(verdict.header.stamp), "WARN", words)
+                yield Happening(nanoseconds(verdict.header.stamp), "WARN", words)
 
-    def _grasps(self) -> Iterator[Event]:
+    def _grasps(self) -> Iterator[Happening]:
         last = False
         for state in self._messages(topics.GRIPPER_STATE):
             if bool(state.is_grasped) != last:
                 last = bool(state.is_grasped)
                 words = f"the hand {'holds something' if last else 'has let go'}, {1e3 * state.width:.0f} mm open"
-                yield Event(nanoseconds(state.header.stamp), "INFO", words)
+                yield Happening(nanoseconds(state.header.stamp), "INFO", words)
 
 
 def _pose(transform: Any) -> FramePose:
@@ -238,6 +238,6 @@ def _pose(transform: Any) -> FramePose:
     )
 
 
-def _curve(name: str, samples: Iterable[tuple[int, float]]) -> Curve:
+def _curve(name: str, samples: Iterable[tuple[int, float]]) -> PlottedCurve:
     stamps, values = zip(*samples, strict=True)
-    return Curve(name, np.array(stamps, np.int64), np.array(values, float))
+    return PlottedCurve(name, np.array(stamps, np.int64), np.array(values, float))
