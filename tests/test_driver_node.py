@@ -1,13 +1,16 @@
 """The driver node as others see it: topics, services and actions over DDS, against the simulated arm."""
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
 from support.cells import PANDA_FILE, cell_at
 from support.driver_process import HOLD, POLICY, TELEOP, DriverProcess, Outsider, RosPolicy
 from support.driving import AMPLITUDE
@@ -16,6 +19,7 @@ from support.owned import own_address, own_domain
 from support.simulated_arm import SimulatedArm
 from support.waiting import eventually
 from vga_policy.cell.loading import dump_cell, load_cell
+from vga_policy.ros.messages import time_message
 
 ADDRESS, NOBODY = own_address(), own_address()
 CELL = cell_at(ADDRESS)
@@ -359,3 +363,65 @@ def test_a_failing_callback_ends_the_driver_and_says_where(quiet, tmp_path):
     )
     assert ended.returncode == 1
     assert "RuntimeError: out of ideas" in ended.stderr
+
+
+@contextlib.contextmanager
+def leading(outsider):
+    """A leader that stands still, 0.5 rad away from home, read 100 times a second."""
+    publisher = outsider.node.create_publisher(JointState, "/gello/joint_states", 10)
+    ended = threading.Event()
+
+    def lead():
+        message = JointState(name=CELL.joint_state_names, position=[*(np.array(CELL.arm.home) + 0.5), 0.04])
+        while not ended.wait(0.01):
+            message.header.stamp = time_message(time.time_ns())
+            publisher.publish(message)
+
+    thread = threading.Thread(target=lead)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        outsider.node.destroy_publisher(publisher)
+
+
+def test_a_person_takes_over_and_hands_back(driver, outsider, home):
+    for _ in range(8):  # a busy machine may hold heartbeats up, or the leader
+        outsider.go_home()
+        assert outsider.set_mode(POLICY).success
+        eventually(lambda: outsider.state.mode == POLICY)
+        policy = RosPolicy(outsider, CELL, next(GOALS), AMPLITUDE / 3)
+        eventually(lambda: outsider.state.mode == HOLD or outsider.references[-1].step >= 0, "a chunk in force", 5.0)
+        with leading(outsider):
+            time.sleep(0.3)
+            answer = outsider.set_mode(TELEOP, keep_goal=True)
+            if not answer.success:
+                policy.kill()
+                continue
+            eventually(lambda: outsider.references[-1].mode != POLICY)
+            began = len(outsider.references)
+            time.sleep(1.0)
+            while_led = outsider.references[began:-1]
+            back = outsider.set_mode(POLICY, keep_goal=True)
+            handed_back = time.time()
+        if back.success and {r.mode for r in while_led} == {TELEOP}:
+            break
+        policy.kill()
+    assert answer.message == "TELEOP: the arm follows the leader's motion from where both are"
+    assert back.message == "POLICY: the same goal goes on"
+    assert {r.mode for r in while_led} == {TELEOP}
+    assert {bytes(r.goal_id.uuid) for r in while_led} == {policy.goal}, "who is corrected"
+    assert np.ptp([r.position for r in while_led], axis=0).max() < 0.1, "a leader that stands still moves nothing"
+
+    def accepted():
+        return [v for v in list(outsider.verdicts) if v.accepted and stamp(v) > handed_back - 0.05]
+
+    eventually(accepted, "an accepted chunk")
+    assert stamp(accepted()[0]) - handed_back < 1.0  # a third of it where there is time to spare
+    print(f"accepted {stamp(accepted()[0]) - handed_back:.3f} s after the answer to the hand-back")
+    reasons = {v.reason for v in outsider.verdicts if bytes(v.goal_id.uuid) == policy.goal and not v.accepted}
+    assert reasons <= {"taken_over"}
+    assert outsider.state.mode == POLICY
+    policy.kill()

@@ -136,8 +136,8 @@ class Outsider:
     def connected(self):
         return bool(self.states) and self.state.connected
 
-    def set_mode(self, mode):
-        return self._call(self._set_mode, srv.SetMode.Request(mode=mode))
+    def set_mode(self, mode, keep_goal=False):
+        return self._call(self._set_mode, srv.SetMode.Request(mode=mode, keep_goal=keep_goal))
 
     def stop(self):
         return self._call(self._stop, Trigger.Request())

@@ -98,6 +98,10 @@ class Following:
         self._shown: deque[tuple[float, Vector]] = deque()  # of late, as read
         self._limited: Counter[str] = Counter()
         self._periods = 0
+        self._piece: _Piece  # in force, or a period ahead
+        self._before: _Piece
+        self._past: deque[_Piece]  # all since `HISTORY`, the present one last
+        self._width: float
         self.reset(0.0, np.array(arm.home), cell.gripper.max_width)
 
     def reset(self, now: float, q: Vector, width: float) -> None:
