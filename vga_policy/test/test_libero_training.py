@@ -12,7 +12,7 @@ from vga_policy.libero import tasks
 
 pytestmark = pytest.mark.usefixtures("one_thread", "here")
 TASK = ["--suite", "libero_object", "--task", "1"]
-KEPT, LIMIT = 6, 16  # steps of a demonstration and of a trial: drawing them all would take long
+KEPT, LIMIT = 6, 8  # steps of a demonstration and of a trial: drawing them all would take long
 
 
 class Here:
@@ -52,29 +52,30 @@ def here(monkeypatch):
         monkeypatch.setattr(f"vga_policy.libero.{module}.ProcessPoolExecutor", Here)
 
 
-def cut(file):
-    """Leaves the last steps of every demonstration."""
+def cut_and_doubled(file):
+    """Leaves the last steps of the demonstration, and puts it there twice: training wants one to judge by."""
     with h5py.File(file, "a") as opened:
-        for demo in opened["data"].values():
-            for name in ("states", "actions"):
-                last = demo[name][-KEPT:]
-                del demo[name]
-                demo[name] = last
+        demo = opened["data/demo_0"]
+        for name in ("states", "actions"):
+            last = demo[name][-KEPT:]
+            del demo[name]
+            demo[name] = last
+        opened.copy(demo, "data/demo_1")
 
 
 def test_a_policy_is_trained_and_tried_by_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["libero", "collect", *TASK, "--episodes", "2", "--out", "demos"]) == 0
+    assert main(["libero", "collect", *TASK, "--episodes", "1", "--out", "demos"]) == 0
     [file] = tmp_path.rglob("*_demo.hdf5")
-    cut(file)
-    assert main(["libero", "import", "demos", "--out", "rendered"]) == 0
+    cut_and_doubled(file)
+    assert main(["libero", "import", "demos", "--every", "3", "--out", "rendered"]) == 0
     assert {path.name for path in tmp_path.rglob("*.safetensors")} == {"demo_0.safetensors", "demo_1.safetensors"}
     assert main(["check", "rendered/libero_object"]) == 0
     usual = ["--preset", "nano", "--text-encoder", "hashed_ngrams", "--steps", "2", "--batch", "2", "--threads", "1"]
     train = ["train", "--data", "rendered/libero_object", *usual]
     assert main([*train, "--out", "both"]) == 0
     assert "next: vga eval libero --checkpoint both\n" in capsys.readouterr().out
-    assert main([*train, "--views", "agentview", "--out", "alone"]) == 0
+    assert main([*train, "--views", "agentview", "--ablation", "without-joint-training", "--out", "alone"]) == 0
     monkeypatch.setitem(tasks.STEP_LIMITS, "libero_object", LIMIT)
     capsys.readouterr()
     for run, options in (("both", ["--videos", "1"]), ("alone", [])):
