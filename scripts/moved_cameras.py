@@ -25,14 +25,14 @@ from vga_bringup.sim.scene.objects import TABLE, Placement
 from vga_bringup.sim.scene.views import VIEWS, View
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
-from vga_policy.viewpoint.compare import Place, Verdict, ViewComparison
+from vga_policy.viewpoint.compare import Place, ViewComparison, ViewVerdict
 from vga_policy.viewpoint.reference import ENOUGH, Pixels, Role, made_of
 
 POSTURE = 0.3  # rad, how far from home every joint is at most
 SHIFT, TURN = 0.02, np.radians(3)  # m, rad
 EXPOSURE, WARMTH = np.array([0.5, 0.5, 0.5]), np.array([1.2, 1.0, 0.85])
 
-Right = Callable[[Verdict], bool]
+Right = Callable[[ViewVerdict], bool]
 
 
 class Cell:
@@ -129,20 +129,20 @@ def count(scenes: int, each: int, seed: int = 0) -> dict[str, tuple[int, int, li
     return {key: (right[key], total[key], wrong.get(key, [])) for key in total}
 
 
-def _shows(camera: str, verdict: Verdict) -> bool:
+def _shows(camera: str, verdict: ViewVerdict) -> bool:
     return verdict.place is Place.OTHER and verdict.shows == camera
 
 
-def _is_turned(verdict: Verdict) -> bool:
+def _is_turned(verdict: ViewVerdict) -> bool:
     return verdict.place is Place.TURNED and abs(verdict.degrees - 3) < 0.3
 
 
-def _is_moved(verdict: Verdict) -> bool:
+def _is_moved(verdict: ViewVerdict) -> bool:
     """What is said of a wrist camera that turned: beside the hand a turn looks as a shift does."""
     return verdict.place is Place.MOVED
 
 
-def _is_half(verdict: Verdict) -> bool:
+def _is_half(verdict: ViewVerdict) -> bool:
     light = verdict.light
     return verdict.place is Place.SAME and light is not None and 0.45 < light.green < 0.55 and not verdict.tinted
 

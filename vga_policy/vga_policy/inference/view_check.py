@@ -5,7 +5,7 @@ from __future__ import annotations
 from vga_policy.cell.schema import Cell
 from vga_policy.inference.health import Report
 from vga_policy.observation.observation import Observation
-from vga_policy.viewpoint.compare import Verdict, ViewComparison
+from vga_policy.viewpoint.compare import ViewComparison, ViewVerdict
 from vga_policy.viewpoint.reference import OPEN, References
 
 NO_REFERENCE = "not compared: the checkpoint keeps no picture of its views"
@@ -22,7 +22,7 @@ class ViewCheck:
         self._comparison = None if references is None else ViewComparison(references)
         self._looks = self._comparison is not None
         self._observation: Observation | None = None
-        self._verdicts: tuple[Verdict, ...] = ()
+        self._verdicts: tuple[ViewVerdict, ...] = ()
 
     def again(self) -> None:
         """Asks for another comparison."""

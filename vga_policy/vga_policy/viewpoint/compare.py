@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.viewpoint.hand import ALIKE, FOUND, Hand
+from vga_policy.viewpoint.hand import ALIKE, FOUND, HandOutline
 from vga_policy.viewpoint.light import Light, compare_light
 from vga_policy.viewpoint.reference import Pixels, Reference, References, narrowed
-from vga_policy.viewpoint.room import Features, align
+from vga_policy.viewpoint.room import ViewFeatures, align
 
 WIDTH = 320  # px, of what is compared: enough, and fast
 MOVED = 1.0  # px of those 320 that nine points of ten stay within while nothing moves
@@ -37,7 +37,7 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ViewVerdict:
     """What a camera in a slot shows, against the reference of that slot.
 
     pixels: by how many of the live picture's own what stands still has moved; None where it was not found again.
@@ -124,7 +124,7 @@ class ViewComparison:
     def __init__(self, references: References) -> None:
         self._views = [_Prepared(reference) for reference in references]
 
-    def judge(self, camera: str, slot: int, picture: Pixels, *, hand_open: bool) -> Verdict | None:
+    def judge(self, camera: str, slot: int, picture: Pixels, *, hand_open: bool) -> ViewVerdict | None:
         """The verdict on the picture [H, W, 3], RGB, of a camera in a slot; None where the slot has no reference.
 
         hand_open: whether the hand is, as it is in the reference; a wrist camera is compared by it.
@@ -133,13 +133,13 @@ class ViewComparison:
         if own is None:
             return None
         if own.is_wrist and not hand_open:
-            return Verdict(camera, slot, Place.UNSEEN, why="the hand is not open, as it is in the reference")
+            return ViewVerdict(camera, slot, Place.UNSEEN, why="the hand is not open, as it is in the reference")
         scale = picture.shape[1] / own.size[1]
         best = own.look(picture)
         if best.place is not Place.UNSEEN and not best.near:
             for other in self._views:
                 if other is not own and other.look(picture).near:
-                    return Verdict(camera, slot, Place.OTHER, shows=other.reference.name)
+                    return ViewVerdict(camera, slot, Place.OTHER, shows=other.reference.name)
         return best.verdict(camera, slot, scale)
 
 
@@ -158,9 +158,9 @@ class _Look:
         """Whether it is the same view, by all that can be told."""
         return self.pixels is not None and self.pixels < FAR * WIDTH
 
-    def verdict(self, camera: str, slot: int, scale: float) -> Verdict:
+    def verdict(self, camera: str, slot: int, scale: float) -> ViewVerdict:
         pixels = None if self.pixels is None else scale * self.pixels
-        return Verdict(camera, slot, self.place, pixels, self.degrees, "", self.light, self.why)
+        return ViewVerdict(camera, slot, self.place, pixels, self.degrees, "", self.light, self.why)
 
 
 class _Prepared:
@@ -172,8 +172,8 @@ class _Prepared:
         self.size = self.picture.shape[:2]
         self.still: NDArray[np.bool_] = narrowed(np.where(reference.still, 255, 0).astype(np.uint8), WIDTH) > 250
         small = Reference(reference.name, reference.role, reference.slot, self.picture, self.still)
-        self._hand = Hand(small) if reference.role == "wrist" else None
-        self._features = Features(self.picture, self.still) if self._hand is None else None
+        self._hand = HandOutline(small) if reference.role == "wrist" else None
+        self._features = ViewFeatures(self.picture, self.still) if self._hand is None else None
 
     @property
     def is_wrist(self) -> bool:
@@ -193,7 +193,7 @@ class _Prepared:
         assert self._features is not None
         if self.still.mean() < STILL_SHARE or len(self._features.points) < FEATURES:
             return _Look(Place.UNSEEN, why="too little stood still in the training data's pictures of it")
-        found = align(self._features, Features(live), self.size)
+        found = align(self._features, ViewFeatures(live), self.size)
         if found is None:
             return _Look(Place.UNKNOWN)
         height, width = self.size
@@ -204,7 +204,7 @@ class _Prepared:
         turned = found.degrees >= TURNED and found.misfit <= ROTATION * found.least
         return _Look(Place.TURNED if turned else Place.MOVED, found.pixels, found.degrees, light)
 
-    def _find_hand(self, live: Pixels, hand: Hand) -> _Look:
+    def _find_hand(self, live: Pixels, hand: HandOutline) -> _Look:
         light = compare_light(self.picture, live, self.still)
         if not hand.visible:
             return _Look(Place.UNSEEN, light=light, why="too little of the hand is in this view")

@@ -28,7 +28,7 @@ class Sighting:
     likeness_in_place: float
 
 
-class Hand:
+class HandOutline:
     """The outline of the hand in a reference. visible: whether there is enough of it to be found again."""
 
     def __init__(self, reference: Reference) -> None:

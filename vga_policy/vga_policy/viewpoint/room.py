@@ -39,7 +39,7 @@ class Alignment:
     least: float
 
 
-class Features:
+class ViewFeatures:
     """Features of a picture: points [N, 2], px, and what each looks like."""
 
     def __init__(self, picture: Pixels, where: NDArray[np.bool_] | None = None) -> None:
@@ -49,7 +49,7 @@ class Features:
         found, self.looks = cv2.SIFT.create(nfeatures=1500, contrastThreshold=0.01).detectAndCompute(even, mask)
         self.points = np.array([point.pt for point in found], np.float64).reshape(-1, 2)
 
-    def matched(self, other: Features) -> tuple[Points, Points]:
+    def matched(self, other: ViewFeatures) -> tuple[Points, Points]:
         """Points [M, 2] here and there that look alike, and like no other."""
         if min(len(self.points), len(other.points)) < 2:
             return np.empty((0, 2)), np.empty((0, 2))
@@ -59,7 +59,7 @@ class Features:
         return self.points[here], other.points[there]
 
 
-def align(reference: Features, live: Features, size: tuple[int, int]) -> Alignment | None:
+def align(reference: ViewFeatures, live: ViewFeatures, size: tuple[int, int]) -> Alignment | None:
     """Lays one over the other, both of pictures of this height and width; None where they do not show the same."""
     before, after = reference.matched(live)
     if len(before) < FEWEST:
