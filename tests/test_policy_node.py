@@ -64,7 +64,7 @@ class PlayedCell:
     """
 
     def __init__(self, clock_speed=None, raw=False):
-        self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
+        self.silent, self.mode, self.hold_reason, self.kept = set(), DriverState.POLICY, "", NO_GOAL
         self.ahead, self.measured = 0.0, [STANDING]
         self.chunks, self.beats, self.diagnostics, self.feedback = [], [], [], []
         self._sent = []
@@ -125,7 +125,7 @@ class PlayedCell:
     def reset(self):
         """Ends every task and plays a cell in order again, with a blank record."""
         self.ahead, self.measured = 0.0, [STANDING]
-        self.silent, self.mode, self.hold_reason = set(), DriverState.POLICY, ""
+        self.silent, self.mode, self.hold_reason, self.kept = set(), DriverState.POLICY, "", NO_GOAL
         for handle in self._sent:
             self.cancel(handle)
         self._sent.clear()
@@ -166,7 +166,9 @@ class PlayedCell:
 
     def publish_driver(self):
         if "driver" not in self.silent:
-            self._driver.publish(DriverState(mode=self.mode, hold_reason=self.hold_reason))
+            state = DriverState(mode=self.mode, hold_reason=self.hold_reason)
+            state.goal_id.uuid = np.frombuffer(self.kept, np.uint8)
+            self._driver.publish(state)
 
     def send(self, instruction="pick up the red cube", max_steps=0):
         """Sends a goal; returns its handle, with the result's future in `ended`, when the node has answered."""
@@ -358,6 +360,18 @@ class TestRunningNode:
         assert goals == sorted(goals, key=[goal_of(first), goal_of(second)].index)
         sequences = [chunk.sequence for chunk in cell.chunks]
         assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+
+    def test_a_task_that_a_person_takes_over_from_goes_on_inferring(self, cell):
+        task = cell.send()
+        cell.wait_for_chunks(task, 3)
+        cell.kept = goal_of(task)
+        for mode in (DriverState.TELEOP, DriverState.HOLD, DriverState.POLICY):
+            cell.mode = mode
+            time.sleep(0.3)  # three of the driver's states
+            cell.wait_for_chunks(task, len(cell.chunks_of(task)) + 3)
+        assert goal_of(cell.beats[-1]) == goal_of(task)
+        cell.mode, cell.kept = DriverState.TELEOP, NO_GOAL
+        assert cell.result(task)[1].outcome == RunTask.Result.ABORTED
 
     def test_one_task_at_a_time(self, cell):
         first = cell.send()
