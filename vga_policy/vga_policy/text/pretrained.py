@@ -120,6 +120,7 @@ def _load(weights: str) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # no report of what the model has besides, as a language model its last layer
     try:
         tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
         model = AutoModel.from_pretrained(weights, local_files_only=True, dtype=torch.float32)
