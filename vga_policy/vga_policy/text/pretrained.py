@@ -116,13 +116,17 @@ def release() -> None:
 
 @lru_cache(maxsize=2)
 def _load(weights: str) -> tuple[Any, Any]:
+    from huggingface_hub import snapshot_download
     from transformers import AutoModel, AutoTokenizer  # takes seconds to import
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # no report of what the model has besides, as a language model its last layer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
-        model = AutoModel.from_pretrained(weights, local_files_only=True, dtype=torch.float32)
+        # Given the name, transformers asks the network for a file that is not in the cache, and half a minute long.
+        directory = weights if Path(weights).is_dir() else snapshot_download(weights, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+        model = AutoModel.from_pretrained(directory, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         if not Path(weights).exists():
