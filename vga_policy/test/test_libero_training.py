@@ -6,9 +6,10 @@ from concurrent.futures import Future
 
 import h5py
 import pytest
-from libero_worlds import world_of
+from libero_worlds import SIZE
 from vga_policy.cli import main
 from vga_policy.libero import tasks
+from vga_policy.libero.world import World
 
 pytestmark = pytest.mark.usefixtures("one_thread", "here")
 TASK = ["--suite", "libero_object", "--task", "1"]
@@ -39,11 +40,12 @@ class Here:
 
 @pytest.fixture
 def here(monkeypatch):
-    """Everything in this process, in one world."""
+    """Everything in this process, in one world: the last one made, which alone MuJoCo can write down as MJCF."""
+    found = World(tasks.tasks("libero_object")[1], size=SIZE)
+    monkeypatch.setattr(found, "close", lambda: None)
 
     def world(task, seed=0, **_):
-        found = world_of(task.suite, task.index)
-        monkeypatch.setattr(found, "close", lambda: None)
+        assert task == found.task
         found.seed(seed)
         return found
 
