@@ -15,6 +15,7 @@ import rclpy
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from support.waiting import eventually
 from unique_identifier_msgs.msg import UUID
 from vga_bringup.cli.run import run
 from vga_policy.cli import build_parser
@@ -165,7 +166,7 @@ def test_a_run_leaves_the_graph_with_its_end(driver):
         before = threads()
         with doing(Doer()):
             assert run_task(max_steps=2) == 0
-        assert threads() == before
+        eventually(lambda: threads() == before)
     finally:
         gc.enable()
 

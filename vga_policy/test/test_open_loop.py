@@ -68,7 +68,7 @@ def test_the_policy_gets_the_datasets_own_images(recorded):
     prepare = policy.prepare
     policy.prepare = lambda observation: seen.append(prepare(observation)) or seen[-1]
     open_loop.run(policy, data, [4])
-    assert np.array_equal(seen[0].images[0].numpy(), data[4]["images"].numpy())
+    assert np.array_equal(np.stack(seen[0].views).transpose(0, 3, 1, 2), data[4]["images"].numpy())
 
 
 def test_from_checkpoint_to_picture(recorded, tmp_path, capsys):

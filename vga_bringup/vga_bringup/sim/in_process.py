@@ -94,6 +94,7 @@ class InProcessCell:
         if self.arrangement.definition.objects != self._things:
             self._furnish(self.arrangement.definition.objects)
         self.mode = mode
+        self._live = GOAL if mode is Mode.POLICY else None  # outlives a take-over
         self.problem = ""  # why the driver no longer moves the arm; empty while it does
         self.accepted = 0
         self.rejected: Counter[str] = Counter()
@@ -253,7 +254,7 @@ class InProcessCell:
             time_from_start=[(k + 1) * self.cell.dt for k in range(chunk.horizon)],
             gripper_width=chunk.gripper_width.tolist(),
         )
-        return submit(self._executor, self._safety, request, Context(self.now, self.mode, GOAL, kept=GOAL))
+        return submit(self._executor, self._safety, request, Context(self.now, self.mode, GOAL, kept=self._live))
 
     def _tick(self) -> None:
         now, arbiter = self.now, self._arbiter
@@ -280,8 +281,7 @@ class InProcessCell:
         now_ns = self._steps * 1_000_000
         torque = np.array(self.simulator.robot.inner_state.tau_j)
         arm = ArmState(self._q.copy(), self._dq.copy(), torque, self._steps, "move", "", 1.0)
-        goal = GOAL if self.mode is Mode.POLICY else None
-        return Tick(now_ns, now_ns, arm, self._hand.state(now_ns), reference, self.mode, goal)
+        return Tick(now_ns, now_ns, arm, self._hand.state(now_ns), reference, self.mode, self._live)
 
     def _advance(self) -> None:
         """One millisecond of the arm's velocity controller and the physics."""
