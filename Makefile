@@ -37,7 +37,7 @@ sim: .complete ## The simulated cell with every node, until Ctrl-C
 # Without ARGS, what keeps no real time comes first, on all processors; the rest then, one by one.
 test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
-	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && pytest -m realtime tests)
+	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && pytest -m realtime)
 
 test-long: .complete ## vga demo and vga collect from end to end, training in two processes, the plan of its memory
 	@eval "$$(env/exports.sh)" && pytest -m long

@@ -25,6 +25,8 @@ TIMELESS = ("commands_shown", "environment", "fuzz", "in_process_parity", "messa
 TIMELESS += ("docs", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
 LIBERO = find_spec("libero") is not None
 collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
+# Of a package, but a servo's bus gives an answer some milliseconds.
+TIMED = ("gello_bus", "sim_leader")
 LONG = ("accelerate_launch", "demo_and_collect", "train_plan")  # for `make test-long`
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
@@ -53,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     whole = Path(__file__).with_name("tests")
     for item in items:
         name = item.path.stem.removeprefix("test_")
-        timed = item.path.is_relative_to(whole) and name not in TIMELESS
+        timed = name in TIMED or (item.path.is_relative_to(whole) and name not in TIMELESS)
         item.add_marker(pytest.mark.long if name in LONG else pytest.mark.realtime if timed else pytest.mark.unit)
         if "ros_domain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
