@@ -39,7 +39,7 @@ test: .complete lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && pytest -m realtime)
 
-test-long: .complete ## vga demo and vga collect from end to end, training in two processes, the plan of its memory
+test-long: .complete ## vga demo and vga collect from end to end, training in two processes, the plan of its memory, the judge's arithmetic
 	@eval "$$(env/exports.sh)" && pytest -m long
 
 lint: .complete ## ruff, mypy, and which module may import which

@@ -27,7 +27,8 @@ LIBERO = find_spec("libero") is not None
 collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
-LONG = ("accelerate_launch", "demo_and_collect", "train_plan")  # for `make test-long`
+# For `make test-long`.
+LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "rendered_overfit", "train_plan")
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
