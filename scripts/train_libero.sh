@@ -43,22 +43,7 @@ trials=${TRIALS:-50} controls=${CONTROLS:-20} tasks=()
 read -ra plus <<<"${PLUS:-}"
 [[ -z $quick ]] || demos=2 every=20 steps=4 batch=4 trials=1 controls=1 tasks=(--task 1)
 
-run() {
-    echo "+ $*"
-    [[ -n $print ]] || "$@"
-}
-
-# once NAME COMMAND...: runs COMMAND unless it has come to its end before.
-once() {
-    local name=$1
-    shift
-    [[ -z $print ]] || { run "$@"; return; }
-    if [[ ! -e $out/.done/$name ]]; then
-        run "$@"
-        mkdir -p "$(dirname "$out/.done/$name")"
-        touch "$out/.done/$name"
-    fi
-}
+. "$(dirname "$0")/steps.sh"
 
 # demonstrations SUITE: collected and rendered.
 demonstrations() {

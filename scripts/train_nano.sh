@@ -31,22 +31,7 @@ done
 [[ -n $print ]] || command -v vga >/dev/null || { echo "train_nano: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
 precision=${PRECISION:-bf16} threads=${THREADS:-2}
 
-run() {
-    echo "+ $*"
-    [[ -n $print ]] || "$@"
-}
-
-# once DIRECTORY COMMAND...: runs COMMAND, which fills DIRECTORY, unless it has come to its end before.
-once() {
-    local directory=$1
-    shift
-    [[ -z $print ]] || { run "$@"; return; }
-    if [[ ! -e $out/.done/$directory ]]; then
-        run "$@"
-        mkdir -p "$(dirname "$out/.done/$directory")"
-        touch "$out/.done/$directory"
-    fi
-}
+. "$(dirname "$0")/steps.sh"
 
 # collect DIRECTORY TASK EPISODES [OPTION...]: --quick draws images of the first second only, which is what takes time.
 collect() {
