@@ -17,8 +17,10 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from support.waiting import eventually
 from unique_identifier_msgs.msg import UUID
+from vga_bringup.cli.episode import QUESTION
 from vga_bringup.cli.run import run
 from vga_policy.cli import build_parser
+from vga_policy.display import Display
 from vga_policy.ros.client import session as session_module
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.topics import LATCHED
@@ -272,6 +274,24 @@ def test_a_task_is_recorded_with_its_label(driver, capsys, monkeypatch, options,
     told = capsys.readouterr().out
     assert "recorded: /episodes/1\n" in told
     assert said in told
+
+
+def test_ctrl_c_ends_the_question_for_the_label(driver, capsys, monkeypatch):
+    say = Display.say
+
+    def interrupted(display, text):
+        say(display, text)
+        if text == QUESTION:
+            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    monkeypatch.setattr(Display, "say", interrupted)
+    _, terminal = pty.openpty()
+    recorder = Recorder()
+    with os.fdopen(terminal) as stream, spinning("recorder", recorder.offer), doing(Doer()):
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert run_task("--record", max_steps=20) == 0
+    assert recorder.told == [("pick_it_up", "pick it up"), ""]
+    assert "not labeled" in capsys.readouterr().out
 
 
 def test_without_a_recorder_nothing_moves(driver, capsys, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from threading import Event
 
 from vga_policy.display import Display
 from vga_policy.ros.client.recorder import RecorderClient
@@ -23,11 +24,13 @@ class TaskEpisode:
     """Through `session`. Raises GraphError where there is no recorder, RefusedError where it refuses.
 
     buttons: by which a person labels it. task: short name of the task; empty: made of the instruction. label: an
-    outcome of episodes, ASK, or NONE.
+    outcome of episodes, ASK, or NONE. stop: set by Ctrl-C, which ends the question too.
     """
 
-    def __init__(self, session: Session, buttons: Several, instruction: str, task: str, label: str) -> None:
-        self._session, self._buttons = session, buttons
+    def __init__(
+        self, session: Session, buttons: Several, instruction: str, task: str, label: str, stop: Event
+    ) -> None:
+        self._session, self._buttons, self._stop = session, buttons, stop
         self._recorder = RecorderClient(session)
         self._label = label
         self._ended = False
@@ -63,13 +66,14 @@ class TaskEpisode:
 
         def answered() -> bool:
             pressed.extend(button for button in self._buttons.pressed() if button in LABELS or button in NO_LABEL)
-            return bool(pressed)
+            return bool(pressed) or self._stop.is_set()
 
         if not self._buttons.any:
             return ""
         display.say(QUESTION)
+        self._stop.clear()  # which may have ended the task
         self._session.spin_until(answered)
-        return LABELS.get(pressed[0], "")
+        return LABELS.get(pressed[0], "") if pressed else ""
 
 
 def named(instruction: str) -> str:

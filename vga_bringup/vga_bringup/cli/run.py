@@ -56,7 +56,9 @@ class _Run:
         """The exit code. Raises GraphError when the task is refused, or the policy goes."""
         args = self._args
         if args.record:
-            self._episode = TaskEpisode(self._session, self._buttons, args.instruction, args.task, args.label)
+            self._episode = TaskEpisode(
+                self._session, self._buttons, args.instruction, args.task, args.label, self._stop
+            )
         try:
             return self._perform()
         finally:
