@@ -6,9 +6,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from vga_policy.bags.definitions import definition
-from vga_policy.bags.writer import OfferedQos, Topic
+from vga_policy.bags.writer import BagFile, OfferedQos, Topic
 from vga_teleop.recording.recorder import Recorder, recorded_topics, required_topics
 
 from support.cells import SIM
@@ -18,8 +19,23 @@ MULTIPROCESSING = multiprocessing.get_context("forkserver")
 MULTIPROCESSING.set_forkserver_preload(["support.killed_recorder"])
 
 
-def feed(directory: Path, handed_over) -> None:
-    """Records 1 kHz of joint states and 3 cameras at 30 Hz until killed. handed_over: log time of the last message."""
+class Killed(NamedTuple):
+    """Log times, ns, 0 for none."""
+
+    given: int  # last message that the recorder was given
+    flushed: int  # last message in the file when its last flush began
+
+
+def feed(directory: Path, handed_over, flushed) -> None:
+    """Records 1 kHz of joint states and 3 cameras at 30 Hz until killed; writes the times of `Killed` as it goes."""
+    flush = BagFile.flush
+
+    def flush_and_tell(file: BagFile) -> None:
+        last = file.last
+        flush(file)
+        flushed.value = last
+
+    BagFile.flush = flush_and_tell
     recorder = Recorder(SIM, directory, min_free=0)
     header = definition("std_msgs/msg/Header")
     for name in recorded_topics(SIM):
@@ -40,10 +56,10 @@ def feed(directory: Path, handed_over) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
 
 
-def record_and_kill(directory: Path, after: float) -> int:
-    """Kills a recorder `after` seconds of its start. Log time (ns) of the last message it was given, 0 for none."""
-    handed_over = MULTIPROCESSING.Value(ctypes.c_longlong, 0, lock=False)
-    process = MULTIPROCESSING.Process(target=feed, args=(directory, handed_over))
+def record_and_kill(directory: Path, after: float) -> Killed:
+    """Kills a recorder `after` seconds of its start."""
+    handed_over, flushed = (MULTIPROCESSING.Value(ctypes.c_longlong, 0, lock=False) for _ in Killed._fields)
+    process = MULTIPROCESSING.Process(target=feed, args=(directory, handed_over, flushed))
     process.start()
     while handed_over.value == 0:
         assert process.is_alive()
@@ -51,4 +67,4 @@ def record_and_kill(directory: Path, after: float) -> int:
     time.sleep(after)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    return max(0, handed_over.value)
+    return Killed(max(0, handed_over.value), flushed.value)
