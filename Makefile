@@ -19,7 +19,7 @@ help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' Makefile | column -t -s '|'
 	@echo
 	@echo '  DURATION=30        seconds that make demo may take for its task'
-	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers dev docs'
+	@echo '  PURPOSES="..."     what make setup installs: robot runtime train sim libero viewers panel trials dev docs'
 	@echo '  ARGS="..."         arguments for vga demo, sim, for pytest, the judge or fuzz'
 	@echo '  QUICK=1 SEED=1     a judge of 4 minutes; what its random motions are drawn with'
 	@echo '  FUZZ_SECONDS=780   after which make fuzz begins no other input; SEED= as for the judge'

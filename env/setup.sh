@@ -3,7 +3,7 @@
 #
 #   env/setup.sh [--quiet] [PURPOSE ...]
 #
-# PURPOSE: files of env/requirements (robot runtime train sim libero viewers dev docs). A purpose once installed is kept up
+# PURPOSE: files of env/requirements (robot runtime train sim libero viewers panel trials dev docs). A purpose once installed is kept up
 # to date by every later call; without any, they are robot runtime sim train dev. Steps that are done are skipped.
 #
 #   PYTHON=python3.12     interpreter of .venv (3.11 or 3.12)
@@ -68,8 +68,8 @@ purposes=("$@")
 [[ ! -f $marks/purposes ]] || purposes+=($(<"$marks/purposes"))
 [[ ${#purposes[@]} -gt 0 ]] || purposes=(robot runtime sim train dev)
 for purpose in "${purposes[@]}"; do
-    [[ $purpose =~ ^(robot|runtime|train|sim|libero|viewers|dev|docs)$ ]] ||
-        fail "unknown purpose '$purpose'; known: robot runtime train sim libero viewers dev docs"
+    [[ $purpose =~ ^(robot|runtime|train|sim|libero|viewers|panel|trials|dev|docs)$ ]] ||
+        fail "unknown purpose '$purpose'; known: robot runtime train sim libero viewers panel trials dev docs"
 done
 mapfile -t purposes < <(printf '%s\n' "${purposes[@]}" | sort -u)
 has() { [[ " ${purposes[*]} " == *" $1 "* ]]; }
