@@ -35,7 +35,7 @@ sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)
 
 # Without ARGS, what keeps no real time comes first, on all processors; the rest then, one by one.
-test: .complete lint ## Checks and tests
+test: .tested lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && pytest -m realtime)
 
@@ -83,12 +83,15 @@ lock: ## Resolves env/requirements/*.in to exact versions; UPGRADE=1 for newer o
 clean: ## Removes what setup and demo made, except .venv
 	@rm -rf build install log out site .cache .pytest_cache .mypy_cache .ruff_cache
 
-# .ready: what this machine was set up for. .complete: everything that the simulation and the tests need.
-.PHONY: .ready .complete .documented .benched
+# .ready: what this machine was set up for. .complete: everything that the simulation needs.
+.PHONY: .ready .complete .tested .documented .benched
 .ready:
 	@env/setup.sh --quiet
 .complete:
 	@env/setup.sh --quiet robot runtime sim train dev
+# What looks, acts and judges beside the robot is tested too.
+.tested:
+	@env/setup.sh --quiet robot runtime sim train viewers panel trials dev
 .documented:
 	@env/setup.sh --quiet robot runtime sim train dev docs
 # LeRobot's reader, which vga bench loader measures beside ours, decodes videos with the system's FFmpeg.

@@ -23,8 +23,15 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
-LIBERO = find_spec("libero") is not None
-collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
+# Tests of what a purpose of make setup installs: its package, and where they are.
+PURPOSES = {
+    "libero": ("libero", ("vga_policy/test/test_libero_*.py",)),
+    "viewers": ("rerun", ("vga_bringup/test/test_view*.py", "tests/test_view*.py")),
+    "panel": ("nicegui", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
+    "trials": ("fieldtrial", ("vga_bringup/test/test_study*.py", "tests/test_study*.py")),
+}
+ABSENT = {purpose: paths for purpose, (package, paths) in PURPOSES.items() if find_spec(package) is None}
+collect_ignore_glob = [path for paths in ABSENT.values() for path in paths]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
@@ -41,9 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[WATCHDOG] = watchdog.start(HANGS)
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     """What is left out is said."""
-    return "" if LIBERO else "not collected, for LIBERO is not installed: test_libero_*; make setup PURPOSES=libero"
+    return [f"not collected: {' '.join(paths)}; make setup PURPOSES={purpose}" for purpose, paths in ABSENT.items()]
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:
