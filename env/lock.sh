@@ -4,7 +4,7 @@
 # One resolution covers every purpose, so that any set of them can share a virtual environment:
 #   lock.txt      Python 3.11 and 3.12, ROS from PyPI
 #   lock-apt.txt  Python 3.12 beside apt's ROS: its cv_bridge is built against NumPy 1.26. Same versions otherwise,
-#                 where those allow it
+#                 where those allow it; pyarrow 26 runs on NumPy 2 only, which it does not declare
 # *.no-deps.txt are kept by hand: packages whose own word on what they depend on is not to be followed.
 set -euo pipefail
 cd "$(dirname "$0")/requirements"
@@ -30,4 +30,4 @@ compile() {
 compile lock.txt 3.11 ./*.in
 [[ -f lock-apt.txt && -z ${UPGRADE:-} ]] || cp lock.txt lock-apt.txt
 mapfile -t without_ros < <(find . -name '*.in' ! -name ros.in | sort)
-UPGRADE='' compile lock-apt.txt 3.12 --constraint <(echo "numpy==1.26.4") "${without_ros[@]}"
+UPGRADE='' compile lock-apt.txt 3.12 --constraint <(printf '%s\n' "numpy==1.26.4" "pyarrow<26") "${without_ros[@]}"
