@@ -27,7 +27,7 @@ from vga_bringup.sim.tasks.registry import find
 from vga_bringup.trials.actors import OPERATOR, SPECIAL, digest, is_baseline, trained_on
 from vga_bringup.trials.conditions import EvalRequest, TrialsError, cell_for
 from vga_bringup.trials.options import EvalOptions
-from vga_bringup.trials.running import begun, in_words, run_trials
+from vga_bringup.trials.running import begun, run_trials
 
 
 def run(options: EvalOptions, *, as_json: bool) -> int:
@@ -186,8 +186,6 @@ def _print(evaluation: Evaluation, written: str) -> None:
         f"{conditions.method}, {' + '.join(conditions.cameras)} ({conditions.camera_set}), {conditions.strategy}, "
         f"at most {conditions.max_steps} steps, {path}{control}"
     )
-    for trial in evaluation.trials:
-        print(f"  {in_words(trial)}")
     for task, seed in evaluation.missing:
         print(f"  {task} {seed}: not reached")
     for task in evaluation.tasks:
