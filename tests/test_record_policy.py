@@ -42,6 +42,8 @@ def runner(ros_domain, cell_file, tmp_path_factory):
     try:
         graph = sim_graph(cell=str(cell_file), checkpoint="untrained", teleop=True, record=True)
         with output.open("w") as log, Runner(graph, log) as runner:
+            with Session("start") as session:
+                wait_until_steady(session, load_cell(cell_file), nodes=(topics.POLICY, topics.GELLO), steady=0.5)
             yield runner
     finally:
         print(output.read_text())
@@ -79,10 +81,9 @@ class Person(Operator):
         self.watches()
 
 
-def test_a_session(runner, cell_file, tmp_path):
+def test_a_session(runner, tmp_path):
     episodes = tmp_path / "episodes"
     with Session("watch") as watch:
-        wait_until_steady(watch, load_cell(cell_file), nodes=(topics.POLICY, topics.GELLO), steady=0.5)
         person = Person(watch, "--episodes", "3", "--out", str(episodes), "--operator", "Ada")
         try:
             a_corrected_episode(person)
@@ -103,7 +104,7 @@ def test_a_session(runner, cell_file, tmp_path):
             person.types("d")
             person.sees("2 of 3 kept", 2)
             person.types(ESCAPE)  # while the arm goes home
-            person.sees("home: stop requested")
+            person.sees("home: stopped")
             person.types(SPACE)
             person.sees("episode 4:")
             person.starts()
