@@ -22,7 +22,7 @@ from support.cells import SIM
 
 START = 1_790_000_000 * 10**9  # ns
 MS = 1_000_000
-TELEOP, POLICY = 1, 2
+HOLD, TELEOP, POLICY = range(3)
 OPEN, CLOSED = 0.08, 0.0
 
 
@@ -35,6 +35,7 @@ class MadeEpisode:
     lost: indices of images that never arrive, by camera. frozen: camera whose image stays the same, and from when.
     gap: span without any message. geometry: depth and camera poses as well. topics: only these (default: all).
     taken_over: span in which a person had taken over from a policy; None: all of it is a demonstration.
+    held: span in which the driver was in HOLD.
     """
 
     seconds: float = 3.0
@@ -58,6 +59,7 @@ class MadeEpisode:
     geometry: bool = False
     topics: list[str] | None = None
     taken_over: tuple[float, float] | None = None
+    held: tuple[float, float] = (0.0, 0.0)
 
     def reference(self, time: float) -> np.ndarray:
         """Commanded joints [7], rad, at rest before and after the motion."""
@@ -69,6 +71,12 @@ class MadeEpisode:
     def demonstrated(self, time: float) -> bool:
         """Whether a person commands, not a policy."""
         return self.taken_over is None or self.taken_over[0] <= time < self.taken_over[1]
+
+    def mode(self, time: float) -> int:
+        """The driver's."""
+        if self.held[0] <= time < self.held[1]:
+            return HOLD
+        return TELEOP if self.demonstrated(time) else POLICY
 
     def measured(self, time: float) -> np.ndarray:
         """Measured joints [7], rad: 20 ms behind."""
@@ -156,7 +164,7 @@ class MadeEpisode:
                     joint_names=names[:7],
                     position=self.reference(now),
                     gripper_width=self.width(now),
-                    mode=TELEOP if self.demonstrated(now) else POLICY,
+                    mode=self.mode(now),
                     goal_id={"uuid": np.full(16, 1 if self.taken_over else 0, np.uint8)},
                 ),
             )

@@ -9,6 +9,7 @@ from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.robot.bounds.space import RESERVE, Space
 from vga_bringup.robot.motion.following import (
     APPROACH_SPEED,
+    FADE_SPEED,
     MAX_MISALIGNMENT,
     SILENT,
     STANDSTILL,
@@ -68,6 +69,11 @@ class Hand:
             self._trace.append((self.t, reference.q, reference.dq, reference.gripper_width))
             self.t += TICK
         self.q = goal
+
+    def take_over(self, q, dq):
+        """From an arm at `q` that moves at `dq`, wherever the hand is."""
+        self.following.leader(self.t - TICK, self.q, 0.08)
+        self.following.join(self.t, q, dq, 0.08)
 
     def rest(self, seconds, **how):
         self.move(self.q, seconds, **how)
@@ -213,6 +219,54 @@ def test_along_a_wall_the_arm_slides():
     hand.rest(1.0)
     _, q, _, _ = hand.trace
     assert abs(q[-1, 0] - hand.q[0]) < 0.1
+
+
+FADING = TIGHT.model_copy(update={"leader": TIGHT.leader.model_copy(update={"offset_fade": 0.5})})
+
+
+@settings(max_examples=15)
+@given(st.lists(st.floats(-0.6, 0.6), min_size=7, max_size=7), moves, st.integers(0, 99))
+def test_an_offset_fades_slowly_only_while_the_leader_moves_and_the_reference_stays_smooth(away, hand_moves, seed):
+    hand = Hand(FADING, seed)
+    hand.q = HOME + np.array(away)
+    hand.take_over(HOME, np.full(7, 0.05))
+    offsets = [hand.following.offset]
+    hand.rest(0.3)
+    assert (hand.following.offset == offsets[0]).all(), "a leader that rests keeps it"
+    period = 1 / FADING.arm.tracking.rate_hz
+    for step, seconds, heard in hand_moves:
+        start = hand.q.copy()
+        for share in np.linspace(0.1, 1.0, 10):
+            hand.move(start + share * (HOME + np.array(step) - start), seconds / 10, heard=heard == "heard")
+            offsets.append(hand.following.offset)
+    t, q, dq, _ = hand.trace
+    assert (np.abs(np.diff(dq, axis=0)) <= ACCELERATION * TICK + 1e-9).all()
+    np.testing.assert_allclose(np.diff(q, axis=0), (dq[1:] + dq[:-1]) / 2 * TICK, atol=ACCELERATION.max() * TICK**2)
+    assert (np.abs(dq) <= np.array(FADING.arm.limits.velocity) * FADING.arm.speed_scale + 1e-9).all()
+    assert ((q >= LOWER - 1e-9) & (q <= UPPER + 1e-9)).all()
+    sizes = np.abs(offsets)
+    assert (np.diff(sizes, axis=0) <= 0).all(), "it only becomes less"
+    assert (np.array(offsets) * offsets[0] >= 0).all(), "and never changes sides"
+    assert ((sizes[0] - sizes[-1]) <= FADE_SPEED * (t[-1] - t[0] + period)).all()
+
+
+def test_in_the_end_the_arm_stands_as_the_leader_does():
+    hand = Hand(FADING)
+    hand.q = HOME + 0.2
+    hand.take_over(HOME, np.zeros(7))
+    for _ in range(10):
+        hand.move(HOME + np.array([0.1, 0, 0, 0, 0, 0, 0.1]), 0.4)
+        hand.move(HOME, 0.4)
+    hand.rest(0.5)
+    np.testing.assert_allclose(hand.trace[1][-1], HOME, atol=3e-3)
+
+
+def test_without_being_asked_for_the_offset_stays():
+    hand = Hand(CELL)
+    hand.q = HOME + 0.3
+    hand.take_over(HOME, np.zeros(7))
+    hand.move(HOME + 0.5, 1.0)
+    np.testing.assert_allclose(hand.following.offset, -0.3, atol=1e-9)
 
 
 def test_samples_that_are_old_or_no_numbers_change_nothing():

@@ -407,6 +407,16 @@ def test_what_is_left_out_is_told_in_one_line(tmp_path):
     )
 
 
+def test_while_the_leader_is_silent_nobody_demonstrates(tmp_path):
+    MadeEpisode(taken_over=(1.0, 2.4), held=(1.6, 2.0)).write(tmp_path / "corrected")
+    samples = dataset(tmp_path, skip_idle=False, origins=list(Origin), before=0.3).samples
+    held = (times := (samples.stamps - START) / 1e9) > 1.62
+    held &= times < 1.98
+    assert held.any()
+    assert set(samples.origins[held]) <= {Origin.POLICY, Origin.PREINTERVENTION}
+    assert Origin.DEMONSTRATION not in samples.origins
+
+
 def test_corrections_are_told_from_what_the_policy_did_and_from_its_mistakes(recorded, tmp_path):
     MadeEpisode(taken_over=(1.6, 2.4)).write(tmp_path / "corrected")
 

@@ -1,7 +1,5 @@
 """`vga record` on a terminal, with the real recorder and a robot of publishers."""
 
-import os
-import pty
 import signal
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import Trigger
+from support.at_terminal import Operator
 from support.recorded_robot import LATCHED, LEADER, Robot, launch_recorder
 from support.waiting import eventually
 from vga_policy.cli import main
@@ -35,47 +34,6 @@ def robot():
     robot.silent = set()
     yield robot
     robot.close()
-
-
-class Operator:
-    """`vga record` in a terminal of its own: what it shows, and keys typed into it."""
-
-    def __init__(self, *options):
-        self._terminal, theirs = pty.openpty()
-        command = [sys.executable, "-m", "vga_policy", "record", "--task", "pick", "--instruction", "pick it up"]
-        self.process = subprocess.Popen(
-            [*command, *options],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        )
-        os.close(theirs)
-        self.shown = ""
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        while True:
-            try:
-                self.shown += os.read(self._terminal, 1024).decode()
-            except OSError:  # closed at the other end
-                return
-
-    def sees(self, text, times=1):
-        def seen():
-            return self.shown.count(text) >= times
-
-        # A process that has ended shows nothing more, but for what is still on its way here.
-        eventually(lambda: seen() or self.process.poll() is not None, lambda: f"{text!r} is shown, in {self.shown}")
-        eventually(seen, lambda: f"{text!r} is shown, in {self.shown}", 1.0)
-
-    def types(self, keys):
-        os.write(self._terminal, keys.encode())
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._terminal)
 
 
 @pytest.fixture

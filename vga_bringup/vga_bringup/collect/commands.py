@@ -30,6 +30,13 @@ def collect_command(subparsers: argparse._SubParsersAction) -> None:
     add_jobs(group)
     group.add_argument("--perturb", action="store_true", help="Odd starts, bad aim and pushes, to recover from.")
     group.add_argument(
+        "--policy",
+        metavar="CHECKPOINT",
+        default="",
+        help="This policy acts, and the scripted operator takes over where it closes the hand on nothing or takes too "
+        "long: episodes with corrections. Default: demonstrations.",
+    )
+    group.add_argument(
         "--random-cameras", action="store_true", help="Puts the fixed cameras elsewhere every half a second."
     )
     group.add_argument("--no-depth", action="store_true", help="Leaves depth and camera poses out.")
@@ -62,8 +69,8 @@ def run_live(arguments: argparse.Namespace) -> int:
     from vga_bringup.sim.scene.task import TaskError
     from vga_bringup.sim.tasks.registry import arrange
 
-    if arguments.perturb or arguments.random_cameras or arguments.images_for:
-        print("vga collect: --perturb, --random-cameras and --images-for need --in-process", file=sys.stderr)
+    if arguments.perturb or arguments.random_cameras or arguments.images_for or arguments.policy:
+        print("vga collect: --perturb, --policy, --random-cameras and --images-for need --in-process", file=sys.stderr)
         return 2
     try:
         arrange(arguments.task, arguments.seed)
@@ -101,7 +108,11 @@ def run_in_process(arguments: argparse.Namespace) -> int:
         perturb=arguments.perturb,
         random_cameras=arguments.random_cameras,
         images_for=arguments.images_for,
+        policy=arguments.policy,
     )
+    if request.policy and (request.perturb or request.random_cameras):
+        print("vga collect: --policy goes with neither --perturb nor --random-cameras", file=sys.stderr)
+        return 2
     began = time.monotonic()
     collected = []
     try:

@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vga_policy.bags.writer import bag_file
+from vga_policy.cell.compatibility import differences
 from vga_policy.cell.loading import dump_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.checkpoints import locate
+from vga_policy.checkpoints.checkpoint import CheckpointError, load_contract, robot_cell
 from vga_policy.episodes.metadata import Episode
+from vga_policy.evaluate.environment import Judgement
+from vga_policy.inference.policy import Policy
 from vga_policy.message_constants import FAILURE, SUCCESS
 from vga_policy.units import SECOND
 from vga_teleop.session.earlier import SCRIPTED
 
 from vga_bringup.collect.in_process_bag import InProcessBag
 from vga_bringup.robot.reports import Tick
+from vga_bringup.sim.correction import correct
 from vga_bringup.sim.demonstration import demonstrate
 from vga_bringup.sim.expert.scripted_expert import Leader
 from vga_bringup.sim.in_process import InProcessCell
@@ -40,7 +46,8 @@ class CollectRequest:
     """What to collect: episodes of `task` with the seeds from `seed` on, into `directory`.
 
     depth: with depth and camera poses. perturb, random_cameras: see `demonstrate`. images_for: s from the beginning
-    in which the cameras record, None for all of it; the rest of the episode is recorded without them.
+    in which the cameras record, None for all of it; the rest of the episode is recorded without them. policy: the
+    checkpoint that acts, and is corrected (see `correct`); empty: the operator demonstrates.
     """
 
     cell: Cell
@@ -52,6 +59,7 @@ class CollectRequest:
     perturb: bool = False
     random_cameras: bool = False
     images_for: float | None = None
+    policy: str = ""
 
     def path(self, seed: int) -> Path:
         """Directory of one episode."""
@@ -75,6 +83,8 @@ def collect(request: CollectRequest, jobs: int) -> Iterator[Collected]:
     and CellError when the cell cannot be simulated.
     """
     require_simulated(request.cell)
+    if request.policy:
+        _require_policy(request)
     seeds = range(request.seed, request.seed + request.episodes)
     if existing := [path for seed in seeds if (path := request.path(seed)).exists()]:
         raise CollectError(f"{existing[0]} exists: choose another --seed or --out")
@@ -96,10 +106,14 @@ def collect(request: CollectRequest, jobs: int) -> Iterator[Collected]:
 
 
 class Collector:
-    """Collects one episode after the other in a cell of its own. Close it in the thread that made it."""
+    """Collects one episode after the other in a cell of its own. Close it in the thread that made it.
+
+    Raises CheckpointError where the request's policy cannot act in the cell.
+    """
 
     def __init__(self, request: CollectRequest) -> None:
         self.request = request
+        self._policy = Policy.from_pretrained(locate(request.policy), request.cell) if request.policy else None
         self._cell = InProcessCell(request.cell, self._tick, self._frame)
         self._described = _without_places(request.cell) if request.random_cameras else request.cell
         self._bag: InProcessBag | None = None
@@ -120,14 +134,7 @@ class Collector:
         bag = InProcessBag(bag_file(work).with_name(bag_file(path).name), self._described, started, depth=request.depth)
         self._bag = bag
         try:
-            judgement = demonstrate(
-                self._cell,
-                request.task,
-                seed,
-                perturb=request.perturb,
-                random_cameras=request.random_cameras,
-                watch=self._lead,
-            )
+            judgement = self._perform(seed)
             bag.close()
             bag.describe(work / bag_file(path).name)
             episode = Episode(
@@ -153,6 +160,19 @@ class Collector:
         finally:
             self._bag = None
         return Collected(path, str(episode.outcome), judgement.detail, self._cell.now)
+
+    def _perform(self, seed: int) -> Judgement:
+        request = self.request
+        if self._policy is not None:
+            return correct(self._cell, self._policy, request.task, seed, self._lead)
+        return demonstrate(
+            self._cell,
+            request.task,
+            seed,
+            perturb=request.perturb,
+            random_cameras=request.random_cameras,
+            watch=self._lead,
+        )
 
     def _lead(self, leader: Leader) -> None:
         if self._bag is not None:
@@ -194,6 +214,7 @@ def _open_cell(request: CollectRequest) -> None:
     """Makes this process's cell."""
     global _collector
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, which lets the episodes be completed
+    os.environ["OMP_NUM_THREADS"] = "1"  # a policy computes in one thread
     os.environ.setdefault("LP_NUM_THREADS", "0")  # Mesa draws in this thread: the processes share the processors
     _collector = Collector(request)
 
@@ -201,6 +222,17 @@ def _open_cell(request: CollectRequest) -> None:
 def _collect_one(seed: int) -> Collected:
     assert _collector is not None, "the pool's initializer makes it"
     return _collector.episode(seed)
+
+
+def _require_policy(request: CollectRequest) -> None:
+    """Raises CollectError where the policy is none, or none for this cell: before any process is started for it."""
+    checkpoint = locate(request.policy)
+    try:
+        found = differences(request.cell, robot_cell(load_contract(checkpoint), request.policy))
+    except CheckpointError as error:
+        raise CollectError(str(error)) from None
+    if found:
+        raise CollectError(f"--policy {request.policy}: made for another cell: {'; '.join(map(str, found))}")
 
 
 def _without_places(cell: Cell) -> Cell:

@@ -98,7 +98,8 @@ class InProcessBag:
             "velocity": tick.reference.dq,
             "gripper_width": float(tick.reference.gripper_width),
             "mode": int(tick.mode),
-            "step": -1,
+            "goal_id": {"uuid": np.frombuffer(tick.goal or bytes(16), np.uint8)},
+            "step": tick.reference.step,
         }
         self._write(topics.JOINT_STATES, tick.read_ns, self._cell.arm.base_frame, measured)
         self._write(topics.REFERENCE, tick.reference_ns, self._cell.arm.base_frame, reference)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import mujoco
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera, Cell
 from vga_policy.evaluate.environment import Judgement
@@ -41,7 +42,7 @@ from vga_bringup.sim.tasks.registry import arrange
 
 STEP = 0.001  # s of physics
 JUDGED_EVERY = 0.05  # s
-GOAL = bytes(16)  # of the one policy that commands this cell
+GOAL = bytes([1]) * 16  # of the one policy that commands this cell
 
 COMMAND_DELAY = 0.003  # s between the driver's velocity command and the arm: network and franky's planner
 
@@ -131,6 +132,11 @@ class InProcessCell:
         return np.append(self._q, self.simulator.robot.hand_width)
 
     @property
+    def commanded_width(self) -> float:
+        """The hand's opening that was last asked for, m."""
+        return self._width
+
+    @property
     def task_state(self) -> Judgement:
         """How the trial stands."""
         return self._judgement
@@ -174,11 +180,16 @@ class InProcessCell:
         """Pushes the hand with a constant force [3] (N, base frame) until told otherwise."""
         self._data.xfrc_applied[self._model.body(views.HAND_BODY).id, :3] = force
 
-    def observe(self) -> Observation:
-        """What the policy's cameras and the arm's encoders show now; stamps are ns of this cell's clock."""
+    def observe(self, *, compressed: bool = False) -> Observation:
+        """What the policy's cameras and the arm's encoders show now; stamps are ns of this cell's clock.
+
+        compressed: by way of the JPEG images that the policy's node gets.
+        """
         stamp = round(self.now * SECOND)
         cameras = self.cell.views
         images = tuple(self.picture(camera.name).color for camera in cameras)
+        if compressed:
+            images = tuple(map(_through_jpeg, cameras, images))
         return Observation(stamp, images, (stamp,) * len(cameras), self.proprioception, self.arrangement.instruction)
 
     def picture(self, camera: str, *, with_depth: bool = False) -> Picture:
@@ -292,3 +303,8 @@ class InProcessCell:
         self.simulator.robot.joint_velocity_control(self._velocity)
         self.simulator.advance()
         self._steps += 1
+
+
+def _through_jpeg(camera: Camera, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The image as the camera node compresses it and the policy node decodes it."""
+    return simplejpeg.decode_jpeg(simplejpeg.encode_jpeg(image, camera.jpeg_quality, "RGB", "420"))

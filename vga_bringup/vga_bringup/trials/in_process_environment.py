@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-import numpy as np
-import simplejpeg
-from numpy.typing import NDArray
-from vga_policy.cell.schema import Camera, Cell
+from vga_policy.cell.schema import Cell
 from vga_policy.evaluate.environment import EnvironmentFault, Judgement
 from vga_policy.observation.observation import ActionChunk, Observation
 
@@ -45,9 +41,7 @@ class InProcessEnvironment:
     def observe(self) -> Observation:
         """All views now, as the JPEG images that the policy node gets."""
         self._observed = self._world.now
-        observation = self._world.observe()
-        views = zip(self._cell.views, observation.images, strict=True)
-        return replace(observation, images=tuple(_through_jpeg(camera, image) for camera, image in views))
+        return self._world.observe(compressed=True)
 
     def execute(self, chunk: ActionChunk) -> None:
         """Sends the chunk on its way."""
@@ -66,9 +60,3 @@ class InProcessEnvironment:
     def refused(self) -> Mapping[str, int]:
         """Chunks that the safety filter refused, by reason."""
         return self._world.rejected
-
-
-def _through_jpeg(camera: Camera, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image as the camera node compresses it and the policy node decodes it."""
-    jpeg = simplejpeg.encode_jpeg(image, camera.jpeg_quality, "RGB", "420")
-    return simplejpeg.decode_jpeg(jpeg)

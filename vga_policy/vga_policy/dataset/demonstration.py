@@ -177,7 +177,11 @@ class Demonstration:
 
     @cached_property
     def _told(self) -> tuple[Track, NDArray[np.bool_], NDArray[np.bool_]]:
-        """The references, and whether each is the policy's, or a person's who had taken over from it."""
+        """The references, and whether each is the policy's, or a person's who had taken over from it.
+
+        Where the arm holds and the policy's goal lives on, for the leader fell silent, nobody demonstrates: that is put
+        down to the policy.
+        """
         self.bag.require(
             REFERENCE, ROBOT_REFERENCE, "header", "joint_names", "position", "gripper_width", "mode", "goal_id"
         )
@@ -186,8 +190,9 @@ class Demonstration:
         names, columns = None, []
         policy, corrected = np.zeros(len(stamps), bool), np.zeros(len(stamps), bool)
         for index, message in enumerate(self.bag.messages(REFERENCE)):
-            policy[index] = message.mode == Mode.POLICY
-            corrected[index] = message.mode == Mode.TELEOP and any(message.goal_id.uuid)
+            of_goal = any(message.goal_id.uuid)
+            policy[index] = message.mode == Mode.POLICY or (message.mode == Mode.HOLD and of_goal)
+            corrected[index] = message.mode == Mode.TELEOP and of_goal
             if message.joint_names != names:
                 names = message.joint_names
                 columns = self._columns(names, index)

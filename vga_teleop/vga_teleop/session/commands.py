@@ -104,11 +104,11 @@ def _run(args: argparse.Namespace) -> int:
             buttons = stack.enter_context(open_buttons(args, terminal=True))
             stop = stack.enter_context(stop_request())
             session = stack.enter_context(Session("vga_record", args.namespace))
-            kind = GraphCell if args.policy is None else PolicyCell
-            cell = kind(session, args.task, args.operator, stop)
+            robot = session, args.task, args.operator, stop
+            cell = GraphCell(*robot) if args.policy is None else PolicyCell(*robot, args.policy)
             cell.wait_until_complete(COMPLETE_WITHIN)
             if isinstance(cell, PolicyCell):
-                cell.require(args.policy)
+                cell.require_policy()
             cell.refuse_unknown_task()
             if args.out is not None:
                 cell.record_into(args.out)
@@ -126,10 +126,12 @@ def _run(args: argparse.Namespace) -> int:
                 halt=cell.halt,
                 pass_on=cell.pass_on if isinstance(cell, PolicyCell) else None,
             )
+            cell.meanwhile = operator.wait  # Escape, q and t are heard while the arm goes home
             before = earlier(cell.directory, args.task)
             workflow = Workflow(cell, operator, display.say, earlier=before)
-            if scripted and args.policy is None and before.kept < args.episodes:
-                display.say("a scripted operator moves the simulated leader: press space and watch")
+            if scripted and before.kept < args.episodes:
+                when = "press space and watch" if args.policy is None else "after t it does the task"
+                display.say(f"a scripted operator moves the simulated leader: {when}")
             if before.kept:
                 display.say(f"{before.kept} kept by earlier sessions in {cell.directory}, {args.episodes} wanted")
             workflow.run(args.episodes)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Event
+from typing import ClassVar
 
 from sensor_msgs.msg import JointState
 from vga_policy.message_constants import Mode
@@ -26,11 +27,18 @@ from vga_teleop.session.workflow import Refused, Scene, SessionEnded, Sight, Tri
 DISCOVERED_WITHIN = 2.0  # s until what runs beside the nodes needed must have been found
 SEEN_WITHIN = 3.0  # s until a node's state shows what its service has confirmed
 
-NEEDED = {  # topic: who publishes it
-    topics.DRIVER_STATE: "the driver (franka_driver)",
-    topics.RECORDER_STATE: "the recorder",
-    topics.GELLO_JOINT_STATES: "the leader (gello_node)",
-}
+
+class Attended(Event):
+    """Is set when `stop` is. `meanwhile` is done whenever somebody looks whether it is: about ten times a second."""
+
+    def __init__(self, stop: Event, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._stop, self._meanwhile = stop, meanwhile
+
+    def is_set(self) -> bool:
+        """Whether `stop` is set."""
+        self._meanwhile()
+        return self._stop.is_set()
 
 
 class GraphCell:
@@ -38,7 +46,17 @@ class GraphCell:
 
     stop: when set, every request raises SessionEnded, apart from leave(). homing_speed: share of the cell's speed; 0:
     its homing speed.
+
+    needed: by topic, who publishes it. remedy: what starts them. meanwhile: done again and again while the arm moves by
+    itself, so that somebody is heard who wants it to stop.
     """
+
+    needed: ClassVar[Mapping[str, str]] = {
+        topics.DRIVER_STATE: "the driver (franka_driver)",
+        topics.RECORDER_STATE: "the recorder",
+        topics.GELLO_JOINT_STATES: "the leader (gello_node)",
+    }
+    remedy = "record.launch.py, or all of it simulated with `vga sim --policy false --teleop true --record true`"
 
     def __init__(self, session: Session, task: str, operator_name: str, stop: Event, homing_speed: float = 0.0) -> None:
         self._session = session
@@ -47,6 +65,7 @@ class GraphCell:
         self._stop = stop
         self._homing_speed = homing_speed
         self._leaving = False
+        self.meanwhile: Callable[[], object] = lambda: None
         self._driver, self._recorder, self._scene = DriverClient(session), RecorderClient(session), SceneClient(session)
         self._followed: tuple[Newest, Newest] | None = None  # leader and reference: how far the leader is from the arm
 
@@ -55,10 +74,7 @@ class GraphCell:
     def wait_until_complete(self, seconds: float) -> None:
         """Raises GraphError naming what is missing after `seconds`."""
         if not self._session.spin_until(lambda: self._stop.is_set() or not self._missing(), seconds):
-            raise GraphError(
-                f"missing: {', '.join(self._missing())}; start them with record.launch.py, or all of it simulated with "
-                "`vga sim --policy false --teleop true --record true`; see `vga doctor`"
-            )
+            raise GraphError(f"missing: {', '.join(self._missing())}; start them with {self.remedy}; see `vga doctor`")
 
     def refuse_unknown_task(self) -> None:
         """Raises Refused where a simulated cell draws and judges the scenes, and does not know the task."""
@@ -111,7 +127,7 @@ class GraphCell:
     def recover(self) -> None:
         """Clears a reflex, or rebuilds the connection to the arm."""
         with self._refusals("recover: "):
-            self._driver.recover(self._stop)
+            self._driver.recover(Attended(self._stop, self.meanwhile))
 
     def held(self) -> float:
         """Opening (m) around what the hand holds; 0: nothing."""
@@ -126,7 +142,7 @@ class GraphCell:
     def home(self, position: Sequence[float] = ()) -> None:
         """Moves the arm to these joint angles (rad), or home; the hand keeps still."""
         with self._refusals("home: "):
-            self._driver.home(position, self._homing_speed, self._stop)
+            self._driver.home(position, self._homing_speed, Attended(self._stop, self.meanwhile))
 
     def arrange(self, seed: int) -> Scene | None:
         """Sets the scene drawn from `seed`. None where no simulated cell does so."""
@@ -232,7 +248,7 @@ class GraphCell:
         return state is not None and state.recording and Path(state.path) == path
 
     def _missing(self) -> list[str]:
-        missing = [who for topic, who in NEEDED.items() if not self._session.node.count_publishers(topic)]
+        missing = [who for topic, who in self.needed.items() if not self._session.node.count_publishers(topic)]
         state = self._driver.state
         if not missing and (state is None or not state.connected):
             missing.append("the driver's connection to the robot")

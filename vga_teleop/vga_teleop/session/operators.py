@@ -25,6 +25,8 @@ PATIENCE = 40.0  # s after which a trial that has not succeeded counts as failed
 RETRIES = 30
 RETRY_EVERY = 1.0  # s
 ANSWERS = (Button.GO, Button.SUCCESS, Button.FAILURE, Button.DISCARD)
+KEYS = "s: success  f: failure  d: discard  space: stop"
+CORRECTING = f"{KEYS}  t: take over, hand back  Escape: stop the arm"
 LABELS = {Button.SUCCESS: SUCCESS, Button.FAILURE: FAILURE, Button.DISCARD: DISCARDED}
 
 
@@ -89,6 +91,7 @@ class HumanOperator:
             self._leader = "the policy acts next"
         self._explain, self._halt, self._pass_on = explain, halt, pass_on
         self._watch = TrialWatch()
+        self._noticed: str | None = None  # of the running episode, so far; None: it has only just begun
 
     def let_go(self, cell: Cell, width: float) -> None:
         """Asks the person, or does as told beforehand."""
@@ -111,7 +114,7 @@ class HumanOperator:
         question = f"episode {number + 1}: {what}, {self._leader}. space: start, d: discard the last"
         if self._ask(cell, question, Button.GO, Button.DISCARD) is Button.DISCARD:
             raise DiscardLast
-        self._watch = TrialWatch()
+        self._watch, self._noticed = TrialWatch(), None
         return scene or Scene(self._instruction)
 
     def wait(self) -> None:
@@ -120,10 +123,9 @@ class HumanOperator:
 
     def judge(self, sight: Sight, seconds: float) -> Verdict | None:
         """The label pressed, no label after space, or the simulated cell's own verdict."""
-        keys = "s: success  f: failure  d: discard  space: stop" + (
-            "  t: take over, hand back" if self._pass_on else ""
-        )
-        self._show(f"{seconds:5.1f} s  {keys}  {sight.problem or sight.commander}")
+        if self._pass_on is not None:
+            self._notice(sight.notice)
+        self._show("  ".join(filter(None, (f"{seconds:5.1f} s", sight.commander or KEYS, sight.problem))))
         for button in self._pressed():
             return Verdict(LABELS.get(button))
         return self._watch.judge(sight, seconds)
@@ -144,6 +146,14 @@ class HumanOperator:
             for button in self._pressed():
                 if button in wanted:
                     return button
+
+    def _notice(self, text: str) -> None:
+        """Says what is new; at first, what the keys do."""
+        if self._noticed is None:
+            self._say(CORRECTING)
+        if text and text != self._noticed:
+            self._say(text)
+        self._noticed = text
 
     def _pressed(self) -> list[Button]:
         """What answers a question. The rest is seen to: Escape stops the arm, q ends the session, t takes over."""

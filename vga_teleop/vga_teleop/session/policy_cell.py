@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
+import math
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
+from typing import ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray
 from vga_policy.checkpoints import locate
@@ -16,56 +18,59 @@ from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
 
 from vga_teleop.session.graph_cell import GraphCell
-from vga_teleop.session.hands import pass_on
+from vga_teleop.session.hands import Hands, pass_on
 from vga_teleop.session.workflow import Refused, Sight, Verdict
 
-TOLD_WITHIN = 3.0  # s until the policy has said what it runs
+TOLD_WITHIN = 3.0  # s in which policy and driver say how they are: they do so every second
+ENDED_WITHIN = 1.0  # s until the policy has ended a task whose goal the driver has dropped
+NOBODY_ACTS = "no policy acts: space starts it, then t takes over"
 
 
 class PolicyCell(GraphCell):
-    """A cell whose episodes are a policy's, corrected by a person who takes over and hands back."""
+    """A cell whose episodes are a policy's, corrected by a person who takes over and hands back.
 
-    def __init__(self, session: Session, task: str, operator_name: str, stop: Event, homing_speed: float = 0.0) -> None:
-        super().__init__(session, task, operator_name, stop, homing_speed)
+    checkpoint: what the policy node must run, for every episode.
+    """
+
+    needed: ClassVar[Mapping[str, str]] = {**GraphCell.needed, topics.POLICY_HEARTBEAT: "the policy (policy_node)"}
+    remedy = "record.launch.py and policy.launch.py, or all of it simulated with `vga sim --teleop true --record true`"
+
+    def __init__(self, session: Session, task: str, operator_name: str, stop: Event, checkpoint: str) -> None:
+        super().__init__(session, task, operator_name, stop)
         self._policy = PolicyClient(session)
+        self._checkpoint = checkpoint
         self._acting = False  # whether a task of this session's has been started and not ended
-        self._runs: str | None = None  # the checkpoint of the policy node
+        self._told: dict[str, tuple[float, dict[str, str]]] = {}  # parts of the diagnostics, and when they came
         self._inference = f"{session.resolved(topics.POLICY)}: inference"
+        self._teleoperation = f"{session.resolved(topics.DRIVER)}: teleoperation"
         session.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._note, 10)
 
-    def require(self, checkpoint: str) -> None:
-        """Raises GraphError unless the policy node runs this checkpoint."""
-        self._session.spin_until(lambda: self._runs is not None or self._stop.is_set(), TOLD_WITHIN)
-        start = f"policy.launch.py checkpoint:={checkpoint}"
-        if self._runs is None:
-            raise GraphError(f"no policy node says what it runs: start {start}, or `vga sim` with --checkpoint")
-        if self._runs not in (checkpoint, str(locate(checkpoint).resolve())):
-            raise GraphError(
-                f"--policy {checkpoint}: the policy node runs {self._runs or 'an untrained policy'}: {start}"
-            )
+    def require_policy(self) -> None:
+        """Raises Refused unless the policy node runs the checkpoint."""
+        start = f"start policy.launch.py checkpoint:={self._checkpoint}"
+        with self._refusals():
+            if not self._session.spin_until(
+                lambda: self._stop.is_set() or bool(self._newest(self._inference)), TOLD_WITHIN
+            ):
+                raise GraphError(f"no policy node says what it runs: {start}, or `vga sim --checkpoint`")
+        runs = self._newest(self._inference).get("checkpoint", "")
+        if runs != self._checkpoint and Path(runs).resolve() != locate(self._checkpoint).resolve():
+            raise Refused(f"--policy {self._checkpoint}: the policy node runs {runs}: name that, or {start}")
 
     def pass_on(self) -> str:
         """Takes over from the policy or hands back to it; what has been done, or why it was not."""
-        return pass_on(self._driver)
+        return pass_on(self._driver) if self._acting else NOBODY_ACTS
 
     def look(self, seconds: float) -> Sight:
         """The cell as it is after this time; the policy's motion counts as the leader's does."""
         sight = super().look(seconds)
-        kept = self._acting and any(self._driver.goal)
-        ended = self._acting and self._policy.done
-        if ended:
-            return replace(sight, teleop=False, hold_reason=f"the policy has ended: {self._policy.result().message}")
-        who = "a person" if self._driver.mode is not Mode.POLICY else "the policy"
-        why = f" (HOLD: {sight.hold_reason}; t: the policy goes on)" if kept and sight.hold_reason else ""
-        return replace(
-            sight,
-            teleop=kept or self._driver.mode in (Mode.POLICY, Mode.TELEOP),
-            misalignment=0.0,
-            commander=f"{who} commands{why}" if self._acting else "",
-        )
+        ended = self._policy.result().message if self._acting and self._policy.done else ""
+        live = self._acting and any(self._driver.goal)
+        return Hands(self._driver.mode, live, ended, self._offset()).seen(sight)
 
     def teleoperate(self) -> None:
         """Lets the arm go by the policy's next task."""
+        self.require_policy()
         with self._refusals():
             self._driver.policy()
         self._until_mode(Mode.POLICY)
@@ -83,14 +88,27 @@ class PolicyCell(GraphCell):
         return path
 
     def hold(self) -> None:
-        """Ends the policy's task, and brings the arm to rest."""
+        """Brings the arm to rest, and the policy's task to its end: that goes without its goal's being live."""
+        super().hold()
         if self._acting:
             self._acting = False
-            with suppress(GraphError):
-                self._policy.cancel()
-        super().hold()
+            self._session.spin_until(lambda: self._policy.done or self._policy.orphaned, ENDED_WITHIN)
+
+    def _misalignment(self) -> float:
+        """Nobody has to align."""
+        return 0.0
+
+    def _offset(self) -> float:
+        """Largest joint angle (rad) between arm and leader since a take-over, as far as the driver has told."""
+        told = self._newest(self._teleoperation).get("offset_rad", "")
+        return max(map(abs, map(float, told.split())), default=0.0)
+
+    def _newest(self, part: str) -> dict[str, str]:
+        """The values of a part of the diagnostics; none where it has been silent."""
+        at, values = self._told.get(part, (-math.inf, {}))
+        return values if time.monotonic() - at < TOLD_WITHIN else {}
 
     def _note(self, diagnostics: DiagnosticArray) -> None:
         for status in diagnostics.status:
-            if status.name == self._inference:
-                self._runs = {pair.key: pair.value for pair in status.values}.get("checkpoint")
+            if status.name in (self._inference, self._teleoperation):
+                self._told[status.name] = time.monotonic(), {pair.key: pair.value for pair in status.values}

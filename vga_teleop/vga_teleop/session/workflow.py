@@ -70,7 +70,7 @@ class Sight:
 
     teleop: the arm follows the leader; hold_reason says why it does not. misalignment: largest distance of a joint of
     the leader from the arm's reference, rad. recording, problem: what the recorder says. trial: None where nobody but a
-    person judges. commander: who commands, in words, where that changes.
+    person judges. commander: who commands, in words, where that changes. notice: what a person has to know, and to do.
     """
 
     teleop: bool = False
@@ -81,6 +81,7 @@ class Sight:
     problem: str = ""
     trial: Trial | None = None
     commander: str = ""
+    notice: str = ""
 
 
 class Cell(Protocol):

@@ -4,7 +4,7 @@ The reference pursues the leader. It is planned one control period at a time, ea
 is continuous in position and velocity, and it never enters a state from which it could not brake in bounds. A leader
 that is too fast or reaches too far is followed as well as the limits allow: nothing is refused, everything is counted.
 After a reset the arm goes to the leader slowly before it follows. Where it takes over from another motion, it follows
-the leader's motion from where both are: an offset stays between them.
+the leader's motion from where both are: an offset stays between them, or fades while the leader moves.
 
 All times are seconds (float) on one monotonic clock; joints are radians.
 """
@@ -42,6 +42,8 @@ BRAKING_TIMES = STOP_WITHIN * np.array((0.25, 0.5, 0.75, 1.0))  # s, after which
 TOLERANCE = 2 * CLOSE  # m
 STANDSTILL = 1e-6  # rad/s
 HISTORY = 1.0  # s of what was asked for that are kept; a chunk may be observed that long before a hand-back
+FADE_SPEED = 0.1  # rad/s at most by which the offset of a take-over fades
+FADE_MOTION = 0.2  # rad/s of the leader, in one joint, from which on it fades in full
 CAUGHT = 0.005  # m between trigger and hand, within which the hand follows the trigger after a take-over
 
 
@@ -91,6 +93,7 @@ class Following:
         self._max_width = cell.gripper.max_width
         self._period = 1.0 / arm.tracking.rate_hz
         self._space = Space(cell, RESERVE)
+        self._fade = cell.leader.offset_fade if cell.leader is not None else 0.0
 
         self._leader_q = np.full(len(self._names), np.nan)  # as read
         self._leader_width = math.nan
@@ -179,7 +182,7 @@ class Following:
 
     @property
     def offset(self) -> Vector:
-        """What the arm is asked for less what the leader shows, rad, [7]; zero unless it took over."""
+        """What the arm is asked for less what the leader shows, rad, [7]; zero unless it took over. It may fade."""
         return self._offset
 
     @property
@@ -256,10 +259,11 @@ class Following:
         if self._released or not self._shown or t - self._heard > SILENT:
             return np.zeros_like(q)
         first, last = self._shown[0][0], self._shown[-1][0]
+        moves = last > first and t - last <= VELOCITY_AGE
+        if moves:
+            self._fade_offset((self._shown[-1][1] - self._shown[0][1]) / (last - first))
         oldest, target = self._target(self._shown[0][1]), self._target(self._shown[-1][1])
-        velocity = np.zeros_like(q)
-        if last > first and t - last <= VELOCITY_AGE:
-            velocity = FEED_FORWARD * (target - oldest) / (last - first)
+        velocity = FEED_FORWARD * (target - oldest) / (last - first) if moves else np.zeros_like(q)
         distance = target + (t - last) * velocity - ahead
         if self._approaching and (np.abs(target - q) < APPROACHED).all():
             self._approaching = False
@@ -267,6 +271,13 @@ class Following:
             self._width = self._leader_width
         arriving = _arrival(np.abs(distance), BRAKING_SHARE * self._acceleration, self._period)
         return velocity + np.sign(distance) * np.minimum(GAIN * np.abs(distance), arriving)
+
+    def _fade_offset(self, motion: Vector) -> None:
+        """The offset a period later, where it fades: as far as the leader moves, at `motion` (rad/s, [7])."""
+        if self._fade:
+            share = min(float(np.abs(motion).max()) / FADE_MOTION, 1.0)
+            fading = share * np.clip(self._offset / self._fade, -FADE_SPEED, FADE_SPEED)
+            self._offset = self._offset - self._period * fading
 
     def _beyond(self) -> bool:
         """Whether the leader reaches beyond the joint limits."""

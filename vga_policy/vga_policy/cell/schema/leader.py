@@ -69,6 +69,15 @@ class Leader(Section):
             "rad",
         ),
     ]
+    offset_fade: Annotated[
+        float,
+        Field(ge=0),
+        described(
+            "Time constant with which the offset between leader and arm fades after a take-over, while a person moves "
+            "the leader: the arm then comes to stand as the leader does. 0 keeps the offset.",
+            "s",
+        ),
+    ] = 0.0
 
     @model_validator(mode="after")
     def _usable(self) -> Leader:
