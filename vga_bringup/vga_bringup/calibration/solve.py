@@ -115,16 +115,18 @@ def board_pose(sight: Sight, lens: Lens) -> Matrix:
     return _pose(np.concatenate([turn.ravel(), position.ravel()]))
 
 
-def focal_share(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> float:
-    """Focal length that the pictures, width x height, tell by themselves, in shares of the lens's."""
+def focal_share(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> tuple[float, float]:
+    """Focal length that the pictures, width x height, tell by themselves, in shares of the lens's; and how unsure."""
     corners = [shot.sight.corners.astype(np.float32) for shot in shots]
     pixels = [shot.sight.pixels.astype(np.float32) for shot in shots]
     flags = (
         cv2.CALIB_USE_INTRINSIC_GUESS | cv2.CALIB_FIX_PRINCIPAL_POINT | cv2.CALIB_FIX_ASPECT_RATIO
         | cv2.CALIB_FIX_TANGENT_DIST | cv2.CALIB_FIX_K1 | cv2.CALIB_FIX_K2 | cv2.CALIB_FIX_K3
     )  # fmt: skip
-    _, found, *_ = cv2.calibrateCamera(corners, pixels, size, lens.matrix.copy(), lens.distortion.copy(), flags=flags)
-    return float(found[0, 0] / lens.matrix[0, 0])
+    _, found, _, _, _, unsure, *_ = cv2.calibrateCameraExtended(
+        corners, pixels, size, lens.matrix.copy(), lens.distortion.copy(), flags=flags
+    )
+    return float(found[0, 0] / lens.matrix[0, 0]), float(unsure[0, 0] / lens.matrix[0, 0])
 
 
 def angle(rotation: Matrix) -> float:
