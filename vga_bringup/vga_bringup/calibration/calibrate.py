@@ -20,8 +20,7 @@ TURNS = 15.0  # degrees that the hand turns about a second axis, at least: the s
 SLANT = 60.0  # degrees from which a board is seen at a slant: its corners' places are vague then
 WORST = 2.0  # px rms
 SPREAD_DISTANCE, SPREAD_ANGLE = 0.01, 1.0  # m, degrees between the answers without one pose each
-FOCAL = 0.02  # share by which the focal length may differ from the camera's own
-SURE = 3.0  # standard deviations of what the pictures tell of it, likewise
+FOCAL = 0.03  # share by which the focal length may differ from the camera's own
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Calibration:
         )
 
 
-def calibrate(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> Calibration:
-    """From pictures of width x height px. Raises CalibrationError where they are too few, too similar or do not fit."""
+def calibrate(shots: Sequence[Shot], lens: Lens) -> Calibration:
+    """From pictures of a board. Raises CalibrationError where they are too few, too similar or do not fit."""
     kept = distinct(shots)
     _require_count(shots, kept)
     _require_sight(kept, lens)
@@ -72,9 +71,9 @@ def calibrate(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> Calib
             f"without one of the poses the answer is {1000 * distance:.0f} mm and {turn:.1f}° away, "
             f"{1000 * SPREAD_DISTANCE:.0f} mm and {SPREAD_ANGLE:g}° may be: take more poses, turned further"
         )
-    share, unsure = focal_share(kept, lens, size)
+    share = focal_share(kept, lens, solution)
     doubt = f"the pictures say a focal length of {share:.3f} times the camera's own: is the square's size right?"
-    doubts = (doubt,) if abs(share - 1) > max(FOCAL, SURE * unsure) else ()
+    doubts = (doubt,) if abs(share - 1) > FOCAL else ()
     return Calibration(solution.camera, solution.error, len(kept), distance, turn, share, doubts)
 
 

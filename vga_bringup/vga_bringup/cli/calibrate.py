@@ -21,7 +21,7 @@ from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import ELSEWHERE, Session, stop_request
 from vga_policy.ros.errors import GraphError
-from vga_policy.units import nanoseconds
+from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.calibration.album import Album
 from vga_bringup.calibration.board import Board
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     camera = cell.camera(arguments.name)
     album = Album(cell, camera.name, Board(arguments.square / 1000), arguments.poses)
     try:
-        lens, size = _fill(album, cell, arguments)
-        found = calibrate(album.shots, lens, size)
+        lens = _fill(album, cell, arguments)
+        found = calibrate(album.shots, lens)
         write_pose(path, camera.name, as_pose(found.camera, parent_of(camera, cell), found.check))
     except (CalibrationError, CellError, GraphError) as error:
         print(f"vga calibrate camera: {camera.name}: {error}", file=sys.stderr)
@@ -64,8 +64,8 @@ def _in_words(found: Calibration) -> str:
     )
 
 
-def _fill(album: Album, cell: Cell, arguments: argparse.Namespace) -> tuple[Lens, tuple[int, int]]:
-    """Takes the album's pictures until it is full, or Ctrl-C; the camera's lens, and the pictures' size.
+def _fill(album: Album, cell: Cell, arguments: argparse.Namespace) -> Lens:
+    """Takes the album's pictures until it is full, or Ctrl-C; the camera's lens.
 
     Raises CalibrationError where no pictures come or the board is not seen, GraphError where the arm does not move.
     """
@@ -77,7 +77,7 @@ def _fill(album: Album, cell: Cell, arguments: argparse.Namespace) -> tuple[Lens
             studio.wait_for_hands(display)
         else:
             studio.go_round(DriverClient(session), display)
-    return Lens(np.array(info.k).reshape(3, 3), np.array(info.d or [0.0] * 5)), (info.width, info.height)
+    return Lens(np.array(info.k).reshape(3, 3), np.array(info.d or [0.0] * 5))
 
 
 class _Studio:
@@ -134,19 +134,24 @@ class _Studio:
         return bool(np.abs(self._angles() - before).max() <= AT_REST)
 
     def _take(self) -> str:
-        """Takes a picture, where it is one of the arm at rest in a new pose. Returns in words how it stands."""
-        album, image, joints = self._album, self._images.message, self._joints.message
-        if image is None:
-            return f"{album.count}: no pictures come any more"
-        if nanoseconds(image.header.stamp) < nanoseconds(joints.header.stamp) - round(REST * 1e9):
-            return f"{album.count}: the picture is older than the arm's rest"
-        q = self._angles()
+        """Takes a picture of the arm, which rests, where the pose is a new one. Returns in words how it stands."""
+        album, q = self._album, self._angles()
         if not album.is_new(q):
             return (
                 f"{album.count}: this pose is taken; turn the hand by 15° and more, about another axis than last time"
             )
-        corners = album.take(JpegImage(bytes(image.data)).decode(), q)
+        rested = nanoseconds(self._joints.message.header.stamp) - round(REST * SECOND)
+        if not self._session.spin_until(lambda: self._stop.is_set() or self._shows(rested), FOUND_WITHIN):
+            raise CalibrationError(f"nothing new on {self._images.topic} within {FOUND_WITHIN:g} s")
+        if self._stop.is_set():
+            return f"{album.count}: interrupted"
+        corners = album.take(JpegImage(bytes(self._images.message.data)).decode(), q)
         return f"{album.count}: {f'taken, with {corners} corners' if corners else NOT_SEEN}"
+
+    def _shows(self, since: int) -> bool:
+        """Whether there is a picture that was taken after a time, ns."""
+        image = self._images.message
+        return image is not None and nanoseconds(image.header.stamp) > since
 
     def _angles(self) -> NDArray[np.float64]:
         """Of the joints, rad [7]. Raises CalibrationError where none come any more."""
