@@ -69,7 +69,7 @@ def _fill(album: Album, cell: Cell, arguments: argparse.Namespace) -> Lens:
 
     Raises CalibrationError where no pictures come or the board is not seen, GraphError where the arm does not move.
     """
-    display = Display(every=0.0 if arguments.by_hand else SPARSE)
+    display = Display(every=SPARSE)
     with stop_request() as stop, Session("vga_calibrate", arguments.namespace) as session:
         studio = _Studio(session, cell, album, stop)
         info = studio.info()
@@ -101,7 +101,9 @@ class _Studio:
     def wait_for_hands(self, display: Display) -> None:
         """A picture whenever somebody has brought the arm to rest in a new pose."""
         while not (self._album.full or self._stop.is_set()):
-            display.show(self._take() if self._rests() else f"{self._album.count}: the arm moves")
+            before = len(self._album.shots)
+            how = self._take() if self._rests() else f"{self._album.count}: the arm moves"
+            (display.say if len(self._album.shots) > before else display.show)(how)
 
     def go_round(self, driver: DriverClient, display: Display) -> None:
         """A picture where the arm is, then in poses near there, which the driver goes to; in the end it goes back."""
