@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from support.calibration_rig import LENS, SIZE, postures, rig_for
+from support.calibration_rig import LENS, postures, rig_for
 from support.cells import SIM, SIM_FILE
 from vga_bringup.calibration.board import COLUMNS, MILLIMETER, MODULES, ROWS, Board, Sight
 from vga_bringup.calibration.calibrate import calibrate
@@ -33,7 +33,7 @@ def apart(one, other):
 @pytest.mark.parametrize("rig", ["fixed_1", "fixed_2", "wrist"], indirect=True)
 def test_a_camera_is_found_where_mujoco_has_it(rig):
     shots = rig.shots(postures(14, seed=3))
-    found, truth = calibrate(shots, LENS, SIZE), rig.truth()
+    found, truth = calibrate(shots, LENS), rig.truth()
     distance, turn = apart(found.camera, truth)
     assert distance < 0.002
     assert turn < 0.1
@@ -47,7 +47,7 @@ def test_a_camera_is_found_where_mujoco_has_it(rig):
 @pytest.mark.parametrize("rig", ["fixed_1"], indirect=True)
 def test_four_poses_that_are_nearly_one_are_refused(rig):
     with pytest.raises(CalibrationError, match=r"too few different poses: 1 .of 4 pictures 3 repeat one"):
-        calibrate(rig.shots(postures(4, seed=5, spread=0.02)), LENS, SIZE)
+        calibrate(rig.shots(postures(4, seed=5, spread=0.02)), LENS)
 
 
 CORNERS = np.array([(x, y, 0.0) for y in range(1, ROWS) for x in range(1, COLUMNS)]) * Board().square
@@ -77,25 +77,25 @@ def turns(count, most, seed=1):
 
 def test_turns_about_one_axis_are_too_similar():
     with pytest.raises(CalibrationError, match=r"too similar: the hand turns by some .*° about one axis"):
-        calibrate(seen([(0, 0, 8 * k) for k in range(10)]), LENS, SIZE)
+        calibrate(seen([(0, 0, 8 * k) for k in range(10)]), LENS)
 
 
 def test_a_board_at_a_slant_only_is_refused():
     with pytest.raises(CalibrationError, match=r"seen at a slant only: from 6\d° to [78]\d°"):
-        calibrate(seen(turns(10, 8) * (0.5, 1, 4) + (0, 70, 0)), LENS, SIZE)
+        calibrate(seen(turns(10, 8) * (0.5, 1, 4) + (0, 70, 0)), LENS)
 
 
 def test_a_board_that_slipped_is_refused_with_its_pose():
     shots = seen(turns(10, 30))
     shots[6] = Shot(shots[6].sight, shots[6].other @ pose((0, 0, 3), (0.03, 0, 0)))
     with pytest.raises(CalibrationError, match=r"px from where they should be, 2 px may be; worst is pose 7 with"):
-        calibrate(shots, LENS, SIZE)
+        calibrate(shots, LENS)
 
 
 def test_squares_of_another_size_are_doubted_or_refused():
     shots = [Shot(Sight(1.1 * shot.sight.corners, shot.sight.pixels), shot.other) for shot in seen(turns(10, 30))]
     with pytest.raises(CalibrationError, match="are the squares as large as was said"):
-        calibrate(shots, LENS, SIZE)
+        calibrate(shots, LENS)
 
 
 def test_the_page_has_the_board_true_to_scale(tmp_path):

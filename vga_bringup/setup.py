@@ -32,6 +32,10 @@ setup(
             "robot_state_publisher = vga_bringup.nodes.robot_state_publisher:main",
             "sim_leader = vga_bringup.nodes.sim_leader:main",
         ],
+        "vga.tasks": [
+            "board_in_hand = vga_bringup.calibration.simulated:IN_HAND",
+            "board_on_table = vga_bringup.calibration.simulated:ON_TABLE",
+        ],
         "vga.commands": [
             "calibrate = vga_bringup.calibration.commands:calibrate_command",
             "collect = vga_bringup.collect.commands:collect_command",

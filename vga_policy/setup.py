@@ -10,7 +10,7 @@ setup(
     version=ElementTree.parse(PACKAGE).findtext("version"),
     packages=find_packages(exclude=["test"]),
     package_data={
-        "vga_policy.checkpoints": ["*/*"],
+        "vga_policy.checkpoints": ["*/*", "*/views/*"],
         "vga_policy.curation": ["*.j2"],
         "vga_policy.bench.loader": ["*.txt"],
         "vga_policy.evaluate.baseline": ["*.txt"],

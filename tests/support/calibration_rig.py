@@ -2,7 +2,8 @@
 
 import mujoco
 import numpy as np
-from vga_bringup.calibration.board import MODULES, ROWS, Board
+from vga_bringup.calibration.board import COLUMNS, ROWS, Board
+from vga_bringup.calibration.simulated import board_mjcf
 from vga_bringup.calibration.solve import Lens, Shot
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.sim.physics.simulator import CellSimulator
@@ -13,30 +14,6 @@ from support.cells import SIM
 
 SIZE = 1280, 720  # a D415's profile
 LENS = Lens(views.intrinsics(*SIZE), np.zeros(5))
-THICK = 0.002  # m, of the board
-
-
-def board_geoms(board, pose):
-    """The board as MJCF boxes: a white plate whose face is at z = 0 of `pose` [4, 4], and its black modules on it."""
-    edge, parts = board.square / MODULES, []
-    wide, high = 5 * board.square, ROWS * board.square
-
-    def box(center, half, rgba):
-        at = pose[:3, :3] @ center + pose[:3, 3]
-        quaternion = np.empty(4)
-        mujoco.mju_mat2Quat(quaternion, pose[:3, :3].ravel())
-        numbers = [" ".join(f"{value:.7g}" for value in values) for values in (half, at, quaternion)]
-        parts.append(
-            f'<geom type="box" size="{numbers[0]}" pos="{numbers[1]}" quat="{numbers[2]}" rgba="{rgba}" '
-            'contype="0" conaffinity="0" mass="0"/>'
-        )
-
-    border = board.square / 2
-    box([wide / 2, high / 2, THICK], [wide / 2 + border, high / 2 + border, THICK / 2], "0.95 0.95 0.95 1")
-    for row, column, length in board.runs():
-        center = [(column + length / 2) * edge, (row + 0.5) * edge, THICK / 4]
-        box(center, [length * edge / 2, edge / 2, THICK / 4], "0.05 0.05 0.05 1")
-    return "<board>" + "".join(parts) + "</board>"
 
 
 class Rig:
@@ -46,8 +23,10 @@ class Rig:
         self._camera, self._board, self._carrier = SIM.camera(camera), board, carrier
         simulator = CellSimulator(SIM.arm.home, [camera], {})
         simulator.init()
+        middle = np.eye(4)
+        middle[:2, 3] = COLUMNS * board.square / 2, ROWS * board.square / 2
         body = ".//worldbody" if carrier == "base" else f".//body[@name='{views.HAND_BODY}']"
-        simulator.scene.find(body).extend(scene.ET.fromstring(board_geoms(board, pose)))
+        simulator.scene.find(body).extend(scene.ET.fromstring(f"<board>{board_mjcf(board, pose @ middle)}</board>"))
         self._model = mujoco.MjModel.from_xml_string(scene.text(simulator.scene))
         self._camera = self._camera.model_copy(
             update={"color": self._camera.color.model_copy(update={"width": SIZE[0], "height": SIZE[1]})}

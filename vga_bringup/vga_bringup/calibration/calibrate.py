@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.cell.schema.cameras import PoseCheck
 
 from vga_bringup.calibration.solve import CalibrationError, Lens, Shot, Solution, angle, board_pose, focal_share, solve
 
@@ -19,14 +20,15 @@ TURNS = 15.0  # degrees that the hand turns about a second axis, at least: the s
 SLANT = 60.0  # degrees from which a board is seen at a slant: its corners' places are vague then
 WORST = 2.0  # px rms
 SPREAD_DISTANCE, SPREAD_ANGLE = 0.01, 1.0  # m, degrees between the answers without one pose each
-FOCAL = 0.02  # share by which the focal length may differ from the camera's own
+FOCAL = 0.03  # share by which the focal length may differ from the camera's own
 
 
 @dataclass(frozen=True)
 class Calibration:
     """camera: pose [4, 4] of the optical frame in its parent. error: px rms. poses: how many it comes from.
 
-    distance, turn: how far (m, degrees) an answer without one of the poses is from it, at most. doubts: in words.
+    distance, turn: how far (m, degrees) an answer without one of the poses is from it, at most. focal: what the
+    pictures tell of the focal length, in shares of the camera's own. doubts: in words.
     """
 
     camera: Matrix
@@ -34,11 +36,23 @@ class Calibration:
     poses: int
     distance: float
     turn: float
+    focal: float
     doubts: tuple[str, ...]
 
+    @property
+    def check(self) -> PoseCheck:
+        """How well it fits, for the cell file."""
+        return PoseCheck(
+            error_px=round(self.error, 3),
+            poses=self.poses,
+            spread_m=round(self.distance, 5),
+            spread_deg=round(self.turn, 3),
+            focal=round(self.focal, 4),
+        )
 
-def calibrate(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> Calibration:
-    """From pictures of width x height px. Raises CalibrationError where they are too few, too similar or do not fit."""
+
+def calibrate(shots: Sequence[Shot], lens: Lens) -> Calibration:
+    """From pictures of a board. Raises CalibrationError where they are too few, too similar or do not fit."""
     kept = distinct(shots)
     _require_count(shots, kept)
     _require_sight(kept, lens)
@@ -57,10 +71,10 @@ def calibrate(shots: Sequence[Shot], lens: Lens, size: tuple[int, int]) -> Calib
             f"without one of the poses the answer is {1000 * distance:.0f} mm and {turn:.1f}° away, "
             f"{1000 * SPREAD_DISTANCE:.0f} mm and {SPREAD_ANGLE:g}° may be: take more poses, turned further"
         )
-    share = focal_share(kept, lens, size)
+    share = focal_share(kept, lens, solution)
     doubt = f"the pictures say a focal length of {share:.3f} times the camera's own: is the square's size right?"
     doubts = (doubt,) if abs(share - 1) > FOCAL else ()
-    return Calibration(solution.camera, solution.error, len(kept), distance, turn, doubts)
+    return Calibration(solution.camera, solution.error, len(kept), distance, turn, share, doubts)
 
 
 def distinct(shots: Sequence[Shot]) -> list[Shot]:

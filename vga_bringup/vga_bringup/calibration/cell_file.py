@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell, parse_cell
 from vga_policy.cell.schema import Camera, Cell
-from vga_policy.cell.schema.cameras import CameraPose
+from vga_policy.cell.schema.cameras import CameraPose, PoseCheck
 from vga_policy.files import LOADER, write_atomically
 
 
@@ -20,12 +21,13 @@ def parent_of(camera: Camera, cell: Cell) -> str:
     return f"{cell.arm.own.prefix}_hand" if camera.role == "wrist" else cell.arm.base_frame
 
 
-def as_pose(matrix: NDArray[np.floating], parent: str) -> CameraPose:
-    """A pose [4, 4] as the cell file has it, to a hundredth of a millimeter."""
+def as_pose(matrix: NDArray[np.floating], parent: str, check: PoseCheck | None = None) -> CameraPose:
+    """A pose [4, 4] as the cell file has it, to a hundredth of a millimeter. check: how well it fits."""
     return CameraPose(
         parent=parent,
         xyz=[round(value, 5) for value in matrix[:3, 3].tolist()],
         quaternion=[round(value, 6) for value in _quaternion(matrix[:3, :3])],
+        check=check,
     )
 
 
@@ -79,8 +81,9 @@ def _end(node: Any) -> int:
 
 
 def _flow(pose: CameraPose) -> str:
-    xyz, quaternion = (", ".join(map(str, values)) for values in (pose.xyz, pose.quaternion))
-    return f"{{parent: {pose.parent}, xyz: [{xyz}], quaternion: [{quaternion}]}}"
+    """In one line of YAML."""
+    written = yaml.safe_dump(pose.model_dump(), default_flow_style=True, sort_keys=False, width=math.inf)
+    return written.strip()
 
 
 def _means(text: str, cell: Cell) -> bool:

@@ -29,9 +29,10 @@ def calibrate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
         "camera",
         help="where a camera is, from pictures of the board in several poses of the arm",
         description="Beside the running graph. The wrist camera looks at the board, which lies still; before any other "
-        "camera the hand holds it. Move the arm by hand, by the leader, or by vga home --position: whenever it rests "
-        "in a new pose and the board is seen, a picture is taken. Ctrl-C ends it early. Then the pose goes into the "
-        "cell file, or is refused with the reason.",
+        "camera the hand holds it. Bring the arm to a pose where the board is seen whole, with 20 cm of free room "
+        "around hand and board: from there the driver takes it through poses near by, at homing speed, and back. In "
+        "each a picture is taken. Ctrl-C stops the arm and ends it early. Then the pose goes into the cell file, or is "
+        "refused with the reason.",
         epilog="Exit status: 0 when the pose is written; 1 when it is refused, or no pictures come.",
     )
     camera.add_argument("name", metavar="NAME", help="The camera's name in the cell file.")
@@ -39,6 +40,12 @@ def calibrate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     _add_square(camera)
     camera.add_argument(
         "--poses", type=between(8, 100, int), default=15, metavar="N", help="The pictures to take. Default: 15."
+    )
+    camera.add_argument(
+        "--by-hand",
+        action="store_true",
+        help="The arm is moved by hand, by the leader, or by vga home --position: whenever it rests in a new pose and "
+        "the board is seen, a picture is taken.",
     )
     add_namespace(camera)
     camera.set_defaults(run=lambda arguments: import_module("vga_bringup.cli.calibrate").run(arguments))

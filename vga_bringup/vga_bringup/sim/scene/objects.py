@@ -36,6 +36,7 @@ class Object:
     mjcf: what its <body> holds, <geom> elements above all, in m and kg. assets: what <asset> holds for them.
     height: of its origin above the table where it rests, m. placement: where it lies unless a task says otherwise.
     fixed: screwed to the table; else it moves freely.
+    held: fast in the hand, where `mjcf` has it in the hand's frame; height and placement mean nothing then.
     radius: half of what it covers of the table, m, where others keep clear of it; 0: they do not.
     grasp: where fingers close: along its x axis from its origin, and up, m. opening: of the hand on the way there, m;
     None: all the way. turns: in how many yaws of the hand, over a whole turn, it can be taken: 4 as a cube, 2 as a bar.
@@ -47,6 +48,7 @@ class Object:
     placement: Placement
     assets: str = ""
     fixed: bool = False
+    held: bool = False
     radius: float = 0.0
     grasp: tuple[float, float] = (0.0, -0.003)
     opening: float | None = None
@@ -117,10 +119,16 @@ def mjcf(objects: Objects) -> str:
         <material name="lamp" rgba="{_rgba(LAMP_OFF)}" specular="0" shininess="0"/>
       </asset>
       <worldbody>
-        {"".join(_body(name, thing) for name, thing in objects.items())}
+        {"".join(_body(name, thing) for name, thing in objects.items() if not thing.held)}
       </worldbody>
     </mujoco>
     """
+
+
+def held(objects: Objects) -> str:
+    """Those in the hand, as MJCF bodies of it."""
+    bodies = (f'<body name="{name}">{thing.mjcf}</body>' for name, thing in objects.items() if thing.held)
+    return f"<hand>{''.join(bodies)}</hand>"
 
 
 def _body(name: str, thing: Object) -> str:
@@ -141,6 +149,8 @@ def placements_of(objects: Objects) -> dict[str, Placement]:
 def place(model: mujoco.MjModel, data: mujoco.MjData, placements: Mapping[str, Placement], objects: Objects) -> None:
     """Puts objects at rest on the table, and the button's lamp out. Run `mj_forward` afterwards."""
     for name, placement in placements.items():
+        if objects[name].held:
+            continue
         body = model.body(name)
         position, quaternion = _resting(objects[name], placement)
         if (mocap := int(body.mocapid[0])) >= 0:

@@ -45,14 +45,19 @@ def furnish(scene: ET.Element, cameras: Iterable[str], things: objects.Objects =
     _remove(scene, _STOCK_GROUND)
     _merge(scene, ET.fromstring(_ROOM))
     _merge(scene, ET.fromstring(objects.mjcf(things)))
+    _body(scene, views.HAND_BODY).extend(ET.fromstring(objects.held(things)))
     for name in cameras:
         view = views.VIEWS[name]
-        parent = scene.find(".//worldbody" if view.body == "world" else f".//body[@name='{view.body}']")
-        assert parent is not None, view.body
-        parent.extend(ET.fromstring(f"<camera>{views.mjcf(name, view)}</camera>"))
+        _body(scene, view.body).extend(ET.fromstring(f"<camera>{views.mjcf(name, view)}</camera>"))
     compiler = scene.find("compiler")
     assert compiler is not None
     compiler.set("meshdir", str(meshes.light_meshes()))
+
+
+def _body(scene: ET.Element, name: str) -> ET.Element:
+    found = scene.find(".//worldbody" if name == "world" else f".//body[@name='{name}']")
+    assert found is not None, name
+    return found
 
 
 def _merge(scene: ET.Element, part: ET.Element) -> None:

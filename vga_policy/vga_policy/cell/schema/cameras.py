@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from vga_policy.cell.schema.section import Named, Positive, Section, Vector3, described
 
@@ -36,6 +36,19 @@ class ColorProfile(Section):
     ] = 30
 
 
+class PoseCheck(Section):
+    """How well a calibration fits, written beside its pose by `vga calibrate camera`."""
+
+    error_px: Annotated[float, described("How far the board's corners are from where they should be, rms.", "px")]
+    poses: Annotated[int, described("Poses of the arm that it comes from.", "1")]
+    spread_m: Annotated[float, described("How far the answer without one of the poses is from it, at most.", "m")]
+    spread_deg: Annotated[float, described("How far such an answer is turned against it, at most.", "°")]
+    focal: Annotated[
+        float,
+        described("Focal length that the pictures tell by themselves, in shares of the one that the camera says.", "1"),
+    ]
+
+
 class CameraPose(Section):
     """Where a camera's optical frame is: x to the right of its images, y down, z the way it looks."""
 
@@ -53,6 +66,9 @@ class CameraPose(Section):
             "How the optical frame is turned in that frame: a unit quaternion x, y, z, w, as ROS writes it.", "1"
         ),
     ]
+    check: Annotated[
+        PoseCheck | None, described("How well the calibration fits that the pose comes from. It changes nothing.")
+    ] = None
 
     @model_validator(mode="after")
     def _unit(self) -> CameraPose:
@@ -60,6 +76,11 @@ class CameraPose(Section):
         if abs(length - 1) > NOT_UNIT:
             raise ValueError(f"quaternion must be of length 1, and is of {length:.4g}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_no_check(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A pose that nothing is known of is written as before there were checks."""
+        return {key: value for key, value in dump(self).items() if key != "check" or value is not None}
 
     @property
     def rotation(self) -> NDArray[np.float64]:
