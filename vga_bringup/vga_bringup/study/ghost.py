@@ -19,7 +19,9 @@ BLUR = 5  # px: what a sensor's noise and JPEG leave of a difference must not co
 DIFFERENT = 30  # of 255
 HEIGHT = 360  # px of every camera on a sheet
 BAR, INK, PAPER = 26, (31, 41, 51), (255, 255, 255)
-LEGEND = "red: only there now, cyan: should be there"
+NOW, WANTED = (255, 40, 40), (0, 210, 230)  # outlines
+EDGES = (30, 90)  # of gradients, between which an edge begins and goes on
+LEGEND = "outlined red: what is there now; cyan: where it should be. No outline is left when the scene is set"
 
 
 class References:
@@ -49,20 +51,25 @@ def reset_errors(references: Pictures, now: Pictures) -> dict[str, float]:
 
 
 def _different(reference: Pixels, now: Pixels) -> float:
-    if reference.shape != now.shape:
-        return 1.0
+    return float(_differs(reference, now).mean()) if reference.shape == now.shape else 1.0
+
+
+def _differs(reference: Pixels, now: Pixels) -> NDArray[np.bool_]:
+    """Which pixels [H, W] do, beyond noise."""
     before, after = (cv2.blur(picture, (BLUR, BLUR)).astype(np.int16) for picture in (reference, now))
     light = np.median(after - before, axis=(0, 1))  # a cloud before the sun moves no cube
-    return float((np.abs(after - before - light).max(axis=-1) > DIFFERENT).mean())
+    return np.abs(after - before - light).max(axis=-1) > DIFFERENT
 
 
 def ghost(reference: Pixels, now: Pixels) -> Pixels:
-    """Both in one: gray where they agree, red what is only there now, cyan what only the reference has (on light)."""
+    """Both at half strength; where they differ, the outlines of what is there now and of what should be."""
     if reference.shape != now.shape:
         reference = cv2.resize(reference, now.shape[1::-1])
-    wanted, found = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (reference, now))
-    # What is darker than its surroundings takes away: the reference from red, which leaves cyan.
-    return np.dstack([wanted, found, found])
+    both = cv2.addWeighted(reference, 0.5, now, 0.5, 0.0)
+    differ = cv2.dilate(_differs(reference, now).astype(np.uint8), np.ones((2 * BLUR, 2 * BLUR), np.uint8)) > 0
+    for picture, color in ((now, NOW), (reference, WANTED)):
+        both[differ & (cv2.Canny(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), *EDGES) > 0)] = color
+    return both
 
 
 def sheet(references: Pictures, now: Pictures, words: str) -> Image.Image:

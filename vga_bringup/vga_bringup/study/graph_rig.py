@@ -40,7 +40,7 @@ from vga_bringup.study.design import CELL, Start
 from vga_bringup.study.ghost import Pictures, sheet, write
 from vga_bringup.study.ledger import Arm, Turn
 from vga_bringup.study.page import Page
-from vga_bringup.study.running import Voided
+from vga_bringup.study.running import Disturbed, Voided
 from vga_bringup.trials.graph_task import GraphTask
 from vga_bringup.trials.scene import judge, prepare
 
@@ -145,6 +145,10 @@ class GraphRig:
         """By the cell itself, or by the person, who sees the ghost until the scene is set."""
         self._display.show(words)
         self._await_cell()
+        if self._needs_recovery:
+            if not self.arranges:
+                self._ask("the arm is in a reflex. see that it is free; space: recover, q: end here", Button.GO)
+            self._task.driver.recover(self._stop)
         if self.arranges:
             driver = self._task.driver
             told = prepare(self._session, driver, self._scene, start.task, start.seed, self._stop)
@@ -194,6 +198,8 @@ class GraphRig:
         if trial.outcome is Outcome.FAULT:
             self._await_cell(steady=0.0)  # a camera that fell silent is no failure of the policy's
             self._require_policy()
+            if self.arranges and not self._needs_recovery:  # a reflex is the policy's doing
+                raise Disturbed(trial.reason)
         return trial if self.arranges or trial.success else self._labeled(trial, rollout.pressed)
 
     # How.
@@ -286,6 +292,11 @@ class GraphRig:
             self._stop.set()
             raise GraphError("interrupted")
         return pressed
+
+    @property
+    def _needs_recovery(self) -> bool:
+        state = self._task.driver.state
+        return state is not None and bool(state.needs_recovery)
 
     @property
     def _policies(self) -> int:

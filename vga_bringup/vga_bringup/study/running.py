@@ -10,16 +10,22 @@ from typing import Protocol
 
 from vga_policy.evaluate.trials import Trial
 from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
+from vga_policy.ros.errors import GraphError
 
 from vga_bringup.study.design import Start
 from vga_bringup.study.ghost import Pictures, References, reset_errors
 from vga_bringup.study.ledger import Arm, Ledger, Turn
 
 AGAIN = "the same command goes on from there"
+MOST_DISTURBED = 5  # trials in a row
 
 
 class Voided(Exception):  # noqa: N818 - named for what happened
-    """The operator does not let this trial count. The message says why."""
+    """This trial does not count, and is run again. The message says why."""
+
+
+class Disturbed(Voided):
+    """Nor did the policy do it: an image came late, somebody stopped the arm."""
 
 
 class Rig(Protocol):
@@ -56,6 +62,7 @@ def run_study(
 ) -> None:
     """Runs what is missing. Raises GraphError for what keeps it from going on; what ran by then is kept."""
     references = References(ledger.folder)
+    disturbed = 0
     while (turn := ledger.next()) is not None and not stop.is_set():
         start = starts[turn.task, turn.seed]
         rig.load(turn.arm)
@@ -65,7 +72,17 @@ def run_study(
         if not known:
             references.keep(turn.task, turn.seed, now)
         reset = reset_errors(known, now)
-        _run_one(ledger, rig, turn, instruction, reset, say)
+        try:
+            _run_one(ledger, rig, turn, instruction, reset, say)
+            disturbed = 0
+        except Disturbed as error:
+            disturbed += 1
+            if disturbed == MOST_DISTURBED:
+                raise GraphError(
+                    f"{disturbed} trials in a row were disturbed, the last: {error}: `vga doctor`"
+                ) from None
+        except Voided:
+            disturbed = 0
 
 
 def take_references(
@@ -86,7 +103,7 @@ def take_references(
 def _run_one(
     ledger: Ledger, rig: Rig, turn: Turn, instruction: str, reset: dict[str, float], say: Callable[[str], None]
 ) -> None:
-    """One trial from its first step into the ledger: void unless it came to an end."""
+    """One trial from its first step into the ledger: void unless it came to an end. Raises what voids it."""
     name = ledger.begin(turn)
     note = f"study {ledger.name}, arm {turn.code}, start {turn.seed}"
     try:
@@ -98,11 +115,9 @@ def _run_one(
     except BaseException as error:
         reason = str(error) or "interrupted"
         ledger.void(name, reason)
-        if not isinstance(error, Voided):
-            say(f"{turn.in_words()}: void, it will be run again; {AGAIN}")
-            raise
-        rig.label(DISCARDED, f"{note}: {reason}")
         say(f"{turn.in_words()}: void, it will be run again: {reason}")
-        return
+        if isinstance(error, Voided):
+            rig.label(DISCARDED, f"{note}: {reason}")
+        raise
     differs = f"; reset error {100 * max(reset.values()):.2f} %" if reset else ""
     say(f"{turn.in_words()}: {trial.outcome} after {trial.steps} steps ({trial.reason}){differs}")
