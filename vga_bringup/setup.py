@@ -58,6 +58,7 @@ setup(
         "vga.commands.eval": [
             "sim = vga_bringup.trials.commands:sim_command",
             "ablation = vga_bringup.trials.commands:ablation_command",
+            "robot = vga_bringup.study.commands:robot_command",
         ],
     },
 )

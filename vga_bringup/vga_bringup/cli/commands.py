@@ -58,10 +58,10 @@ def run(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         "run",
         help="arm the driver and run the policy on one instruction; Ctrl-C cancels",
-        description="Runs until the step limit, Ctrl-C, or, in the simulated cell, until the scene that was arranged "
-        "for this instruction is done or lost. Shows steps, and what becomes of the chunks; the last line counts those "
-        "that the driver refused, by reason. On a terminal, or with --buttons, t takes over with the leader and hands "
-        "back, and Escape stops the arm.",
+        description="Runs until the step limit, Ctrl-C, or until something tells that the task is done: the "
+        "simulated cell, of the scene that was arranged for this instruction, or the success_topic of --cell. Shows "
+        "steps, and what becomes of the chunks; the last line counts those that the driver refused, by reason. On a "
+        "terminal, or with --buttons, t takes over with the leader and hands back, and Escape stops the arm.",
         epilog="Exit status: 0 when the task came to its end, done or not; 1 when it was refused, the driver went to "
         "HOLD, or no chunk was executed; 130 after Ctrl-C.",
     )
@@ -90,9 +90,10 @@ def run(subparsers: argparse._SubParsersAction) -> None:
         "--label",
         choices=(*OUTCOMES, ASK, NONE),
         default=ASK,
-        help="The label of the recorded episode. ask: the simulated cell's verdict, else yours, where you are at a "
-        "terminal. none: left open. Default: ask.",
+        help="The label of the recorded episode. ask: the verdict of the simulated cell or of the success_topic, else "
+        "yours, where you are at a terminal. none: left open. Default: ask.",
     )
+    add_cell(parser, "The cell file whose success_topic ends the task. Default: none.")
     add_buttons(parser)
     add_namespace(parser)
     parser.set_defaults(run=_later("cli.run"))

@@ -6,12 +6,15 @@ import argparse
 import sys
 from threading import Event
 
+from vga_policy.cell.loading import load_cell
+from vga_policy.cell.shipped import cell_path
 from vga_policy.display import SPARSE, Display
 from vga_policy.message_constants import FAILURE, SUCCESS, Mode, TaskOutcome
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
+from vga_policy.ros.client.success import SuccessSignal
 from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
 from vga_teleop.session.buttons import Button, ButtonError, Several, open_buttons
@@ -48,7 +51,9 @@ class _Run:
         self._driver, self._policy = DriverClient(session), PolicyClient(session)
         self._verdicts = Verdicts(session)
         self._robot = robot_option(args.namespace)
-        self._judge = _Judge(session, args.instruction, f"vga arrange{self._robot}")
+        topic = load_cell(cell_path(args.cell)).success_topic if args.cell else ""
+        signal = SuccessSignal(session, topic) if topic else None
+        self._judge = _Judge(session, args.instruction, f"vga arrange{self._robot}", signal)
         self._display = Display(every=SPARSE)
         self._episode: TaskEpisode | None = None
 
@@ -71,6 +76,7 @@ class _Run:
             self._driver.policy()
             if self._stop.is_set():
                 return CANCELED
+            self._judge.begin()
             self._policy.start(self._args.instruction, self._args.max_steps)
             self._display.say(f"running {self._args.instruction!r}; Ctrl-C cancels{KEYS if self._buttons.any else ''}")
             self._session.spin_until(self._over)
@@ -141,13 +147,20 @@ class _Run:
 
 
 class _Judge:
-    """The simulated cell, if it is one, as the judge of a task. Only the scene that the instruction is of is judged."""
+    """What can tell whether the task is done: the simulated cell, of the scene that the instruction is of, or a signal.
 
-    def __init__(self, session: Session, instruction: str, arrange: str) -> None:
-        """arrange: the command that draws another scene."""
-        self._scene = SceneClient(session)
+    arrange: the command that draws another scene. signal: of the cell's own; None where it has none.
+    """
+
+    def __init__(self, session: Session, instruction: str, arrange: str, signal: SuccessSignal | None) -> None:
+        self._scene, self._signal = SceneClient(session), signal
         self._instruction, self._arrange = instruction, arrange
         self._over_before: bool | None = None  # whether the scene was done, or lost, when it was first seen
+
+    def begin(self) -> None:
+        """The task begins."""
+        if self._signal is not None:
+            self._signal.begin()
 
     @property
     def seen(self) -> bool:
@@ -158,11 +171,13 @@ class _Judge:
     def decided(self) -> bool:
         """Whether the task is done, or can be done no more."""
         state = self._state
-        return state is not None and self._judges(state) and (state.success or state.failed)
+        return self._signaled or (state is not None and self._judges(state) and (state.success or state.failed))
 
     @property
     def label(self) -> str:
         """SUCCESS or FAILURE, as the task stands; empty where nobody judges it."""
+        if self._signaled:
+            return SUCCESS
         state = self._state
         if state is None or not self._judges(state):
             return ""
@@ -171,6 +186,10 @@ class _Judge:
     @property
     def verdict(self) -> str:
         """How the task stands, in words; empty where nobody judges it."""
+        if self._signal is not None and self._signal.done:
+            return f"succeeded: {self._signal.topic} is true"
+        if self._signal is not None and self._signal.left_on:
+            return f"not judged: {self._signal.topic} has been true since before the task"
         state = self._state
         if state is None or not self._judges(state):
             return ""
@@ -189,6 +208,10 @@ class _Judge:
             scene = f"the scene is of {state.instruction!r}" if state.task else "no scene was arranged"
             return f"not judged, for {scene}: {self._arrange}"
         return f"for another scene: {self._arrange}"
+
+    @property
+    def _signaled(self) -> bool:
+        return self._signal is not None and self._signal.done
 
     @property
     def _state(self) -> TaskState | None:

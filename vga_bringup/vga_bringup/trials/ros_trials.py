@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from functools import partial
 from threading import Event
 from typing import Any
@@ -21,19 +21,16 @@ from vga_policy.files import write_atomically
 from vga_policy.observation.observation import PROPRIOCEPTION, Observation
 from vga_policy.observation.resampler import JpegImage
 from vga_policy.ros import topics
-from vga_policy.ros.client.driver import DriverClient
-from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
-from vga_policy.ros.client.verdicts import Verdicts
 from vga_policy.ros.errors import GraphError
 
 from vga_bringup.graph.runner import Runner
 from vga_bringup.graph.spec import sim_graph
 from vga_bringup.trials.conditions import EvalRequest, TrialsError
+from vga_bringup.trials.graph_task import GraphTask
 from vga_bringup.trials.scene import judge, prepare
-from vga_msgs.action import RunTask
 
 LOG, CELL = "nodes.log", "cell.yaml"
 
@@ -67,12 +64,10 @@ class GraphRollout:
 
     def __init__(self, request: EvalRequest, session: Session, runner: Runner, stop: Event) -> None:
         self._request, self._session, self._runner, self._stop = request, session, runner, stop
-        self._driver, self._policy, self._scene = DriverClient(session), PolicyClient(session), SceneClient(session)
-        self._armed = ExitStack()  # closing it sets the driver back to HOLD
+        self._task, self._scene = GraphTask(session), SceneClient(session)
         self._instruction = ""
         self._next_frame = 0.0
         self._images: dict[str, JpegImage] = {}
-        self._verdicts = Verdicts(session)
         if request.videos:
             for camera in request.cell.views:
                 topic = topics.camera(camera.name).compressed
@@ -82,10 +77,8 @@ class GraphRollout:
     def begin(self, task: str, seed: int) -> str:
         """Prepares the trial and starts the policy's task; its instruction."""
         self._runner.check(self._stop)
-        self._instruction = prepare(self._session, self._driver, self._scene, task, seed)
-        self._driver.policy()
-        self._armed.callback(self._driver.hold)
-        self._policy.start(self._instruction, self._request.max_steps)
+        self._instruction = prepare(self._session, self._task.driver, self._scene, task, seed)
+        self._task.start(self._instruction, self._request.max_steps)
         self._next_frame = time.monotonic()
         return self._instruction
 
@@ -99,7 +92,7 @@ class GraphRollout:
 
     def over(self) -> bool:
         """Whether the task has ended."""
-        return self._policy.done
+        return self._task.done
 
     def judge(self) -> Judgement:
         """As the simulated cell's."""
@@ -107,20 +100,11 @@ class GraphRollout:
 
     def end(self) -> Tally:
         """Ends the task if it still runs."""
-        with self._armed:
-            result = self._policy.cancel()
-        decided = self._verdicts.of(self._policy.goal_id)
-        return Tally(
-            steps=int(result.steps),
-            chunks=int(result.chunks),
-            refused=dict(decided.refused),
-            chunk_rate=_rate(decided.times),
-            fault=None if result.outcome == RunTask.Result.STEP_LIMIT else str(result.message),
-        )
+        return self._task.end()
 
     def close(self) -> None:
         """Sets the driver back to HOLD, where a trial has not come to its end."""
-        self._armed.close()
+        self._task.close()
 
     def _decided(self) -> bool:
         judgement = self.judge()
@@ -133,8 +117,3 @@ class GraphRollout:
 
     def _on_image(self, camera: str, message: Any) -> None:
         self._images[camera] = JpegImage(message.data.tobytes())
-
-
-def _rate(times: Sequence[float]) -> float | None:
-    """How many a second, in the mean; None of fewer than two."""
-    return round((len(times) - 1) / (times[-1] - times[0]), 3) if len(times) > 1 else None

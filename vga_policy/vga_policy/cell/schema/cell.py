@@ -112,6 +112,15 @@ class Cell(Section):
         ),
     ] = None
     recording: Annotated[Recording, described("What the recorder stores in an episode.")] = Recording()
+    success_topic: Annotated[
+        str,
+        Field(pattern=r"^$|^/?[A-Za-z]\w*(/[A-Za-z]\w*)*$"),
+        described(
+            "Topic of type std_msgs/Bool by which something in the cell tells that the task is done, such as a light "
+            "barrier. `vga run --cell` and `vga eval robot` end a task by it. It must have been false since the "
+            "task began. Leave it empty where a person judges."
+        ),
+    ] = ""
 
     @model_validator(mode="after")
     def _cameras_consistent(self) -> Cell:

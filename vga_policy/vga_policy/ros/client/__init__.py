@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vga_policy.ros.client.recorder import RecorderClient
     from vga_policy.ros.client.scene import SceneClient
     from vga_policy.ros.client.session import Session, stop_request
+    from vga_policy.ros.client.success import SuccessSignal
 
 __all__ = [
     "DriverClient",
@@ -28,6 +29,7 @@ __all__ = [
     "RefusedError",
     "SceneClient",
     "Session",
+    "SuccessSignal",
     "stop_request",
     "wait_until_steady",
 ]
@@ -39,6 +41,7 @@ _MODULES = {
     "RecorderClient": "recorder",
     "SceneClient": "scene",
     "Session": "session",
+    "SuccessSignal": "success",
     "stop_request": "session",
     "wait_until_steady": "readiness",
 }
