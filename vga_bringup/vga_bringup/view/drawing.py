@@ -1,205 +1,148 @@
-"""A recorded episode into a Rerun recording: the robot with its cameras in 3D, curves, chunks and a log."""
+"""Events, recorded or live, into a Rerun recording: the robot with its cameras, curves, chunks and a log."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from vga_policy.cell.schema import Camera
+from vga_policy.episodes import topics
 
-from vga_bringup.view.recorded import ChunkWay, Motion, Recorded
-
-APPLICATION = "vga view"
-TIME = "time"
-FAN = 10  # chunks that are shown at a time, the newest the brightest
-FRUSTUM = 0.12  # m
-ACCEPTED, REFUSED = (0, 170, 120), (220, 60, 40)
-
-
-class ViewError(Exception):
-    """What cannot be looked at. The message says why and what to do."""
-
-
-def load_rerun() -> Any:
-    """The package. Raises ViewError where it is not installed."""
-    try:
-        import rerun
-        import rerun.blueprint
-    except ImportError:
-        raise ViewError("Rerun is not installed: make setup PURPOSES=viewers") from None
-    return rerun
+from vga_bringup.view.cameras import Cameras
+from vga_bringup.view.clouds import Clouds
+from vga_bringup.view.events import Event
+from vga_bringup.view.geometry import Geometry
+from vga_bringup.view.happenings import Happenings
+from vga_bringup.view.layout import blueprint
+from vga_bringup.view.plans import Plans
+from vga_bringup.view.robot import FINGER, Robot
+from vga_bringup.view.sheet import Sheet
 
 
 class Drawing:
-    """Writes one episode into a .rrd file.
+    """Draws events as they come; call `flush` now and then, and `close` at the end.
 
     notes: what is not shown, and why, a line each.
     """
 
-    def __init__(self, recorded: Recorded) -> None:
-        """Raises ViewError as `load_rerun`."""
-        self._rerun = load_rerun()
-        self._recorded = recorded
-        self.notes: list[str] = []
-        self._parents = {pose.child: pose.parent for pose in recorded.fixed}
-        self._parents |= {motion.child: motion.parent for motion in recorded.moving}
-        self._moved_cameras = {
-            camera.name: motion
-            for camera in recorded.cameras
-            if camera.optical_frame not in self._parents and (motion := recorded.camera_motion(camera))
+    def __init__(
+        self,
+        sheet: Sheet,
+        urdf: str,
+        fixed: Sequence[Any],
+        topic_names: Collection[str],
+        *,
+        geometry: Geometry | None = None,
+        apart_ns: int = 0,
+    ) -> None:
+        """urdf, fixed: the robot's description, and what has come on tf_static. topic_names: of all that will come.
+
+        geometry: what a policy knows of depth; None: no depth is drawn. apart_ns: curves and images that follow another
+        by less are left out. Raises DescriptionError when the description is none.
+        """
+        self._sheet, self._apart_ns = sheet, apart_ns
+        self._robot = Robot(sheet, urdf, with_tf=topics.TF in topic_names)
+        for message in fixed:
+            self._robot.take_fixed_tf(message)
+        self._cameras = Cameras(sheet, self._robot, topic_names)
+        self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
+        self._plans = Plans(sheet, self._robot, self._cameras, self._clouds)
+        self._happenings = Happenings()
+        self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
+        self._arranged: tuple[str, ...] | None = None
+        self._takes = {
+            topics.TF: lambda event: self._robot.take_tf(event.message),
+            topics.JOINT_STATES: self._take_joints,
+            topics.REFERENCE: self._take_reference,
+            topics.GRIPPER_STATE: self._take_hand,
+            topics.DRIVER_STATE: self._tell,
+            topics.DIAGNOSTICS: lambda event: self._plans.take_diagnostics(event.message),
+            topics.ACTION_CHUNK: lambda event: self._plans.take_chunk(event.message),
+            topics.CHUNK_VERDICT: self._take_verdict,
         }
-        self._parents |= {motion.child: motion.parent for motion in self._moved_cameras.values()}
-        self._stream = self._rerun.RecordingStream(APPLICATION, recording_id=recorded.path.name)
+        for name, sight in self._cameras.sights.items():
+            names = topics.camera_topics(name)
+            self._takes[names.info] = partial(self._cameras.take_info, sight)
+            self._takes[names.pose] = partial(self._cameras.take_pose, sight)
+            self._takes[names.compressed] = partial(self._take_image, sight)
+            if self._clouds is not None:
+                self._takes[names.depth] = partial(self._clouds.take_depth, sight)
+                self._takes[names.compressed_depth] = partial(self._clouds.take_depth, sight)
+        self._arrange()
 
-    def save(self, file: Path) -> None:
-        """Draws all of it into `file`."""
-        self._stream.save(file, default_blueprint=self._blueprint())
-        self._stream.send_recording_name(self._recorded.path.name)
-        self._draw_robot()
-        for camera in self._recorded.cameras:
-            self._draw_camera(camera)
-        for curve in self._recorded.curves:
-            self._columns(curve.name, curve.stamps, self._rerun.Scalars.columns(scalars=curve.values))
-        self._draw_chunks()
-        for event in self._recorded.events:
-            self._at(event.stamp)
-            self._stream.log("log", self._rerun.TextLog(event.words, level=event.level))
-        self._stream.flush()
-        self._stream.disconnect()
+    @property
+    def notes(self) -> list[str]:
+        """What is not shown, and why."""
+        return [*self._cameras.notes, *(self._clouds.notes if self._clouds is not None else [])]
 
-    def _place(self, frame: str) -> str:
-        """The entity of a frame, below those that it hangs on."""
-        chain = [frame]
-        while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
-            chain.append(parent)
-        return "/".join(["robot", *(name.replace("/", "_") for name in reversed(chain))])
+    def wants(self, topic: str) -> bool:
+        """Whether something is drawn of this topic."""
+        return topic in self._takes
 
-    def _view_of(self, camera: Camera) -> str:
-        """The entity of a camera's images: in 3D where its place is known."""
-        where = camera.optical_frame
-        return f"{self._place(where)}/image" if where in self._parents else f"cameras/{camera.name}"
+    def take(self, event: Event) -> None:
+        """Draws an event of a topic that is wanted. Raises CdrError when it cannot be read."""
+        self._takes[event.topic](event)
 
-    def _draw_robot(self) -> None:
-        rerun = self._rerun
-        self._stream.log("robot", rerun.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
-        for pose in self._recorded.fixed:
-            placed = rerun.Transform3D(translation=pose.position, quaternion=pose.quaternion)
-            self._stream.log(self._place(pose.child), placed, static=True)
-        for motion in (*self._recorded.moving, *self._moved_cameras.values()):
-            self._draw_motion(motion)
-        for link in ET.fromstring(self._recorded.urdf).iter("link"):
-            for number, shape in enumerate(self._shapes(link)):
-                entity = f"{self._place(link.get('name', ''))}/shape_{number}"
-                self._stream.log(entity, shape, static=True)
+    def flush(self) -> None:
+        """Hands on what was drawn so far."""
+        if self._clouds is not None:
+            self._clouds.draw_seen()
+        self._arrange()
+        self._sheet.flush()
 
-    def _draw_motion(self, motion: Motion) -> None:
-        placed = self._rerun.Transform3D.columns(translation=motion.positions, quaternion=motion.quaternions)
-        self._columns(self._place(motion.child), motion.stamps, placed)
+    def close(self) -> None:
+        """Ends the recording."""
+        self._plans.close()
+        self.flush()
+        self._sheet.close()
 
-    def _shapes(self, link: ET.Element) -> Iterator[Any]:
-        """What a link's boxes, cylinders and balls are in Rerun; meshes are left out."""
-        rerun = self._rerun
-        for visual in link.iter("visual"):
-            origin, color = visual.find("origin"), visual.find("material/color")
-            xyz = _numbers(origin, "xyz") if origin is not None else np.zeros(3)
-            rpy = _numbers(origin, "rpy") if origin is not None else np.zeros(3)
-            rgba = _numbers(color, "rgba") if color is not None else np.ones(4)
-            common = {
-                "centers": [xyz],
-                "quaternions": [rerun.Quaternion(xyzw=_quaternion(*rpy))],
-                "colors": [[round(255 * value) for value in rgba]],
-                "fill_mode": rerun.components.FillMode.Solid,
-            }
-            if (box := visual.find("geometry/box")) is not None:
-                yield rerun.Boxes3D(half_sizes=[_numbers(box, "size") / 2], **common)
-            elif (ball := visual.find("geometry/sphere")) is not None:
-                yield rerun.Ellipsoids3D(half_sizes=[[float(ball.attrib["radius"])] * 3], **common)
-            elif (rod := visual.find("geometry/cylinder")) is not None:
-                size = {"lengths": [float(rod.attrib["length"])], "radii": [float(rod.attrib["radius"])]}
-                yield rerun.Cylinders3D(**size, **common)
+    def _due(self, event: Event) -> bool:
+        """Whether it is long enough since the last of this topic that was drawn."""
+        stamp, last = event.stamp, self._latest.get(event.topic)
+        if last is not None and 0 <= stamp - last < self._apart_ns:
+            return False
+        self._latest[event.topic] = stamp
+        return True
 
-    def _draw_camera(self, camera: Camera) -> None:
-        rerun, entity = self._rerun, self._view_of(camera)
-        if entity.startswith("cameras/"):
-            self.notes.append(f"camera {camera.name}: its place is not known (cameras[].pose): shown without a frustum")
-        elif (model := self._recorded.camera_matrix(camera)) is not None:
-            matrix, width, height = model
-            pinhole = rerun.Pinhole(
-                image_from_camera=matrix,
-                resolution=[width, height],
-                camera_xyz=rerun.ViewCoordinates.RDF,
-                image_plane_distance=FRUSTUM,
-            )
-            self._stream.log(entity, pinhole, static=True)
-        stamps, files = self._recorded.images(camera)
-        images = rerun.EncodedImage.columns(blob=files, media_type=["image/jpeg"] * len(files))
-        self._columns(entity, stamps, images)
+    def _take_joints(self, event: Event) -> None:
+        if not self._due(event):
+            return
+        stamp, message = event.stamp, event.message
+        posture = dict(zip(message.name, message.position.tolist(), strict=False))
+        self._robot.take_posture(stamp, posture)
+        for name, position in posture.items():
+            if FINGER not in name:
+                self._sheet.row(stamp, f"joints/{name}/measured", "Scalars", scalars=position)
 
-    def _draw_chunks(self) -> None:
-        """The newest chunk and those before it, a fan that fades: green where accepted, red where refused."""
-        shown: list[ChunkWay] = []
-        base = self._place(self._recorded.cell.arm.base_frame)
-        for chunk in self._recorded.chunks:
-            shown = [*shown[1 - FAN :], chunk]
-            fading = np.linspace(255 / FAN, 255, FAN)[-len(shown) :]
-            colors = [
-                (*(REFUSED if each.refusal else ACCEPTED), round(alpha))
-                for each, alpha in zip(shown, fading, strict=True)
-            ]
-            self._at(chunk.stamp)
-            ways = self._rerun.LineStrips3D([each.way for each in shown], colors=colors, radii=0.002)
-            self._stream.log(f"{base}/chunks", ways)
+    def _take_reference(self, event: Event) -> None:
+        if self._due(event):
+            message = event.message
+            for name, position in zip(message.joint_names, message.position.tolist(), strict=False):
+                self._sheet.row(event.stamp, f"joints/{name}/reference", "Scalars", scalars=position)
 
-    def _columns(self, entity: str, stamps: NDArray[np.int64], columns: Any) -> None:
-        index = self._rerun.TimeColumn(TIME, timestamp=stamps.astype("datetime64[ns]"))
-        self._stream.send_columns(entity, indexes=[index], columns=columns)
+    def _take_hand(self, event: Event) -> None:
+        message = event.message
+        self._tell(event, message)
+        if self._due(event):
+            self._sheet.row(event.stamp, "hand/measured", "Scalars", scalars=message.width)
+            self._sheet.row(event.stamp, "hand/commanded", "Scalars", scalars=message.commanded_width)
 
-    def _at(self, stamp: int) -> None:
-        self._stream.set_time(TIME, timestamp=np.datetime64(stamp, "ns"))
+    def _take_verdict(self, event: Event) -> None:
+        message = event.message
+        self._tell(event, message)
+        self._plans.take_verdict(message)
 
-    def _blueprint(self) -> Any:
-        """3D beside the cameras, curves and the log below them."""
-        blueprint = self._rerun.blueprint
-        cameras = [
-            blueprint.Spatial2DView(origin=self._view_of(camera), name=camera.name) for camera in self._recorded.cameras
-        ]
-        joints = [
-            blueprint.TimeSeriesView(origin=f"joints/{name}", name=name) for name in self._recorded.cell.arm.joint_names
-        ]
-        return blueprint.Blueprint(
-            blueprint.Vertical(
-                blueprint.Horizontal(
-                    blueprint.Spatial3DView(origin="robot", name="robot"),
-                    blueprint.Vertical(*cameras),
-                    column_shares=[3, 1],
-                ),
-                blueprint.Horizontal(
-                    blueprint.Tabs(*joints, name="joints"),
-                    blueprint.TimeSeriesView(origin="hand", name="hand"),
-                    blueprint.TextLogView(origin="log", name="log"),
-                ),
-                row_shares=[2, 1],
-            ),
-            collapse_panels=True,
-        )
+    def _take_image(self, sight: Any, event: Event) -> None:
+        self._cameras.take_image(sight, event, drawn=self._due(event))
 
+    def _tell(self, event: Event, message: Any = None) -> None:
+        told = self._happenings.of(event.topic, event.message if message is None else message)
+        if told is not None:
+            self._sheet.at(told.stamp, "log", self._sheet.rerun.TextLog(told.words, level=told.level))
 
-def _numbers(element: ET.Element, key: str) -> NDArray[np.float64]:
-    return np.array(element.get(key, "0 0 0").split(), float)
-
-
-def _quaternion(roll: float, pitch: float, yaw: float) -> NDArray[np.float64]:
-    """Unit quaternion [4] (x, y, z, w) of a rotation about x, then y, then z, the axes fixed (rad)."""
-    (cr, cp, cy), (sr, sp, sy) = np.cos([roll / 2, pitch / 2, yaw / 2]), np.sin([roll / 2, pitch / 2, yaw / 2])
-    return np.array(
-        (
-            sr * cp * cy - cr * sp * sy,
-            cr * sp * cy + sr * cp * sy,
-            cr * cp * sy - sr * sp * cy,
-            cr * cp * cy + sr * sp * sy,
-        )
-    )
+    def _arrange(self) -> None:
+        """Lays out what is seen, anew when a policy has begun to look through other cameras."""
+        if self._arranged != self._plans.views:
+            self._arranged = self._plans.views
+            joints = [name for name in self._robot.joints if FINGER not in name]
+            self._sheet.arrange(blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, joints))

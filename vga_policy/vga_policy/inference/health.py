@@ -129,6 +129,7 @@ class HealthMonitor:
             "chunks": chunks,
             "ticks_missed": self._worker.ticks_missed,
             "messages_lost": messages_lost,
+            "instruction": "" if task is None else task.instruction,
             "waiting_for": "" if task is None else task.waiting_for,
             "checkpoint": checkpoint or "untrained",
         }

@@ -1,0 +1,137 @@
+"""The robot in 3D: its links as tf says where they are, or as its joints say."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vga_policy.units import nanoseconds
+
+from vga_bringup.description.tree import LinkTree
+from vga_bringup.robot.bounds.kinematics import Pose
+from vga_bringup.view.shapes import link_shapes
+from vga_bringup.view.sheet import Sheet
+
+Array = NDArray[np.float64]
+TOOL = "_hand_tcp"  # how the frame between the fingertips ends
+FINGER = "finger"  # what the joint of the hand has in its name: half the opening
+POSTURES = 400  # kept: where the arm was when a policy looked, some seconds ago
+TF_APART = 30_000_000  # ns between two postures that are drawn, where there is no tf
+LATE = 200_000_000  # ns between a moment and the next posture, beyond which it is not known where the arm was
+
+
+class Robot:
+    """A robot that is drawn.
+
+    tool: the frame whose way a chunk is drawn as.
+    """
+
+    def __init__(self, sheet: Sheet, urdf: str, *, with_tf: bool) -> None:
+        """with_tf: tf will come; without, frames are computed from the joints.
+
+        Raises DescriptionError when the description is none.
+        """
+        self._sheet, self._with_tf = sheet, with_tf
+        self.tree = LinkTree(urdf)
+        self._parents = {child: joint.parent for child, joint in self.tree.joints.items()}
+        self.tool = next((name for name in self._parents if name.endswith(TOOL)), self.tree.root)
+        self._drawn = -TF_APART
+        self._stamps: list[int] = []
+        self._postures: list[dict[str, float]] = []
+        self._draw(urdf)
+
+    def place(self, frame: str) -> str:
+        """The entity of a frame, below those that it hangs on."""
+        chain = [frame]
+        while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
+            chain.append(parent)
+        return "/".join(["robot", *(name.replace("/", "_") for name in reversed(chain))])
+
+    def knows(self, frame: str) -> bool:
+        """Whether it is known where this frame is."""
+        return frame in self._parents or frame == self.tree.root
+
+    def hang(self, frame: str, parent: str) -> None:
+        """A frame that is on no link by the description hangs on this one."""
+        self._parents.setdefault(frame, parent)
+
+    def pose(self, frame: str, stamp: int) -> Pose | None:
+        """Where a frame of the description was in the base at `stamp` (ns); None where that is not known."""
+        if frame not in self.tree.joints or (posture := self._posture(stamp)) is None:
+            return None
+        return self.tree.pose(frame, {name: np.asarray(position) for name, position in posture.items()})
+
+    def proprioception(self, stamp: int) -> Array | None:
+        """What a policy is told of the robot at `stamp` (ns): joints (rad), and the opening of the hand (m)."""
+        if (posture := self._posture(stamp)) is None:
+            return None
+        arm = [position for name, position in posture.items() if FINGER not in name]
+        return np.array([*arm, 2.0 * sum(position for name, position in posture.items() if FINGER in name)])
+
+    def way(self, names: Sequence[str], positions: Array) -> Array:
+        """The way of the tool [H, 3] (m) through positions [H, J] (rad) of these joints."""
+        return self.tree.pose(self.tool, dict(zip(names, positions.T, strict=True))).position
+
+    def take_tf(self, message: Any) -> None:
+        """Frames that move."""
+        for each in message.transforms:
+            place, turn = each.transform.translation, each.transform.rotation
+            self.hang(each.child_frame_id, each.header.frame_id)
+            self._sheet.row(
+                nanoseconds(each.header.stamp),
+                self.place(each.child_frame_id),
+                "Transform3D",
+                translation=(place.x, place.y, place.z),
+                quaternion=(turn.x, turn.y, turn.z, turn.w),
+            )
+
+    def take_fixed_tf(self, message: Any) -> None:
+        """Frames that do not; those of the description are drawn already."""
+        for each in message.transforms:
+            if not self.knows(each.child_frame_id):
+                place, turn = each.transform.translation, each.transform.rotation
+                self.hang(each.child_frame_id, each.header.frame_id)
+                fixed = self._sheet.rerun.Transform3D(
+                    translation=(place.x, place.y, place.z), quaternion=(turn.x, turn.y, turn.z, turn.w)
+                )
+                self._sheet.still(self.place(each.child_frame_id), fixed)
+
+    @property
+    def joints(self) -> list[str]:
+        """Names of the joints that move others, from the base on."""
+        return list(dict.fromkeys(joint.mover for joint in self.tree.joints.values() if joint.mover))
+
+    def take_posture(self, stamp: int, posture: dict[str, float]) -> None:
+        """Measured positions (rad, m) by joint, at `stamp` (ns)."""
+        self._stamps.append(stamp)
+        self._postures.append(posture)
+        if len(self._stamps) > 2 * POSTURES:
+            del self._stamps[:POSTURES], self._postures[:POSTURES]
+        if self._with_tf or 0 <= stamp - self._drawn < TF_APART:
+            return
+        self._drawn = stamp
+        positions = {name: np.asarray(position) for name, position in posture.items()}
+        for name, joint in self.tree.joints.items():
+            if joint.mover in posture:
+                turn, place = joint.pose(positions)
+                self._sheet.row(stamp, self.place(name), "Transform3D", translation=place, mat3x3=turn)
+
+    def _posture(self, stamp: int) -> dict[str, float] | None:
+        """The first at this time or after; the last of all where none is, if it is not long ago."""
+        if not self._stamps:
+            return None
+        index = min(bisect_left(self._stamps, stamp), len(self._stamps) - 1)
+        return self._postures[index] if abs(self._stamps[index] - stamp) < LATE else None
+
+    def _draw(self, urdf: str) -> None:
+        rerun = self._sheet.rerun
+        self._sheet.still("robot", rerun.ViewCoordinates.RIGHT_HAND_Z_UP)
+        for name, joint in self.tree.joints.items():
+            if not joint.mover:
+                placed = rerun.Transform3D(translation=joint.origin.position, mat3x3=joint.origin.rotation)
+                self._sheet.still(self.place(name), placed)
+        for number, (name, shape) in enumerate(link_shapes(rerun, urdf)):
+            self._sheet.still(f"{self.place(name)}/shape_{number}", shape)
