@@ -10,6 +10,7 @@ setup(
     name="vga_bringup",
     version=ElementTree.parse(PACKAGE).findtext("version"),
     packages=find_packages(exclude=["test"]),
+    package_data={"vga_bringup.panel": ["*.css", "*.html", "*.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/vga_bringup"]),
         ("share/vga_bringup", ["package.xml"]),
@@ -43,6 +44,7 @@ setup(
             "sim = vga_bringup.cli.commands:sim",
             "run = vga_bringup.cli.commands:run",
             "arrange = vga_bringup.cli.commands:arrange",
+            "panel = vga_bringup.panel.commands:panel_command",
             "home = vga_bringup.cli.commands:home",
             "leader = vga_bringup.cli.commands:leader",
             "recover = vga_bringup.cli.commands:recover",

@@ -37,6 +37,7 @@ POLICY = "policy"
 POLICY_ACTION_CHUNK = f"{POLICY}/action_chunk"
 POLICY_HEARTBEAT = f"{POLICY}/heartbeat"
 POLICY_RUN_TASK = f"{POLICY}/run_task"
+POLICY_GET_PARAMETERS = f"{POLICY}/get_parameters"
 POLICY_REHEARSAL_MS = "rehearsal_ms"  # what a control cycle takes at best: in the diagnostics of its inference
 
 RECORDER = "recorder"

@@ -9,7 +9,7 @@ from threading import Event
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.display import SPARSE, Display
-from vga_policy.message_constants import FAILURE, SUCCESS, Mode, TaskOutcome
+from vga_policy.message_constants import Mode, TaskOutcome
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.scene import SceneClient
@@ -22,8 +22,8 @@ from vga_teleop.session.hands import pass_on
 
 from vga_bringup.cli.episode import TaskEpisode
 from vga_bringup.cli.options import robot_option
+from vga_bringup.cli.scene_judge import SceneJudge
 from vga_msgs.action import RunTask
-from vga_msgs.msg import TaskState
 
 CANCELED = 130
 KEYS = "; t takes over with the leader and hands back, Escape stops the arm"
@@ -53,7 +53,7 @@ class _Run:
         self._robot = robot_option(args.namespace)
         topic = load_cell(cell_path(args.cell)).success_topic if args.cell else ""
         signal = SuccessSignal(session, topic) if topic else None
-        self._judge = _Judge(session, args.instruction, f"vga arrange{self._robot}", signal)
+        self._judge = SceneJudge(SceneClient(session), args.instruction, f"vga arrange{self._robot}", signal)
         self._display = Display(every=SPARSE)
         self._episode: TaskEpisode | None = None
 
@@ -144,81 +144,3 @@ class _Run:
         if self._judge.hint:
             self._display.say(self._judge.hint)
         return 1 if trouble else 0
-
-
-class _Judge:
-    """What can tell whether the task is done: the simulated cell, of the scene that the instruction is of, or a signal.
-
-    arrange: the command that draws another scene. signal: of the cell's own; None where it has none.
-    """
-
-    def __init__(self, session: Session, instruction: str, arrange: str, signal: SuccessSignal | None) -> None:
-        self._scene, self._signal = SceneClient(session), signal
-        self._instruction, self._arrange = instruction, arrange
-        self._over_before: bool | None = None  # whether the scene was done, or lost, when it was first seen
-
-    def begin(self) -> None:
-        """The task begins."""
-        if self._signal is not None:
-            self._signal.begin()
-
-    @property
-    def seen(self) -> bool:
-        """Whether the simulated cell, where one is known, has said how its scene stands."""
-        return self._state is not None or not self._scene.offered
-
-    @property
-    def decided(self) -> bool:
-        """Whether the task is done, or can be done no more."""
-        state = self._state
-        return self._signaled or (state is not None and self._judges(state) and (state.success or state.failed))
-
-    @property
-    def label(self) -> str:
-        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it."""
-        if self._signaled:
-            return SUCCESS
-        state = self._state
-        if state is None or not self._judges(state):
-            return ""
-        return SUCCESS if state.success else FAILURE
-
-    @property
-    def verdict(self) -> str:
-        """How the task stands, in words; empty where nobody judges it."""
-        if self._signal is not None and self._signal.done:
-            return f"succeeded: {self._signal.topic} is true"
-        if self._signal is not None and self._signal.left_on:
-            return f"not judged: {self._signal.topic} has been true since before the task"
-        state = self._state
-        if state is None or not self._judges(state):
-            return ""
-        how = "succeeded" if state.success else "failed" if state.failed else "not done"
-        return f"{how}: {state.detail}" if state.detail else how
-
-    @property
-    def hint(self) -> str:
-        """What to do before the next run, where the cell is simulated."""
-        state = self._state
-        if state is None:
-            return ""
-        if self._over_before:
-            return f"not judged, for the scene was done before: {self._arrange}"
-        if not self._judges(state):
-            scene = f"the scene is of {state.instruction!r}" if state.task else "no scene was arranged"
-            return f"not judged, for {scene}: {self._arrange}"
-        return f"for another scene: {self._arrange}"
-
-    @property
-    def _signaled(self) -> bool:
-        return self._signal is not None and self._signal.done
-
-    @property
-    def _state(self) -> TaskState | None:
-        state = self._scene.state
-        if state is not None and self._over_before is None:
-            self._over_before = state.success or state.failed
-        return state
-
-    def _judges(self, state: TaskState) -> bool:
-        return bool(state.task) and state.instruction == self._instruction and not self._over_before

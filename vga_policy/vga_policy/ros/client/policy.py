@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 from threading import Event
 from typing import Any
+
+from action_msgs.msg import GoalInfo
+from action_msgs.srv import CancelGoal
+from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
 
 from vga_msgs.action import RunTask
 from vga_policy.ros import topics
@@ -82,6 +88,29 @@ class PolicyClient:
             raise GraphError("the policy has gone: its log says why; start it again")
         self._session.result(self._started[0].cancel_goal_async(), self._name)
         return self.result()
+
+    def cancel_whosever(self) -> bool:
+        """Ends the task that runs, whoever started it; whether there was one."""
+        request = CancelGoal.Request(goal_info=GoalInfo())  # neither id nor time: every goal
+        return bool(self._session.call(self._cancel, request, repeatable=True).goals_canceling)
+
+    def views(self) -> tuple[str, ...]:
+        """The cameras whose images it takes, in slot order; it is asked. Empty: those of its cell."""
+        (value,) = self._session.call(self._get_parameters, GetParameters.Request(names=["views"])).values
+        return tuple(value.string_array_value)
+
+    @property
+    def offered(self) -> bool:
+        """Whether there is a policy."""
+        return bool(self._run_task.server_is_ready())
+
+    @cached_property
+    def _cancel(self) -> Client:
+        return self._session.node.create_client(CancelGoal, f"{topics.POLICY_RUN_TASK}/_action/cancel_goal")
+
+    @cached_property
+    def _get_parameters(self) -> Client:
+        return self._session.node.create_client(GetParameters, topics.POLICY_GET_PARAMETERS)
 
     @property
     def _started(self) -> tuple[Any, Any]:
