@@ -23,6 +23,7 @@ ACTION = 7  # translation and turn of the hand (1 is 0.05 m, 0.5 rad), in the wo
 PROPRIOCEPTION = 8  # position of the hand (m), axis times angle, position of either finger (m)
 SETTLING = 10
 STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])  # what settles a scene: nothing moves, the fingers open
+BUILT = np.array([0, 0, 0, 1.0, 0, 0, 0])  # pose of every fixture in a model that no reset has touched
 SITE, HAND = "gripper0_grip_site", "robot0_right_hand"
 
 
@@ -46,6 +47,8 @@ class World:
                 horizon=100_000,
             )
         self._env = self._wrapper.env
+        self._drawn_joints = list(self._env.object_property_initializers)
+        self._hard_resets = hard_resets
         self._renderer: Renderer | None = None
         self._camera: tuple[Vector, Vector] | None = None
         self.seed(seed)
@@ -55,12 +58,15 @@ class World:
     def seed(self, seed: int) -> None:
         """Everything that later resets draw depends on this and on their order."""
         self._env.seed(seed)
+        self._env.object_property_initializers[:] = self._drawn_joints
 
     def reset(self) -> None:
         """Draws a scene."""
         from robosuite.utils.errors import RandomizationError
 
         while True:
+            if not self._hard_resets:
+                self._as_built()
             try:
                 self._env.reset()
                 break
@@ -187,6 +193,14 @@ class World:
         """The joint that opens and closes a region, or turns a fixture on."""
         found = self._env.get_object(region)
         return str(found.joints[0])
+
+    def _as_built(self) -> None:
+        """Does what else building the model anew would do to the next scene."""
+        for name in self._fixture_names():  # what lies on one is placed relative to where it was built
+            body = self.model.body(self._env.obj_body_id[name])
+            body.pos[:], body.quat[:] = BUILT[:3], BUILT[3:]
+        # Each building adds the same ones again, and each draws a number.
+        self._env.object_property_initializers += self._drawn_joints
 
     def _fixture_names(self) -> list[str]:
         return [name for name in self._env.fixtures_dict if name in self._env.obj_body_id]
