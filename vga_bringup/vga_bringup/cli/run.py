@@ -130,7 +130,8 @@ class _Run:
         else:
             end = "; ".join(filter(None, (result.message or "ended", self._judge.verdict)))
         if self._episode is not None:
-            self._episode.end(self._display, self._judge.label, end)
+            canceled = result.outcome == TaskOutcome.CANCELED
+            self._episode.end(self._display, self._judge.label(canceled=canceled), end)
         end = f"{end} ({result.steps} steps, {result.chunks} chunks, {decided.in_words()})"
         if result.outcome == TaskOutcome.CANCELED and not self._judge.decided:
             self._display.say(end)
@@ -173,13 +174,12 @@ class _Judge:
         state = self._state
         return self._signaled or (state is not None and self._judges(state) and (state.success or state.failed))
 
-    @property
-    def label(self) -> str:
-        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it."""
+    def label(self, *, canceled: bool) -> str:
+        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it, or it was canceled undecided."""
         if self._signaled:
             return SUCCESS
         state = self._state
-        if state is None or not self._judges(state):
+        if state is None or not self._judges(state) or (canceled and not self.decided):
             return ""
         return SUCCESS if state.success else FAILURE
 
