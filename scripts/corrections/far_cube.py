@@ -4,8 +4,8 @@ from numpy.random import Generator
 from vga_bringup.sim.tasks import Drawn, Range, Task, draw_apart
 from vga_bringup.sim.tasks.skills import pick, picked
 
-ROUND = Range(x=(0.30, 0.70), y=(-0.24, 0.32), yaw=(-0.75, 0.75))  # m, rad
-KNOWN = Range(x=(0.36, 0.64), y=(-0.09, 0.17), yaw=(0.0, 0.0))  # and a hand's breadth around
+ROUND = Range(x=(0.33, 0.66), y=(-0.16, 0.21), yaw=(-0.75, 0.75))  # m, rad
+KNOWN = Range(x=(0.38, 0.62), y=(-0.06, 0.14), yaw=(0.0, 0.0))  # and a little around
 
 
 def draw(random: Generator) -> Drawn:
