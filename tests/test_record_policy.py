@@ -110,8 +110,7 @@ def test_a_session(runner, tmp_path):
             person.starts()
             os.kill(runner.pid(topics.POLICY), signal.SIGKILL)
             person.sees("HOLD: no healthy policy heartbeat for 3.0")
-            person.sees("the arm goes home next")
-            person.types("q")
+            person.sees("3 of 3 kept")
             assert person.process.wait(20) == 0, person.shown
         finally:
             print(person.shown)

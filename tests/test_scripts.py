@@ -12,6 +12,7 @@ from vga_policy.cli import _commands, build_parser
 
 ROOT = Path(__file__).parents[1]
 RECIPE, LIBERO = ROOT / "scripts/train_nano.sh", ROOT / "scripts/train_libero.sh"
+CORRECTIONS = ROOT / "scripts/corrections_study.sh"
 
 # Stands in for `vga`: writes down how it was called, begins the collection or run asked for, and fails on demand.
 VGA = """#!/bin/bash
@@ -64,6 +65,24 @@ def test_every_command_of_liberos_recipe_is_understood(options):
     assert [command[0] for command in shown].count("train") == 22
     for command in shown:
         parser.parse_args(command)
+
+
+@pytest.mark.parametrize("options", [[], ["--quick"]])
+def test_every_command_of_the_study_of_corrections_is_understood(options, monkeypatch):
+    monkeypatch.setenv("VGA_TASKS", str(ROOT / "scripts/corrections/far_cube.py"))
+    parser = build_parser(_commands())
+    shown = commands(recipe("--print", *options, script=CORRECTIONS).stdout)
+    assert [command[0] for command in shown].count("train") == 4
+    for command in shown:
+        parser.parse_args(command)
+
+
+def test_the_study_of_corrections_goes_on_where_it_was_interrupted(called, tmp_path):
+    before = called("train .*plain-1", script=CORRECTIONS)
+    assert [command.split()[0] for command in before] == ["eval", *["collect"] * 3, "train", "eval", "train"]
+    after = called(script=CORRECTIONS)
+    assert after[0] == f"train --resume {tmp_path}/out/plain-1"
+    assert [command.split()[0] for command in after] == ["train", "eval", *["train", "eval"] * 2, "eval"]
 
 
 def test_liberos_recipe_goes_on_where_it_was_interrupted(called, tmp_path):

@@ -4,8 +4,8 @@ from numpy.random import Generator
 from vga_bringup.sim.tasks import Drawn, Range, Task, draw_apart
 from vga_bringup.sim.tasks.skills import pick, picked
 
-ROUND = Range(x=(0.34, 0.66), y=(-0.12, 0.18), yaw=(-0.75, 0.75))  # m, rad
-KNOWN = Range(x=(0.40, 0.60), y=(-0.03, 0.11), yaw=(0.0, 0.0))
+ROUND = Range(x=(0.33, 0.66), y=(-0.16, 0.21), yaw=(-0.75, 0.75))  # m, rad
+KNOWN = Range(x=(0.38, 0.62), y=(-0.06, 0.14), yaw=(0.0, 0.0))  # and a little around
 
 
 def draw(random: Generator) -> Drawn:

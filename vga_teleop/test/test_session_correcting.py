@@ -51,7 +51,7 @@ def test_an_episode_goes_on_while_somebody_commands_or_can_again(hands, goes_on,
 def test_a_policy_that_ends_its_task_ends_the_episode_with_its_reason():
     seen = Hands(Mode.POLICY, False, ended="the instruction is not known").seen(HELD)
     assert not seen.teleop
-    assert seen.hold_reason == "the policy has ended the task: the instruction is not known"
+    assert seen.ended == "the policy has ended the task: the instruction is not known"
 
 
 class Corrected(FakeCell):
@@ -68,6 +68,14 @@ class Corrected(FakeCell):
         self.hands = Hands(Mode.TELEOP if here is Mode.POLICY else Mode.POLICY, True)
         self.log.append(("passed on", str(self.hands.mode)))
         return "done"
+
+
+def test_the_episode_is_then_a_failure_for_this_reason():
+    cell = Corrected()
+    keys = Keys(cell, (1, Button.GO))
+    cell.hands = Hands(Mode.POLICY, False, ended="it is silent")
+    workflow, _ = session(cell, HumanOperator("pick", keys, lambda _: None, lambda _: None, pass_on=cell.pass_on))
+    assert workflow.taken[0].verdict == Verdict("failure", "the policy has ended the task: it is silent")
 
 
 def corrector(cell, lines, shown, *presses):

@@ -130,7 +130,8 @@ class _Run:
         else:
             end = "; ".join(filter(None, (result.message or "ended", self._judge.verdict)))
         if self._episode is not None:
-            self._episode.end(self._display, self._judge.label, end)
+            canceled = result.outcome == TaskOutcome.CANCELED
+            self._episode.end(self._display, self._judge.label(canceled=canceled), end)
         end = f"{end} ({result.steps} steps, {result.chunks} chunks, {decided.in_words()})"
         if result.outcome == TaskOutcome.CANCELED and not self._judge.decided:
             self._display.say(end)

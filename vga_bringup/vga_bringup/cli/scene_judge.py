@@ -36,13 +36,12 @@ class SceneJudge:
         state = self._state
         return self._signaled or (state is not None and self._judges(state) and (state.success or state.failed))
 
-    @property
-    def label(self) -> str:
-        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it."""
+    def label(self, *, canceled: bool) -> str:
+        """SUCCESS or FAILURE, as the task stands; empty where nobody judges it, or it was canceled undecided."""
         if self._signaled:
             return SUCCESS
         state = self._state
-        if state is None or not self._judges(state):
+        if state is None or not self._judges(state) or (canceled and not self.decided):
             return ""
         return SUCCESS if state.success else FAILURE
 

@@ -40,7 +40,7 @@ class Hands:
             notice = f"the arm holds: {sight.hold_reason}; t: the policy goes on"
             return replace(sight, teleop=True, commander="nobody commands; t: the policy goes on", notice=notice)
         if self.mode is Mode.POLICY and self.ended:
-            return replace(sight, teleop=False, hold_reason=f"the policy has ended the task: {self.ended}")
+            return replace(sight, teleop=False, ended=f"the policy has ended the task: {self.ended}")
         acts = self.mode is Mode.POLICY
         return replace(sight, teleop=acts, commander="the policy commands; t takes over" if acts else "")
 

@@ -71,6 +71,7 @@ class Sight:
     teleop: the arm follows the leader; hold_reason says why it does not. misalignment: largest distance of a joint of
     the leader from the arm's reference, rad. recording, problem: what the recorder says. trial: None where nobody but a
     person judges. commander: who commands, in words, where that changes. notice: what a person has to know, and to do.
+    ended: why the arm does not move any more, where that is not the driver's doing.
     """
 
     teleop: bool = False
@@ -82,6 +83,7 @@ class Sight:
     trial: Trial | None = None
     commander: str = ""
     notice: str = ""
+    ended: str = ""
 
 
 class Cell(Protocol):
@@ -309,7 +311,7 @@ class Workflow:
     def _note_a_stop(self, sight: Sight) -> None:
         """Notes why the arm follows the leader no longer, where nobody here has asked for it."""
         if not (sight.teleop or self._stopped):
-            self._stopped = f"the driver went to HOLD: {sight.hold_reason}"
+            self._stopped = sight.ended or f"the driver went to HOLD: {sight.hold_reason}"
 
     def _discard_last(self) -> None:
         """Labels the last episode discarded, so that it is recorded once more."""
