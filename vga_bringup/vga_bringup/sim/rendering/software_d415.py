@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera
 
 from vga_bringup.sim.rendering.frame_ring import SimFrame
+from vga_bringup.sim.rendering.stereo_depth import StereoDepth
 from vga_bringup.sim.scene.views import intrinsics
 
 # Controls of a D415's color sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.
@@ -93,6 +94,7 @@ class SoftwareD415:
             allowed.min, allowed.max, allowed.step, allowed.default = limits
             self._rgb.add_option(option, allowed)
         if camera.depth:
+            self._stereo_depth = StereoDepth(camera.color.width)
             self._depth = self._stereo.add_video_stream(_stream(camera, rs.stream.depth, rs.format.z16, 2), True)
             self._stereo.add_read_only_option(rs.option.depth_units, 0.001)
             same_place = rs.extrinsics()
@@ -107,7 +109,7 @@ class SoftwareD415:
     def push(self, frame: SimFrame) -> None:
         """Delivers a frame. Its timestamp is the capture time; metadata carries the simulated time as camera clock."""
         if frame.depth is not None:
-            self._stereo.on_video_frame(_video_frame(frame, self._depth, frame.depth))
+            self._stereo.on_video_frame(_video_frame(frame, self._depth, self._stereo_depth.measure(frame.depth)))
         self._rgb.set_metadata(rs.frame_metadata_value.frame_timestamp, round(1e6 * frame.sim_time))
         self._rgb.on_video_frame(_video_frame(frame, self._color, frame.color))
 
