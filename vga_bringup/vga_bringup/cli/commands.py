@@ -29,6 +29,7 @@ METAVARS = {
     "cell": "CELL",
     "checkpoint": "CHECKPOINT",
     "device": "DEVICE",
+    "moved": "CAMERAS",
     "episodes": "DIR",
     "namespace": "NAME",
     "task": "TASK",

@@ -7,12 +7,10 @@ each camera's optical frame in the arm's base frame, both with the stamps of the
 from __future__ import annotations
 
 import heapq
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from vga_policy.episodes import topics
 from vga_policy.message_constants import Mode
 from vga_policy.units import SECOND
 
+from vga_bringup.camera import depth_png
 from vga_bringup.description.frames import FramePose, RobotFrames, tf_every
 from vga_bringup.description.urdf import robot_description
 from vga_bringup.robot.reports import Tick
@@ -36,8 +35,6 @@ CAMERA_DELAY = 40_000_000  # ns from an image's stamp to its arrival, as a D415'
 DELAY = 1_000_000  # ns, of everything else
 SENSOR = OfferedQos(reliability="best_effort", depth=5)
 LATCHED = OfferedQos(durability="transient_local", depth=1)
-PNG_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-DEPTH_HEADER = struct.pack("<iff", 0, 0.0, 0.0)  # compressed_depth_image_transport's ConfigHeader, unused for 16UC1
 
 TOPICS = {
     topics.JOINT_STATES: ("sensor_msgs/msg/JointState", OfferedQos()),
@@ -157,8 +154,7 @@ class InProcessBag:
         self._write(names.compressed, now_ns, frame, image, CAMERA_DELAY)
         self._write(names.info, now_ns, frame, self._info[camera.name], CAMERA_DELAY)
         if picture.depth is not None:
-            data = DEPTH_HEADER + cv2.imencode(".png", picture.depth, PNG_FAST)[1].tobytes()
-            depth = {"format": "16UC1; compressedDepth png", "data": data}
+            depth = {"format": depth_png.FORMAT, "data": depth_png.compressed(picture.depth)}
             self._write(names.compressed_depth, now_ns, frame, depth, CAMERA_DELAY)
             pose = {"pose": _pose(picture.pose)}
             self._write(names.pose, now_ns, self._cell.arm.base_frame, pose, CAMERA_DELAY)

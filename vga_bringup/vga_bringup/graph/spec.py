@@ -59,6 +59,8 @@ OPTIONS = {
     "device": "Where the policy computes: cpu, cuda, cuda:N, or auto, which takes a GPU where there is one.",
     "use_sim_time": "true has the policy go by /clock, for a replay.",
     "task": "The simulated task whose own objects lie on the table. Empty is the cell's objects.",
+    "moved": "Simulated cameras that stand elsewhere, separated by commas, each as NAME X Y Z or NAME X Y Z ROLL PITCH "
+    "YAW, in m and degrees.",
     "namespace": "The ROS namespace of every node, which holds one robot. Empty is the root.",
 }
 UNTRAINED = "untrained"
@@ -76,13 +78,14 @@ def sim_graph(
     episodes: str = "episodes",
     device: str = "auto",
     task: str = "",
+    moved: tuple[str, ...] = (),
     namespace: str = "",
 ) -> Graph:
     """Everything on one machine, against the simulated cell."""
     path, contract = _load(cell)
     environment = node_environment()
     graph = (
-        _simulator("sim_cell", topics.SIM_CELL, path, task, environment),
+        _simulator("sim_cell", topics.SIM_CELL, path, task, environment, moved),
         *_cameras("sim_camera", path, contract, environment),
         _driver(path, environment),
         _frames(contract, namespace, environment),
@@ -285,8 +288,10 @@ def _leader(
     )
 
 
-def _simulator(executable: str, name: str, path: str, task: str, environment: Mapping[str, str]) -> NodeSpec:
-    parameters: dict[str, Value] = {"cell": path, "task": task}
+def _simulator(
+    executable: str, name: str, path: str, task: str, environment: Mapping[str, str], moved: tuple[str, ...] = ()
+) -> NodeSpec:
+    parameters: dict[str, Value] = {"cell": path, "task": task, **({"moved": moved} if moved else {})}
     return NodeSpec("vga_bringup", executable, name, parameters=parameters, environment=environment, simulates=True)
 
 

@@ -8,6 +8,8 @@ Publishes, best effort, stamped with the capture time, in frame `<camera>_color_
     ~/color/image_raw/compressed           sensor_msgs/CompressedImage, JPEG 4:2:0
     ~/color/camera_info                    sensor_msgs/CameraInfo
     ~/aligned_depth_to_color/image_raw     sensor_msgs/Image, 16UC1, mm (if the cell file says depth)
+    ~/aligned_depth_to_color/image_raw/compressedDepth
+                                           sensor_msgs/CompressedImage, the same as PNG
     ~/aligned_depth_to_color/camera_info
 and /diagnostics at 1 Hz.
 """
@@ -34,6 +36,7 @@ from vga_policy.ros.messages import time_message
 from vga_policy.ros.node import CellNode, run_node
 from vga_policy.ros.parameters import NodeParameter
 
+from vga_bringup.camera import depth_png
 from vga_bringup.camera.clock import TimestampDomain
 from vga_bringup.camera.device import CameraState, DeviceLoop, Status
 from vga_bringup.camera.discovery import PLUGGED_IN, Remedies
@@ -76,6 +79,7 @@ class CameraNode(CellNode):
         self._info = self.create_publisher(CameraInfo, own.info, topics.SENSOR_DATA)
         if self._camera.depth:
             self._depth = self.create_publisher(Image, own.depth, topics.SENSOR_DATA)
+            self._compressed_depth = self.create_publisher(CompressedImage, own.compressed_depth, topics.SENSOR_DATA)
             self._depth_info = self.create_publisher(CameraInfo, own.depth_info, topics.SENSOR_DATA)
 
     def activate(self) -> None:
@@ -96,14 +100,24 @@ class CameraNode(CellNode):
             self._info.publish(info)
             if self._image.get_subscription_count():
                 self._image.publish(_image(header, "rgb8", frame.color))
-            if self._camera.depth and self._depth.get_subscription_count():
-                depth = frame.aligned_depth()
-                if depth is not None:
-                    self._depth.publish(_image(header, "16UC1", depth))
-                    self._depth_info.publish(info)
+            if self._camera.depth:
+                self._publish_depth(frame, header, info)
         except RuntimeError:
             if self.context.ok():  # else ROS was shut down between two lines of this function
                 raise
+
+    def _publish_depth(self, frame: Frame, header: Header, info: CameraInfo) -> None:
+        """For those who listen: aligning costs more than all the rest, and so does PNG."""
+        plain, packed = (p.get_subscription_count() for p in (self._depth, self._compressed_depth))
+        depth = frame.aligned_depth() if plain or packed else None
+        if depth is None:
+            return
+        if plain:
+            self._depth.publish(_image(header, "16UC1", depth))
+        if packed:
+            data = array.array("B", depth_png.compressed(depth))
+            self._compressed_depth.publish(CompressedImage(header=header, format=depth_png.FORMAT, data=data))
+        self._depth_info.publish(info)
 
     def _compress(self, header: Header, frame: Frame) -> CompressedImage:
         jpeg = simplejpeg.encode_jpeg(frame.color, self._camera.jpeg_quality, "RGB", "420")

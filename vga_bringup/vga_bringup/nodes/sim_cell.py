@@ -27,7 +27,7 @@ from vga_bringup.sim.referee import ArrangeError, Referee, cell_referee
 from vga_bringup.sim.rendering.frame_ring import FrameReader
 from vga_bringup.sim.scene import meshes
 from vga_bringup.sim.scene.task import TaskError
-from vga_bringup.sim.scene.views import require_simulated
+from vga_bringup.sim.scene.views import displaced, require_simulated
 from vga_bringup.sim.tasks.registry import objects_of
 from vga_msgs.msg import TaskState
 from vga_msgs.srv import ArrangeScene
@@ -59,6 +59,10 @@ class SimCell(CellNode):
 
     task = NodeParameter("", "task whose objects are on the table; empty: the cell's own")
 
+    moved = NodeParameter[list[str]](
+        [], "cameras that stand elsewhere, each as NAME X Y Z [ROLL PITCH YAW], m and degrees"
+    )
+
     def __init__(self) -> None:
         super().__init__(topics.SIM_CELL)
 
@@ -71,6 +75,8 @@ class SimCell(CellNode):
             raise CellError(str(error)) from None
         try:
             require_simulated(self.cell)
+            for text in self.moved:
+                displaced(text)
         except CellError as error:
             raise CellError(f"{self.cell_path}: {error}") from None
         meshes.light_meshes()
@@ -99,7 +105,8 @@ class SimCell(CellNode):
         physics = self._children.start(PHYSICS, "--cell", self.cell_path, "--task", self.task)
         what = ("--cell", self.cell_path, "--task", self.task)
         when = ("--physics", str(physics), "--capture-delay", f"{self.capture_delay:g}")
-        return physics, self._children.start(RENDERER, *what, *when, environment=RENDERER_ENVIRONMENT)
+        where = [f"--moved={text}" for text in self.moved]
+        return physics, self._children.start(RENDERER, *what, *when, *where, environment=RENDERER_ENVIRONMENT)
 
     def _watch(self) -> None:
         if failure := self._children.ended():

@@ -9,8 +9,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vga_policy.bags.reader import BagError
+from vga_policy.bags.reader import Bag, BagError
 from vga_policy.dataset.demonstration import COMPRESSED_IMAGE, ActionSource, Demonstration, StoredImage
+from vga_policy.dataset.frames import RecordedFrames
 from vga_policy.dataset.geometry import extrinsics
 from vga_policy.dataset.origins import BEFORE, IMITATED, Origin
 from vga_policy.episodes.topics import camera_topics
@@ -122,7 +123,8 @@ def index(
 
 
 def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -> GeometryTable:
-    """Ground truth of images with these stamps [N, V]: depth and camera pose recorded with exactly the same stamp."""
+    """Depth and cameras of images with these stamps [N, V]: depth recorded with exactly the same stamp, and the
+    camera's pose too, as a simulation records it, or by tf, where the camera was calibrated."""
     bag, shape = demonstration.bag, image_stamps.shape
     found = GeometryTable(
         present=np.zeros(shape, bool),
@@ -131,31 +133,51 @@ def geometry_of(demonstration: Demonstration, image_stamps: NDArray[np.int64]) -
         intrinsics=np.zeros((*shape, 3, 3)),
         sizes=np.ones((*shape, 2), np.int64),
     )
+    frames = None
     for slot, camera in enumerate(demonstration.cell.views):
         topics = camera_topics(camera.name)
-        depth_topic, pose_topic, info_topic = topics.compressed_depth, topics.pose, topics.info
-        if not all(bag.count(topic) for topic in (depth_topic, pose_topic, info_topic)):
+        depth_topic, info_topic = topics.compressed_depth, topics.info
+        if not (bag.count(depth_topic) and bag.count(info_topic)):
             continue
         bag.require(depth_topic, COMPRESSED_IMAGE)
-        bag.require(pose_topic, "geometry_msgs/msg/PoseStamped")
         bag.require(info_topic, "sensor_msgs/msg/CameraInfo")
         info = bag.message(info_topic, 0)
+        stamps = image_stamps[:, slot]
+        if bag.count(topics.pose):
+            transforms, known = _recorded(bag, topics.pose, stamps)
+        else:
+            frames = frames or RecordedFrames(bag)
+            base = info.header.frame_id.removesuffix(camera.optical_frame) + demonstration.cell.arm.base_frame
+            poses, known = frames.poses(info.header.frame_id, base, stamps)
+            transforms = np.linalg.inv(poses).astype(np.float32)
         depths = {int(stamp): i for i, stamp in enumerate(bag.stamps(depth_topic))}
-        poses = {int(stamp): i for i, stamp in enumerate(bag.stamps(pose_topic))}
-        for row, stamp in enumerate(image_stamps[:, slot].tolist()):
-            if stamp not in depths or stamp not in poses:
+        for row, stamp in enumerate(stamps.tolist()):
+            if stamp not in depths or not known[row]:
                 continue
-            pose = bag.message(pose_topic, poses[stamp]).pose
-            at, turn = pose.position, pose.orientation
-            try:
-                found.extrinsics[row, slot] = extrinsics([at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w])
-            except ValueError as error:
-                raise BagError(f"{bag.file}: {pose_topic}: message {poses[stamp]}: {error}") from None
+            found.extrinsics[row, slot] = transforms[row]
             found.depth[row, slot] = bag.payload(depth_topic, depths[stamp], "data")
             found.intrinsics[row, slot] = info.k.reshape(3, 3)
             found.sizes[row, slot] = info.width, info.height
             found.present[row, slot] = True
     return found
+
+
+def _recorded(bag: Bag, topic: str, stamps: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Base frame → camera [N, 4, 4] by poses with exactly these stamps, ns, and whether there is one [N]."""
+    bag.require(topic, "geometry_msgs/msg/PoseStamped")
+    poses = {int(stamp): i for i, stamp in enumerate(bag.stamps(topic))}
+    transforms, known = np.zeros((len(stamps), 4, 4), np.float32), np.zeros(len(stamps), bool)
+    for row, stamp in enumerate(stamps.tolist()):
+        if stamp not in poses:
+            continue
+        pose = bag.message(topic, poses[stamp]).pose
+        at, turn = pose.position, pose.orientation
+        try:
+            transforms[row] = extrinsics([at.x, at.y, at.z], [turn.x, turn.y, turn.z, turn.w])
+        except ValueError as error:
+            raise BagError(f"{bag.file}: {topic}: message {poses[stamp]}: {error}") from None
+        known[row] = True
+    return transforms, known
 
 
 def _moves(samples: SampleTable) -> NDArray[np.bool_]:

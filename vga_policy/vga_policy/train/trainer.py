@@ -196,8 +196,8 @@ def _say_what_is_missing(dataset: SampleDataset, preset: Preset) -> None:
         LOG.warning(dataset.left_out)
     if preset.recipe.joint and not dataset.has_geometry:
         LOG.warning(
-            "no episode has ground truth of depth and cameras (only `vga collect --in-process` records it): "
-            "actions alone are trained"
+            "no episode has depth and camera poses, as `vga collect --in-process` records them, and a cell with depth: "
+            "true and calibrated cameras: actions alone are trained"
         )
 
 

@@ -11,6 +11,7 @@ from vga_policy.viewpoint.reference import Pixels
 
 DARKEST, LIGHTEST = 12, 243  # of 255: beyond, a pixel does not tell how much light there was
 FEWEST = 200  # pixels
+AGREE = 0.7  # share of the pixels
 
 
 class Light(NamedTuple):
@@ -24,15 +25,21 @@ class Light(NamedTuple):
 def compare_light(reference: Pixels, live: Pixels, where: NDArray[np.bool_]) -> Light | None:
     """The light of a live picture over a reference, where both show the same [H, W]; None where too little tells.
 
-    The median decides: less than half of it may be covered by what was not there.
+    Seven pixels of ten agree on a change, or there is none: so much of it may be covered by what was not there.
     """
     tells = where.copy()
     for picture in (reference, live):
         tells &= (picture > DARKEST).all(axis=-1) & (picture < LIGHTEST).all(axis=-1)
     if tells.sum() < FEWEST:
         return None
-    red, green, blue = np.median(np.log(_linear(live[tells])) - np.log(_linear(reference[tells])), axis=0)
-    return Light(float(np.exp(green)), float(np.exp(red - green)), float(np.exp(blue - green)))
+    red, green, blue = (np.log(_linear(live[tells])) - np.log(_linear(reference[tells]))).T
+    return Light(*(float(np.exp(_agreed(change))) for change in (green, red - green, blue - green)))
+
+
+def _agreed(changes: NDArray[np.float64]) -> float:
+    """The least change that AGREE of them reach; 0 where they do not agree on its sign."""
+    low, high = np.quantile(changes, (1 - AGREE, AGREE))
+    return float(np.clip(0.0, low, high))
 
 
 def _linear(values: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -27,9 +27,12 @@ class RecordingError(RuntimeError):
 
 
 def camera_topics(cell: Cell) -> list[str]:
-    """The compressed images and camera parameters of every camera."""
-    cameras = (topics.camera_topics(camera.name) for camera in cell.cameras)
-    return [name for camera in cameras for name in (camera.compressed, camera.info)]
+    """The compressed images and camera parameters of every camera, and the depth of those that have it."""
+    found = []
+    for camera in cell.cameras:
+        names = topics.camera_topics(camera.name)
+        found += [names.compressed, names.info, *([names.compressed_depth] if camera.depth else [])]
+    return found
 
 
 def recorded_topics(cell: Cell) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 
 import mujoco
@@ -20,7 +20,7 @@ from vga_bringup.sim.physics.simulator import compile_model
 from vga_bringup.sim.physics.state import Snapshot, find_state
 from vga_bringup.sim.rendering.canvas import Canvas
 from vga_bringup.sim.rendering.frame_ring import FrameWriter
-from vga_bringup.sim.scene import objects
+from vga_bringup.sim.scene import objects, views
 from vga_bringup.sim.tasks.registry import objects_of
 
 DEPTH_RANGE = 8.0  # m; beyond it a camera reports no depth. The sky is drawn as a cube from 8.66 m on
@@ -82,15 +82,24 @@ class CellRenderer:
         self._canvas.close()
 
 
-def render(cell: Cell, things: objects.Objects, physics: int, capture_delay: float, termination: Termination) -> None:
+def render(
+    cell: Cell,
+    things: objects.Objects,
+    moved: Mapping[str, views.View],
+    physics: int,
+    capture_delay: float,
+    termination: Termination,
+) -> None:
     """Draws every camera of the cell at its rate until terminated. Cameras due together show the same instant.
 
-    things: on the table.
+    things: on the table. moved: cameras that stand elsewhere.
     physics: id of the process that computes the state; drawing starts when it publishes its first.
     capture_delay: seconds from the instant drawn to the delivery of its frame.
     """
     fastest = max(camera.color.fps for camera in cell.cameras)
     model = compile_model([camera.name for camera in cell.cameras], things)
+    for name, view in moved.items():
+        views.move(model, name, view)
     with ExitStack() as stack:
         renderer = stack.enter_context(closing(CellRenderer(cell.cameras, model)))
         while (state := find_state(cell.arm.ip, physics)) is None:
@@ -122,13 +131,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cell", required=True, help="path of the cell file")
     parser.add_argument("--task", default="", help="whose objects are on the table")
+    parser.add_argument(
+        "--moved", action="append", default=[], help="a camera that stands elsewhere: `views.displaced`"
+    )
     parser.add_argument("--physics", type=int, required=True, help="process that computes the state")
     parser.add_argument("--capture-delay", type=float, required=True, help="seconds from capture to delivery")
     parser.add_argument("--parent", type=int, default=os.getppid(), help="process whose end ends this one")
     arguments = parser.parse_args()
     termination = Termination(arguments.parent)
     cell, things = load_cell(arguments.cell), objects_of(arguments.task)
-    render(cell, things, arguments.physics, arguments.capture_delay, termination)
+    moved = dict(map(views.displaced, arguments.moved))
+    render(cell, things, moved, arguments.physics, arguments.capture_delay, termination)
 
 
 if __name__ == "__main__":

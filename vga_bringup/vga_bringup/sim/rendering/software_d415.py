@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import queue
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from vga_policy.cell.schema import Camera
 
 from vga_bringup.sim.rendering.frame_ring import SimFrame
+from vga_bringup.sim.rendering.stereo_depth import StereoDepth
 from vga_bringup.sim.scene.views import intrinsics
 
 # Controls of a D415's color sensor, exposure in 100 us: option, minimum, maximum, step, factory setting.
@@ -23,6 +25,8 @@ _CONTROLS = (
     (rs.option.enable_auto_white_balance, 0, 1, 1, 1),
     (rs.option.auto_exposure_priority, 0, 1, 1, 1),
 )
+
+LIT_FOR = 80  # 100 us, the exposure at which pictures are as bright as they are drawn
 
 ANNOUNCED_WITHIN_S = 5.0  # librealsense tells of a new device from a thread of its own
 
@@ -93,6 +97,7 @@ class SoftwareD415:
             allowed.min, allowed.max, allowed.step, allowed.default = limits
             self._rgb.add_option(option, allowed)
         if camera.depth:
+            self._stereo_depth = StereoDepth(camera.color.width)
             self._depth = self._stereo.add_video_stream(_stream(camera, rs.stream.depth, rs.format.z16, 2), True)
             self._stereo.add_read_only_option(rs.option.depth_units, 0.001)
             same_place = rs.extrinsics()
@@ -107,9 +112,24 @@ class SoftwareD415:
     def push(self, frame: SimFrame) -> None:
         """Delivers a frame. Its timestamp is the capture time; metadata carries the simulated time as camera clock."""
         if frame.depth is not None:
-            self._stereo.on_video_frame(_video_frame(frame, self._depth, frame.depth))
+            self._stereo.on_video_frame(_video_frame(frame, self._depth, self._stereo_depth.measure(frame.depth)))
         self._rgb.set_metadata(rs.frame_metadata_value.frame_timestamp, round(1e6 * frame.sim_time))
-        self._rgb.on_video_frame(_video_frame(frame, self._color, frame.color))
+        self._rgb.on_video_frame(_video_frame(frame, self._color, self._exposed(frame.color)))
+
+    def _exposed(self, color: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """As bright as a locked exposure makes it; an automatic one is right."""
+        locked = self._rgb.get_option(rs.option.enable_auto_exposure) == 0
+        share = self._rgb.get_option(rs.option.exposure) / LIT_FOR if locked else 1.0
+        return color if share == 1.0 else _lit(share)[color]
+
+
+@cache
+def _lit(share: float) -> NDArray[np.uint8]:
+    """What becomes of each pixel value, as sRGB codes light, at so much of the light."""
+    code = np.arange(256) / 255
+    light = share * np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    coded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(255 * coded.clip(0, 1)).astype(np.uint8)
 
 
 def _stream(camera: Camera, kind: rs.stream, pixels: rs.format, bytes_per_pixel: int) -> rs.video_stream:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.schema import Cell
 
+from vga_bringup.robot.bounds.kinematics import rotation
+
 # A D415's color sensor sees 69.4 degrees across in 16:9. Its 4:3 profiles crop the sides, so that what is the same in
 # every profile is the vertical field of view.
 FOVY = 2 * np.arctan(np.tan(np.radians(69.4) / 2) * 9 / 16)
@@ -37,6 +39,24 @@ VIEWS: Mapping[str, View] = {
     "fixed_2": View("world", (0.72, 0.86, 0.92), (0.44, -0.02, 0.15), (0.0, 0.0, 1.0)),
     "wrist": View(HAND_BODY, (0.090, 0.0, -0.050), (0.043, 0.0, 0.20), (1.0, 0.0, 0.0)),
 }
+
+
+def displaced(text: str) -> tuple[str, View]:
+    """A camera that stands elsewhere, as text says: NAME X Y Z [ROLL PITCH YAW], moved by m and turned by degrees about
+    the axes of its parent's frame. Raises CellError saying what is wrong with the text."""
+    name, *numbers = text.split()
+    try:
+        by = [float(number) for number in numbers]
+    except ValueError:
+        by = []
+    if len(by) not in (3, 6) or not np.isfinite(by).all():
+        raise CellError(f"moved camera {text!r}: write NAME X Y Z or NAME X Y Z ROLL PITCH YAW, m and degrees")
+    if name not in VIEWS:
+        raise CellError(f"moved camera {text!r}: simulated are {', '.join(VIEWS)}")
+    view, turn = VIEWS[name], rotation(*np.radians([*by, 0.0, 0.0, 0.0][3:6]))
+    at = np.add(view.position, by[:3])
+    ahead, up = at + turn @ np.subtract(view.target, view.position), turn @ view.up
+    return name, View(view.body, *(tuple(vector.tolist()) for vector in (at, ahead, up)))
 
 
 def require_simulated(cell: Cell) -> None:

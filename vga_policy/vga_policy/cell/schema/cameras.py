@@ -128,8 +128,8 @@ class Camera(Section):
     depth: Annotated[
         bool,
         described(
-            "Whether depth aligned to color is published too (16 bit, mm), for whoever subscribes. Episodes do not "
-            "hold it."
+            "Whether depth aligned to color is published (16 bit, mm) and recorded too. With the camera's pose, "
+            "training learns depth and cameras from it beside the actions."
         ),
     ] = False
     exposure_us: Annotated[
