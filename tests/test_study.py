@@ -32,7 +32,7 @@ def graph(ros_domain, sim_cell, tmp_path_factory):
 @pytest.fixture
 def study(sim_cell, tmp_path):
     folder = tmp_path / "study"
-    plan = design.Plan({"raw": "untrained"}, ("ood",), ("pick_cube",), TRIALS, 7, MAX_STEPS, str(sim_cell))
+    plan = design.StudyPlan({"raw": "untrained"}, ("ood",), ("pick_cube",), TRIALS, 7, MAX_STEPS, str(sim_cell))
     design.create(plan, folder)
     assert lock(folder) == TRIALS
     return folder
