@@ -22,7 +22,7 @@ from vga_policy.ros.errors import GraphError
 
 CELL = load_cell(cell_path("sim"))
 TRIALS = 2
-PLAN = design.Plan(
+PLAN = design.StudyPlan(
     policies={"good": "untrained", "bad": "untrained"},
     views=("id", "ood"),
     tasks=("pick_cube",),

@@ -16,7 +16,7 @@ from vga_policy.evaluate.tables.text import markdown
 from vga_policy.ros.errors import GraphError
 
 from vga_bringup.study import design
-from vga_bringup.study.design import Plan, Start
+from vga_bringup.study.design import Start, StudyPlan
 from vga_bringup.study.errors import StudyError, require_fieldtrial
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def _create(args: argparse.Namespace) -> int:
 
     if not args.policies:
         raise StudyError("--create needs --policies CHECKPOINT [CHECKPOINT ...]")
-    plan = Plan(
+    plan = StudyPlan(
         policies=design.policies(args.policies),
         views=args.view,
         tasks=tuple(dict.fromkeys(args.task)),

@@ -43,7 +43,7 @@ HEADER = """\
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyPlan:
     """What is to be compared.
 
     policies: checkpoints by their names in tables. views: camera sets, of `trials.conditions`. trials: of each task,
@@ -87,7 +87,7 @@ class Start:
         )
 
 
-def create(plan: Plan, folder: Path) -> None:
+def create(plan: StudyPlan, folder: Path) -> None:
     """Writes the study's files into `folder`. Raises StudyError, CellError."""
     if (folder / STUDY).exists():
         raise StudyError(f"{folder / STUDY} is there already: give another folder, or run this one without --create")
@@ -154,7 +154,7 @@ def _drawn(task: str, seed: int) -> Start:
     return Start(task, seed, scene.instruction, things, tuple(scene.arm_start))
 
 
-def _arms(name: str, checkpoint: str, plan: Plan, cell: Cell) -> list[dict[str, Any]]:
+def _arms(name: str, checkpoint: str, plan: StudyPlan, cell: Cell) -> list[dict[str, Any]]:
     """The arms of one policy: one a view."""
     place = _placed(checkpoint)
     cameras = require_usable(name, place, cell)
@@ -176,7 +176,7 @@ def _placed(checkpoint: str) -> str:
     return checkpoint if checkpoint in SPECIAL else str(locate(checkpoint).absolute())
 
 
-def _spec(plan: Plan, folder: Path, arms: list[dict[str, Any]], cell: Cell) -> dict[str, Any]:
+def _spec(plan: StudyPlan, folder: Path, arms: list[dict[str, Any]], cell: Cell) -> dict[str, Any]:
     """The study in fieldtrial's words."""
     several = len(arms) > 1
     last = plan.seed + plan.trials - 1
