@@ -30,21 +30,26 @@ class Clouds:
     def __init__(self, sheet: Sheet, robot: Robot, cameras: Cameras, geometry: Geometry) -> None:
         self._sheet, self._robot, self._cameras = sheet, robot, cameras
         self._geometry: Geometry | None = geometry
+        self._waiting: dict[str, Event] = {}
         self._measured: dict[str, int] = {}  # stamps (ns) by camera
         self.notes: list[str] = []
 
     def take_depth(self, sight: Sight, event: Event) -> None:
-        """Measured depth in the pixels of the color image, drawn now and then, where it is known what it belongs to."""
-        stamp = event.stamp
-        if 0 <= stamp - self._measured.get(sight.name, -APART) < APART or sight.matrix is None or not sight.frame:
+        """Measured depth in the pixels of the color image, drawn now and then, where it is known what it belongs to.
+
+        It is drawn when the next comes: its color image may come after it.
+        """
+        before = self._waiting.get(sight.name)
+        self._waiting[sight.name] = event
+        if before is None or 0 <= before.stamp - self._measured.get(sight.name, -APART) < APART:
             return
-        depth, jpeg = _depth(event.message), sight.image(stamp)
-        if depth is None or jpeg is None:
+        jpeg = sight.image(before.stamp)
+        if sight.matrix is None or not sight.frame or jpeg is None or (depth := _depth(before.message)) is None:
             return
         image = rgb(jpeg)
         if image.shape[:2] == depth.shape:
-            self._measured[sight.name] = stamp
-            self._draw(stamp, sight, f"measured/{sight.name}", depth_cloud(depth, image, sight.matrix))
+            self._measured[sight.name] = before.stamp
+            self._draw(before.stamp, sight, f"measured/{sight.name}", depth_cloud(depth, image, sight.matrix))
 
     def look(self, stamp: int, names: Sequence[str], files: Sequence[bytes | None], instruction: str) -> None:
         """Shows the 3D heads what the policy made a chunk of, unless some of that is not here."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vga_bringup.view.live import Live
 
 APART = 60_000_000  # ns, live, between two images of a camera, and values of a curve
+TOGETHER = 1000  # events that are handed on at once, of an episode
 EVERY = 0.25  # s, live, between two looks at what has come
 
 
@@ -126,9 +127,13 @@ def _draw(episode: Path, file: Path, geometry: Geometry | None) -> None:
     try:
         sheet = Sheet(episode.name)
         sheet.save(file)
-        drawing = Drawing(sheet, recorded.urdf, recorded.fixed, recorded.topic_names, geometry=geometry)
-        for event in recorded.events(drawing.wants):
+        drawing = Drawing(
+            sheet, recorded.urdf, recorded.fixed, recorded.topic_names, views=recorded.views, geometry=geometry
+        )
+        for number, event in enumerate(recorded.events(drawing.wants)):
             drawing.take(event)
+            if number % TOGETHER == 0:  # so that a viewer that reads on has some of everything
+                drawing.flush()
         drawing.close()
     finally:
         recorded.close()

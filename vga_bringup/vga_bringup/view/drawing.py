@@ -32,13 +32,15 @@ class Drawing:
         fixed: Sequence[Any],
         topic_names: Collection[str],
         *,
+        views: Sequence[str] = (),
         geometry: Geometry | None = None,
         apart_ns: int = 0,
     ) -> None:
         """urdf, fixed: the robot's description, and what has come on tf_static. topic_names: of all that will come.
 
-        geometry: what a policy knows of depth; None: no depth is drawn. apart_ns: curves and images that follow another
-        by less are left out. Raises DescriptionError when the description is none.
+        views: cameras that a policy sees, in its order, if that is known already. geometry: what a policy knows of
+        depth; None: no depth is drawn. apart_ns: curves and images that follow another by less are left out. Raises
+        DescriptionError when the description is none.
         """
         self._sheet, self._apart_ns = sheet, apart_ns
         self._robot = Robot(sheet, urdf, with_tf=topics.TF in topic_names)
@@ -46,7 +48,7 @@ class Drawing:
             self._robot.take_fixed_tf(message)
         self._cameras = Cameras(sheet, self._robot, topic_names)
         self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
-        self._plans = Plans(sheet, self._robot, self._cameras, self._clouds)
+        self._plans = Plans(sheet, self._robot, self._cameras, self._clouds, views)
         self._happenings = Happenings()
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
         self._arranged: tuple[str, ...] | None = None

@@ -134,7 +134,7 @@ def _loaded(checkpoint: str) -> Any:
 def _embedding(checkpoint: str, instruction: str) -> Array:
     loaded = _loaded(checkpoint)
     known = loaded.embeddings.get(instruction)
-    return np.asarray(loaded.encoder.encode(instruction) if known is None else known)
+    return np.array(loaded.encoder.encode(instruction) if known is None else known)
 
 
 def _image_size(checkpoint: str) -> int:

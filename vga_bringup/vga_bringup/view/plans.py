@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from vga_bringup.view.sheet import Sheet
 from vga_bringup.view.sights import Sight
 
 JPEG_QUALITY = 90
-BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+LABEL = (240, 130, 0)  # to be read on light and on dark
 Array = NDArray[np.float64]
 
 
@@ -32,14 +33,16 @@ class Plans:
     views: names of the cameras that the policy sees, in its order, as of the newest chunk.
     """
 
-    def __init__(self, sheet: Sheet, robot: Robot, cameras: Cameras, clouds: Clouds | None) -> None:
+    def __init__(
+        self, sheet: Sheet, robot: Robot, cameras: Cameras, clouds: Clouds | None, views: Sequence[str]
+    ) -> None:
         """clouds: of what the policy knows of depth; None: not asked for."""
         self._sheet, self._robot, self._cameras, self._clouds = sheet, robot, cameras, clouds
         self._input_size: int | None = None  # side (px) of the squares that the policy sees; None: not known
         self._instruction = self._checkpoint = ""
         self._fan = Fan()
         self._undrawn: deque[Chunk] = deque(maxlen=FAN)
-        self.views: tuple[str, ...] = ()
+        self.views = tuple(views)
 
     def take_chunk(self, message: Any) -> None:
         """A chunk: drawn once its verdict is there, or the next chunk."""
@@ -123,13 +126,14 @@ class Plans:
             self._sheet.row(chunk.stamp, f"policy/{name}", "Scalars", scalars=age)
             sight = self._cameras.sights.get(name)
             files.append(jpeg := None if sight is None else sight.image(stamp))
-            if jpeg is None:
+            if sight is None or jpeg is None:
                 continue
             taken = datetime.fromtimestamp(stamp / SECOND, UTC)
             words = f"{taken:%H:%M:%S}.{taken.microsecond // 1000:03d}, {age:.0f} ms old"
             entity, blob = f"inputs/{name}", squeezed(jpeg, self._input_size)
             self._sheet.at(chunk.stamp, entity, rerun.EncodedImage(contents=blob, media_type="image/jpeg"))
-            label = rerun.Points2D([(0.0, 0.0)], labels=words, show_labels=True, radii=0.0, colors=[WHITE])
+            width, height = sight.size if self._input_size is None else (self._input_size, self._input_size)
+            label = rerun.Points2D([(width / 2, height)], labels=words, show_labels=True, radii=0.0, colors=[LABEL])
             self._sheet.at(chunk.stamp, f"{entity}/age", label)
         if self._clouds is not None:
             self._clouds.look(chunk.stamp, message.cameras, files, self._instruction)

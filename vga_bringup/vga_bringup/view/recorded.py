@@ -19,7 +19,7 @@ class Recorded:
     """One bag, open for reading; close it.
 
     path: of its directory. urdf: the robot's, or for a bag without one that of the cell it was recorded with. fixed:
-    messages of tf_static. topic_names: of what it holds.
+    messages of tf_static. topic_names: of what it holds. views: cameras that a policy saw, in its order.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,6 +29,8 @@ class Recorded:
         self.topic_names = {name for name, topic in self.bag.topics.items() if topic.messages}
         self.fixed = list(self._messages(topics.TF_STATIC))
         texts = [message.data for message in self._messages(topics.ROBOT_DESCRIPTION)]
+        chunks = self._messages(topics.ACTION_CHUNK)
+        self.views = tuple(next((chunk.cameras for chunk in chunks), ()))
         self.urdf = texts[-1] if texts else self._described()
 
     def close(self) -> None:

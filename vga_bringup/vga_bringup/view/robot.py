@@ -120,11 +120,16 @@ class Robot:
                 self._sheet.row(stamp, self.place(name), "Transform3D", translation=place, mat3x3=turn)
 
     def _posture(self, stamp: int) -> dict[str, float] | None:
-        """The first at this time or after; the last of all where none is, if it is not long ago."""
-        if not self._stamps:
+        """Between the postures before and after; the first or last, where there is but one and it is not long ago."""
+        after = bisect_left(self._stamps, stamp)
+        pair = range(max(after - 1, 0), min(after + 1, len(self._stamps)))
+        if not pair or min(abs(self._stamps[index] - stamp) for index in pair) > LATE:
             return None
-        index = min(bisect_left(self._stamps, stamp), len(self._stamps) - 1)
-        return self._postures[index] if abs(self._stamps[index] - stamp) < LATE else None
+        first, last = pair[0], pair[-1]
+        span = max(self._stamps[last] - self._stamps[first], 1)
+        share = min(max((stamp - self._stamps[first]) / span, 0.0), 1.0)
+        former, latter = self._postures[first], self._postures[last]
+        return {name: (1 - share) * former.get(name, value) + share * value for name, value in latter.items()}
 
     def _draw(self, urdf: str) -> None:
         rerun = self._sheet.rerun
