@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 from hypothesis import settings
 from support import watchdog
+from support.browser import CHROMIUM
 from support.owned import own_address, own_domain
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -23,12 +24,18 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
-LIBERO = find_spec("libero") is not None
-collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
+# What needs more than every machine that runs tests has: files, whether it is there, and what to do.
+OPTIONAL = {
+    "vga_policy/test/test_libero_*.py": (find_spec("libero"), "LIBERO is not installed: make setup PURPOSES=libero"),
+    "vga_bringup/test/test_panel_*.py": (find_spec("nicegui"), "NiceGUI is not installed: make setup PURPOSES=panel"),
+    "tests/test_panel*.py": (find_spec("nicegui") and CHROMIUM, "there is no Chromium: apt-get install chromium"),
+}
+collect_ignore_glob = [files for files, (there, _) in OPTIONAL.items() if not there]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
-LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "rendered_overfit", "train_plan")
+LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_stops", "rendered_overfit")
+LONG += ("train_plan",)
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
@@ -43,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """What is left out is said."""
-    return "" if LIBERO else "not collected, for LIBERO is not installed: test_libero_*; make setup PURPOSES=libero"
+    left_out = [f"not collected: {files}, for {why}" for files, (there, why) in OPTIONAL.items() if not there]
+    return "\n".join(left_out)
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:
