@@ -14,6 +14,7 @@ from typing import IO
 import pytest
 from hypothesis import settings
 from support import watchdog
+from support.browser import CHROMIUM
 from support.owned import own_address, own_domain
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -23,19 +24,25 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
-# Tests of what a purpose of make setup installs: its package, and where they are.
-PURPOSES = {
-    "libero": ("libero", ("vga_policy/test/test_libero_*.py",)),
-    "viewers": ("rerun", ("vga_bringup/test/test_view*.py", "tests/test_view*.py")),
-    "panel": ("nicegui", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
-    "trials": ("fieldtrial", ("vga_bringup/test/test_study*.py", "tests/test_study*.py")),
-}
-ABSENT = {purpose: paths for purpose, (package, paths) in PURPOSES.items() if find_spec(package) is None}
-collect_ignore_glob = [path for paths in ABSENT.values() for path in paths]
+# What needs more than every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
+OPTIONAL = (
+    (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
+    (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view*.py", "tests/test_view*.py")),
+    (find_spec("nicegui"), "make setup PURPOSES=panel", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
+    (
+        find_spec("fieldtrial"),
+        "make setup PURPOSES=trials",
+        ("vga_bringup/test/test_study*.py", "tests/test_study*.py"),
+    ),
+    (CHROMIUM, "apt-get install chromium", ("tests/test_panel*.py",)),
+)
+ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
+collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
-LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "rendered_overfit", "train_plan")
+LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_stops", "rendered_overfit")
+LONG += ("train_plan",)
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
@@ -50,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> list[str]:
     """What is left out is said."""
-    return [f"not collected: {' '.join(paths)}; make setup PURPOSES={purpose}" for purpose, paths in ABSENT.items()]
+    return [f"not collected: {' '.join(files)}; {remedy}" for remedy, files in ABSENT]
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:

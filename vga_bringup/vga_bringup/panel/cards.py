@@ -8,7 +8,8 @@ from html import escape
 from vga_policy.topics import DRIVER
 from vga_teleop.session.workflow import ALIGNED
 
-from vga_bringup.panel.model import Driver, Event, Findings, Part, Rate, Recorder, Snapshot, Study, Timing
+from vga_bringup.doctor.finding import Health
+from vga_bringup.panel.model import Driver, Event, Findings, Part, Rate, Recorder, Remedied, Snapshot, Study, Timing
 
 DISK_LOW = 20e9  # bytes; three cameras record about 16 GB an hour
 FULL_SCALE = 1.0  # rad, the length of half a bar
@@ -106,13 +107,12 @@ def findings(findings: Findings) -> str:
         return f"<p class=bad>{escape(findings.problem)}</p>"
     if not findings.at:
         return "<p class=muted>not looked yet</p>"
-    rows = "".join(
-        f"<li class={escape(row.state)}><b>{escape(row.subject)}</b> <em>{escape(row.state)}</em> {escape(row.seen)}"
-        f"{f'<span>→ {escape(row.remedy)}</span>' if row.remedy else ''}</li>"
-        for row in findings.others
-    )
-    count = f"{findings.ready} ready, {len(findings.others)} not, at {escape(findings.at)}"
-    return f"<p class=muted>{count}</p><ul>{rows}</ul>"
+    needed = "".join(_finding(row) for row in findings.others if row.state != Health.ABSENT)
+    absent = [row for row in findings.others if row.state == Health.ABSENT]
+    others = "".join(_finding(row) for row in absent)
+    count = f"{findings.ready} ready, at {escape(findings.at)}"
+    more = f"<details><summary>{len(absent)} absent, needed for some uses only</summary><ul>{others}</ul></details>"
+    return f"<p class=muted>{count}</p><ul>{needed}</ul>{more if absent else ''}"
 
 
 def study(study: Study) -> str:
@@ -147,6 +147,14 @@ def _lines(text: str) -> str:
 
 def _figure(value: float | None, form: str, unit: str) -> str:
     return NONE if value is None else f"{value:{form}}{unit}"
+
+
+def _finding(row: Remedied) -> str:
+    remedy = f"<span>→ {escape(row.remedy)}</span>" if row.remedy else ""
+    return (
+        f"<li class={escape(row.state)}><b>{escape(row.subject)}</b> <em>{escape(row.state)}</em> "
+        f"{escape(row.seen)}{remedy}</li>"
+    )
 
 
 def _bar(name: str, value: float) -> str:

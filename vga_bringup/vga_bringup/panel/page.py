@@ -45,19 +45,22 @@ class Page:
                 self._pages = _html("")
         with ui.element("main"):
             self._build_views()
-            self._build_task()
-            with _card("Chunks"):
-                self._timing = _html("")
-            self._leader_card = _card("Leader and arm")
-            with self._leader_card:
-                self._leader = _html("")
-            self._build_episodes()
-            self._study_card = _card("Evaluation")
-            with self._study_card:
-                self._study = _html("")
-            with _card("Said and done"):
-                self._events = _html("")
-            self._build_health()
+            with _column():
+                self._build_task()
+                with _card("Asked and done"):
+                    self._events = _html("")
+            with _column():
+                with _card("Chunks"):
+                    self._timing = _html("")
+                self._build_episodes()
+                self._study_card = _card("Evaluation")
+                with self._study_card:
+                    self._study = _html("")
+                self._leader_card = _card("Leader and arm")
+                with self._leader_card:
+                    self._leader = _html("")
+            with _column():
+                self._build_health()
         _html("remark", REMARK)
 
     def _build_views(self) -> None:
@@ -125,7 +128,9 @@ class Page:
         self._chips.clear()
         with self._chips:
             for text in self._history.instructions[:4]:
-                ui.button(text, on_click=partial(self._instruction.set_value, text)).props("flat no-caps dense")
+                ui.button(text, on_click=partial(self._instruction.set_value, text), color=None).props(
+                    "flat no-caps dense"
+                )
 
     # What it shows.
 
@@ -189,6 +194,10 @@ def _frame() -> None:
     ui.add_body_html(f"{stop}<script>{script}</script>")
 
 
+def _column() -> ui.element:
+    return ui.element("div").classes("column")
+
+
 def _card(title: str) -> ui.element:
     card = ui.element("section").classes("card")
     with card:
@@ -202,4 +211,4 @@ def _html(classes: str, content: str = "") -> Html:
 
 
 def _button(text: str, do: Callable[[], object], look: str = "") -> ui.button:
-    return ui.button(text, on_click=do).props("unelevated no-caps").classes(f"action {look}")
+    return ui.button(text, on_click=do, color=None).props("unelevated no-caps").classes(f"action {look}")

@@ -1,0 +1,26 @@
+"""Twenty stops from the page of `vga panel`, while the policy moves the arm."""
+
+from __future__ import annotations
+
+import numpy as np
+from support.browser import Browser
+from support.panel_process import INSTRUCTION, panel, stopped_from, watched_graph
+
+HELD_WITHIN = 0.15  # s from the click, p95
+STOPS = 20
+
+
+def test_twenty_stops_from_the_page_hold_at_once(ros_domain, sim_cell, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with (
+        watched_graph(sim_cell, tmp_path / "nodes.log") as watch,
+        panel(log=tmp_path / "panel.log") as (_, address),
+        Browser(tmp_path / "browser") as page,
+    ):
+        page.open(address)
+        page.type("input[aria-label=instruction]", INSTRUCTION)
+        stops = np.array([stopped_from(watch, page, turn) for turn in range(STOPS)])
+    held, rest, allowed = stops.T
+    print(f"p50 {1e3 * np.median(held):.0f} ms, p95 {1e3 * np.quantile(held, 0.95):.0f} ms from the click to HOLD")
+    assert np.quantile(held, 0.95) <= HELD_WITHIN
+    assert (rest <= allowed).all()
