@@ -60,9 +60,9 @@ class Skills:
                 yield from self.hand.go(self.hand.position + 0.08 * UP, self.hand.rotation, OPEN, near=0.03)
                 continue
             if how.across is not None:
-                rotation = aim(how.across)
+                rotation = self._square(name, np.array(how.across))
             if how.into is None:
-                yield from self.place(name, to(), rotation)
+                yield from self.place(name, to(), rotation, snug=how.across is not None)
             else:
                 yield from self.insert(name, to(), np.array(how.into), rotation)
             if holds():
@@ -93,25 +93,31 @@ class Skills:
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
         return grasp.rotation if world.region(name)[2] > before + 0.03 else None
 
-    def place(self, name: str, to: Vector, rotation: Rotation) -> Movement[None]:
-        """Carries what is held until its origin is at `to`, lets go and moves up."""
+    def place(self, name: str, to: Vector, rotation: Rotation, snug: bool = False) -> Movement[None]:
+        """Carries what is held until its origin is at `to`, lets go and moves up.
+
+        snug: there is little room, which its middle goes to the middle of, and which it must not enter askew.
+        """
         hand = self.hand
-        target = to + self._offset(name, rotation)
+        held = self._middle if snug else self.world.region
+        near, aligned = (0.004, 0.02) if snug else (0.015, 0.1)
+        target = to + self._offset(held(name), rotation)
         high = max(hand.position[2], target[2] + 0.04, self._height_above(name, to))
         yield from hand.go(hand.stray([*hand.position[:2], high]), rotation, CLOSE, near=0.02, aligned=9.0)
-        yield from hand.go([*target[:2], high], rotation, CLOSE, near=0.015)
-        yield from hand.go(to + self._offset(name, rotation), rotation, CLOSE, near=0.008, limit=40)
+        yield from hand.go([*target[:2], high], rotation, CLOSE, near=near, aligned=aligned)
+        yield from hand.go(to + self._offset(held(name), rotation), rotation, CLOSE, near=0.008, limit=40)
         yield from hand.grip(OPEN, rotation)
         yield from hand.go(hand.position + 0.08 * UP, rotation, OPEN, near=0.03, limit=20)
 
     def insert(self, name: str, to: Vector, along: Vector, rotation: Rotation) -> Movement[None]:
         """Carries what is held in front of an opening and in, along a horizontal unit vector; lets go, comes out."""
         hand = self.hand
-        target = to + self._offset(name, rotation)
+        target = to + self._offset(self.world.region(name), rotation)
         before = target - 0.2 * along
         yield from hand.go([*before[:2], max(hand.position[2], before[2])], rotation, CLOSE, near=0.03)
         yield from hand.go(before, rotation, CLOSE, near=0.012)
-        yield from hand.go(to + self._offset(name, rotation), rotation, CLOSE, near=0.01, limit=50, fast=0.6)
+        inside = to + self._offset(self.world.region(name), rotation)
+        yield from hand.go(inside, rotation, CLOSE, near=0.01, limit=50, fast=0.6)
         yield from hand.grip(OPEN, rotation)
         yield from hand.go(hand.position - 0.2 * along, rotation, OPEN, near=0.03, limit=40)
 
@@ -120,9 +126,22 @@ class Skills:
         bars = [geom_points(self.world, geom) for geom in geoms_below(self.world, self.world.body(name))]
         return min(bars, key=lambda bar: float((bar @ towards).min()) - float(np.ptp(bar[:, 2])))
 
-    def _offset(self, name: str, rotation: Rotation) -> Vector:
-        """From the origin of what is held to the hand, once the hand is held like this."""
-        offset, turn = self.hand.position - self.world.region(name), self.hand.turn_left(rotation)
+    def _square(self, name: str, across: Vector) -> Rotation:
+        """How the hand points down so that what it holds, be it askew, is thin along a horizontal direction."""
+        seen = points_of(self.world, name)[:, :2]
+        thin = np.linalg.svd(seen - seen.mean(0), full_matrices=False)[2][1]
+        thin *= 1.0 if thin @ across[:2] > 0 else -1.0
+        angle = np.arctan2(across[1], across[0]) - np.arctan2(thin[1], thin[0])
+        return aim(_about_up(float(angle)) @ self.hand.rotation[:, 0])
+
+    def _middle(self, name: str) -> Vector:
+        """Of a thing seen from above, at the height of its origin."""
+        thing = points_of(self.world, name)
+        return np.array([*(thing.max(0) + thing.min(0))[:2] / 2, self.world.region(name)[2]])
+
+    def _offset(self, held: Vector, rotation: Rotation) -> Vector:
+        """From a point of what is held to the hand, once the hand is held like this."""
+        offset, turn = self.hand.position - held, self.hand.turn_left(rotation)
         angle = float(np.linalg.norm(turn))
         axis = turn / max(angle, 1e-9)  # Rodrigues' formula
         along = axis * (axis @ offset)
