@@ -24,7 +24,7 @@ settings.load_profile("repeatable")
 # Of the whole, but they keep no real time.
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
-# What needs more than every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
+# What not every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
 OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
     (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view*.py", "tests/test_view*.py")),
