@@ -13,6 +13,8 @@
 #   three     one policy for Spatial, Object and Goal; its trials
 #   ablation  Table 2 on Spatial, two seeds a row
 #   curve     figure 7 on Spatial: success after so many steps, with and without joint training
+#   depth     figure 8 on Spatial: depth before and after joint training, of scenes that were held out
+#   bare      the first again without what nano knows of depth and cameras
 #
 #   PARTS="object three"    not all of them
 #   DEMOS=50 EVERY=1        demonstrations of a task; of how many steps one is drawn
@@ -30,14 +32,14 @@ for argument; do
         --quick) quick=1 ;;
         --print) print=1 ;;
         -*)
-            sed -n '2,25s/^# \{0,1\}//p' "$0"
+            sed -n '2,27s/^# \{0,1\}//p' "$0"
             [[ $argument == --help ]] || exit 2
             exit ;;
         *) out=$argument ;;
     esac
 done
 [[ -n $print ]] || command -v vga >/dev/null || { echo "train_libero: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
-parts=${PARTS:-object three ablation curve} jobs=${JOBS:-2}
+parts=${PARTS:-object three ablation curve depth bare} jobs=${JOBS:-2}
 demos=${DEMOS:-50} every=${EVERY:-1} steps=${STEPS:-20000} batch=${BATCH:-32}
 trials=${TRIALS:-50} controls=${CONTROLS:-20} tasks=()
 read -ra plus <<<"${PLUS:-}"
@@ -51,8 +53,9 @@ demonstrations() {
     once "rendered/$1" vga libero import "$out/demos/$1" --every "$every" --jobs "$jobs" --out "$out/rendered"
 }
 
-# How all trainings are done. The 3D heads see one sample in 16.
-how=(--preset nano --init "$out/geometry" --cache "$out/cache" --validation 0.05 --batch "$batch" --geometry-share 16
+# How all trainings are done, and where all but one begin. The 3D heads see one sample in 16.
+begin=(--init "$out/geometry")
+how=(--preset nano --cache "$out/cache" --validation 0.05 --batch "$batch" --geometry-share 16
     --warm-up 50 --ema 0.995 --validate-every $(((steps + 9) / 10)) --save-every $(((steps + 9) / 10))
     --validation-samples 256 --device "${DEVICE:-auto}" --precision "${PRECISION:-fp32}" --threads "${THREADS:-2}"
     --workers "${WORKERS:-0}")
@@ -68,6 +71,14 @@ train() {
     fi
 }
 
+# point KIND FIFTH SEED OPTION...: one of figure 7, after so many fifths of the steps.
+point() {
+    local kind=$1 fifth=$2 seed=$3
+    shift 3
+    train "curve/${kind}_${fifth}_$seed" --data "$out/rendered/libero_spatial" "${begin[@]}" \
+        --steps $(((steps * fifth + 4) / 5)) --seed "$seed" "$@"
+}
+
 # try RUN NAME OPTION...: trials of a run's policy.
 try() {
     local run=$1 name=$2
@@ -81,7 +92,7 @@ once geometry vga export geometry nano --out "$out/geometry"
 
 if [[ $parts == *object* ]]; then
     demonstrations libero_object
-    train object --data "$out/rendered/libero_object" --steps "$steps"
+    train object --data "$out/rendered/libero_object" "${begin[@]}" --steps "$steps"
     object=(--suite libero_object "${tasks[@]}")
     try object object "${object[@]}" --trials "$trials"
     for control in no-wrist no-instruction shuffled; do
@@ -100,7 +111,7 @@ fi
 if [[ $parts == *three* ]]; then
     suites=(libero_spatial libero_object libero_goal)
     for suite in "${suites[@]}"; do demonstrations "$suite"; done
-    train three --data "${suites[@]/#/$out/rendered/}" --steps "$steps"
+    train three --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
     try three three --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
 fi
 
@@ -110,7 +121,7 @@ if [[ $parts == *ablation* ]]; then
     demonstrations libero_spatial
     for seed in 0 1; do
         once "ablation/$seed" vga ablate --data "$out/rendered/libero_spatial" --out "$out/ablation" --seeds $seed \
-            "${how[@]}" --steps "$steps"
+            "${how[@]}" "${begin[@]}" --steps "$steps"
     done
     for policy in "$out"/ablation/runs/*/*/; do
         [[ ! -e $policy/best ]] || try "${policy#"$out/"}" "${policy#"$out/"}" "${spatial[@]}"
@@ -121,13 +132,34 @@ if [[ $parts == *curve* ]]; then
     demonstrations libero_spatial
     for fifth in 1 2 3 4 5; do
         for seed in 0 1; do
-            taken=(--data "$out/rendered/libero_spatial" --steps $(((steps * fifth + 4) / 5)) --seed $seed)
-            train "curve/joint_${fifth}_$seed" "${taken[@]}"
-            train "curve/alone_${fifth}_$seed" "${taken[@]}" --ablation without-joint-training
+            point joint $fifth $seed
+            point alone $fifth $seed --ablation without-joint-training
             for kind in joint alone; do
                 try "curve/${kind}_${fifth}_$seed" "curve/${kind}_${fifth}_$seed" "${spatial[@]}"
             done
         done
     done
+fi
+
+if [[ $parts == *depth* ]]; then
+    demonstrations libero_spatial
+    once demos/held vga libero collect --suite libero_spatial "${tasks[@]}" --episodes 2 --seed 1 --jobs "$jobs" \
+        --out "$out/held"
+    once rendered/held vga libero import "$out/held" --every "$((2 * every))" --jobs "$jobs" --out "$out/rendered_held"
+    train before --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
+    point joint 5 0
+    for policy in before curve/joint_5_0; do
+        once "depth/$policy" vga eval geometry --checkpoint "$out/$policy" --data "$out/rendered_held/libero_spatial" \
+            --device "${DEVICE:-auto}" --out "$out/depth/$policy"
+    done
+fi
+
+if [[ $parts == *bare* ]]; then
+    demonstrations libero_object
+    train bare --data "$out/rendered/libero_object" --steps "$steps"
+    try bare bare --suite libero_object "${tasks[@]}" --trials "$trials"
+    if [[ -z $quick ]]; then
+        try bare bare_camera --suite libero_object ${plus[@]:+--task "${plus[@]}"} --plus camera
+    fi
 fi
 echo "results: $out/eval/*/results.json"
