@@ -1,19 +1,25 @@
 """Where the simulated cell's cameras are, found by the board and held against MuJoCo; and what is refused."""
 
 import re
+from itertools import islice
 
 import cv2
 import numpy as np
 import pytest
 from support.calibration_rig import LENS, postures, rig_for
 from support.cells import SIM, SIM_FILE
+from vga_bringup.calibration.album import Album
 from vga_bringup.calibration.board import COLUMNS, MILLIMETER, MODULES, ROWS, Board, Sight
 from vga_bringup.calibration.calibrate import calibrate
 from vga_bringup.calibration.cell_file import as_pose, parent_of, write_pose
+from vga_bringup.calibration.poses import REACH, near
 from vga_bringup.calibration.solve import CalibrationError, Shot, angle, closed_form
-from vga_bringup.robot.bounds.kinematics import rotation
+from vga_bringup.robot.bounds.kinematics import Kinematics, rotation
+from vga_bringup.robot.safety.safety_filter import SafetyFilter
+from vga_bringup.sim.in_process import InProcessCell
 from vga_policy.cell.errors import CellError
-from vga_policy.cell.loading import load_cell
+from vga_policy.cell.loading import dump_cell, load_cell, parse_cell
+from vga_policy.cell.schema.cameras import ColorProfile, PoseCheck
 
 from vga_policy import cli
 
@@ -159,3 +165,54 @@ def test_a_camera_that_the_cell_has_not_is_named(tmp_path):
     path.write_text(SIM_FILE.read_text())
     with pytest.raises(CellError, match="no camera 'left'"):
         write_pose(path, "left", as_pose(np.eye(4), "fr3_link0"))
+
+
+def test_the_arm_stays_near_turns_about_two_axes_and_is_sent_where_the_driver_goes():
+    start = np.array(SIM.arm.home)
+    safety, kinematics, here = SafetyFilter(SIM), Kinematics(SIM.arm), start
+    hands = [kinematics.links(start)]
+    for q in islice(near(SIM, start), 14):
+        assert safety.pose_problem(q.tolist()) == ""
+        assert safety.way_problem(here, q) == ""
+        here = q
+        hands.append(kinematics.links(q))
+    away = [np.linalg.norm(links.position[-1] - hands[0].position[-1]) for links in hands[1:]]
+    assert max(away) < REACH
+    turns = [links.rotation[-1] for links in hands]
+    apart_by = [angle(one.T @ other) for k, one in enumerate(turns) for other in turns[k + 1 :]]
+    assert np.median(apart_by) > 15
+
+
+def test_an_arm_that_cannot_turn_says_what_is_in_its_way():
+    walls = SIM.workspace.model_copy(update={"min": [0.554, -0.7, 0.0], "max": [0.5545, 0.7, 1.1]})
+    with pytest.raises(CalibrationError, match=r"cannot turn this way and that from where it is: .*; begin in another"):
+        next(near(SIM.model_copy(update={"workspace": walls}), np.array(SIM.arm.home)))
+
+
+@pytest.mark.parametrize(
+    ("task", "camera", "turn"),
+    [("board_on_table", "wrist", 0.0), ("board_in_hand", "fixed_1", 0.68), ("board_in_hand", "fixed_2", -1.126)],
+)
+def test_the_simulated_cell_has_a_board_before_every_camera(task, camera, turn):
+    large = ColorProfile(width=640, height=480)
+    cameras = [camera.model_copy(update={"color": large}) for camera in SIM.cameras]
+    cell = InProcessCell(SIM.model_copy(update={"cameras": cameras}))
+    start = np.add(SIM.arm.home, [0, 0, 0, 0, 0, 0, turn])
+    cell.reset(task, 0, arm_start=start.tolist())
+    album = Album(SIM, camera, Board(), wanted=8)
+    corners = album.take(cell.picture(camera).color, start)
+    cell.close()
+    assert corners == (ROWS - 1) * (COLUMNS - 1)
+    assert not album.is_new(start + 0.01)
+    assert album.is_new(np.add(start, [0, 0, 0, 0, 0.3, 0, 0]))
+
+
+def test_the_check_is_written_beside_the_pose_and_a_pose_without_one_as_before(tmp_path):
+    path = tmp_path / "cell.yaml"
+    path.write_text(SIM_FILE.read_text())
+    check = PoseCheck(error_px=0.31, poses=15, spread_m=0.0012, spread_deg=0.05, focal=1.003)
+    write_pose(path, "wrist", as_pose(np.eye(4), "fr3_hand", check))
+    cell = load_cell(path)
+    assert cell.camera("wrist").pose.check == check
+    assert parse_cell(dump_cell(cell)) == cell
+    assert "check" not in dump_cell(SIM)
