@@ -24,7 +24,9 @@ settings.load_profile("repeatable")
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
 TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
 LIBERO = find_spec("libero") is not None
+RERUN = find_spec("rerun") is not None
 collect_ignore_glob = [] if LIBERO else ["vga_policy/test/test_libero_*.py"]
+collect_ignore_glob += [] if RERUN else ["vga_bringup/test/test_view_drawn.py", "tests/test_view_live.py"]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
@@ -43,7 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header() -> str:
     """What is left out is said."""
-    return "" if LIBERO else "not collected, for LIBERO is not installed: test_libero_*; make setup PURPOSES=libero"
+    libero = "not collected, for LIBERO is not installed: test_libero_*; make setup PURPOSES=libero"
+    rerun = "not collected, for Rerun is not installed: test_view_drawn, test_view_live; make setup PURPOSES=viewers"
+    return "\n".join([*([] if LIBERO else [libero]), *([] if RERUN else [rerun])])
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:
