@@ -72,6 +72,8 @@ def test_what_is_new_is_told_once():
     for sequence, accepted in enumerate((True, True, False, False, True)):
         reason = {} if accepted else {"reason": "jump", "message": "0.3 rad"}
         hear(VERDICT, "vga_msgs/msg/ChunkVerdict", sequence=sequence, accepted=accepted, **reason)
+    for sequence in (5, 6):
+        hear(VERDICT, "vga_msgs/msg/ChunkVerdict", sequence=sequence, reason="taken_over", message="by a person")
     for width, holds in ((0.08, False), (0.05, True), (0.05, True), (0.06, False)):
         hear(HAND, "vga_msgs/msg/GripperState", width=width, is_grasped=holds)
     assert told == [
@@ -81,6 +83,7 @@ def test_what_is_new_is_told_once():
         ("WARN", "chunk 2 refused, jump: 0.3 rad"),
         ("WARN", "chunk 3 refused, jump: 0.3 rad"),
         ("INFO", "chunk 4 accepted"),
+        ("INFO", "chunk 5 is not heeded: a person has taken over"),
         ("INFO", "the hand holds something, 50 mm open"),
         ("INFO", "the hand has let go, 60 mm open"),
     ]

@@ -50,6 +50,7 @@ class Drawing:
         self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
         self._plans = Plans(sheet, self._robot, self._cameras, self._clouds, views)
         self._happenings = Happenings()
+        self._left_out: dict[str, str] = {}  # why, by topic
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
         self._arranged: tuple[str, ...] | None = None
         self._takes = {
@@ -75,15 +76,20 @@ class Drawing:
     @property
     def notes(self) -> list[str]:
         """What is not shown, and why."""
-        return [*self._cameras.notes, *(self._clouds.notes if self._clouds is not None else [])]
+        clouds = [] if self._clouds is None else self._clouds.notes
+        return [*self._cameras.notes, *clouds, *self._left_out.values()]
 
     def wants(self, topic: str) -> bool:
         """Whether something is drawn of this topic."""
         return topic in self._takes
 
     def take(self, event: Event) -> None:
-        """Draws an event of a topic that is wanted. Raises CdrError when it cannot be read."""
-        self._takes[event.topic](event)
+        """Draws an event of a topic that is wanted; one that makes no sense is left out, and noted."""
+        try:
+            self._takes[event.topic](event)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:  # as the message is, so is the error
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            self._left_out.setdefault(event.topic, f"{event.topic}: some messages are left out: {why}")
 
     def flush(self) -> None:
         """Hands on what was drawn so far."""

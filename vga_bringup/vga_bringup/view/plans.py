@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.checkpoints import locate
 from vga_policy.inference.preprocess import square
+from vga_policy.message_constants import Refusal
 from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.view.cameras import Cameras
@@ -74,7 +75,9 @@ class Plans:
 
     def take_verdict(self, message: Any) -> None:
         """What the driver decided."""
-        if self._fan.decide(bytes(message.goal_id.uuid), int(message.sequence), bool(message.accepted)) is not None:
+        heeded = message.reason != Refusal.TAKEN_OVER
+        accepted = bool(message.accepted) if heeded else None
+        if self._fan.decide(bytes(message.goal_id.uuid), int(message.sequence), accepted) is not None:
             self._draw_undrawn()
 
     def close(self) -> None:
