@@ -105,14 +105,16 @@ def test_a_fan_is_of_the_last_chunks_and_fades():
     assert [chunk for chunk, _, _ in fan.until(chunks[-3])] == chunks[-FAN:-2]
 
 
-def test_a_line_is_drawn_where_it_lies_before_the_camera():
+def test_a_line_is_drawn_where_the_camera_sees_it():
     sight = Sight("fixed", "camera", "frame", np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]]), (100, 80))
-    looking_along_x = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([1.0, 0.0, 0.0]))
-    way = np.array([[2.0, 0, 0], [2.0, 0.5, 0], [0.0, 0, 0], [3.0, 0, 0.2], [3.0, 0, 0.4]])
-    first, second = sight.project(way, looking_along_x)
-    np.testing.assert_allclose(first, [[50, 40], [0, 40]])
-    np.testing.assert_allclose(second, [[50, 30], [50, 20]])
-    assert Sight("other", "camera", "frame").project(way, looking_along_x) == []  # its lens is not known yet
+    along_x = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([1.0, 0.0, 0.0]))
+    way = np.array([[2.0, 0, 0], [2.0, 0.4, 0], [2.0, 1.2, 0], [0.0, 0, 0], [3.0, 0, 0.2], [3.0, 0, 0.4]])
+    pieces = sight.project(way, along_x)
+    assert len(pieces) == 2  # it leaves the image at the left, goes behind the camera and comes back
+    np.testing.assert_allclose(pieces[0][:: len(pieces[0]) - 1], [[50, 40], [10, 40]])
+    np.testing.assert_allclose(pieces[1][-1], [50, 20])
+    assert all(((piece >= 0) & (piece <= (100, 80))).all() for piece in pieces)
+    assert Sight("other", "camera", "frame").project(way, along_x) == []  # its lens is not known yet
 
 
 def test_depth_is_points_with_the_colors_of_the_image():

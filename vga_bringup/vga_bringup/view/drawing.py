@@ -18,6 +18,8 @@ from vga_bringup.view.plans import Plans
 from vga_bringup.view.robot import FINGER, Robot
 from vga_bringup.view.sheet import Sheet
 
+MEASURED, TOLD = (0, 140, 230), (240, 130, 0)
+
 
 class Drawing:
     """Draws events as they come; call `flush` now and then, and `close` at the end.
@@ -49,6 +51,7 @@ class Drawing:
         self._cameras = Cameras(sheet, self._robot, topic_names)
         self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
         self._plans = Plans(sheet, self._robot, self._cameras, self._clouds, views)
+        self._joints = [name for name in self._robot.joints if FINGER not in name]
         self._happenings = Happenings()
         self._left_out: dict[str, str] = {}  # why, by topic
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
@@ -71,6 +74,7 @@ class Drawing:
             if self._clouds is not None:
                 self._takes[names.depth] = partial(self._clouds.take_depth, sight)
                 self._takes[names.compressed_depth] = partial(self._clouds.take_depth, sight)
+        self._style()
         self._arrange()
 
     @property
@@ -148,9 +152,15 @@ class Drawing:
         if told is not None:
             self._sheet.at(told.stamp, "log", self._sheet.rerun.TextLog(told.words, level=told.level))
 
+    def _style(self) -> None:
+        curves = {f"joints/{name}": "reference" for name in self._joints} | {"hand": "commanded"}
+        for entity, told in curves.items():
+            for name, color in (("measured", MEASURED), (told, TOLD)):
+                self._sheet.still(f"{entity}/{name}", self._sheet.rerun.SeriesLines(names=name, colors=color))
+
     def _arrange(self) -> None:
         """Lays out what is seen, anew when a policy has begun to look through other cameras."""
         if self._arranged != self._plans.views:
             self._arranged = self._plans.views
-            joints = [name for name in self._robot.joints if FINGER not in name]
-            self._sheet.arrange(blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, joints))
+            made = blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, self._joints)
+            self._sheet.arrange(made)

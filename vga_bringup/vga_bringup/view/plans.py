@@ -135,8 +135,8 @@ class Plans:
             words = f"{taken:%H:%M:%S}.{taken.microsecond // 1000:03d}, {age:.0f} ms old"
             entity, blob = f"inputs/{name}", squeezed(jpeg, self._input_size)
             self._sheet.at(chunk.stamp, entity, rerun.EncodedImage(contents=blob, media_type="image/jpeg"))
-            width, height = sight.size if self._input_size is None else (self._input_size, self._input_size)
-            label = rerun.Points2D([(width / 2, height)], labels=words, show_labels=True, radii=0.0, colors=[LABEL])
+            width = sight.size[0] if self._input_size is None else self._input_size
+            label = rerun.Points2D([(width / 2, 0.0)], labels=words, show_labels=True, radii=0.0, colors=[LABEL])
             self._sheet.at(chunk.stamp, f"{entity}/age", label)
         if self._clouds is not None:
             self._clouds.look(chunk.stamp, message.cameras, files, self._instruction)
