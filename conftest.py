@@ -27,7 +27,7 @@ TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose",
 # What not every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
 OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
-    (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view*.py", "tests/test_view*.py")),
+    (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view_drawn.py", "tests/test_view*.py")),
     (find_spec("nicegui"), "make setup PURPOSES=panel", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
     (
         find_spec("fieldtrial"),

@@ -9,6 +9,7 @@ import pinocchio
 import pytest
 import yaml
 from vga_bringup.description.frames import DescriptionError, RobotFrames
+from vga_bringup.description.tree import LinkTree
 from vga_bringup.description.urdf import robot_description, roll_pitch_yaw
 from vga_bringup.robot.bounds.kinematics import rotation
 from vga_bringup.sim.physics.simulator import compile_model
@@ -101,6 +102,19 @@ def test_frames_are_those_of_franka_s_own_description(cell, frames, postures):
             np.testing.assert_allclose(placed[name][1], theirs.translation, atol=1e-6)
 
 
+def test_a_tree_of_links_has_the_same_frames_for_all_postures_at_once(cell, frames, postures):
+    tree = LinkTree(robot_description(cell))
+    positions = dict(zip(cell.joint_state_names, postures.T, strict=True))
+    assert tree.joints.keys() | {tree.root} == composed(frames, dict.fromkeys(cell.joint_state_names, 0.0)).keys()
+    for name in tree.joints:
+        poses = tree.pose(name, positions)
+        for i, posture in enumerate(postures[:5]):
+            placed = composed(frames, dict(zip(cell.joint_state_names, posture, strict=True)))
+            turn, place = np.broadcast_to(poses.rotation, (len(postures), 3, 3))[i], poses.position
+            np.testing.assert_allclose(turn, placed[name][0], atol=1e-9)
+            np.testing.assert_allclose(np.broadcast_to(place, (len(postures), 3))[i], placed[name][1], atol=1e-9)
+
+
 def test_a_hand_that_is_not_connected_leaves_its_fingers_out(cell, frames):
     moved = frames.moving(dict(zip(cell.arm.joint_names, cell.arm.home, strict=True)))
     assert [pose.child for pose in moved] == [f"fr3_link{i}" for i in range(1, 8)]
@@ -134,8 +148,9 @@ def test_angles_of_a_rotation(angles):
 
 @pytest.mark.parametrize("text", ["", "<robot", "<robot name='a'/>", "not xml"])
 def test_what_is_no_urdf_is_refused(text):
-    with pytest.raises(DescriptionError, match="robot_description is no URDF"):
-        RobotFrames(text)
+    for reader in (RobotFrames, LinkTree):
+        with pytest.raises(DescriptionError, match="robot_description is no URDF"):
+            reader(text)
 
 
 @pytest.mark.parametrize(

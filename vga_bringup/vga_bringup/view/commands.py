@@ -143,11 +143,16 @@ def _draw(episode: Path, file: Path, geometry: Geometry | None) -> None:
 
 def _show_graph(arguments: argparse.Namespace) -> int:
     """0 once it is stopped, or the viewer is closed; 1 where there is no robot."""
-    from vga_policy.ros.client.session import Session, stop_request
     from vga_policy.ros.errors import GraphError
 
-    from vga_bringup.view.live import Live
+    from vga_bringup.view.sheet import ViewError
 
+    try:
+        from vga_policy.ros.client.session import Session, stop_request
+
+        from vga_bringup.view.live import Live
+    except ImportError as error:
+        raise ViewError(f"ROS is not installed ({error}): name an episode, or look at the robot where it is") from None
     try:
         with (
             stop_request() as stop,
@@ -183,8 +188,9 @@ def _follow(live: Live, arguments: argparse.Namespace, geometry: Geometry | None
             for event in live.events(drawing.wants, EVERY):
                 drawing.take(event)
             drawing.flush()
-            for note in drawing.notes[len(told) :]:
-                print(note, file=sys.stderr)
+            for note in drawing.notes:
+                if note not in told:
+                    print(note, file=sys.stderr, flush=True)
             told = drawing.notes
 
 

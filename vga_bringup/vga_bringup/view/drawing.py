@@ -18,6 +18,8 @@ from vga_bringup.view.plans import Plans
 from vga_bringup.view.robot import FINGER, Robot
 from vga_bringup.view.sheet import Sheet
 
+MEASURED, TOLD = (0, 140, 230), (240, 130, 0)
+
 
 class Drawing:
     """Draws events as they come; call `flush` now and then, and `close` at the end.
@@ -49,7 +51,9 @@ class Drawing:
         self._cameras = Cameras(sheet, self._robot, topic_names)
         self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
         self._plans = Plans(sheet, self._robot, self._cameras, self._clouds, views)
+        self._joints = [name for name in self._robot.joints if FINGER not in name]
         self._happenings = Happenings()
+        self._left_out: dict[str, str] = {}  # why, by topic
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
         self._arranged: tuple[str, ...] | None = None
         self._takes = {
@@ -70,20 +74,26 @@ class Drawing:
             if self._clouds is not None:
                 self._takes[names.depth] = partial(self._clouds.take_depth, sight)
                 self._takes[names.compressed_depth] = partial(self._clouds.take_depth, sight)
+        self._style()
         self._arrange()
 
     @property
     def notes(self) -> list[str]:
         """What is not shown, and why."""
-        return [*self._cameras.notes, *(self._clouds.notes if self._clouds is not None else [])]
+        clouds = [] if self._clouds is None else self._clouds.notes
+        return [*self._cameras.notes, *clouds, *self._left_out.values()]
 
     def wants(self, topic: str) -> bool:
         """Whether something is drawn of this topic."""
         return topic in self._takes
 
     def take(self, event: Event) -> None:
-        """Draws an event of a topic that is wanted. Raises CdrError when it cannot be read."""
-        self._takes[event.topic](event)
+        """Draws an event of a topic that is wanted; one that makes no sense is left out, and noted."""
+        try:
+            self._takes[event.topic](event)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:  # as the message is, so is the error
+            why = next(iter(str(error).splitlines()), type(error).__name__)
+            self._left_out.setdefault(event.topic, f"{event.topic}: some messages are left out: {why}")
 
     def flush(self) -> None:
         """Hands on what was drawn so far."""
@@ -142,9 +152,15 @@ class Drawing:
         if told is not None:
             self._sheet.at(told.stamp, "log", self._sheet.rerun.TextLog(told.words, level=told.level))
 
+    def _style(self) -> None:
+        curves = {f"joints/{name}": "reference" for name in self._joints} | {"hand": "commanded"}
+        for entity, told in curves.items():
+            for name, color in (("measured", MEASURED), (told, TOLD)):
+                self._sheet.still(f"{entity}/{name}", self._sheet.rerun.SeriesLines(names=name, colors=color))
+
     def _arrange(self) -> None:
         """Lays out what is seen, anew when a policy has begun to look through other cameras."""
         if self._arranged != self._plans.views:
             self._arranged = self._plans.views
-            joints = [name for name in self._robot.joints if FINGER not in name]
-            self._sheet.arrange(blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, joints))
+            made = blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, self._joints)
+            self._sheet.arrange(made)

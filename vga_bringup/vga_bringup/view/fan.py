@@ -18,7 +18,7 @@ WIDEST, NARROWEST = 4.0, 1.5  # points on the screen, of the newest and the olde
 class Chunk:
     """What a policy means to do: stamp (ns), the way of the fingertips [H, 3] (m), and what the driver decided.
 
-    accepted: None while no verdict is known.
+    accepted: None while no verdict is known, and where a person has taken over.
     """
 
     goal: bytes
@@ -43,7 +43,7 @@ class Fan:
         """A chunk has come."""
         self._chunks.append(chunk)
 
-    def decide(self, goal: bytes, sequence: int, accepted: bool) -> Chunk | None:
+    def decide(self, goal: bytes, sequence: int, accepted: bool | None) -> Chunk | None:
         """The driver has decided on a chunk, which is returned; None when it is not kept."""
         for chunk in reversed(self._chunks):
             if (chunk.goal, chunk.sequence) == (goal, sequence):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from vga_policy.episodes import topics
-from vga_policy.message_constants import MODE_NAMES
+from vga_policy.message_constants import MODE_NAMES, Refusal
 from vga_policy.units import nanoseconds
 
 
@@ -43,6 +43,8 @@ class Happenings:
         """Every refusal, and the first chunk that is accepted after one, or of a task."""
         now = (bytes(verdict.goal_id.uuid), "" if verdict.accepted else verdict.reason)
         known, self._verdict = self._verdict == now, now
+        if verdict.reason == Refusal.TAKEN_OVER:
+            return None if known else ("INFO", f"chunk {verdict.sequence} is not heeded: a person has taken over")
         if not verdict.accepted:
             return "WARN", f"chunk {verdict.sequence} refused, {verdict.reason}: {verdict.message}"
         return None if known else ("INFO", f"chunk {verdict.sequence} accepted")

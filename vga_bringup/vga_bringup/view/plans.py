@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from vga_policy.checkpoints import locate
 from vga_policy.inference.preprocess import square
+from vga_policy.message_constants import Refusal
 from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.view.cameras import Cameras
@@ -74,7 +75,9 @@ class Plans:
 
     def take_verdict(self, message: Any) -> None:
         """What the driver decided."""
-        if self._fan.decide(bytes(message.goal_id.uuid), int(message.sequence), bool(message.accepted)) is not None:
+        heeded = message.reason != Refusal.TAKEN_OVER
+        accepted = bool(message.accepted) if heeded else None
+        if self._fan.decide(bytes(message.goal_id.uuid), int(message.sequence), accepted) is not None:
             self._draw_undrawn()
 
     def close(self) -> None:
@@ -132,8 +135,8 @@ class Plans:
             words = f"{taken:%H:%M:%S}.{taken.microsecond // 1000:03d}, {age:.0f} ms old"
             entity, blob = f"inputs/{name}", squeezed(jpeg, self._input_size)
             self._sheet.at(chunk.stamp, entity, rerun.EncodedImage(contents=blob, media_type="image/jpeg"))
-            width, height = sight.size if self._input_size is None else (self._input_size, self._input_size)
-            label = rerun.Points2D([(width / 2, height)], labels=words, show_labels=True, radii=0.0, colors=[LABEL])
+            width = sight.size[0] if self._input_size is None else self._input_size
+            label = rerun.Points2D([(width / 2, 0.0)], labels=words, show_labels=True, radii=0.0, colors=[LABEL])
             self._sheet.at(chunk.stamp, f"{entity}/age", label)
         if self._clouds is not None:
             self._clouds.look(chunk.stamp, message.cameras, files, self._instruction)

@@ -12,6 +12,7 @@ from vga_bringup.robot.bounds.kinematics import Pose
 
 Array = NDArray[np.float64]
 IMAGES_KEPT = 90  # what a policy looked at is shown when its chunk comes: 3 s at 30 a second
+BETWEEN = 4  # points are drawn for one of a line, so that it ends near the border of the image
 NEAREST = 0.02  # m in front of the lens; what is nearer is not drawn
 
 
@@ -37,13 +38,15 @@ class Sight:
         return next((jpeg for taken, jpeg in reversed(self.images) if taken == stamp), None)
 
     def project(self, points: Array, pose: Pose) -> list[Array]:
-        """The pieces of a line of points [N, 3] (m) that lie before the camera at `pose`, as pixels [M, 2] each."""
+        """The pieces of a line of points [N, 3] (m) that a camera at `pose` sees, as pixels [M, 2] each."""
         if self.matrix is None:
             return []
-        seen = (points - pose.position) @ pose.rotation
-        before = seen[:, 2] > NEAREST
-        pixels = seen @ self.matrix.T
-        pixels = pixels[:, :2] / np.where(before, pixels[:, 2], 1.0)[:, None]
-        edges = np.flatnonzero(np.diff(before)) + 1
-        pieces = zip(np.split(pixels, edges), np.split(before, edges), strict=True)
-        return [piece for piece, visible in pieces if visible[0] and len(piece) > 1]
+        places = np.arange((len(points) - 1) * BETWEEN + 1) / BETWEEN
+        line = np.stack([np.interp(places, np.arange(len(points)), axis) for axis in points.T], axis=-1)
+        seen = (line - pose.position) @ pose.rotation
+        depth = np.maximum(seen[:, 2:], NEAREST)
+        pixels = ((seen / depth) @ self.matrix.T)[:, :2]
+        visible = (seen[:, 2] > NEAREST) & ((pixels >= 0) & (pixels <= self.size)).all(axis=1)
+        edges = np.flatnonzero(np.diff(visible)) + 1
+        pieces = zip(np.split(pixels, edges), np.split(visible, edges), strict=True)
+        return [piece for piece, inside in pieces if inside[0] and len(piece) > 1]
