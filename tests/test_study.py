@@ -13,8 +13,12 @@ from vga_bringup.graph.spec import sim_graph
 from vga_bringup.study import design
 from vga_bringup.study.ghost import References
 from vga_bringup.study.ledger import lock, open_ledger
+from vga_policy.cell.loading import load_cell
 from vga_policy.cli import main
 from vga_policy.evaluate.results import load
+from vga_policy.ros import topics
+from vga_policy.ros.client.readiness import wait_until_steady
+from vga_policy.ros.client.session import Session
 
 TRIALS, MAX_STEPS = 2, 15
 
@@ -25,7 +29,8 @@ def graph(ros_domain, sim_cell, tmp_path_factory):
     folder = tmp_path_factory.mktemp("graph")
     with (folder / "nodes.log").open("w") as log:
         parts = sim_graph(cell=str(sim_cell), policy=False, record=True, episodes=str(folder / "episodes"))
-        with Runner(parts, log):
+        with Runner(parts, log) as runner, Session("waits") as session:
+            wait_until_steady(session, load_cell(sim_cell), lambda _: runner.check(), nodes=(topics.RECORDER,))
             yield folder / "episodes"
 
 
@@ -46,6 +51,7 @@ def test_a_study_that_is_killed_in_a_trial_runs_it_again_and_counts_none_twice(g
     finally:
         killed.kill()
         said = killed.communicate()[0].decode()
+        print(said)
     assert main(["eval", "robot", str(study)]) == 0, said
     told = capsys.readouterr().out
     assert "start=" in told.partition("was killed in the middle, does not count, and will be run again")[0], told

@@ -103,6 +103,7 @@ class GraphRig:
 
     def open(self) -> None:
         """Looks what there is. Raises GraphError for what is missing, and where another policy could act."""
+        self._await_cell()
         self._session.spin_until(lambda: self._scene.offered and self._recorder.state is not None, KNOWN_WITHIN)
         if not self._session.spin_until(lambda: not self._policies, GONE_WITHIN):
             raise GraphError(
@@ -119,7 +120,6 @@ class GraphRig:
             )
         if self._record and state is not None and state.recording:
             self._recorder.stop(DISCARDED, "the study was killed in this trial")
-        self._await_cell()
 
     # A rig's own.
 
