@@ -7,7 +7,7 @@ from pathlib import Path
 from vga_policy.evaluate.intervals import wilson
 from vga_policy.evaluate.results import FILE, Evaluation, ResultsError, load
 
-from vga_bringup.panel.model import Rate, Study
+from vga_bringup.panel.model import Study, SuccessRate
 
 
 class Progress:
@@ -36,17 +36,17 @@ class Progress:
             return Study(self._directory.name, problem=str(error))
 
 
-def rates(evaluation: Evaluation) -> tuple[Rate, ...]:
+def rates(evaluation: Evaluation) -> tuple[SuccessRate, ...]:
     """Of all trials and, where there are several tasks, of each."""
     tasks = evaluation.tasks
     return tuple(_rate(evaluation, name) for name in ([""] if len(tasks) == 1 else ["", *tasks]))
 
 
-def _rate(evaluation: Evaluation, task: str) -> Rate:
+def _rate(evaluation: Evaluation, task: str) -> SuccessRate:
     trials = [trial for trial in evaluation.trials if task in ("", trial.task)]
     missing = sum(task in ("", name) for name, _ in evaluation.missing)
     successes = sum(trial.success for trial in trials)
-    return Rate(
+    return SuccessRate(
         task or " and ".join(evaluation.tasks) if len(evaluation.tasks) == 1 else task or "all tasks",
         len(trials),
         len(trials) + missing,
