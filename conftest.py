@@ -27,15 +27,18 @@ TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose",
 # What needs more than every machine that runs tests has: files, whether it is there, and what to do.
 OPTIONAL = {
     "vga_policy/test/test_libero_*.py": (find_spec("libero"), "LIBERO is not installed: make setup PURPOSES=libero"),
-    "vga_bringup/test/test_panel_*.py": (find_spec("nicegui"), "NiceGUI is not installed: make setup PURPOSES=panel"),
+    "vga_bringup/test/test_panel_*.py": (
+        find_spec("nicegui") and find_spec("fieldtrial"),
+        "NiceGUI or fieldtrial is not installed: make setup PURPOSES='panel trials'",
+    ),
     "tests/test_panel*.py": (find_spec("nicegui") and CHROMIUM, "there is no Chromium: apt-get install chromium"),
 }
 collect_ignore_glob = [files for files, (there, _) in OPTIONAL.items() if not there]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
-LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_stops", "rendered_overfit")
-LONG += ("train_plan",)
+LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_cost", "panel_stops")
+LONG += ("rendered_overfit", "train_plan")
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
