@@ -29,11 +29,8 @@ OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
     (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view_drawn.py", "tests/test_view*.py")),
     (find_spec("nicegui"), "make setup PURPOSES=panel", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
-    (
-        find_spec("fieldtrial"),
-        "make setup PURPOSES=trials",
-        ("vga_bringup/test/test_study*.py", "tests/test_study*.py"),
-    ),
+    (find_spec("fieldtrial"), "make setup PURPOSES=trials", ("vga_bringup/test/test_study*.py", "tests/test_study*.py")),
+    (find_spec("fieldtrial"), "make setup PURPOSES=trials", ("vga_bringup/test/test_panel_study.py",)),
     (CHROMIUM, "apt-get install chromium", ("tests/test_panel*.py",)),
 )
 ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
@@ -41,8 +38,8 @@ collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds.
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
-LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_stops", "rendered_overfit")
-LONG += ("train_plan",)
+LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_cost", "panel_stops")
+LONG += ("rendered_overfit", "train_plan")
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 

@@ -8,14 +8,14 @@ import pytest
 from vga_bringup.panel import cards
 from vga_bringup.panel.model import (
     Driver,
-    Event,
-    Findings,
-    Part,
-    Rate,
-    Recorder,
+    Examination,
+    LogLine,
+    NodeHealth,
+    RecorderStatus,
     Remedied,
-    Snapshot,
+    RobotStatus,
     Study,
+    SuccessRate,
     Timing,
 )
 
@@ -56,23 +56,25 @@ def test_a_joint_is_aligned_or_apart():
 
 
 def test_the_disk_is_told_or_said_to_be_elsewhere():
-    there = Recorder(there=True, directory="/data", disk_free=5 * 10**9)
+    there = RecorderStatus(there=True, directory="/data", disk_free=5 * 10**9)
     assert "class=bad>5 GB left" in cards.recorder(there)
     assert "on the recorder's machine" in cards.recorder(replace(there, disk_free=None))
-    assert "--record true" in cards.recorder(Recorder())
+    assert "--record true" in cards.recorder(RecorderStatus())
 
 
 def test_findings_have_their_remedy():
     rows = tuple(Remedied("robot", state, "does not answer", "switch it on") for state in ("missing", "absent"))
-    text = cards.findings(Findings(3, rows, "12:00"))
+    text = cards.findings(Examination(3, rows, "12:00"))
     assert text.count("→ switch it on") == 2
     assert "1 absent, needed for some uses only" in text
 
 
 def test_n_of_n_and_the_interval():
-    text = cards.study(Study("out", (Rate("pick_cube", 5, 20, 4, 0.376, 0.964),)))
+    text = cards.study(Study("out", (SuccessRate("pick_cube", 5, 20, 4, 0.376, 0.964),)))
     assert "5 of 20 trials, 4 successes: 80 % (38 to 96 %)" in text
-    assert "0 of 20 trials, 0 successes: –" in cards.study(Study("out", (Rate("pick_cube", 0, 20, 0, 0.0, 1.0),)))
+    assert "0 of 20 trials, 0 successes: –" in cards.study(
+        Study("out", (SuccessRate("pick_cube", 0, 20, 0, 0.0, 1.0),))
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,16 +83,16 @@ def test_n_of_n_and_the_interval():
         cards.mode(Driver(EVIL, EVIL)),
         cards.timing(Timing(1, refused={EVIL: 1}, refusal=EVIL)),
         cards.leader([(EVIL, 0.1)]),
-        cards.recorder(Recorder(True, True, EVIL, problem=EVIL, directory=EVIL)),
-        cards.recorder(Recorder(True, False, EVIL)),
-        cards.parts([Part(EVIL, "ok", EVIL)]),
-        cards.figures([Part(f"franka_driver: {EVIL}", "ok", EVIL, ((EVIL, EVIL),))]),
-        cards.findings(Findings(0, (Remedied(EVIL, EVIL, EVIL, EVIL),), EVIL)),
-        cards.findings(Findings(problem=EVIL)),
-        cards.study(Study(EVIL, (Rate(EVIL, 1, 2, 1, 0.0, 1.0),))),
+        cards.recorder(RecorderStatus(True, True, EVIL, problem=EVIL, directory=EVIL)),
+        cards.recorder(RecorderStatus(True, False, EVIL)),
+        cards.parts([NodeHealth(EVIL, "ok", EVIL)]),
+        cards.figures([NodeHealth(f"franka_driver: {EVIL}", "ok", EVIL, ((EVIL, EVIL),))]),
+        cards.findings(Examination(0, (Remedied(EVIL, EVIL, EVIL, EVIL),), EVIL)),
+        cards.findings(Examination(problem=EVIL)),
+        cards.study(Study(EVIL, (SuccessRate(EVIL, 1, 2, 1, 0.0, 1.0),))),
         cards.study(Study(EVIL, problem=EVIL)),
-        cards.events([Event(EVIL, EVIL)]),
-        cards.task(Snapshot(DRIVER, task=EVIL, doing=(EVIL,), busy=EVIL)),
+        cards.events([LogLine(EVIL, EVIL)]),
+        cards.task(RobotStatus(DRIVER, task=EVIL, doing=(EVIL,), busy=EVIL)),
     ],
 )
 def test_nothing_from_outside_is_markup(html):
@@ -99,5 +101,5 @@ def test_nothing_from_outside_is_markup(html):
 
 
 def test_every_field_of_a_snapshot_has_its_default_but_the_driver():
-    assert Snapshot(DRIVER).driver is DRIVER
-    assert len(fields(Snapshot)) > 10
+    assert RobotStatus(DRIVER).driver is DRIVER
+    assert len(fields(RobotStatus)) > 10

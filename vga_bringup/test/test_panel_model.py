@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+from importlib import resources
 from types import SimpleNamespace
 
 import pytest
+from fieldtrial.services import open_study
+from fieldtrial.services.session import start_session
+from fieldtrial.services.study import lock_study
+from fieldtrial.services.trial import complete_trial, next_slot, start_trial
 from vga_bringup.panel.checks import read
 from vga_bringup.panel.model import KEPT, Chunks, History, Parts, misalignment
 from vga_bringup.panel.robot import disk_free
@@ -129,6 +134,24 @@ def test_an_evaluation_of_several_tasks():
     both = trials(["success"]) + trials(["failed"], "press_button")
     named = [(rate.name, rate.done, rate.successes) for rate in rates(Evaluation(CONDITIONS, both))]
     assert named == [("all tasks", 2, 1), ("pick_cube", 1, 1), ("press_button", 1, 0)]
+
+
+def test_a_study_as_far_as_it_is_and_blind(tmp_path):
+    text = resources.files("fieldtrial.templates").joinpath("basic.yaml").read_text().replace("__NAME__", "grasping")
+    (tmp_path / "study.yaml").write_text(text)
+    lock_study(tmp_path)
+    progress = Progress(tmp_path)
+    (rate,) = progress.read().rates
+    assert (rate.done, rate.planned, rate.successes) == (0, 80, 0)
+    with open_study(tmp_path) as context:
+        session = start_session(context, operator="nobody", rig="sim")
+        for stage, termination in ((3, "success"), (0, "timeout")):
+            trial = start_trial(context, next_slot(context).slot_id, session)
+            complete_trial(context, trial.trial_id, stage_index=stage, termination=termination, duration_s=5.0)
+    study = progress.read()
+    (rate,) = study.rates
+    assert (study.name, rate.done, rate.planned, rate.successes) == ("grasping", 2, 80, 1)
+    assert not {"baseline", "q50"} & set(rate.name.split())
 
 
 def test_the_disk_of_another_machine_is_not_ours(tmp_path, monkeypatch):

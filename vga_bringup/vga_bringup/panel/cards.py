@@ -9,7 +9,18 @@ from vga_policy.topics import DRIVER
 from vga_teleop.session.workflow import ALIGNED
 
 from vga_bringup.doctor.finding import Health
-from vga_bringup.panel.model import Driver, Event, Findings, Part, Rate, Recorder, Remedied, Snapshot, Study, Timing
+from vga_bringup.panel.model import (
+    Driver,
+    Examination,
+    LogLine,
+    NodeHealth,
+    RecorderStatus,
+    Remedied,
+    RobotStatus,
+    Study,
+    SuccessRate,
+    Timing,
+)
 
 DISK_LOW = 20e9  # bytes; three cameras record about 16 GB an hour
 FULL_SCALE = 1.0  # rad, the length of half a bar
@@ -64,7 +75,7 @@ def leader(joints: Iterable[tuple[str, float]]) -> str:
     return rows and f"<div class=bars>{rows}</div><p class=muted>aligned: within {ALIGNED:g} rad in every joint</p>"
 
 
-def recorder(recorder: Recorder) -> str:
+def recorder(recorder: RecorderStatus) -> str:
     """What the recorder does, and the disk it has."""
     if not recorder.there:
         return f"<p class=muted>no recorder: start the graph with {RECORD}</p>"
@@ -78,7 +89,7 @@ def recorder(recorder: Recorder) -> str:
     return f"<p>{dot}{what}</p>{lost}{problem}{_disk(recorder)}"
 
 
-def parts(parts: Iterable[Part]) -> str:
+def parts(parts: Iterable[NodeHealth]) -> str:
     """What every node says of its health."""
     rows = "".join(
         f"<tr class={part.level}><td><span class='dot {part.level}'></span>{escape(part.name)}</td>"
@@ -88,7 +99,7 @@ def parts(parts: Iterable[Part]) -> str:
     return f"<table class=wide>{rows}</table>" if rows else "<p class=muted>no node is heard</p>"
 
 
-def figures(parts: Iterable[Part]) -> str:
+def figures(parts: Iterable[NodeHealth]) -> str:
     """All figures of the driver."""
     rows = "".join(
         f"<tr><th colspan=2>{escape(part.name)}</th></tr>"
@@ -99,7 +110,7 @@ def figures(parts: Iterable[Part]) -> str:
     return f"<table>{rows}</table>" if rows else "<p class=muted>the driver is silent</p>"
 
 
-def findings(findings: Findings) -> str:
+def findings(findings: Examination) -> str:
     """What is not ready, and the remedy."""
     if findings.looking:
         return "<p class=muted>looking …</p>"
@@ -122,7 +133,7 @@ def study(study: Study) -> str:
     return "".join(_rate(rate) for rate in study.rates) + "<p class=muted>the shade is the 95 % interval (Wilson)</p>"
 
 
-def events(events: Iterable[Event]) -> str:
+def events(events: Iterable[LogLine]) -> str:
     """What was asked, and what came of it; the newest first."""
     rows = "".join(
         f"<li class={'bad' if event.trouble else 'ok'}><time>{escape(event.at)}</time>{_lines(event.text)}</li>"
@@ -131,7 +142,7 @@ def events(events: Iterable[Event]) -> str:
     return f"<ul class=events>{rows}</ul>" if rows else "<p class=muted>nothing was asked yet</p>"
 
 
-def task(snapshot: Snapshot) -> str:
+def task(snapshot: RobotStatus) -> str:
     """The task that runs, and what this machine's processors have to do with it."""
     busy = f"<p class=warn>{escape(snapshot.busy)}</p>" if snapshot.busy else ""
     doing = ", ".join(what for what in snapshot.doing if what != "run")
@@ -168,7 +179,7 @@ def _bar(name: str, value: float) -> str:
     )
 
 
-def _disk(recorder: Recorder) -> str:
+def _disk(recorder: RecorderStatus) -> str:
     where = f" in <code>{escape(recorder.directory)}</code>" if recorder.directory else ""
     if recorder.disk_free is None:
         return f"<p class=muted>disk{where}: on the recorder's machine</p>"
@@ -176,7 +187,7 @@ def _disk(recorder: Recorder) -> str:
     return f"<p class={state}>{recorder.disk_free / 1e9:.0f} GB left{where}</p>"
 
 
-def _rate(rate: Rate) -> str:
+def _rate(rate: SuccessRate) -> str:
     share = f"{100 * rate.successes / rate.done:.0f} %" if rate.done else NONE
     low, high = 100 * rate.low, 100 * rate.high
     place = 100 * rate.successes / rate.done if rate.done else 0.0

@@ -47,7 +47,8 @@ def panel_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "--study",
         type=Path,
         metavar="DIR",
-        help="The --out of a running evaluation: how many trials, how many successes.",
+        help="Shows how many trials of a running evaluation are done, and how many succeeded: the --out of `vga eval "
+        "sim`, or a study of `vga eval robot`.",
     )
     add_namespace(parser)
     parser.set_defaults(run=_run)

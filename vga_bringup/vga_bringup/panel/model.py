@@ -31,7 +31,7 @@ class Driver:
 
 
 @dataclass(frozen=True)
-class View:
+class CameraView:
     """A camera that the policy looks through. rate_hz, age (s): of its images; no image: 0 and None."""
 
     camera: str
@@ -59,7 +59,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Part:
+class NodeHealth:
     """A status of /diagnostics. level: ok, warn, error or stale. values: its figures, as texts."""
 
     name: str
@@ -69,7 +69,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Recorder:
+class RecorderStatus:
     """The recorder; `there`: whether it is. disk_free: bytes, None where its disk is another PC's."""
 
     there: bool = False
@@ -94,7 +94,7 @@ class Remedied:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Examination:
     """What `vga doctor` found last. ready: how many were. problem: why there are none; looking: whether it runs."""
 
     ready: int = 0
@@ -105,7 +105,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Rate:
+class SuccessRate:
     """Trials of a task, or of all: `done` of `planned`. low, high: the 95 % interval of the success rate, 0 to 1."""
 
     name: str
@@ -121,12 +121,12 @@ class Study:
     """An evaluation as its files tell. problem: why they do not."""
 
     name: str
-    rates: tuple[Rate, ...] = ()
+    rates: tuple[SuccessRate, ...] = ()
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Event:
+class LogLine:
     """What was asked of the robot, and what came of it. trouble: whether it was not done."""
 
     at: str
@@ -135,20 +135,20 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RobotStatus:
     """All that a page shows. leader: by joint, leader less arm, rad; empty without a leader. doing: what is asked and
     not yet done. task: the running task in words. panels: other panels of this robot, by other processes."""
 
     driver: Driver
-    views: tuple[View, ...] = ()
+    views: tuple[CameraView, ...] = ()
     task: str = ""
     timing: Timing = field(default_factory=Timing)
-    parts: tuple[Part, ...] = ()
+    parts: tuple[NodeHealth, ...] = ()
     leader: tuple[tuple[str, float], ...] = ()
-    recorder: Recorder = field(default_factory=Recorder)
-    findings: Findings = field(default_factory=Findings)
+    recorder: RecorderStatus = field(default_factory=RecorderStatus)
+    findings: Examination = field(default_factory=Examination)
     study: Study | None = None
-    events: tuple[Event, ...] = ()
+    events: tuple[LogLine, ...] = ()
     doing: tuple[str, ...] = ()
     panels: int = 0
     busy: str = ""
@@ -241,18 +241,18 @@ class Parts:
     def __init__(self, prefix: str, silent_after: float = 5.0) -> None:
         """prefix: of the names of this robot's nodes. silent_after: s from which on a part counts as stale."""
         self._prefix, self._silent_after = prefix, silent_after
-        self._parts: dict[str, tuple[float, Part]] = {}
+        self._parts: dict[str, tuple[float, NodeHealth]] = {}
 
     def note(self, name: str, level: int, message: str, values: Iterable[tuple[str, str]], now: float) -> None:
         """One status, at `now` (s)."""
         if name.startswith(self._prefix):
             short = name.removeprefix(self._prefix)
-            self._parts[short] = now, Part(short, self.LEVELS[min(level, 3)], message, tuple(values))
+            self._parts[short] = now, NodeHealth(short, self.LEVELS[min(level, 3)], message, tuple(values))
 
-    def at(self, now: float) -> tuple[Part, ...]:
+    def at(self, now: float) -> tuple[NodeHealth, ...]:
         """All, in order of their names."""
         return tuple(
-            part if now - heard < self._silent_after else Part(part.name, "stale", "silent")
+            part if now - heard < self._silent_after else NodeHealth(part.name, "stale", "silent")
             for _, (heard, part) in sorted(self._parts.items())
         )
 

@@ -12,7 +12,7 @@ from nicegui.elements.html import Html
 from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
 
 from vga_bringup.panel import cards
-from vga_bringup.panel.model import History, Snapshot
+from vga_bringup.panel.model import History, RobotStatus
 from vga_bringup.panel.robot import Robot
 
 REFRESH = 0.25  # s
@@ -170,7 +170,7 @@ class Page:
                 picture = f"<img alt='' data-camera='{name}' data-period={VIEW_PERIOD_MS}>"
                 _html("view", f"{picture}<span class=caption><b>{name}</b> <i>no image yet</i></span>")
 
-    def _enable(self, snapshot: Snapshot) -> None:
+    def _enable(self, snapshot: RobotStatus) -> None:
         runs, recorder = "run" in snapshot.doing or bool(snapshot.task), snapshot.recorder
         self._run.set_enabled(not runs)
         self._home.set_enabled(not runs and "home" not in snapshot.doing)

@@ -21,14 +21,14 @@ from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.recorder import RecorderClient
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.served import ServedSession
-from vga_policy.ros.client.stream import Stream
+from vga_policy.ros.client.stream import RawStream
 from vga_policy.ros.errors import GraphError
 from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.cli.episode import named
 from vga_bringup.panel import checks, model
 from vga_bringup.panel.study import Progress
-from vga_bringup.panel.task import Task
+from vga_bringup.panel.task import PanelTask
 from vga_msgs.msg import ChunkVerdict, DriverState, RecorderState, RobotReference
 
 NAME = "vga_panel"
@@ -50,18 +50,18 @@ class Robot:
         self._session, self._namespace = session, session.node.get_namespace().strip("/")
         self._driver, self._policy = DriverClient(session), PolicyClient(session)
         self._recorder = RecorderClient(session)
-        self._task = Task(session, self._driver, self._policy, SceneClient(session), self._namespace)
+        self._task = PanelTask(session, self._driver, self._policy, SceneClient(session), self._namespace)
         self._chunks = model.Chunks()
         self._parts = model.Parts(session.resolved(topics.DRIVER).removesuffix(topics.DRIVER))
         self._study = None if study is None else Progress(study)
-        self._views: dict[str, Stream] = {}
-        self._leader: tuple[Stream, Stream] | None = None
-        self._events: deque[model.Event] = deque(maxlen=EVENTS)
+        self._views: dict[str, RawStream] = {}
+        self._leader: tuple[RawStream, RawStream] | None = None
+        self._events: deque[model.LogLine] = deque(maxlen=EVENTS)
         self._doing: list[str] = []
         self._lock = Lock()
-        self._seen: tuple[float, model.Snapshot | None] = (-math.inf, None)
+        self._seen: tuple[float, model.RobotStatus | None] = (-math.inf, None)
         self._watched = -math.inf
-        self._told = model.Snapshot(model.Driver("SILENT"))  # what the keeper finds
+        self._told = model.RobotStatus(model.Driver("SILENT"))  # what the keeper finds
         self._directory, self._asked_at = "", -math.inf
         session.node.create_subscription(ChunkVerdict, topics.DRIVER_CHUNK_VERDICT, self._on_verdict, 50)
         session.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_diagnostics, 20)
@@ -69,7 +69,7 @@ class Robot:
 
     # What it sees.
 
-    def snapshot(self) -> model.Snapshot:
+    def snapshot(self) -> model.RobotStatus:
         """How everything stands now; one for all pages that ask within SEEN_FOR."""
         now = time.monotonic()
         self._watched = now
@@ -157,14 +157,14 @@ class Robot:
             self._doing.remove(what)
 
     def _tell(self, text: str, trouble: bool = False) -> None:
-        self._events.appendleft(model.Event(time.strftime("%H:%M:%S"), text, trouble))
+        self._events.appendleft(model.LogLine(time.strftime("%H:%M:%S"), text, trouble))
 
     def _examine(self) -> None:
         findings = checks.examine(self._namespace)
         with self._lock:
             self._told = replace(self._told, findings=findings)
 
-    def _look(self, now: float) -> model.Snapshot:
+    def _look(self, now: float) -> model.RobotStatus:
         parts = self._parts.at(now)
         return replace(
             self._told,
@@ -187,11 +187,11 @@ class Robot:
         angles = dict(zip(leader.name, leader.position, strict=True))
         return model.misalignment(angles, reference.joint_names, reference.position)
 
-    def _recorder_now(self) -> model.Recorder:
+    def _recorder_now(self) -> model.RecorderStatus:
         state: RecorderState | None = self._recorder.state
         if state is None:
-            return model.Recorder()
-        return model.Recorder(
+            return model.RecorderStatus()
+        return model.RecorderStatus(
             there=True,
             recording=state.recording,
             episode=state.episode_id,
@@ -265,7 +265,7 @@ class Robot:
             former = self._views
             self._views = {
                 camera: former.get(camera)
-                or Stream(self._session, CompressedImage, topics.camera(camera).compressed, topics.SENSOR_DATA)
+                or RawStream(self._session, CompressedImage, topics.camera(camera).compressed, topics.SENSOR_DATA)
                 for camera in cameras
             }
             for camera in former.keys() - set(cameras):
@@ -282,8 +282,8 @@ class Robot:
                 stream.close()
             self._leader = (
                 (
-                    Stream(self._session, JointState, topics.GELLO_JOINT_STATES),
-                    Stream(self._session, RobotReference, topics.DRIVER_REFERENCE),
+                    RawStream(self._session, JointState, topics.GELLO_JOINT_STATES),
+                    RawStream(self._session, RobotReference, topics.DRIVER_REFERENCE),
                 )
                 if there
                 else None
@@ -323,11 +323,11 @@ def _driver(state: DriverState | None, served: bool) -> model.Driver:
     )
 
 
-def _view(camera: str, stream: Stream) -> model.View:
-    return model.View(camera, stream.rate_hz, stream.silent_for if stream.count else None)
+def _view(camera: str, stream: RawStream) -> model.CameraView:
+    return model.CameraView(camera, stream.rate_hz, stream.silent_for if stream.count else None)
 
 
-def _running(parts: tuple[model.Part, ...]) -> str:
+def _running(parts: tuple[model.NodeHealth, ...]) -> str:
     """The policy's task in its own words, whoever started it; empty where it is idle."""
     message = next((part.message for part in parts if part.name == f"{topics.POLICY}: inference"), "")
     return message if message.startswith("task ") else ""

@@ -17,7 +17,7 @@ from vga_msgs.action import RunTask
 HOLD_WITHIN = 0.5  # s; the policy may know of it before the panel does
 
 
-class Task:
+class PanelTask:
     """Through `session`. Whatever ends this process leaves a task that runs to the policy, which goes on with it."""
 
     def __init__(

@@ -15,7 +15,7 @@ from vga_policy.ros.client.session import Session
 WINDOW = 2.0  # s over which a rate is counted
 
 
-class Stream:
+class RawStream:
     """Listens to `topic`, through `session`, until it is closed. Messages stay bytes until one is asked for.
 
     count: of the messages that have come.
