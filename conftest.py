@@ -29,8 +29,11 @@ OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
     (find_spec("rerun"), "make setup PURPOSES=viewers", ("vga_bringup/test/test_view_drawn.py", "tests/test_view*.py")),
     (find_spec("nicegui"), "make setup PURPOSES=panel", ("vga_bringup/test/test_panel*.py", "tests/test_panel*.py")),
-    (find_spec("fieldtrial"), "make setup PURPOSES=trials", ("vga_bringup/test/test_study*.py", "tests/test_study*.py")),
-    (find_spec("fieldtrial"), "make setup PURPOSES=trials", ("vga_bringup/test/test_panel_study.py",)),
+    (
+        find_spec("fieldtrial"),
+        "make setup PURPOSES=trials",
+        ("*/test/test_study*.py", "tests/test_study*.py", "*/test/test_panel_model.py"),
+    ),
     (CHROMIUM, "apt-get install chromium", ("tests/test_panel*.py",)),
 )
 ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
