@@ -82,7 +82,9 @@ def _end(node: Any) -> int:
 
 def _flow(pose: CameraPose) -> str:
     """In one line of YAML."""
-    written = yaml.safe_dump(pose.model_dump(), default_flow_style=True, sort_keys=False, width=math.inf)
+    written = yaml.safe_dump(
+        pose.model_dump(exclude_none=True), default_flow_style=True, sort_keys=False, width=math.inf
+    )
     return written.strip()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from vga_policy.cell.schema.section import Named, Positive, Section, Vector3, described
 
@@ -76,11 +76,6 @@ class CameraPose(Section):
         if abs(length - 1) > NOT_UNIT:
             raise ValueError(f"quaternion must be of length 1, and is of {length:.4g}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_no_check(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A pose that nothing is known of is written as before there were checks."""
-        return {key: value for key, value in dump(self).items() if key != "check" or value is not None}
 
     @property
     def rotation(self) -> NDArray[np.float64]:
