@@ -28,6 +28,7 @@ from support.cells import PANDA_FILE, SIM, SIM_FILE
 from support.nodes import program
 from support.waiting import eventually
 from vga_policy.checkpoints import locate
+from vga_policy.viewpoint.reference import References
 
 from vga_msgs.action import RunTask
 from vga_msgs.msg import ActionChunk, DriverState, PolicyHeartbeat
@@ -61,9 +62,10 @@ class PlayedCell:
     ahead: seconds that this cell's system clock is ahead of the policy's.
     clock_speed: None for the system clock; else /clock is published and runs so much faster, from 1000 s on.
     raw: images are not compressed, and BGR as some drivers have them.
+    pictures: what some views show instead of noise, RGB, by their names.
     """
 
-    def __init__(self, clock_speed=None, raw=False):
+    def __init__(self, clock_speed=None, raw=False, pictures=None):
         self.silent, self.mode, self.hold_reason, self.kept = set(), DriverState.POLICY, "", NO_GOAL
         self.ahead, self.measured = 0.0, [STANDING]
         self.chunks, self.beats, self.diagnostics, self.feedback = [], [], [], []
@@ -80,6 +82,10 @@ class PlayedCell:
         else:
             jpeg = array.array("B", simplejpeg.encode_jpeg(noise, 90, "RGB", "420"))
             self._image = CompressedImage(format="rgb8; jpeg compressed bgr8", data=jpeg)
+        self._shown = {
+            view: array.array("B", simplejpeg.encode_jpeg(picture, 90, "RGB", "420"))
+            for view, picture in (pictures or {}).items()
+        }
         topic = "/cameras/{}/color/image_raw" + ("" if raw else "/compressed")
         self._images = {
             view: self.node.create_publisher(type(self._image), topic.format(view), qos_profile_sensor_data)
@@ -156,6 +162,8 @@ class PlayedCell:
         for view, publisher in self._images.items():
             if view not in self.silent:
                 self._image.header.stamp = self.stamp(back=CAPTURE_DELAY)
+                if view in self._shown:
+                    self._image.data = self._shown[view]
                 publisher.publish(self._image)
 
     def publish_joints(self):
@@ -666,6 +674,28 @@ def test_other_cameras_can_fill_the_views():
         eventually(
             lambda: cell.first_beat(lambda beat: beat.reason == "fixed_2: nothing received"), "fixed_2 is missed"
         )
+    finally:
+        assert node.stop() == 0
+        cell.close()
+
+
+def test_a_camera_that_moved_is_named_and_where_asked_no_task_begins(tmp_path):
+    strict = tmp_path / "cell.yaml"
+    strict.write_text(SIM_FILE.read_text() + "\ninputs: {changed_view: refuse}\n")
+    seen = {view.name: np.ascontiguousarray(view.picture) for view in References.load(locate("nano") / "views")}
+    fixed, wrist = VIEWS
+    pictures = {fixed: np.ascontiguousarray(np.roll(seen[fixed], 6, axis=1)), wrist: seen[wrist]}
+    cell, node = PlayedCell(pictures=pictures), PolicyProcess(*parameters(checkpoint=locate("nano")), cell=strict)
+    cell.measured = [[*SIM.arm.home, SIM.gripper.max_width / 2]]
+    try:
+        eventually(lambda: cell.status_of("views", DiagnosticStatus.WARN), "the views are compared")
+        said = cell.status_of("views", DiagnosticStatus.WARN)
+        assert f"{fixed}: moved" in said.message
+        assert {value.key: value.value for value in said.values}[wrist] == f"{wrist}: unmoved"
+        status, result = cell.result(cell.send())
+        assert status == GoalStatus.STATUS_ABORTED
+        assert f"a view is not what the policy was trained on: {fixed}: moved" in result.message
+        assert not cell.chunks
     finally:
         assert node.stop() == 0
         cell.close()
