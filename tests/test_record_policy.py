@@ -165,5 +165,5 @@ def who_commanded(path):
     imitated = EpisodeDataset([path], image_size=32).samples
     assert len(imitated) > len(corrections)
     for taken_over in began:
-        until = (taken_over - imitated.stamps) / SECOND
+        until = (taken_over - imitated.stamps[imitated.origins == Origin.POLICY]) / SECOND
         assert not ((until > 0) & (until < BEFORE)).any(), "what made a person take over is not imitated"
