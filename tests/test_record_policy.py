@@ -33,7 +33,7 @@ def cell_file(sim_cell):
     execution = cell.execution.model_copy(update={"heartbeat_timeout": 3.0})
     inputs, arm = (
         cell.inputs.model_copy(update=PATIENT),
-        cell.arm.model_copy(update={"homing_speed": 0.8, "speed_scale": 0.5}),
+        cell.arm.model_copy(update={"homing_speed": 0.8, "speed_scale": 0.3}),
     )
     sim_cell.write_text(dump_cell(cell.model_copy(update={"execution": execution, "inputs": inputs, "arm": arm})))
     return sim_cell
