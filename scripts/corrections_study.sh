@@ -66,12 +66,15 @@ train() {
     fi
 }
 
-# try NAME CHECKPOINT [OPTION...]: fresh scenes, the same for everybody. Trials are kept as they end.
+# try NAME CHECKPOINT: fresh scenes, the same for everybody. Trials are kept as they end.
 try() {
-    local name=$1 checkpoint=$2
-    shift 2
-    once "eval/$name" vga eval sim --in-process --checkpoint "$checkpoint" --task far_cube --trials "$trials" \
-        --max-steps 200 --videos 0 --jobs "$jobs" --method "${name%-*}" --out "$out/eval/$name" "$@"
+    once "eval/$1" vga eval sim --in-process --checkpoint "$2" --task far_cube --trials "$trials" --max-steps 200 \
+        --videos 0 --jobs "$jobs" --method "$1" --out "$out/eval/$1"
+}
+
+# compare REFERENCE NAME...: paired with the reference.
+compare() {
+    run vga eval table "${@/#/$out/eval/}" --reference "$1" --out "$out/table/$2-$1"
 }
 
 try before nano
@@ -80,8 +83,9 @@ collect plain far_cube 0
 collect old pick_cube 0
 for seed in ${SEEDS:-1 2}; do
     train corrected-$seed "$seed" corrections --corrections-share "${SHARE:-0.5}"
-    try corrected-$seed "$out/corrected-$seed" --run "$seed"
+    try corrected-$seed "$out/corrected-$seed"
     train plain-$seed "$seed" plain
-    try plain-$seed "$out/plain-$seed" --run "$seed"
+    try plain-$seed "$out/plain-$seed"
+    compare plain-$seed corrected-$seed
+    compare before corrected-$seed plain-$seed
 done
-run vga eval table "$out"/eval/* --reference before --out "$out/table"

@@ -31,7 +31,10 @@ PATIENT = {"max_image_age": 0.8, "max_joint_age": 0.4, "max_image_skew": 0.6}
 def cell_file(sim_cell):
     cell = load_cell(sim_cell)
     execution = cell.execution.model_copy(update={"heartbeat_timeout": 3.0})
-    inputs, arm = cell.inputs.model_copy(update=PATIENT), cell.arm.model_copy(update={"homing_speed": 0.8})
+    inputs, arm = (
+        cell.inputs.model_copy(update=PATIENT),
+        cell.arm.model_copy(update={"homing_speed": 0.8, "speed_scale": 0.3}),
+    )
     sim_cell.write_text(dump_cell(cell.model_copy(update={"execution": execution, "inputs": inputs, "arm": arm})))
     return sim_cell
 
@@ -162,5 +165,5 @@ def who_commanded(path):
     imitated = EpisodeDataset([path], image_size=32).samples
     assert len(imitated) > len(corrections)
     for taken_over in began:
-        until = (taken_over - imitated.stamps) / SECOND
+        until = (taken_over - imitated.stamps[imitated.origins == Origin.POLICY]) / SECOND
         assert not ((until > 0) & (until < BEFORE)).any(), "what made a person take over is not imitated"
