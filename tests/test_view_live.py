@@ -78,7 +78,7 @@ def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, tmp_path):
             ChunkVerdict(header=header, goal_id=chunk(stamp, joints, 0).goal_id, sequence=sequence, accepted=True)
         )
         robot.spin_until(lambda: False, 0.05)
-    robot.spin_until(lambda: False, 1.0)  # what has come is drawn four times a second
+    robot.spin_until(lambda: False, 1.0)  # what has come is drawn every 0.4 s
     view.send_signal(signal.SIGINT)
     said = view.communicate(timeout=SECONDS)[0]
     assert view.returncode == 0
