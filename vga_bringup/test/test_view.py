@@ -109,12 +109,13 @@ def test_a_line_is_drawn_where_the_camera_sees_it():
     sight = Sight("fixed", "camera", "frame", np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]]), (100, 80))
     along_x = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([1.0, 0.0, 0.0]))
     way = np.array([[2.0, 0, 0], [2.0, 0.4, 0], [2.0, 1.2, 0], [0.0, 0, 0], [3.0, 0, 0.2], [3.0, 0, 0.4]])
-    pieces = sight.project(way, along_x)
+    pieces, again = sight.project(np.stack([way, way[:2][[0, 1, 1, 1, 1, 1]]]), along_x)
+    assert len(again) == 1
     assert len(pieces) == 2  # it leaves the image at the left, goes behind the camera and comes back
     np.testing.assert_allclose(pieces[0][:: len(pieces[0]) - 1], [[50, 40], [10, 40]])
     np.testing.assert_allclose(pieces[1][-1], [50, 20])
     assert all(((piece >= 0) & (piece <= (100, 80))).all() for piece in pieces)
-    assert Sight("other", "camera", "frame").project(way, along_x) == []  # its lens is not known yet
+    assert Sight("other", "camera", "frame").project(way[None], along_x) == [[]]  # its lens is not known yet
 
 
 def test_depth_is_points_with_the_colors_of_the_image():

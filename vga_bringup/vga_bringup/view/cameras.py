@@ -79,10 +79,10 @@ class Cameras:
         """Where a camera was in the robot's base; None where that is not known."""
         return sight.pose if sight.pose is not None else self._robot.pose(sight.frame, stamp)
 
-    def lines(self, sight: Sight, way: Array, stamp: int) -> list[Array]:
-        """A way [N, 3] (m, in the base) as the camera saw it at `stamp` (ns): pieces of a line in pixels [M, 2]."""
+    def lines(self, sight: Sight, ways: Array, stamp: int) -> list[list[Array]]:
+        """Ways [K, N, 3] (m, in the base) as the camera saw them at `stamp` (ns): of each, pieces in pixels [M, 2]."""
         pose = self.pose(sight, stamp)
-        return [] if pose is None else sight.project(way, pose)
+        return [[] for _ in ways] if pose is None else sight.project(ways, pose)
 
     def _sight(self, name: str, topic_names: Collection[str]) -> Sight:
         prefix = self._robot.tree.root.rpartition("/")[0]

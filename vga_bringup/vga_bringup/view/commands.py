@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 APART = 60_000_000  # ns, live, between two images of a camera, and values of a curve
 TOGETHER = 1000  # events that are handed on at once, of an episode
-EVERY = 0.25  # s, live, between two looks at what has come
+EVERY = 0.4  # s, live, between two looks at what has come
 
 
 def view_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -18,6 +18,7 @@ from vga_bringup.view.plans import Plans
 from vga_bringup.view.robot import FINGER, Robot
 from vga_bringup.view.sheet import Sheet
 
+OF_POLICY = b"checkpoint"  # what a policy's diagnostics name
 MEASURED, TOLD = (0, 140, 230), (240, 130, 0)
 
 
@@ -62,7 +63,7 @@ class Drawing:
             topics.REFERENCE: self._take_reference,
             topics.GRIPPER_STATE: self._take_hand,
             topics.DRIVER_STATE: self._tell,
-            topics.DIAGNOSTICS: lambda event: self._plans.take_diagnostics(event.message),
+            topics.DIAGNOSTICS: self._take_diagnostics,
             topics.ACTION_CHUNK: lambda event: self._plans.take_chunk(event.message),
             topics.CHUNK_VERDICT: self._take_verdict,
         }
@@ -143,6 +144,10 @@ class Drawing:
         message = event.message
         self._tell(event, message)
         self._plans.take_verdict(message)
+
+    def _take_diagnostics(self, event: Event) -> None:
+        if OF_POLICY in bytes(event.data):  # most are of others, and long
+            self._plans.take_diagnostics(event.message)
 
     def _take_image(self, sight: Any, event: Event) -> None:
         self._cameras.take_image(sight, event, drawn=self._due(event))

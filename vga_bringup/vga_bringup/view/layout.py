@@ -8,7 +8,7 @@ from typing import Any
 from vga_bringup.view.sheet import TIME
 
 BACKGROUND = (38, 42, 50)
-EYE, TARGET = (0.72, -1.35, 0.88), (0.5, 0.05, 0.4)  # m, of a robot whose base is the origin and that looks along x
+EYE, TARGET = (0.78, -1.42, 0.9), (0.56, 0.05, 0.4)  # m, of a robot whose base is the origin and that looks along x
 
 
 def blueprint(rerun: Any, cameras: Mapping[str, str], views: Sequence[str], joints: Sequence[str]) -> Any:

@@ -49,7 +49,7 @@ class Plans:
         """A chunk: drawn once its verdict is there, or the next chunk."""
         self._draw_undrawn()
         points = message.trajectory.points
-        if not len(points):
+        if len(points) < 2:
             return
         positions = np.array([point.positions for point in points])
         chunk = Chunk(
@@ -107,10 +107,12 @@ class Plans:
         """The fan in a camera's image, and in the square of it that the policy saw."""
         if sight.matrix is None or not sight.frame:
             return
+        same = [entry for entry in zip(fan, widths, strict=True) if len(entry[0][0].way) == len(fan[-1][0].way)]
+        lines = self._cameras.lines(sight, np.stack([chunk.way for (chunk, _, _), _ in same]), stamp)
         drawn = [
             (piece, color, width)
-            for (chunk, color, _), width in zip(fan, widths, strict=True)
-            for piece in self._cameras.lines(sight, chunk.way, stamp)
+            for ((_, color, _), width), pieces in zip(same, lines, strict=True)
+            for piece in pieces
         ]
         pieces, colors, radii = zip(*drawn, strict=True) if drawn else ((), (), ())
         rerun = self._sheet.rerun

@@ -38,6 +38,7 @@ class Robot:
         self.tree = LinkTree(urdf)
         self._parents = {child: joint.parent for child, joint in self.tree.joints.items()}
         self.tool = next((name for name in self._parents if name.endswith(TOOL)), self.tree.root)
+        self._places: dict[str, str] = {}
         self._drawn = -TF_APART
         self._stamps: list[int] = []
         self._postures: list[dict[str, float]] = []
@@ -45,10 +46,13 @@ class Robot:
 
     def place(self, frame: str) -> str:
         """The entity of a frame, below those that it hangs on."""
+        if frame in self._places:
+            return self._places[frame]
         chain = [frame]
         while (parent := self._parents.get(chain[-1])) is not None and parent not in chain:
             chain.append(parent)
-        return "/".join(["robot", *(name.replace("/", "_") for name in reversed(chain))])
+        self._places[frame] = "/".join(["robot", *(name.replace("/", "_") for name in reversed(chain))])
+        return self._places[frame]
 
     def knows(self, frame: str) -> bool:
         """Whether it is known where this frame is."""
@@ -56,7 +60,9 @@ class Robot:
 
     def hang(self, frame: str, parent: str) -> None:
         """A frame that is on no link by the description hangs on this one."""
-        self._parents.setdefault(frame, parent)
+        if frame not in self._parents:
+            self._parents[frame] = parent
+            self._places.clear()
 
     def pose(self, frame: str, stamp: int) -> Pose | None:
         """Where a frame of the description was in the base at `stamp` (ns); None where that is not known."""

@@ -37,16 +37,24 @@ class Sight:
         """The file of the image of this stamp (ns); None where it is not kept."""
         return next((jpeg for taken, jpeg in reversed(self.images) if taken == stamp), None)
 
-    def project(self, points: Array, pose: Pose) -> list[Array]:
-        """The pieces of a line of points [N, 3] (m) that a camera at `pose` sees, as pixels [M, 2] each."""
+    def project(self, ways: Array, pose: Pose) -> list[list[Array]]:
+        """Of each line of points [K, N, 3] (m) the pieces that a camera at `pose` sees, as pixels [M, 2] each."""
         if self.matrix is None:
-            return []
-        places = np.arange((len(points) - 1) * BETWEEN + 1) / BETWEEN
-        line = np.stack([np.interp(places, np.arange(len(points)), axis) for axis in points.T], axis=-1)
-        seen = (line - pose.position) @ pose.rotation
-        depth = np.maximum(seen[:, 2:], NEAREST)
-        pixels = ((seen / depth) @ self.matrix.T)[:, :2]
-        visible = (seen[:, 2] > NEAREST) & ((pixels >= 0) & (pixels <= self.size)).all(axis=1)
-        edges = np.flatnonzero(np.diff(visible)) + 1
-        pieces = zip(np.split(pixels, edges), np.split(visible, edges), strict=True)
-        return [piece for piece, inside in pieces if inside[0] and len(piece) > 1]
+            return [[] for _ in ways]
+        corners = np.arange(ways.shape[1] * BETWEEN - BETWEEN + 1) / BETWEEN
+        before = np.minimum(corners.astype(int), ways.shape[1] - 2)
+        share = (corners - before)[:, None]
+        lines = (1 - share) * ways[:, before] + share * ways[:, before + 1]
+        seen = (lines - pose.position) @ pose.rotation
+        pixels = ((seen / np.maximum(seen[..., 2:], NEAREST)) @ self.matrix.T)[..., :2]
+        visible = (seen[..., 2] > NEAREST) & ((pixels >= 0) & (pixels <= self.size)).all(axis=-1)
+        return [_pieces(line, inside) for line, inside in zip(pixels, visible, strict=True)]
+
+
+def _pieces(pixels: Array, visible: NDArray[np.bool_]) -> list[Array]:
+    """What of a line [N, 2] is visible [N]."""
+    if visible.all():
+        return [pixels]
+    edges = np.flatnonzero(np.diff(visible)) + 1
+    pieces = zip(np.split(pixels, edges), np.split(visible, edges), strict=True)
+    return [piece for piece, inside in pieces if inside[0] and len(piece) > 1]
