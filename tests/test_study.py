@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -47,7 +48,12 @@ def test_a_study_that_is_killed_in_a_trial_runs_it_again_and_counts_none_twice(g
     log, command = study / "policy.log", [sys.executable, "-m", "vga_policy", "eval", "robot", str(study)]
     killed = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        eventually(lambda: log.is_file() and "' runs" in log.read_text(), "the first trial runs", 60.0)
+        eventually(
+            lambda: log.is_file() and "' runs" in log.read_text(),
+            "the first trial runs",
+            120.0,
+            lambda: time.sleep(0.1),
+        )
     finally:
         killed.kill()
         said = killed.communicate()[0].decode()
