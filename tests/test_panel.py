@@ -111,7 +111,7 @@ def test_two_pages_see_one_another_and_losing_one_changes_nothing(watch, page, s
             one.until("document.querySelector('.pages')?.innerText.startsWith('2 pages')", "two pages")
         watch.run_from(other)
     page.until("document.querySelector('.pages')?.innerText.startsWith('1 page ')", "one page")
-    assert watch.driver.mode is Mode.POLICY
+    watch.until(watch.moves, "motion that goes on")
     page.click("button", "Cancel")
     watch.until(lambda: watch.driver.mode is Mode.HOLD, "HOLD")
 

@@ -25,6 +25,7 @@ from vga_msgs.msg import DriverState, RobotReference
 INSTRUCTION = "pick up the red cube"
 STARTS_WITHIN = 60.0  # s; a busy machine
 DECELERATION = 6.0  # rad/s^2 with which the driver brakes at least: docs/reference/cell_file.md
+STILL = 1e-3  # rad/s
 TICK = 0.02  # s that a reference may be late
 
 
@@ -127,13 +128,16 @@ class Watch:
 
     def rests(self):
         """Whether the arm is at rest in HOLD."""
-        newest = self.states[-1] if self.states else None
-        return newest is not None and newest.mode == Mode.HOLD and newest.at_rest
+        if not self.states or not self.references:
+            return False
+        state, reference = self.states[-1], self.references[-1]
+        still = reference.mode == Mode.HOLD and np.abs(reference.velocity).max() < STILL
+        return state.mode == Mode.HOLD and state.at_rest and still
 
     def held_after(self, clicked):
         """s from a time (s) to the first state in HOLD, and from that to the end of the motion; s it may take."""
         held = next(r for r in self.references if seconds(r) > clicked and r.mode == Mode.HOLD)
-        rest = next(r for r in self.references if seconds(r) >= seconds(held) and np.abs(r.velocity).max() < 1e-3)
+        rest = next(r for r in self.references if seconds(r) >= seconds(held) and np.abs(r.velocity).max() < STILL)
         state = next(s for s in self.states if seconds(s) > clicked and s.mode == Mode.HOLD)
         allowed = float(np.abs(held.velocity).max() / DECELERATION) + 2 * TICK
         return seconds(state) - clicked, seconds(rest) - seconds(held), allowed
