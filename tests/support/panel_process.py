@@ -25,6 +25,7 @@ from vga_msgs.msg import DriverState, RobotReference
 INSTRUCTION = "pick up the red cube"
 STARTS_WITHIN = 60.0  # s; a busy machine
 DECELERATION = 6.0  # rad/s^2 with which the driver brakes at least: docs/reference/cell_file.md
+STILL = 1e-3  # rad/s
 TICK = 0.02  # s that a reference may be late
 
 
@@ -69,10 +70,8 @@ def stopped_from(watch, page, turn):
     """Runs the task from the page and stops it in motion, by mouse or by Escape in turn: `Watch.held_after`."""
     page.evaluate("addEventListener('pointerdown', () => { window.pressed = Date.now() }, true)")
     page.evaluate("addEventListener('keydown', () => { window.pressed = Date.now() }, true)")
-    page.click("button", "Run")
-    watch.until(watch.moves, "motion by the policy")
-    watch.states.clear()
-    watch.references.clear()
+    watch.run_from(page)
+    watch.forget()
     page.press("Escape") if turn % 2 else page.click("#stop")
     watch.until(watch.rests, "rest in HOLD")
     clicked = page.evaluate("window.pressed") / 1e3
@@ -106,6 +105,22 @@ class Watch:
     def until(self, condition, what, seconds=30.0):
         assert self.session.spin_until(condition, seconds), f"{what} did not come within {seconds} s"
 
+    def forget(self):
+        """Lets only what comes from now on count."""
+        self.session.spin_until(lambda: False, 0.2)
+        self.states.clear()
+        self.references.clear()
+
+    def run_from(self, page):
+        """Runs the task from the page, until the arm moves by it; on a busy machine it may be stopped at first."""
+        for _ in range(3):
+            page.until("!document.querySelector('.run').disabled", "a page that can run")
+            self.forget()
+            page.click("button", "Run")
+            if self.session.spin_until(self.moves, 5.0):
+                return
+        raise AssertionError(f"no task moved the arm: {page.text('.events')}")
+
     def moves(self):
         """Whether the arm moves by the policy."""
         newest = self.references[-1] if self.references else None
@@ -113,13 +128,16 @@ class Watch:
 
     def rests(self):
         """Whether the arm is at rest in HOLD."""
-        newest = self.states[-1] if self.states else None
-        return newest is not None and newest.mode == Mode.HOLD and newest.at_rest
+        if not self.states or not self.references:
+            return False
+        state, reference = self.states[-1], self.references[-1]
+        still = reference.mode == Mode.HOLD and np.abs(reference.velocity).max() < STILL
+        return state.mode == Mode.HOLD and state.at_rest and still
 
     def held_after(self, clicked):
         """s from a time (s) to the first state in HOLD, and from that to the end of the motion; s it may take."""
         held = next(r for r in self.references if seconds(r) > clicked and r.mode == Mode.HOLD)
-        rest = next(r for r in self.references if seconds(r) >= seconds(held) and np.abs(r.velocity).max() < 1e-3)
+        rest = next(r for r in self.references if seconds(r) >= seconds(held) and np.abs(r.velocity).max() < STILL)
         state = next(s for s in self.states if seconds(s) > clicked and s.mode == Mode.HOLD)
         allowed = float(np.abs(held.velocity).max() / DECELERATION) + 2 * TICK
         return seconds(state) - clicked, seconds(rest) - seconds(held), allowed

@@ -71,7 +71,9 @@ class Page:
     def _build_task(self) -> None:
         with _card("Task"):
             self._task = _html("")
-            self._instruction = ui.input("instruction", autocomplete=self._history.instructions).props("outlined dense")
+            former = self._history.instructions
+            self._instruction = ui.input("instruction", value=former[0] if former else "", autocomplete=former)
+            self._instruction.props("outlined dense")
             with ui.element("div").classes("history"):
                 self._chips = ui.element("div").classes("chips")
             with ui.element("div").classes("buttons"):
