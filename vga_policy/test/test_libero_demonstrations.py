@@ -228,6 +228,14 @@ def test_without_graphics_nothing_is_tried(collected, tmp_path, monkeypatch, cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", [["libero", "collect"], ["libero", "import", "x"], ["eval", "libero", "--oracle"]])
+def test_other_graphics_are_refused_before_the_simulator_fails(command, monkeypatch, capsys):
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
+    assert cli.main(command) == 1
+    said = "MUJOCO_GL is osmesa, and must be egl or unset: LIBERO is drawn with EGL\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
 def write(path, change=None, **parts):
     """A file of one demonstration, with some part of it replaced or left out."""
     path.parent.mkdir(parents=True, exist_ok=True)

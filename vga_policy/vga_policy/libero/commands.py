@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,9 @@ def _add_tasks(parser: argparse.ArgumentParser) -> None:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    if problem := _other_graphics():
+        print(f"vga libero collect: {problem}", file=sys.stderr)
+        return 1
     from vga_policy.libero.collecting import Order, collect
     from vga_policy.libero.errors import LiberoError
     from vga_policy.libero.tasks import tasks
@@ -171,6 +175,9 @@ def _collect(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
+    if problem := _other_graphics():
+        print(f"vga libero import: {problem}", file=sys.stderr)
+        return 1
     from vga_policy.libero.cameras import require_graphics
     from vga_policy.libero.demonstrations import demonstration_files
     from vga_policy.libero.errors import LiberoError
@@ -201,6 +208,9 @@ def _eval(arguments: argparse.Namespace) -> int:
     if problem := _who_acts(arguments):
         print(f"vga eval libero: {problem}", file=sys.stderr)
         return 2
+    if problem := _other_graphics():
+        print(f"vga eval libero: {problem}", file=sys.stderr)
+        return 1
     from vga_policy.files import write_atomically
     from vga_policy.libero import evaluation
     from vga_policy.libero.actors import actors
@@ -240,6 +250,16 @@ def _eval(arguments: argparse.Namespace) -> int:
     write_atomically(arguments.out / evaluation.RESULTS, text + "\n")
     print(text if arguments.json else "\n".join(evaluation.table(results)))
     return 1 if problems else 0
+
+
+def _other_graphics() -> str:
+    """What is wrong with how the simulator was told to draw, in words: with some it cannot even be imported."""
+    told = os.environ.get("MUJOCO_GL", "")
+    return (
+        ""
+        if told.lower() in ("", "egl")
+        else f"MUJOCO_GL is {told}, and must be egl or unset: LIBERO is drawn with EGL"
+    )
 
 
 def _who_acts(arguments: argparse.Namespace) -> str:

@@ -73,11 +73,12 @@ class DemonstrationFile:
     def __init__(self, path: Path) -> None:
         """Raises LiberoError when it is none, or of no known task."""
         self.path = path
+        if not path.is_file():
+            raise LiberoError(f"{path}: there is no such file")
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:
-            reason = str(error).splitlines()[0] if path.is_file() else "there is no such file"
-            raise LiberoError(f"{path}: cannot be read as HDF5 ({reason}): copy it again") from None
+            raise LiberoError(f"{path}: cannot be read as HDF5 ({str(error).splitlines()[0]}): copy it again") from None
         if not isinstance(self._file.get("data"), h5py.Group):
             raise LiberoError(f"{path}: no group `data`: this is no file of LIBERO's demonstrations")
         self.attributes = dict(self._file["data"].attrs)

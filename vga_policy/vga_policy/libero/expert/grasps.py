@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ TILTS, TILTED = (0.0, 0.35, 0.6), 3.0  # rad by which the hand may lean, and wha
 SHIFTS = (0.0, -0.25, 0.25)  # of its length, by which a narrow thing may be held off its middle
 FINGERTIP = 0.015  # m that the fingers reach below the grip
 REACH = 0.35  # m from a thing, beyond which the hand that takes it touches nothing
+NEAR = 0.03  # m between two places to take hold of that are much the same
 CLEARANCE = 0.008  # m around the hand that had better be free
 
 
@@ -36,8 +38,10 @@ class Grasp:
         return np.asarray(self.rotation[:, 2])
 
 
-def choose(thing: Points, here: Points, there: Points, now: Rotation, deep: float) -> Grasp:
-    """The grasp with least turning and fewest collisions.
+def choose(
+    thing: Points, here: Points, there: Points, now: Rotation, deep: float, in_vain: Sequence[Vector] = ()
+) -> Grasp:
+    """The grasp with least turning and fewest collisions, and rather none where one was tried in vain.
 
     here, there: what the open hand might hit where it takes the thing, and where it will put it (moved to here).
     deep: m below the top.
@@ -49,6 +53,7 @@ def choose(thing: Points, here: Points, there: Points, now: Rotation, deep: floa
         across = np.array([np.cos(angle), np.sin(angle), 0.0])
         along = np.array([-across[1], across[0], 0.0])
         for position, dear in _spots(thing, across, along, deep):
+            dear += 4.0 * any(np.linalg.norm(position - tried) < NEAR for tried in in_vain)
             for tilt in TILTS:
                 for lean in (along, -along) if tilt else (along,):
                     rotation = aim(across, np.sin(tilt) * lean - np.cos(tilt) * np.array([0, 0, 1.0]))

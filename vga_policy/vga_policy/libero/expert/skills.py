@@ -15,6 +15,7 @@ from vga_policy.libero.world import STILL, Vector, World
 UP = np.array([0.0, 0.0, 1.0])
 LIFT = 0.10
 FALLING, AT_REST = 30, 0.1  # steps for which falling things are waited for; m/s below which one lies
+BLOCKED = 0.03  # m from a thing at which closing the fingers is of no use
 BESIDE, ABOVE = 0.08, 0.04  # m that what is carried needs around and below it
 
 
@@ -52,9 +53,10 @@ class Skills:
     def bring(
         self, name: str, to: Callable[[], Vector], holds: Callable[[], bool], how: Hold, tries: int = 3
     ) -> Movement[bool]:
-        """Takes a thing and puts its origin to a place; again if that was in vain."""
+        """Takes a thing and puts its origin to a place; again, and held elsewhere, if that was in vain."""
+        in_vain: list[Vector] = []
         for _ in range(tries):
-            rotation = yield from self.pick(name, how, to() - self.world.region(name))
+            rotation = yield from self.pick(name, how, to() - self.world.region(name), in_vain)
             if rotation is None:
                 yield from self.hand.grip(OPEN, self.hand.rotation)
                 yield from self.hand.go(self.hand.position + 0.08 * UP, self.hand.rotation, OPEN, near=0.03)
@@ -69,16 +71,17 @@ class Skills:
                 return True
         return False
 
-    def pick(self, name: str, how: Hold, way: Vector) -> Movement[Rotation | None]:
-        """Takes hold and lifts; how the hand is held then, None when the thing was lost.
+    def pick(self, name: str, how: Hold, way: Vector, in_vain: list[Vector]) -> Movement[Rotation | None]:
+        """Takes hold and lifts; how the hand is held then, None when the thing was not reached, or lost.
 
-        way: to where it will be put, where the hand must find room as well.
+        way: to where it will be put, where the hand must find room as well. in_vain: where it was not to be had, to
+        which this place is added if need be.
         """
         hand, world = self.hand, self.world
         thing, others = points_of(world, name), obstacles(world, name)
         room = hand.style.height
         if how.into is None:
-            grasp = choose(thing, others, others - way, hand.rotation, how.deep)
+            grasp = choose(thing, others, others - way, hand.rotation, how.deep, in_vain)
             room += max(0.0, thing[:, 2].max() - grasp.position[2])
         else:
             grasp = by_handle(self._nearest(name, np.array(how.into)), np.array(how.into))
@@ -87,11 +90,17 @@ class Skills:
         yield from hand.go(hand.stray(over), grasp.rotation, OPEN, near=0.04, aligned=0.3)
         yield from hand.go(ready, grasp.rotation, OPEN, near=0.02, limit=50)
         yield from hand.go(grasp.position, grasp.rotation, OPEN, near=0.007, limit=45)
+        if np.linalg.norm(grasp.position - hand.position) > BLOCKED:
+            in_vain.append(grasp.position)
+            return None
         before = world.region(name)[2]
         yield from hand.grip(CLOSE, grasp.rotation, at=grasp.position)
         away = -grasp.out if how.into is None else UP  # the way it came
         yield from hand.go(hand.position + LIFT * away, grasp.rotation, CLOSE, near=0.02)
-        return grasp.rotation if world.region(name)[2] > before + 0.03 else None
+        if world.region(name)[2] > before + 0.03:
+            return grasp.rotation
+        in_vain.append(grasp.position)
+        return None
 
     def place(self, name: str, to: Vector, rotation: Rotation, snug: bool = False) -> Movement[None]:
         """Carries what is held until its origin is at `to`, lets go and moves up.
