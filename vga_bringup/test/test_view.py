@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 from vga_bringup.robot.bounds.kinematics import Pose
-from vga_bringup.view.fan import ACCEPTED, FAN, REFUSED, UNDECIDED, Chunk, Fan
+from vga_bringup.view.fan import ACCEPTED, FAN, REFUSED, UNDECIDED, Fan, PlannedPath
 from vga_bringup.view.geometry import depth_cloud
 from vga_bringup.view.happenings import Happenings
 from vga_bringup.view.plans import image_size
 from vga_bringup.view.recorded import Recorded
-from vga_bringup.view.sights import Sight
+from vga_bringup.view.sights import DrawnCamera
 from vga_policy.bags import cdr
 from vga_policy.bags.reader import BagError
 from vga_policy.bags.writer import BagWriter
@@ -91,7 +91,7 @@ def test_what_is_new_is_told_once():
 
 def test_a_fan_is_of_the_last_chunks_and_fades():
     fan = Fan()
-    chunks = [Chunk(b"goal", number, 100 * number, np.zeros((8, 3))) for number in range(FAN + 5)]
+    chunks = [PlannedPath(b"goal", number, 100 * number, np.zeros((8, 3))) for number in range(FAN + 5)]
     for chunk in chunks:
         fan.add(chunk)
     assert fan.decide(b"goal", FAN + 4, True) is chunks[-1]
@@ -106,7 +106,7 @@ def test_a_fan_is_of_the_last_chunks_and_fades():
 
 
 def test_a_line_is_drawn_where_the_camera_sees_it():
-    sight = Sight("fixed", "camera", "frame", np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]]), (100, 80))
+    sight = DrawnCamera("fixed", "camera", "frame", np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]]), (100, 80))
     along_x = Pose(np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]]), np.array([1.0, 0.0, 0.0]))
     way = np.array([[2.0, 0, 0], [2.0, 0.4, 0], [2.0, 1.2, 0], [0.0, 0, 0], [3.0, 0, 0.2], [3.0, 0, 0.4]])
     pieces, again = sight.project(np.stack([way, way[:2][[0, 1, 1, 1, 1, 1]]]), along_x)
@@ -115,7 +115,7 @@ def test_a_line_is_drawn_where_the_camera_sees_it():
     np.testing.assert_allclose(pieces[0][:: len(pieces[0]) - 1], [[50, 40], [10, 40]])
     np.testing.assert_allclose(pieces[1][-1], [50, 20])
     assert all(((piece >= 0) & (piece <= (100, 80))).all() for piece in pieces)
-    assert Sight("other", "camera", "frame").project(way[None], along_x) == [[]]  # its lens is not known yet
+    assert DrawnCamera("other", "camera", "frame").project(way[None], along_x) == [[]]  # its lens is not known yet
 
 
 def test_depth_is_points_with_the_colors_of_the_image():

@@ -71,12 +71,12 @@ def _show(arguments: argparse.Namespace) -> None:
 
     from vga_bringup.panel import access, server
     from vga_bringup.panel.model import History
-    from vga_bringup.panel.robot import NAME, Robot
+    from vga_bringup.panel.robot import NAME, PanelRobot
 
     token = access.new_token() if arguments.lan else ""
     hosts = access.lan_hosts() if arguments.lan else access.LOOPBACK
     with ServedSession(NAME, arguments.namespace) as session:
-        robot = Robot(session, arguments.study)
+        robot = PanelRobot(session, arguments.study)
         robot.examine()
         app = server.application(robot, History(_state_file()), arguments.namespace)
 

@@ -13,7 +13,7 @@ from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
 
 from vga_bringup.panel import cards
 from vga_bringup.panel.model import History, RobotStatus
-from vga_bringup.panel.robot import Robot
+from vga_bringup.panel.robot import PanelRobot
 
 REFRESH = 0.25  # s
 VIEW_PERIOD_MS = 200
@@ -27,7 +27,7 @@ REMARK = (
 class Page:
     """The page of one browser. Made inside a function that NiceGUI calls for it."""
 
-    def __init__(self, robot: Robot, history: History, name: str) -> None:
+    def __init__(self, robot: PanelRobot, history: History, name: str) -> None:
         """name: of the robot; empty where there is one."""
         self._robot, self._history, self._name = robot, history, escape(name)
         self._shown: dict[Html, str] = {}

@@ -43,7 +43,7 @@ EVENTS = 50
 ANY = "NAME"  # in place of a camera's name
 
 
-class Robot:
+class PanelRobot:
     """Through `session`. What a person asks for is done by a thread of its own and told in `events`, done or not."""
 
     def __init__(self, session: ServedSession, study: Path | None = None) -> None:

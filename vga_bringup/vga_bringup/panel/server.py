@@ -18,7 +18,7 @@ from vga_policy.ros.errors import GraphError
 from vga_bringup.panel.access import Access
 from vga_bringup.panel.model import History
 from vga_bringup.panel.page import TITLE, Page
-from vga_bringup.panel.robot import Robot
+from vga_bringup.panel.robot import PanelRobot
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#d9281e'/>"
@@ -28,7 +28,7 @@ STOPPERS = 4  # stops at once that wait for no other
 FAREWELL = 2.0  # s that open pages have
 
 
-def application(robot: Robot, history: History, name: str = "") -> FastAPI:
+def application(robot: PanelRobot, history: History, name: str = "") -> FastAPI:
     """The panel of this robot. name: where there are several."""
     app = FastAPI(openapi_url=None)
     stoppers = ThreadPoolExecutor(STOPPERS, thread_name_prefix="panel: stop")

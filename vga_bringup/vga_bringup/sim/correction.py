@@ -16,7 +16,7 @@ LEFT_ALONE = 9.0  # s that the policy has at most: it succeeds within that or ha
 MISSED_FOR = 0.5  # s for which fingers are closed on nothing before the person believes it
 
 
-class Watcher:
+class Supervisor:
     """When a person who watches a policy takes over: it closed the fingers on nothing, or took too long."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ def correct(
     arguments give equal runs.
     """
     arrangement = cell.reset(task, seed)
-    watcher, person = Watcher(), None
+    watcher, person = Supervisor(), None
     every, ticks, ends = round(cell.cell.dt / LEADER_PERIOD), 0, PATIENCE
     while cell.now < ends and not cell.problem:
         decided = cell.task_state.success or cell.task_state.failed

@@ -39,7 +39,7 @@ from vga_bringup.graph.spec import policy_graph
 from vga_bringup.study.design import CELL, Start
 from vga_bringup.study.ghost import Pictures, sheet, write
 from vga_bringup.study.ledger import Arm, Turn
-from vga_bringup.study.page import Page
+from vga_bringup.study.page import GhostPage
 from vga_bringup.study.running import Disturbed, Voided
 from vga_bringup.trials.graph_task import GraphTask
 from vga_bringup.trials.scene import judge, prepare
@@ -69,7 +69,7 @@ class GraphRig:
         stop: Event,
         display: Display,
         buttons: Several,
-        page: Page,
+        page: GhostPage,
         operator: str,
         namespace: str = "",
         device: str = "auto",

@@ -24,7 +24,7 @@ async function renew(){try{
 setInterval(renew,400);renew()</script></html>"""
 
 
-class Page:
+class GhostPage:
     """What the page shows. address: where it is."""
 
     def __init__(self, address: str) -> None:
@@ -37,10 +37,10 @@ class Page:
 
 
 @contextmanager
-def serve(port: int = 0) -> Iterator[Page]:
+def serve(port: int = 0) -> Iterator[GhostPage]:
     """Serves a page on `port`, by default any that is free. Raises OSError."""
     with ThreadingHTTPServer((LOOPBACK, port), _Handler) as server:
-        server.page = page = Page(f"http://{LOOPBACK}:{server.server_port}/")  # type: ignore[attr-defined]
+        server.page = page = GhostPage(f"http://{LOOPBACK}:{server.server_port}/")  # type: ignore[attr-defined]
         thread = Thread(target=server.serve_forever, name="ghost page", daemon=True)
         thread.start()
         try:
@@ -53,7 +53,7 @@ def serve(port: int = 0) -> Iterator[Page]:
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answers with the page or a part of it; not to a page of another host that was pointed here."""
-        page: Page = self.server.page  # type: ignore[attr-defined]
+        page: GhostPage = self.server.page  # type: ignore[attr-defined]
         answers = {
             "/": ("text/html", PAGE),
             "/words": ("application/json", json.dumps(page.words).encode()),

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from vga_policy.episodes import topics
 
 from vga_bringup.robot.bounds.kinematics import Pose
-from vga_bringup.view.events import Event
-from vga_bringup.view.robot import Robot
+from vga_bringup.view.events import BagMessage
+from vga_bringup.view.robot import DrawnRobot
 from vga_bringup.view.sheet import Sheet
-from vga_bringup.view.sights import Sight
+from vga_bringup.view.sights import DrawnCamera
 
 FRUSTUM = 0.12  # m
 OPTICAL = "_color_optical_frame"  # behind a camera's name, as cell files and realsense-ros call it
@@ -26,7 +26,7 @@ class Cameras:
     sights: by name. notes: whose place is not known, a line each.
     """
 
-    def __init__(self, sheet: Sheet, robot: Robot, topic_names: Collection[str]) -> None:
+    def __init__(self, sheet: Sheet, robot: DrawnRobot, topic_names: Collection[str]) -> None:
         self._sheet, self._robot = sheet, robot
         images = {topics.image_topic(topics.camera_of(name)) for name in topic_names}
         names = [topics.camera_of(name) for name in topic_names if name in images]
@@ -42,7 +42,7 @@ class Cameras:
         """Where each one's images are, by its name."""
         return {name: sight.entity for name, sight in self.sights.items()}
 
-    def take_info(self, sight: Sight, event: Event) -> None:
+    def take_info(self, sight: DrawnCamera, event: BagMessage) -> None:
         """What is known of the lens, the first time."""
         if sight.matrix is not None:
             return
@@ -58,14 +58,14 @@ class Cameras:
             )
             self._sheet.still(sight.entity, pinhole)
 
-    def take_image(self, sight: Sight, event: Event, *, drawn: bool) -> None:
+    def take_image(self, sight: DrawnCamera, event: BagMessage, *, drawn: bool) -> None:
         """An image: kept, and drawn too."""
         jpeg = bytes(event.message.data)
         sight.images.append((event.stamp, jpeg))
         if drawn:
             self._sheet.row(event.stamp, sight.entity, "EncodedImage", blob=jpeg, media_type="image/jpeg")
 
-    def take_pose(self, sight: Sight, event: Event) -> None:
+    def take_pose(self, sight: DrawnCamera, event: BagMessage) -> None:
         """The true place of a simulated camera that the description does not have."""
         if sight.frame in self._robot.tree.joints:
             return
@@ -75,23 +75,23 @@ class Cameras:
         sight.pose = Pose(_matrix(turn), place)
         self._sheet.row(event.stamp, self._robot.place(sight.frame), "Transform3D", translation=place, quaternion=turn)
 
-    def pose(self, sight: Sight, stamp: int) -> Pose | None:
+    def pose(self, sight: DrawnCamera, stamp: int) -> Pose | None:
         """Where a camera was in the robot's base; None where that is not known."""
         return sight.pose if sight.pose is not None else self._robot.pose(sight.frame, stamp)
 
-    def lines(self, sight: Sight, ways: Array, stamp: int) -> list[list[Array]]:
+    def lines(self, sight: DrawnCamera, ways: Array, stamp: int) -> list[list[Array]]:
         """Ways [K, N, 3] (m, in the base) as the camera saw them at `stamp` (ns): of each, pieces in pixels [M, 2]."""
         pose = self.pose(sight, stamp)
         return [[] for _ in ways] if pose is None else sight.project(ways, pose)
 
-    def _sight(self, name: str, topic_names: Collection[str]) -> Sight:
+    def _sight(self, name: str, topic_names: Collection[str]) -> DrawnCamera:
         prefix = self._robot.tree.root.rpartition("/")[0]
         frame = f"{prefix}/{name}{OPTICAL}" if prefix else f"{name}{OPTICAL}"
         if topics.camera_topics(name).pose in topic_names:
             self._robot.hang(frame, self._robot.tree.root)
         if not self._robot.knows(frame):
-            return Sight(name, f"cameras/{name}", "")
-        return Sight(name, f"{self._robot.place(frame)}/image", frame)
+            return DrawnCamera(name, f"cameras/{name}", "")
+        return DrawnCamera(name, f"{self._robot.place(frame)}/image", frame)
 
 
 def _matrix(quaternion: Array) -> Array:

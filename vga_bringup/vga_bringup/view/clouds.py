@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vga_bringup.view.cameras import Cameras
-from vga_bringup.view.events import Event
+from vga_bringup.view.events import BagMessage
 from vga_bringup.view.geometry import APART, Cloud, Geometry, Look, depth_cloud, rgb
-from vga_bringup.view.robot import Robot
+from vga_bringup.view.robot import DrawnRobot
 from vga_bringup.view.sheet import Sheet
-from vga_bringup.view.sights import Sight
+from vga_bringup.view.sights import DrawnCamera
 
 PNG = b"\x89PNG"  # how what follows compressedDepth's own header begins
 MILLIMETER = 1e-3  # m
@@ -27,14 +27,14 @@ class Clouds:
     notes: what is not shown, and why, a line each.
     """
 
-    def __init__(self, sheet: Sheet, robot: Robot, cameras: Cameras, geometry: Geometry) -> None:
+    def __init__(self, sheet: Sheet, robot: DrawnRobot, cameras: Cameras, geometry: Geometry) -> None:
         self._sheet, self._robot, self._cameras = sheet, robot, cameras
         self._geometry: Geometry | None = geometry
-        self._waiting: dict[str, Event] = {}
+        self._waiting: dict[str, BagMessage] = {}
         self._measured: dict[str, int] = {}  # stamps (ns) by camera
         self.notes: list[str] = []
 
-    def take_depth(self, sight: Sight, event: Event) -> None:
+    def take_depth(self, sight: DrawnCamera, event: BagMessage) -> None:
         """Measured depth in the pixels of the color image, drawn now and then, where it is known what it belongs to.
 
         It is drawn when the next comes: its color image may come after it.
@@ -87,7 +87,7 @@ class Clouds:
         self.notes.append(f"predicted depth is not shown: {why}")
         self._geometry = None
 
-    def _draw(self, stamp: int, sight: Sight, name: str, cloud: Cloud) -> None:
+    def _draw(self, stamp: int, sight: DrawnCamera, name: str, cloud: Cloud) -> None:
         points = self._sheet.rerun.Points3D(cloud.points, colors=cloud.colors, radii=RADIUS)
         self._sheet.at(stamp, f"{self._robot.place(sight.frame)}/{name}", points)
 

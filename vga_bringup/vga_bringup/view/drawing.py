@@ -10,12 +10,12 @@ from vga_policy.episodes import topics
 
 from vga_bringup.view.cameras import Cameras
 from vga_bringup.view.clouds import Clouds
-from vga_bringup.view.events import Event
+from vga_bringup.view.events import BagMessage
 from vga_bringup.view.geometry import Geometry
 from vga_bringup.view.happenings import Happenings
 from vga_bringup.view.layout import blueprint
 from vga_bringup.view.plans import Plans
-from vga_bringup.view.robot import FINGER, Robot
+from vga_bringup.view.robot import FINGER, DrawnRobot
 from vga_bringup.view.sheet import Sheet
 
 OF_POLICY = b"checkpoint"  # what a policy's diagnostics name
@@ -46,7 +46,7 @@ class Drawing:
         DescriptionError when the description is none.
         """
         self._sheet, self._apart_ns = sheet, apart_ns
-        self._robot = Robot(sheet, urdf, with_tf=topics.TF in topic_names)
+        self._robot = DrawnRobot(sheet, urdf, with_tf=topics.TF in topic_names)
         for message in fixed:
             self._robot.take_fixed_tf(message)
         self._cameras = Cameras(sheet, self._robot, topic_names)
@@ -88,7 +88,7 @@ class Drawing:
         """Whether something is drawn of this topic."""
         return topic in self._takes
 
-    def take(self, event: Event) -> None:
+    def take(self, event: BagMessage) -> None:
         """Draws an event of a topic that is wanted; one that makes no sense is left out, and noted."""
         try:
             self._takes[event.topic](event)
@@ -109,7 +109,7 @@ class Drawing:
         self.flush()
         self._sheet.close()
 
-    def _due(self, event: Event) -> bool:
+    def _due(self, event: BagMessage) -> bool:
         """Whether it is long enough since the last of this topic that was drawn."""
         stamp, last = event.stamp, self._latest.get(event.topic)
         if last is not None and 0 <= stamp - last < self._apart_ns:
@@ -117,7 +117,7 @@ class Drawing:
         self._latest[event.topic] = stamp
         return True
 
-    def _take_joints(self, event: Event) -> None:
+    def _take_joints(self, event: BagMessage) -> None:
         if not self._due(event):
             return
         stamp, message = event.stamp, event.message
@@ -127,32 +127,32 @@ class Drawing:
             if FINGER not in name:
                 self._sheet.row(stamp, f"joints/{name}/measured", "Scalars", scalars=position)
 
-    def _take_reference(self, event: Event) -> None:
+    def _take_reference(self, event: BagMessage) -> None:
         if self._due(event):
             message = event.message
             for name, position in zip(message.joint_names, message.position.tolist(), strict=False):
                 self._sheet.row(event.stamp, f"joints/{name}/reference", "Scalars", scalars=position)
 
-    def _take_hand(self, event: Event) -> None:
+    def _take_hand(self, event: BagMessage) -> None:
         message = event.message
         self._tell(event, message)
         if self._due(event):
             self._sheet.row(event.stamp, "hand/measured", "Scalars", scalars=message.width)
             self._sheet.row(event.stamp, "hand/commanded", "Scalars", scalars=message.commanded_width)
 
-    def _take_verdict(self, event: Event) -> None:
+    def _take_verdict(self, event: BagMessage) -> None:
         message = event.message
         self._tell(event, message)
         self._plans.take_verdict(message)
 
-    def _take_diagnostics(self, event: Event) -> None:
+    def _take_diagnostics(self, event: BagMessage) -> None:
         if OF_POLICY in bytes(event.data):  # most are of others, and long
             self._plans.take_diagnostics(event.message)
 
-    def _take_image(self, sight: Any, event: Event) -> None:
+    def _take_image(self, sight: Any, event: BagMessage) -> None:
         self._cameras.take_image(sight, event, drawn=self._due(event))
 
-    def _tell(self, event: Event, message: Any = None) -> None:
+    def _tell(self, event: BagMessage, message: Any = None) -> None:
         told = self._happenings.of(event.topic, event.message if message is None else message)
         if told is not None:
             self._sheet.at(told.stamp, "log", self._sheet.rerun.TextLog(told.words, level=told.level))

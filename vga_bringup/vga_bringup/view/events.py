@@ -9,7 +9,7 @@ from vga_policy.bags.cdr import Codec
 from vga_policy.units import SECOND
 
 
-class Event(NamedTuple):
+class BagMessage(NamedTuple):
     """A message: its topic, called as in bags, its CDR bytes, and how they are read."""
 
     topic: str

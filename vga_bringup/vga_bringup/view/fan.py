@@ -15,7 +15,7 @@ WIDEST, NARROWEST = 4.0, 1.5  # points on the screen, of the newest and the olde
 
 
 @dataclass
-class Chunk:
+class PlannedPath:
     """What a policy means to do: stamp (ns), the way of the fingertips [H, 3] (m), and what the driver decided.
 
     accepted: None while no verdict is known, and where a person has taken over.
@@ -37,13 +37,13 @@ class Fan:
     """The last FAN chunks, the newest last."""
 
     def __init__(self) -> None:
-        self._chunks: deque[Chunk] = deque(maxlen=FAN)
+        self._chunks: deque[PlannedPath] = deque(maxlen=FAN)
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: PlannedPath) -> None:
         """A chunk has come."""
         self._chunks.append(chunk)
 
-    def decide(self, goal: bytes, sequence: int, accepted: bool | None) -> Chunk | None:
+    def decide(self, goal: bytes, sequence: int, accepted: bool | None) -> PlannedPath | None:
         """The driver has decided on a chunk, which is returned; None when it is not kept."""
         for chunk in reversed(self._chunks):
             if (chunk.goal, chunk.sequence) == (goal, sequence):
@@ -51,7 +51,7 @@ class Fan:
                 return chunk
         return None
 
-    def until(self, newest: Chunk) -> list[tuple[Chunk, list[int], float]]:
+    def until(self, newest: PlannedPath) -> list[tuple[PlannedPath, list[int], float]]:
         """The chunks up to this one with the color (RGB) and width (points) that each has beside it, newest last."""
         shown = [chunk for chunk in self._chunks if chunk.stamp <= newest.stamp]
         ages = np.linspace((len(shown) - 1) / FAN, 0.0, len(shown))

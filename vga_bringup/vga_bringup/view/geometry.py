@@ -43,7 +43,7 @@ class Cloud(NamedTuple):
     colors: NDArray[np.uint8]
 
 
-class Seen(NamedTuple):
+class SeenDepth(NamedTuple):
     """What was seen in a look, by camera; all in the optical frame of the first."""
 
     stamp: int
@@ -63,7 +63,7 @@ class Geometry:
         """
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_step_back)
         self._checkpoint, self._patient = checkpoint, patient
-        self._looking: Future[Seen] | None = None
+        self._looking: Future[SeenDepth] | None = None
         self._last = -APART
         try:
             self.image_size = self._pool.submit(_image_size, checkpoint).result()
@@ -78,7 +78,7 @@ class Geometry:
         self._last = look.stamp
         self._looking = self._pool.submit(_see, self._checkpoint, look)
 
-    def seen(self) -> Seen | None:
+    def seen(self) -> SeenDepth | None:
         """What was seen, once; None where nothing is new."""
         if self._looking is None or not (self._patient or self._looking.done()):
             return None
@@ -144,7 +144,7 @@ def _image_size(checkpoint: str) -> int:
     return int(_loaded(checkpoint).config.image_size)
 
 
-def _see(checkpoint: str, look: Look) -> Seen:
+def _see(checkpoint: str, look: Look) -> SeenDepth:
     import torch
     from vga_policy.inference.preprocess import resize_views
     from vga_policy.model.geometry.pose import decode_cameras
@@ -162,4 +162,4 @@ def _see(checkpoint: str, look: Look) -> Seen:
         cloud = depth_cloud(found.depth[0, slot].numpy(), images[slot].transpose(1, 2, 0), matrices[slot])
         turn, shift = extrinsics[slot, :, :3], extrinsics[slot, :, 3]
         clouds[name] = Cloud(((cloud.points - shift) @ turn).astype(np.float32), cloud.colors)
-    return Seen(look.stamp, clouds)
+    return SeenDepth(look.stamp, clouds)

@@ -11,7 +11,7 @@ from vga_policy.ros.client.listener import Listener
 from vga_policy.ros.client.session import ELSEWHERE, Session
 from vga_policy.ros.errors import GraphError
 
-from vga_bringup.view.events import Event
+from vga_bringup.view.events import BagMessage
 
 SEEN_AFTER = 2.0  # s in which the whole graph is found
 DESCRIBED_WITHIN = 10.0  # s
@@ -27,7 +27,7 @@ class Live:
     def __init__(self, session: Session) -> None:
         """Raises GraphError when there is no robot."""
         self._session = session
-        self._heard: list[Event] = []
+        self._heard: list[BagMessage] = []
         self._listener = Listener(session, self._hear)
         session.spin_until(lambda: False, SEEN_AFTER)
         self._listener.listen(lambda topic: topic in DESCRIPTION)
@@ -38,16 +38,16 @@ class Live:
         self.fixed: list[Any] = [event.message for event in first if event.topic == topics.TF_STATIC]
         self.topic_names = set(self._listener.kinds)
 
-    def events(self, wanted: Callable[[str], bool], seconds: float) -> list[Event]:
+    def events(self, wanted: Callable[[str], bool], seconds: float) -> list[BagMessage]:
         """What comes in the next seconds on the topics that are wanted."""
         self._listener.listen(wanted)
         self._session.spin_until(lambda: False, seconds)
         return self._taken()
 
     def _hear(self, topic: str, kind: str, data: bytes) -> None:
-        self._heard.append(Event(topic, data, cdr.codec(kind)))
+        self._heard.append(BagMessage(topic, data, cdr.codec(kind)))
 
-    def _taken(self) -> list[Event]:
+    def _taken(self) -> list[BagMessage]:
         taken, self._heard = self._heard, []
         return taken
 

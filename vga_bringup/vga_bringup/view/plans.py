@@ -18,10 +18,10 @@ from vga_policy.units import SECOND, nanoseconds
 
 from vga_bringup.view.cameras import Cameras
 from vga_bringup.view.clouds import Clouds
-from vga_bringup.view.fan import FAN, Chunk, Fan
-from vga_bringup.view.robot import Robot
+from vga_bringup.view.fan import FAN, Fan, PlannedPath
+from vga_bringup.view.robot import DrawnRobot
 from vga_bringup.view.sheet import Sheet
-from vga_bringup.view.sights import Sight
+from vga_bringup.view.sights import DrawnCamera
 
 JPEG_QUALITY = 90
 LABEL = (240, 130, 0)  # to be read on light and on dark
@@ -35,14 +35,14 @@ class Plans:
     """
 
     def __init__(
-        self, sheet: Sheet, robot: Robot, cameras: Cameras, clouds: Clouds | None, views: Sequence[str]
+        self, sheet: Sheet, robot: DrawnRobot, cameras: Cameras, clouds: Clouds | None, views: Sequence[str]
     ) -> None:
         """clouds: of what the policy knows of depth; None: not asked for."""
         self._sheet, self._robot, self._cameras, self._clouds = sheet, robot, cameras, clouds
         self._input_size: int | None = None  # side (px) of the squares that the policy sees; None: not known
         self._instruction = self._checkpoint = ""
         self._fan = Fan()
-        self._undrawn: deque[Chunk] = deque(maxlen=FAN)
+        self._undrawn: deque[PlannedPath] = deque(maxlen=FAN)
         self.views = tuple(views)
 
     def take_chunk(self, message: Any) -> None:
@@ -52,7 +52,7 @@ class Plans:
         if len(points) < 2:
             return
         positions = np.array([point.positions for point in points])
-        chunk = Chunk(
+        chunk = PlannedPath(
             bytes(message.goal_id.uuid),
             int(message.sequence),
             nanoseconds(message.header.stamp),
@@ -88,7 +88,7 @@ class Plans:
         while self._undrawn:
             self._draw(self._undrawn.popleft())
 
-    def _draw(self, newest: Chunk) -> None:
+    def _draw(self, newest: PlannedPath) -> None:
         fan = self._fan.until(newest)
         rerun, stamp = self._sheet.rerun, newest.stamp
         widths = [width / 2 for _, _, width in fan]
@@ -103,7 +103,7 @@ class Plans:
         for sight in self._cameras.sights.values():
             self._draw_in(sight, fan, widths, stamp)
 
-    def _draw_in(self, sight: Sight, fan: list[Any], widths: list[float], stamp: int) -> None:
+    def _draw_in(self, sight: DrawnCamera, fan: list[Any], widths: list[float], stamp: int) -> None:
         """The fan in a camera's image, and in the square of it that the policy saw."""
         if sight.matrix is None or not sight.frame:
             return
@@ -123,7 +123,7 @@ class Plans:
             squeezed = [piece * squeeze for piece in pieces]
             self._sheet.at(stamp, f"inputs/{sight.name}/chunks", rerun.LineStrips2D(squeezed, **style))
 
-    def _draw_inputs(self, message: Any, chunk: Chunk) -> None:
+    def _draw_inputs(self, message: Any, chunk: PlannedPath) -> None:
         rerun = self._sheet.rerun
         ready, files = nanoseconds(message.inference_end), []
         for name, stamp in zip(message.cameras, map(nanoseconds, message.image_stamps), strict=False):

@@ -12,7 +12,7 @@ from vga_policy.cell.loading import parse_cell
 from vga_policy.episodes import topics
 
 from vga_bringup.description.urdf import robot_description
-from vga_bringup.view.events import Event
+from vga_bringup.view.events import BagMessage
 
 
 class Recorded:
@@ -37,12 +37,12 @@ class Recorded:
         """Lets go of the file."""
         self.bag.close()
 
-    def events(self, wanted: Callable[[str], bool]) -> Iterator[Event]:
+    def events(self, wanted: Callable[[str], bool]) -> Iterator[BagMessage]:
         """Every message of the topics that are wanted, in the order of arrival. Raises BagError."""
         names = [name for name in sorted(self.topic_names) if wanted(name)]
         codecs = {name: self.bag.codec(name) for name in names}
         for _, name, index in self.bag.in_order(names):
-            yield Event(name, self.bag.raw(name, index), codecs[name])
+            yield BagMessage(name, self.bag.raw(name, index), codecs[name])
 
     def _described(self) -> str:
         try:

@@ -23,7 +23,7 @@ TF_APART = 30_000_000  # ns between two postures that are drawn, where there is 
 LATE = 200_000_000  # ns between a moment and the next posture, beyond which it is not known where the arm was
 
 
-class Robot:
+class DrawnRobot:
     """A robot that is drawn.
 
     tool: the frame whose way a chunk is drawn as.

@@ -17,7 +17,7 @@ NEAREST = 0.02  # m in front of the lens; what is nearer is not drawn
 
 
 @dataclass
-class Sight:
+class DrawnCamera:
     """One camera.
 
     entity: where its images are drawn. frame: its optical frame; empty where its place is not known. matrix [3, 3] (px)
