@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from support.browser import Browser
-from support.panel_process import INSTRUCTION, panel, stopped_from, watched_graph
+from support.panel_process import INSTRUCTION, STOPS_WITHIN, panel, stopped_from, watched_graph
 
 HELD_WITHIN = 0.15  # s from the click, p95
 STOPS = 20
@@ -20,7 +20,9 @@ def test_twenty_stops_from_the_page_hold_at_once(ros_domain, sim_cell, tmp_path,
         page.open(address)
         page.type("input[aria-label=instruction]", INSTRUCTION)
         stops = np.array([stopped_from(watch, page, turn) for turn in range(STOPS)])
-    held, rest, allowed = stops.T
-    print(f"p50 {1e3 * np.median(held):.0f} ms, p95 {1e3 * np.quantile(held, 0.95):.0f} ms from the click to HOLD")
+    held, rest = stops.T
+    print(
+        f"p50 {1e3 * np.median(held):.0f} ms, p95 {1e3 * np.quantile(held, 0.95):.0f} ms from the click to HOLD, at rest within {1e3 * rest.max():.0f}"
+    )
     assert np.quantile(held, 0.95) <= HELD_WITHIN
-    assert (rest <= allowed).all()
+    assert rest.max() <= STOPS_WITHIN
