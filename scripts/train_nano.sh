@@ -119,5 +119,5 @@ train run5 --data "$out"/more/{vegetable,stack_cube,pick_cube,press_button}{,-pe
 
 once nano vga export policy "$out/run5/best" --out "$out/nano"
 # Its views as the cameras stand, which in half of what run5 was trained on they did not.
-once views "$(dirname "$0")/reference_views.py" "$out/nano" "$out/usual"
+once views python3 "$(dirname "$0")/reference_views.py" "$out/nano" "$out/usual"
 echo "the policy: $out/nano. Next: vga eval sim --checkpoint $out/nano --in-process --trials 100 --max-steps 300"

@@ -35,8 +35,9 @@ def commands(printed):
 @pytest.fixture
 def called(tmp_path):
     """Runs the recipe with a stand-in for `vga` that fails at what contains `fail`; gives its calls."""
-    (tmp_path / "vga").write_text(VGA)
-    (tmp_path / "vga").chmod(0o755)
+    for name, script in (("vga", VGA), ("python3", "#!/bin/bash\n")):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
 
     def run(fail="", *options, script=RECIPE):
         calls = tmp_path / "calls"

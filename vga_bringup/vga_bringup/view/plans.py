@@ -50,7 +50,7 @@ class Plans:
         self._draw_undrawn()
         points = message.trajectory.points
         if len(points) < 2:
-            return
+            raise ValueError(f"{len(points)} steps make no way")
         positions = np.array([point.positions for point in points])
         chunk = PlannedPath(
             bytes(message.goal_id.uuid),
