@@ -71,7 +71,7 @@ def test_a_policy_is_trained_and_tried(run, tmp_path, monkeypatch, capsys):
     out = tmp_path / "trials"
     trial = ["--task", "push_block", "--trials", "1", "--max-steps", "10", "--videos", "0", "--out", str(out)]
     assert main(["eval", "sim", "--in-process", "--checkpoint", str(run), "--jobs", "1", *trial]) == 0
-    assert "push_block 1000000: " in capsys.readouterr().out
+    assert "push_block 1000000: " in capsys.readouterr().err
     (result,) = json.loads((out / "results.json").read_text())["trials"]
     assert (result["task"], result["steps"]) == ("push_block", 10)
 
