@@ -30,7 +30,6 @@ class Live:
         self._heard: list[BagMessage] = []
         self._listener = Listener(session, self._hear)
         session.spin_until(lambda: False, SEEN_AFTER)
-        self._listener.listen(lambda topic: topic in DESCRIPTION)
         if not session.spin_until(self._described, DESCRIBED_WITHIN):
             raise GraphError(f"nobody publishes {session.resolved(topics.ROBOT_DESCRIPTION[1:])}: {ELSEWHERE}")
         first = self._taken()
@@ -52,4 +51,5 @@ class Live:
         return taken
 
     def _described(self) -> bool:
+        self._listener.listen(lambda topic: topic in DESCRIPTION)  # again and again: what is late is found, too
         return {event.topic for event in self._heard} >= set(DESCRIPTION)
