@@ -84,9 +84,6 @@ def test_a_whole_task_is_run_from_the_page(watch, page):
 def test_a_stop_from_the_page_holds_at_once(watch, page):
     for turn in range(STOPS):
         held, rest = stopped_from(watch, page, turn)
-        print(
-            f"HOLD {1e3 * held:.0f} ms after the click, at rest {1e3 * rest:.0f} ms later, allowed {1e3 * allowed:.0f}"
-        )
         assert held <= HELD_WITHIN
         assert rest <= STOPS_WITHIN
     page.until("document.querySelector('.events')?.innerText.includes('stop:')", "word of the stop")

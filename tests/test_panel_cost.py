@@ -16,7 +16,7 @@ from vga_policy.units import SECOND, nanoseconds
 
 from vga_msgs.msg import ChunkVerdict
 
-STEPS = 150  # of a task, 15 s
+STEPS = 100  # of a task, 10 s
 TURNS = 2  # of each: without, with, with, without
 SHARE = 0.15  # of one core, the most that the panel may take
 CHANGE = 0.10  # of chunk rate and capture to command
