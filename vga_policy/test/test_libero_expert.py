@@ -46,6 +46,22 @@ def test_a_thing_without_a_rim_is_not_taken_as_if_it_had_one():
     assert np.linalg.norm(grasp.position[:2]) < 0.02
 
 
+def test_after_a_grasp_in_vain_a_thing_is_taken_elsewhere():
+    first = choose(ring(0.06, 0.05), NOTHING, NOTHING, NOW, 0.03)
+    second = choose(ring(0.06, 0.05), NOTHING, NOTHING, NOW, 0.03, [first.position])
+    assert np.linalg.norm(second.position - first.position) > 0.03
+
+
+def test_after_a_grasp_in_vain_the_palm_may_keep_above_what_it_struck():
+    """A wall around a bowl, as of a drawer, that is nearly as high."""
+    bowl, drawer = ring(0.06, 0.05), ring(0.08, 0.055)
+    wall = drawer[np.linalg.norm(drawer[:, :2], axis=1) > 0.07]
+    first = choose(bowl, wall, NOTHING, NOW, 0.03)
+    second = choose(bowl, wall, NOTHING, NOW, 0.03, [first.position])
+    assert _inside_palm(wall, first).any()
+    assert not _inside_palm(wall, second).any()
+
+
 @pytest.mark.parametrize("where", ["here", "there"])
 def test_the_hand_keeps_clear_of_what_stands_beside(where):
     """A carton where the palm, which is wider than the fingers, would be."""

@@ -20,6 +20,7 @@ TILTS, TILTED = (0.0, 0.35, 0.6), 3.0  # rad by which the hand may lean, and wha
 SHIFTS = (0.0, -0.25, 0.25)  # of its length, by which a narrow thing may be held off its middle
 FINGERTIP = 0.015  # m that the fingers reach below the grip
 REACH = 0.35  # m from a thing, beyond which the hand that takes it touches nothing
+SHALLOW = 0.6  # of the depth
 NEAR = 0.03  # m between two places to take hold of that are much the same
 CLEARANCE = 0.008  # m around the hand that had better be free
 
@@ -52,7 +53,8 @@ def choose(
         angle = np.arctan2(now[1, 0], now[0, 0]) + turn
         across = np.array([np.cos(angle), np.sin(angle), 0.0])
         along = np.array([-across[1], across[0], 0.0])
-        for position, dear in _spots(thing, across, along, deep):
+        depths = (deep, SHALLOW * deep) if in_vain else (deep,)  # the palm may have been what was in the way
+        for position, dear in (spot for depth in depths for spot in _spots(thing, across, along, depth)):
             dear += 4.0 * any(np.linalg.norm(position - tried) < NEAR for tried in in_vain)
             for tilt in TILTS:
                 for lean in (along, -along) if tilt else (along,):

@@ -6,7 +6,7 @@ expert therefore runs in a rollout, in the recording of a demonstration and as a
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -97,8 +97,12 @@ class Hand:
         aligned: float = 0.1,
         limit: int = 90,
         fast: float = FASTEST,
+        vain: Callable[[], bool] | None = None,
     ) -> Movement[bool]:
-        """Moves until it is as near (m) and aligned (rad), or stuck, or `limit` steps have passed; whether it is."""
+        """Moves until it is as near (m) and aligned (rad), or stuck, or `limit` steps have passed; whether it is.
+
+        vain: says when going on is of no use.
+        """
         target = np.asarray(position, dtype=np.float64)
         least, since = np.inf, 0
         for _ in range(limit):
@@ -107,7 +111,7 @@ class Hand:
                 return True
             left = _length(way) + LEVER * _length(turn)
             least, since = (left, 0) if left < least - PROGRESS else (least, since + 1)
-            if since == PATIENCE:
+            if since == PATIENCE or (vain is not None and vain()):
                 break
             yield self._action(way, turn, fingers, fast)
         return False

@@ -15,6 +15,7 @@ from vga_policy.libero.world import STILL, Vector, World
 UP = np.array([0.0, 0.0, 1.0])
 LIFT = 0.10
 FALLING, AT_REST = 30, 0.1  # steps for which falling things are waited for; m/s below which one lies
+LOST = 0.05  # m by which what is held comes nearer to the hand, or leaves it, when it drops
 BLOCKED = 0.03  # m from a thing at which closing the fingers is of no use
 BESIDE, ABOVE = 0.08, 0.04  # m that what is carried needs around and below it
 
@@ -103,7 +104,7 @@ class Skills:
         return None
 
     def place(self, name: str, to: Vector, rotation: Rotation, snug: bool = False) -> Movement[None]:
-        """Carries what is held until its origin is at `to`, lets go and moves up.
+        """Carries what is held until its origin is at `to`, lets go and moves up; stops when it loses it on the way.
 
         snug: there is little room, which its middle goes to the middle of, and which it must not enter askew.
         """
@@ -112,8 +113,15 @@ class Skills:
         near, aligned = (0.004, 0.02) if snug else (0.015, 0.1)
         target = to + self._offset(held(name), rotation)
         high = max(hand.position[2], target[2] + 0.04, self._height_above(name, to))
-        yield from hand.go(hand.stray([*hand.position[:2], high]), rotation, CLOSE, near=0.02, aligned=9.0)
-        yield from hand.go([*target[:2], high], rotation, CLOSE, near=near, aligned=aligned)
+        apart = np.linalg.norm(hand.position - held(name))
+
+        def lost() -> bool:
+            return bool(abs(np.linalg.norm(hand.position - held(name)) - apart) > LOST)
+
+        yield from hand.go(hand.stray([*hand.position[:2], high]), rotation, CLOSE, near=0.02, aligned=9.0, vain=lost)
+        yield from hand.go([*target[:2], high], rotation, CLOSE, near=near, aligned=aligned, vain=lost)
+        if lost():
+            return
         yield from hand.go(to + self._offset(held(name), rotation), rotation, CLOSE, near=0.008, limit=40)
         yield from hand.grip(OPEN, rotation)
         yield from hand.go(hand.position + 0.08 * UP, rotation, OPEN, near=0.03, limit=20)
