@@ -39,7 +39,7 @@ test: .tested lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && \
 	$(if $(ARGS),pytest $(ARGS),OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && pytest -m realtime)
 
-test-long: .complete ## vga demo and vga collect from end to end, training in two processes, the plan of its memory, the judge's arithmetic
+test-long: .tested ## vga demo, vga collect, a session with a policy, a study and the panel from end to end; training in two processes, the judge
 	@eval "$$(env/exports.sh)" && pytest -m long
 
 lint: .complete ## ruff, mypy, and which module may import which

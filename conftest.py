@@ -42,7 +42,7 @@ collect_ignore_glob = [file for _, files in ABSENT for file in files]
 TIMED = ("gello_bus", "sim_leader")
 # For `make test-long`.
 LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_cost", "panel_stops")
-LONG += ("rendered_overfit", "train_plan")
+LONG += ("record_policy", "rendered_overfit", "study", "train_plan")
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
