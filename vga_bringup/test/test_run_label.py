@@ -1,7 +1,7 @@
 """How `vga run --record` labels a task by the simulated cell's own judgement."""
 
 import pytest
-from vga_bringup.cli import run
+from vga_bringup.cli.scene_judge import SceneJudge
 from vga_policy.message_constants import FAILURE, SUCCESS
 
 from vga_msgs.msg import TaskState
@@ -14,16 +14,19 @@ class Scene:
 
     offered = True
 
-    def __init__(self, _session):
+    def __init__(self):
         self.state = TaskState(task="pick_cube", instruction=INSTRUCTION)
 
 
 @pytest.fixture
-def judge(monkeypatch):
-    monkeypatch.setattr(run, "SceneClient", Scene)
-    judge = run._Judge(None, INSTRUCTION, "vga arrange", signal=None)
-    assert judge.seen
-    assert judge._state is not None  # before the task began
+def scene():
+    return Scene()
+
+
+@pytest.fixture
+def judge(scene):
+    judge = SceneJudge(scene, INSTRUCTION, "vga arrange")
+    assert judge.seen  # before the task began
     return judge
 
 
@@ -36,6 +39,6 @@ def judge(monkeypatch):
         (False, True, True, FAILURE),
     ],
 )
-def test_a_canceled_task_is_labeled_only_where_it_was_decided(judge, success, failed, canceled, label):
-    judge._scene.state.success, judge._scene.state.failed = success, failed
+def test_a_canceled_task_is_labeled_only_where_it_was_decided(judge, scene, success, failed, canceled, label):
+    scene.state.success, scene.state.failed = success, failed
     assert judge.label(canceled=canceled) == label
