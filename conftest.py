@@ -38,8 +38,8 @@ OPTIONAL = (
 )
 ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
 collect_ignore_glob = [file for _, files in ABSENT for file in files]
-# Of a package, but a servo's bus gives an answer some milliseconds.
-TIMED = ("gello_bus", "sim_leader")
+# Of a package, but a servo's bus gives an answer some milliseconds, and what is idle waits for a processor.
+TIMED = ("gello_bus", "sim_leader", "view_drawn")
 # For `make test-long`.
 LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_cost", "panel_stops")
 LONG += ("record_policy", "rendered_overfit", "study", "train_plan")
