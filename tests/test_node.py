@@ -167,3 +167,12 @@ def test_log_records_keep_their_severity(listener):
     listener.until(lambda: len([message for message in heard if message.name == "speaker"]) == len(spoken))
     assert [(message.level, message.msg) for message in heard if message.name == "speaker"] == spoken
     speaker.destroy_node()
+
+
+def test_statistics_import_nothing_while_it_runs():
+    """An import in the middle of a task holds up every thread, the heartbeat too."""
+    code = (
+        "import sys, numpy as np, vga_policy.ros.node; before = set(sys.modules); "
+        "np.percentile([1.0, 2.0], 95); print(set(sys.modules) - before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
