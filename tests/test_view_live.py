@@ -93,7 +93,7 @@ def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, tmp_path):
         batch = part.to_record_batch()
         for name in batch.schema.names:
             drawn.setdefault((part.entity_path, name), []).extend(batch.column(name).to_pylist() if ":" in name else [])
-    assert [text for (text,) in drawn["/log", "TextLog:text"]] == ["POLICY", "chunk 0 accepted"]
+    assert sorted(text for (text,) in drawn["/log", "TextLog:text"]) == ["POLICY", "chunk 0 accepted"]  # as they come
     fans = drawn["/robot/left_fr3_link0/chunks", "LineStrips3D:strips"]
     assert 0 < len(fans) <= len(ways)  # on a busy machine Ctrl-C comes before the last are drawn
     for fan, way in zip(fans, ways, strict=False):
