@@ -123,12 +123,7 @@ class _Run:
         decided = self._verdicts.of(self._policy.goal_id)
         self._session.spin_until(lambda: len(decided.times) >= result.chunks, VERDICTS_WITHIN)
         aborted = result.outcome == TaskOutcome.ABORTED
-        if aborted and held:
-            end = f"the driver went to HOLD: {held}"
-        elif self._judge.decided and result.outcome == TaskOutcome.CANCELED:
-            end = self._judge.verdict
-        else:
-            end = "; ".join(filter(None, (result.message or "ended", self._judge.verdict)))
+        end = f"the driver went to HOLD: {held}" if aborted and held else self._judge.ending(result)
         if self._episode is not None:
             canceled = result.outcome == TaskOutcome.CANCELED
             self._episode.end(self._display, self._judge.label(canceled=canceled), end)

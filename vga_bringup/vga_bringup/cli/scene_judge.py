@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from vga_policy.message_constants import FAILURE, SUCCESS
+from vga_policy.message_constants import FAILURE, SUCCESS, TaskOutcome
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.success import SuccessSignal
 
+from vga_msgs.action import RunTask
 from vga_msgs.msg import TaskState
 
 
@@ -57,6 +58,12 @@ class SceneJudge:
             return ""
         how = "succeeded" if state.success else "failed" if state.failed else "not done"
         return f"{how}: {state.detail}" if state.detail else how
+
+    def ending(self, result: RunTask.Result) -> str:
+        """How a task ended that the driver did not end, in words."""
+        if self.decided and result.outcome == TaskOutcome.CANCELED:
+            return self.verdict
+        return "; ".join(filter(None, (result.message or "ended", self.verdict)))
 
     @property
     def hint(self) -> str:

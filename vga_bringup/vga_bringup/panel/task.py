@@ -76,8 +76,6 @@ class PanelTask:
             state = self._driver.state
             held = "" if state is None or state.mode != Mode.HOLD else state.hold_reason
             end = f"the driver went to HOLD: {held}" if held else result.message
-        elif judge.decided and result.outcome == TaskOutcome.CANCELED:
-            end = judge.verdict
         else:
-            end = "; ".join(filter(None, (result.message or "ended", judge.verdict)))
+            end = judge.ending(result)
         return f"{end} ({result.steps} steps, {result.chunks} chunks)"

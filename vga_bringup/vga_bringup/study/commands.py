@@ -8,11 +8,10 @@ from pathlib import Path
 
 from vga_policy.cli_options import add_cell, add_device, add_namespace, add_seed
 from vga_policy.cli_types import between
-from vga_policy.evaluate.trials import MAX_STEPS, TRIALS
-from vga_policy.plugins import TASK_HELP, task_name
+from vga_policy.evaluate.trials import TRIALS
 from vga_teleop.session.buttons import add_buttons
 
-from vga_bringup.trials.commands import COUNT
+from vga_bringup.trials.commands import add_max_steps, add_tasks
 from vga_bringup.trials.conditions import SEED, SEEN, UNSEEN
 
 PAPER_TASKS = ("pick_cube", "press_button", "stack_cube")
@@ -77,14 +76,7 @@ def _design(group: argparse._ArgumentGroup) -> None:
         help="Which cameras the policies see. id: the training's; ood: the other fixed camera in slot 0. Default: "
         "id ood.",
     )
-    group.add_argument(
-        "--task",
-        nargs="+",
-        type=task_name,
-        default=list(PAPER_TASKS),
-        metavar="TASK",
-        help=f"The tasks: {TASK_HELP}. Default: the paper's, {', '.join(PAPER_TASKS)}.",
-    )
+    add_tasks(group, PAPER_TASKS, f"the paper's, {', '.join(PAPER_TASKS)}")
     group.add_argument(
         "--trials",
         type=between(1, MOST_STARTS, int),
@@ -93,14 +85,7 @@ def _design(group: argparse._ArgumentGroup) -> None:
         help=f"The number of trials of each task for each policy and view. Default: {TRIALS}.",
     )
     add_seed(group, "The seed of the first start; the others count on from it.", default=SEED)
-    group.add_argument(
-        "--max-steps",
-        type=COUNT,
-        default=MAX_STEPS,
-        metavar="STEPS",
-        help="The most control steps of a trial, as long as the cell's control rate says: 0.1 s at 10 Hz. The paper "
-        f"names 800 and 1200. Default: {MAX_STEPS}.",
-    )
+    add_max_steps(group)
     add_cell(group, default="lab")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from vga_policy.cell.schema import Strategy
@@ -109,16 +110,33 @@ def ablation_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPar
     parser.set_defaults(run=_ablation)
 
 
-def _trial_options(parser: argparse.ArgumentParser) -> None:
-    """What both commands' trials can be given."""
+def add_tasks(parser: argparse._ActionsContainer, default: Sequence[str], told: str) -> None:
+    """Adds --task, of several. told: the default in words."""
     parser.add_argument(
         "--task",
         nargs="+",
         type=task_name,
-        default=list(TASK_NAMES),
+        default=list(default),
         metavar="TASK",
-        help=f"The tasks: {TASK_HELP}. Default: the first four.",
+        help=f"The tasks: {TASK_HELP}. Default: {told}.",
     )
+
+
+def add_max_steps(parser: argparse._ActionsContainer) -> None:
+    """Adds --max-steps."""
+    parser.add_argument(
+        "--max-steps",
+        type=COUNT,
+        default=MAX_STEPS,
+        metavar="STEPS",
+        help="The most control steps of a trial, as long as the cell's control rate says: 0.1 s at 10 Hz. The paper "
+        f"names 800 and 1200. Default: {MAX_STEPS}.",
+    )
+
+
+def _trial_options(parser: argparse.ArgumentParser) -> None:
+    """What both commands' trials can be given."""
+    add_tasks(parser, TASK_NAMES, "the first four")
     parser.add_argument(
         "--trials",
         type=COUNT,
@@ -134,14 +152,7 @@ def _trial_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="How chunks are executed. Default: the cell's.",
     )
-    parser.add_argument(
-        "--max-steps",
-        type=COUNT,
-        default=MAX_STEPS,
-        metavar="STEPS",
-        help="The most control steps of a trial, as long as the cell's control rate says: 0.1 s at 10 Hz. The paper "
-        f"names 800 and 1200. Default: {MAX_STEPS}.",
-    )
+    add_max_steps(parser)
     parser.add_argument(
         "--latency",
         type=between(0, 0.5, unit="s"),
