@@ -8,7 +8,10 @@ import pytest
 from rerun.chunk import RrdReader
 from vga_bringup.collect.in_process import Collector, CollectRequest
 from vga_bringup.robot.bounds.kinematics import Kinematics
+from vga_bringup.view.drawing import Drawing
 from vga_bringup.view.fan import ACCEPTED, FAN, REFUSED
+from vga_bringup.view.recorded import Recorded
+from vga_bringup.view.sheet import Sheet
 from vga_bringup.view.sights import BETWEEN
 from vga_policy.bags import cdr
 from vga_policy.bags.reader import Bag
@@ -206,6 +209,23 @@ def test_curves_are_what_the_messages_say(episode, drawn):
     assert drawn.of("/hand/commanded", "Scalars:scalars")[5][1] == [hand.commanded_width]
 
 
+def test_what_follows_too_soon_is_left_out_live(episode, drawn, tmp_path):
+    """Frames and curves; every chunk is drawn all the same."""
+    recorded, sheet = Recorded(episode), Sheet("live")
+    sheet.save(tmp_path / "live.rrd")
+    drawing = Drawing(sheet, recorded.urdf, recorded.fixed, recorded.topic_names, apart_ns=STEP)
+    for event in recorded.events(drawing.wants):
+        drawing.take(event)
+    drawing.close()
+    live = Rows(tmp_path / "live.rrd")
+    (link,) = {entity for entity in live.entities if entity.endswith("/fr3_link7")}
+    for row in (link, "Transform3D:translation"), ("/joints/fr3_joint1/measured", "Scalars:scalars"):
+        kept, every = ([stamp for stamp, _ in rows.of(*row)] for rows in (live, drawn))
+        assert len(kept) < len(every)
+        assert STEP <= min(np.diff(kept)) <= max(np.diff(kept)) < 2 * STEP
+    assert len(live.of(f"{BASE}/chunks", "LineStrips3D:strips")) == CHUNKS
+
+
 def test_modes_and_verdicts_are_a_log(drawn):
     words = [text for _, (text,) in drawn.of("/log", "TextLog:text")]
     assert words[0] == "TELEOP"
@@ -245,6 +265,7 @@ def test_a_message_that_makes_no_sense_is_left_out_and_noted(episode, tmp_path, 
     assert len(drawn.of(f"{BASE}/chunks", "LineStrips3D:strips")) == CHUNKS
 
 
+@pytest.mark.long
 def test_depth_is_measured_and_predicted_twice_a_second(episode, tmp_path):
     """Measured where the renderer says that the table is; predicted by nano, nearly so."""
     drawn = save(episode, tmp_path / "deep.rrd", "--geometry")

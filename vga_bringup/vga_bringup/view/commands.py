@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vga_bringup.view.geometry import Geometry
     from vga_bringup.view.live import Live
 
-APART = 60_000_000  # ns, live, between two images of a camera, and values of a curve
+APART = 60_000_000  # ns, live, between two images of a camera, values of a curve, or places of a frame
 TOGETHER = 1000  # events that are handed on at once, of an episode
 EVERY = 0.4  # s, live, between two looks at what has come
 

@@ -42,11 +42,11 @@ class Drawing:
         """urdf, fixed: the robot's description, and what has come on tf_static. topic_names: of all that will come.
 
         views: cameras that a policy sees, in its order, if that is known already. geometry: what a policy knows of
-        depth; None: no depth is drawn. apart_ns: curves and images that follow another by less are left out. Raises
-        DescriptionError when the description is none.
+        depth; None: no depth is drawn. apart_ns: frames, curves and images that follow another by less are left out.
+        Raises DescriptionError when the description is none.
         """
         self._sheet, self._apart_ns = sheet, apart_ns
-        self._robot = DrawnRobot(sheet, urdf, with_tf=topics.TF in topic_names)
+        self._robot = DrawnRobot(sheet, urdf, with_tf=topics.TF in topic_names, apart_ns=apart_ns)
         for message in fixed:
             self._robot.take_fixed_tf(message)
         self._cameras = Cameras(sheet, self._robot, topic_names)

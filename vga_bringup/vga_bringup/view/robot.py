@@ -29,17 +29,19 @@ class DrawnRobot:
     tool: the frame whose way a chunk is drawn as.
     """
 
-    def __init__(self, sheet: Sheet, urdf: str, *, with_tf: bool) -> None:
+    def __init__(self, sheet: Sheet, urdf: str, *, with_tf: bool, apart_ns: int = 0) -> None:
         """with_tf: tf will come; without, frames are computed from the joints.
 
-        Raises DescriptionError when the description is none.
+        apart_ns: a frame of tf that follows itself by less is left out. Raises DescriptionError when the description
+        is none.
         """
-        self._sheet, self._with_tf = sheet, with_tf
+        self._sheet, self._with_tf, self._apart_ns = sheet, with_tf, apart_ns
         self.tree = LinkTree(urdf)
         self._parents = {child: joint.parent for child, joint in self.tree.joints.items()}
         self.tool = next((name for name in self._parents if name.endswith(TOOL)), self.tree.root)
         self._places: dict[str, str] = {}
         self._drawn = -TF_APART
+        self._moved: dict[str, int] = {}  # when each frame of tf was drawn last
         self._stamps: list[int] = []
         self._postures: list[dict[str, float]] = []
         self._draw(urdf)
@@ -84,10 +86,14 @@ class DrawnRobot:
     def take_tf(self, message: Any) -> None:
         """Frames that move."""
         for each in message.transforms:
+            stamp, last = nanoseconds(each.header.stamp), self._moved.get(each.child_frame_id)
+            if last is not None and 0 <= stamp - last < self._apart_ns:
+                continue
+            self._moved[each.child_frame_id] = stamp
             place, turn = each.transform.translation, each.transform.rotation
             self.hang(each.child_frame_id, each.header.frame_id)
             self._sheet.row(
-                nanoseconds(each.header.stamp),
+                stamp,
                 self.place(each.child_frame_id),
                 "Transform3D",
                 translation=(place.x, place.y, place.z),
