@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from vga_policy.cli import _commands, build_parser
+from vga_policy.evaluate.results import Conditions, Evaluation
+from vga_policy.evaluate.trials import Outcome, Trial
 
 ROOT = Path(__file__).parents[1]
 RECIPE, LIBERO = ROOT / "scripts/train_nano.sh", ROOT / "scripts/train_libero.sh"
-CORRECTIONS = ROOT / "scripts/corrections_study.sh"
+CORRECTIONS, STUDY = ROOT / "scripts/corrections_study.sh", ROOT / "scripts/study_sim.sh"
 
 # Stands in for `vga`: writes down how it was called, begins the collection or run asked for, and fails on demand.
 VGA = """#!/bin/bash
@@ -76,6 +78,26 @@ def test_every_command_of_the_study_of_corrections_is_understood(options, monkey
     assert [command[0] for command in shown].count("train") == 4
     for command in shown:
         parser.parse_args(command)
+
+
+def test_every_command_of_the_simulated_study_is_understood():
+    parser = build_parser(_commands())
+    shown = commands(recipe("--print", script=STUDY).stdout)
+    assert [command[:2] for command in shown] == [["eval", "robot"], *[["eval", "sim"]] * 8]
+    for command in shown:
+        parser.parse_args(command)
+
+
+def test_trials_of_the_same_scenes_that_differ_are_counted(tmp_path):
+    conditions = Conditions("nano", "id", ("fixed_1", "wrist"), "receding", 300, "ros", 7)
+    endings = {"one": (Outcome.SUCCESS, Outcome.STEP_LIMIT), "other": (Outcome.SUCCESS, Outcome.SUCCESS)}
+    for name, outcomes in endings.items():
+        trials = tuple(Trial("pick_cube", 7 + i, "", outcome, 60, 6.0) for i, outcome in enumerate(outcomes))
+        Evaluation(conditions, trials).save(tmp_path / name / "nano-id")
+    script = [sys.executable, ROOT / "scripts/same_scenes.py", tmp_path / "one", tmp_path / "other"]
+    said = subprocess.run(script, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0] == f"{tmp_path}/one: 1 of 2 trials succeed"
+    assert said[2].endswith("1 of 2 trials differ: nano-id pick_cube 8")
 
 
 def test_the_study_of_corrections_goes_on_where_it_was_interrupted(called, tmp_path):
