@@ -22,8 +22,9 @@ settings.load_profile("repeatable")
 
 
 # Of the whole, but they keep no real time.
-TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "in_process_parity", "message_constants")
-TIMELESS += ("moved_cameras", "older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
+TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "graph_renderers", "graph_runner")
+TIMELESS += ("lifetime", "message_constants", "moved_cameras", "node", "older_artefacts", "options", "packages")
+TIMELESS += ("prose", "robot_state_publisher", "scripts", "version", "watchdog")
 # What not every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
 OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
@@ -39,10 +40,10 @@ OPTIONAL = (
 ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
 collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds, and what is idle waits for a processor.
-TIMED = ("gello_bus", "sim_leader", "view_drawn")
-# For `make test-long`.
-LONG = ("accelerate_launch", "demo_and_collect", "judge_chunks", "judge_offline", "panel_cost", "panel_stops")
-LONG += ("record_policy", "rendered_overfit", "study", "train_plan")
+TIMED = ("gello_bus", "sim_leader")
+# For `make test-long`, as are single tests that are marked so.
+LONG = ("accelerate_launch", "demo_and_collect", "in_process_parity", "judge_chunks", "judge_offline", "panel_cost")
+LONG += ("panel_stops", "record_policy", "rendered_overfit", "study", "study_attended", "train_plan")
 WATCHDOG: pytest.StashKey[IO[bytes]] = pytest.StashKey()
 HANGS = 600.0  # s; twice the timeout of a test, which raises in Python only
 
@@ -71,7 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem.removeprefix("test_")
         timed = name in TIMED or (item.path.is_relative_to(whole) and name not in TIMELESS)
-        item.add_marker(pytest.mark.long if name in LONG else pytest.mark.realtime if timed else pytest.mark.unit)
+        if name in LONG:
+            item.add_marker(pytest.mark.long)
+        elif not item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.realtime if timed else pytest.mark.unit)
         if "ros_domain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
 

@@ -101,6 +101,7 @@ def test_a_phone_scrolls_one_way_only_and_stop_is_in_reach(page):
     page.resize(1280, 900)
 
 
+@pytest.mark.long
 def test_two_pages_see_one_another_and_losing_one_changes_nothing(watch, page, served, tmp_path):
     with Browser(tmp_path) as other:
         other.open(served[1])
@@ -130,6 +131,7 @@ def test_other_sites_are_refused(served):
     assert asked(address, "GET", socket, Origin="http://other.example", **upgrade) == 403
 
 
+@pytest.mark.long
 def test_a_panel_that_ends_leaves_the_task_to_the_policy_and_another_ends_it(watch, page, served, tmp_path):
     with panel("--lan", log=tmp_path / "log") as (_, address), Browser(tmp_path / "browser") as other:
         assert asked(address) == 403

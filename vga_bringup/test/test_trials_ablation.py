@@ -36,6 +36,7 @@ def ablation(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_finished_runs_are_tried_once_and_compared(ablation, capsys):
     assert main(["eval", "ablation", str(ablation), *TRIALS]) == 0
     told = capsys.readouterr().out

@@ -222,6 +222,7 @@ def test_results_are_not_overwritten(tmp_path, capsys):
 SHORT = ("--checkpoint", "untrained", "--in-process", "--jobs", "1", "--task", "press_button", "--max-steps", "3")
 
 
+@pytest.mark.long
 def test_trials_that_ran_are_kept_when_a_later_one_cannot_run_and_the_same_command_goes_on(tmp_path, capsys):
     command = (*SHORT, "--trials", "3", "--seed", "3", "--videos", "2")
     blocked = tmp_path / "out" / "videos" / ".press_button_id_4.mp4"  # where the second one's video goes
@@ -298,6 +299,7 @@ def test_results_that_cannot_be_written_are_told_all_the_same(tmp_path, capsys):
     assert f"{tmp_path / 'out'}: the results cannot be written" in told.err
 
 
+@pytest.mark.long
 def test_by_default_results_of_another_view_go_elsewhere(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     command = ["eval", "sim", *SHORT, "--method", "w/o PVM", "--trials", "1", "--videos", "0"]

@@ -154,6 +154,7 @@ def test_the_table_pairs_variants_with_vga_by_seed():
     assert third == ["| third", "1", "0.25", "-0.05 |"]
 
 
+@pytest.mark.long
 def test_an_ablation_makes_a_table_and_is_not_done_twice(episodes, pretrained, tmp_path, monkeypatch):
     base = tiny_policy(
         episodes, tiny_loop(steps=4, validate_every=2, save_every=4), init=str(pretrained), strategy="lora", rank=2
