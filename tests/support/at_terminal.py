@@ -1,4 +1,4 @@
-"""A person at a terminal who holds a recording session: what they see, and the keys they press."""
+"""A person at a terminal: what they see, and the keys they press."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import threading
 
 from support.waiting import eventually
 
+RECORD = ("record", "--task", "pick", "--instruction", "pick it up")
+
 
 class Operator:
-    """`vga record` in a terminal of its own: what it shows, and keys typed into it."""
+    """`vga record`, or another command, in a terminal of its own: what it shows, and keys typed into it."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, command=RECORD):
         self._terminal, theirs = pty.openpty()
-        command = [sys.executable, "-m", "vga_policy", "record", "--task", "pick", "--instruction", "pick it up"]
         self.process = subprocess.Popen(
-            [*command, *options],
+            [sys.executable, "-m", "vga_policy", *command, *options],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,

@@ -15,6 +15,7 @@ from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import instructions
 from vga_policy.processors import Processors
+from vga_policy.ros.client.alone import require_alone
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         graph = from_text(sim_graph, vars(args))
         cell = load_cell(cell_path(args.cell))
         os.environ.update(graph[0].environment)
+        require_alone(args.namespace)
         with stop_request() as stop, Runner(graph, sys.stdout) as runner:
             simulation = Simulation(runner, stop, arrange(args.task or first_task(args.checkpoint), FIRST_SEED))
             try:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 
+from vga_policy.ros.client.alone import require_alone
 from vga_policy.ros.client.session import Session, stop_request
 from vga_teleop.session.earlier import SCRIPTED
 from vga_teleop.session.graph_cell import GraphCell
@@ -31,6 +32,7 @@ def collect_live(
     """
     graph = record_graph(simulated=True, cell=cell, episodes=str(directory), task=task)
     os.environ.update(graph[0].environment)
+    require_alone()
     directory.mkdir(parents=True, exist_ok=True)
     with (
         directory.with_name(f"{directory.name}.log").open("w", encoding="utf-8") as log,

@@ -21,6 +21,7 @@ from vga_policy.cell.shipped import cell_path
 from vga_policy.message_constants import DISCARDED, FAILURE, SUCCESS
 from vga_policy.processors import BUSY, Processors, overload
 from vga_policy.ros import topics
+from vga_policy.ros.client.alone import require_alone
 from vga_policy.ros.client.driver import DriverClient
 from vga_policy.ros.client.policy import PolicyClient
 from vga_policy.ros.client.readiness import wait_until_steady
@@ -89,6 +90,7 @@ class Demo:
         os.environ.update(graph[0].environment)
         with (out / "nodes.log").open("w", encoding="utf-8") as log:
             try:
+                require_alone(self._args.namespace)
                 with Runner(graph, log) as runner, Session("vga_demo", self._args.namespace) as session:
                     self._wait_until_ready(session, runner, cell)
                     scene = self._arrange(session) if self._args.task else None

@@ -21,6 +21,7 @@ from vga_policy.files import write_atomically
 from vga_policy.observation.observation import PROPRIOCEPTION, Observation
 from vga_policy.observation.resampler import JpegImage
 from vga_policy.ros import topics
+from vga_policy.ros.client.alone import require_alone
 from vga_policy.ros.client.readiness import wait_until_steady
 from vga_policy.ros.client.scene import SceneClient
 from vga_policy.ros.client.session import Session, stop_request
@@ -46,6 +47,7 @@ def run_graph(request: EvalRequest, seeds: Sequence[tuple[str, int]]) -> Generat
     os.environ.update(graph[0].environment)
     with (request.directory / LOG).open("w", encoding="utf-8") as log, stop_request() as stop:
         try:
+            require_alone()
             with Runner(graph, log) as runner, Session("vga_eval") as session:
                 rollout = GraphRollout(request, session, runner, stop)
                 wait_until_steady(session, request.cell, lambda _: runner.check(stop))
