@@ -4,8 +4,8 @@ from numpy.random import Generator
 from vga_bringup.sim.tasks import Drawn, Range, Task, draw_apart
 from vga_bringup.sim.tasks.skills import pick, picked
 
-AROUND = Range(x=(0.33, 0.66), y=(-0.205, 0.215), yaw=(-0.75, 0.75))  # m, rad
-KNOWN = Range(x=(0.39, 0.61), y=(-0.09, 0.155), yaw=(0.0, 0.0))  # and a little to its sides
+AROUND = Range(x=(0.34, 0.65), y=(-0.185, 0.195), yaw=(-0.75, 0.75))  # m, rad
+KNOWN = Range(x=(0.395, 0.605), y=(-0.075, 0.148), yaw=(0.0, 0.0))  # and a little to its sides
 
 
 def draw(random: Generator) -> Drawn:
