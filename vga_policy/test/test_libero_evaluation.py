@@ -132,6 +132,8 @@ def test_a_run_goes_on_only_under_its_own_conditions(tmp_path):
     prepare(tmp_path / "run", LiberoConditions("oracle"))
     with pytest.raises(LiberoError, match="was begun with execute 8, not 5; choose another --out"):
         prepare(tmp_path / "run", LiberoConditions("oracle", execute=5))
+    with pytest.raises(LiberoError, match="was begun with plus none, not camera"):
+        prepare(tmp_path / "run", LiberoConditions("oracle", plus="camera"))
     (tmp_path / "run" / evaluation.CONDITIONS).write_text("{")
     with pytest.raises(LiberoError, match="cannot be read"):
         prepare(tmp_path / "run", LiberoConditions("oracle"))

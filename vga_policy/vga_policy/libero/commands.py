@@ -231,6 +231,7 @@ def _eval(arguments: argparse.Namespace) -> int:
         execute=arguments.execute,
         seed=arguments.seed,
         hard_resets=arguments.hard_resets,
+        plus=arguments.plus or "",
     )
     try:
         kinds = {"camera": evaluation.plus_camera, "matched": evaluation.plus_matched}

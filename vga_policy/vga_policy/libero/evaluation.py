@@ -34,7 +34,8 @@ class LiberoConditions:
 
     seed: of the environment, set once a task; its resets then follow one another in the order of the trials, one each,
     which decides where fixtures stand. execute: actions of a chunk executed open loop. policy: `oracle`, `zero`, or
-    `trained`, which is that of a checkpoint; weights: name of its weights. control: what is kept from it.
+    `trained`, which is that of a checkpoint; weights: name of its weights. control: what is kept from it. plus: which
+    of LIBERO-Plus' trials, if it is those.
     """
 
     policy: str
@@ -44,6 +45,7 @@ class LiberoConditions:
     execute: int = EXECUTE
     seed: int = 0
     hard_resets: bool = False
+    plus: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, with what else decides a trial."""
@@ -166,11 +168,12 @@ def prepare(out: Path, conditions: LiberoConditions) -> None:
             found = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise LiberoError(f"{file}: cannot be read ({error}); choose another --out") from None
-        other = sorted(key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key])
+        found = {"plus": "", **(found if isinstance(found, dict) else {})}  # older ones do not say
+        other = sorted(key for key in wanted if found.get(key) != wanted[key])
         if other:
             key = other[0]
-            there = found.get(key) if isinstance(found, dict) else None
-            raise LiberoError(f"{out}: was begun with {key} {there}, not {wanted[key]}; choose another --out")
+            there, here = ("none" if value == "" else value for value in (found.get(key), wanted[key]))
+            raise LiberoError(f"{out}: was begun with {key} {there}, not {here}; choose another --out")
         return
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(wanted, indent=2) + "\n")
