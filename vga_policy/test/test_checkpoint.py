@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from support.cells import HOME, PANDA_FILE, SIM, observation
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
-from vga_policy.checkpoints import BEST, locate, shipped
+from vga_policy.checkpoints import BEST, locate, shipped, shipped_for_robots
 from vga_policy.checkpoints.checkpoint import CONFIG, NORMALIZATION, WEIGHTS, Checkpoint, CheckpointError, load, save
 from vga_policy.cli import main
 from vga_policy.inference.policy import Policy
@@ -68,8 +68,10 @@ def short(message, directory):
 
 def test_a_shipped_policy_goes_by_its_name_where_no_directory_has_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "nano" in shipped()
-    assert sum(file.stat().st_size for file in locate("nano").iterdir()) <= 30e6
+    assert "nano" in shipped_for_robots()
+    assert set(shipped()) - set(shipped_for_robots()) == {"libero_object"}
+    for name in shipped():
+        assert sum(file.stat().st_size for file in locate(name).iterdir()) <= 30e6
     assert load("nano").cell.name == "sim"
     (tmp_path / "nano").mkdir()
     assert locate("nano") == Path("nano")

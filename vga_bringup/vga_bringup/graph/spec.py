@@ -18,7 +18,7 @@ from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.shipped import cell_path
-from vga_policy.checkpoints import locate, shipped
+from vga_policy.checkpoints import locate, shipped_for_robots
 from vga_policy.ros.environment import node_environment
 
 from vga_bringup.description.frames import tf_every
@@ -264,7 +264,7 @@ def _policy(
     views = views or tuple(camera.name for camera in cell.views)
     cell.with_views(list(views))  # refuses cameras the cell does not have
     if not checkpoint:
-        names = ", ".join(map(repr, [*shipped(), UNTRAINED]))
+        names = ", ".join(map(repr, [*shipped_for_robots(), UNTRAINED]))
         raise CellError(f"checkpoint: give the directory of a trained policy, or one of {names}")
     parameters: dict[str, Value] = {
         "cell": path,

@@ -16,6 +16,11 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in HERE.glob("*/config.json"))
 
 
+def shipped_for_robots() -> list[str]:
+    """Names of those that act in a robot's cell."""
+    return [name for name in shipped() if (HERE / name / CELL).is_file()]
+
+
 def has_contract(directory: Path) -> bool:
     """Whether a directory says what its policy is for, as a checkpoint does."""
     return any((directory / name).is_file() for name in (CELL, EMBODIMENT))
