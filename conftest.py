@@ -22,9 +22,8 @@ settings.load_profile("repeatable")
 
 
 # Of the whole, but they keep no real time.
-TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "graph_renderers", "graph_runner")
-TIMELESS += ("lifetime", "message_constants", "moved_cameras", "node", "older_artefacts", "options", "packages")
-TIMELESS += ("prose", "robot_state_publisher", "scripts", "version", "watchdog")
+TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "message_constants", "moved_cameras")
+TIMELESS += ("older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
 # What not every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
 OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),
@@ -40,7 +39,7 @@ OPTIONAL = (
 ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
 collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds, and what is idle waits for a processor.
-TIMED = ("gello_bus", "sim_leader")
+TIMED = ("gello_bus", "sim_leader", "view_drawn")
 # For `make test-long`, as are single tests that are marked so.
 LONG = ("accelerate_launch", "demo_and_collect", "in_process_parity", "judge_chunks", "judge_offline", "panel_cost")
 LONG += ("panel_stops", "record_policy", "rendered_overfit", "study", "study_attended", "train_plan")
