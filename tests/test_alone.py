@@ -54,6 +54,7 @@ def test_where_no_robot_is_one_may_come(domain):
         require_alone("right")
 
 
+@pytest.mark.long
 def test_beside_a_robot_of_the_same_name_no_other_is_started(domain, sim_cell, tmp_path):
     collect = ["collect", "--task", "pick_cube", "--episodes", "1", "--out", "episodes"]
     commands = ["sim"], ["demo"], ["eval", "sim", "--checkpoint", "nano"], collect

@@ -8,7 +8,7 @@ from vga_policy.ros.client.newest import Newest
 from vga_policy.ros.client.session import Session
 from vga_policy.ros.errors import GraphError
 
-HEARD_WITHIN = 3.5  # s; participants announce themselves every 3 s, a driver ten times a second how it is
+HEARD_WITHIN = 4.0  # s; participants announce themselves every 3 s, a driver ten times a second how it is
 SILENT_AFTER = 1.0  # s
 GONE_WITHIN = 10.0  # s that the driver of a graph that was just killed may take to end
 REMEDY = "end it, or export another ROS_DOMAIN_ID for this one"
