@@ -15,8 +15,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from vga_policy.checkpoints import locate
-
-WEIGHTS = "model.safetensors"
+from vga_policy.checkpoints.checkpoint import WEIGHTS
 
 
 def main(checkpoint: str, level: float, out: Path) -> None:

@@ -40,7 +40,10 @@ study() {
     vga sim --policy false --record true --out "$out/episodes" >"$out/sim.log" 2>&1 &
     local cell=$!
     trap 'kill -INT $cell 2>/dev/null || true' EXIT
-    until grep -q "ready after" "$out/sim.log"; do kill -0 $cell && sleep 0.5; done
+    until grep -q "ready after" "$out/sim.log"; do
+        kill -0 $cell || { tail -n 1 "$out/sim.log" >&2; return 1; }
+        sleep 0.5
+    done
     for seconds in "${killed[@]}"; do
         timeout --signal KILL "$seconds" vga eval robot "$out/study" --operator nobody </dev/null || true
     done
