@@ -250,7 +250,7 @@ def test_a_presets_options_can_be_listed(capsys):
 
 
 def test_an_unknown_start_is_told_what_there_is(tmp_path):
-    with pytest.raises(TrainingError, match=r"--init nono: no such file or directory, nor a shipped policy \(nano\)"):
+    with pytest.raises(TrainingError, match=r"--init nono: no such file or directory, nor a shipped policy \(.*nano"):
         start_from(torch.nn.Linear(1, 1), Path("nono"), SIM)
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "geometry.json").write_text("{}")
