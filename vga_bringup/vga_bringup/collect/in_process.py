@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from vga_policy.evaluate.environment import Judgement
 from vga_policy.inference.policy import Policy
 from vga_policy.message_constants import FAILURE, SUCCESS
 from vga_policy.units import SECOND
+from vga_policy.workers import worker_pool
 from vga_teleop.session.earlier import SCRIPTED
 
 from vga_bringup.collect.in_process_bag import InProcessBag
@@ -92,8 +92,7 @@ def collect(request: CollectRequest, jobs: int) -> Iterator[Collected]:
         request.directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CollectError(f"{request.directory}: {error.strerror}") from None
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(seeds)), context, _open_cell, (request,)) as pool:
+    with worker_pool(min(jobs, len(seeds)), _open_cell, (request,)) as pool:
         episodes = [pool.submit(_collect_one, seed) for seed in seeds]
         try:
             for episode in as_completed(episodes):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 
 from vga_policy.evaluate.baseline.client import Baseline, BaselineError
 from vga_policy.evaluate.controls import control
@@ -15,6 +14,7 @@ from vga_policy.evaluate.environment import Actor
 from vga_policy.evaluate.rollout import SteppedRollout
 from vga_policy.evaluate.trials import Trial
 from vga_policy.evaluate.video import filmed_trial
+from vga_policy.workers import worker_pool
 
 from vga_bringup.sim.scene import meshes
 from vga_bringup.sim.scene.task import TaskError
@@ -63,7 +63,7 @@ def run_in_process(request: EvalRequest, seeds: Sequence[tuple[str, int]], jobs:
     """
     meshes.light_meshes()  # once, before every process wants them
     os.environ.update(WORKER_ENVIRONMENT)
-    pool = ProcessPoolExecutor(min(jobs, len(seeds)), get_context("spawn"), _open, (request,))
+    pool = worker_pool(min(jobs, len(seeds)), _open, (request,))
     try:
         running: list[Future[Trial]] = [pool.submit(_run, task, seed) for task, seed in seeds]
         while running:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from functools import cache, lru_cache
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from vga_policy.workers import worker_pool
 
 Array = NDArray[np.float32]
 APART = 500_000_000  # ns between two looks
@@ -61,7 +61,7 @@ class Geometry:
 
         Raises GeometryError, and what loading a checkpoint raises.
         """
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_step_back)
+        self._pool = worker_pool(1, _step_back)
         self._checkpoint, self._patient = checkpoint, patient
         self._looking: Future[SeenDepth] | None = None
         self._last = -APART

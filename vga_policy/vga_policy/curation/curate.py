@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from vga_policy.episodes.decisions import Curation, Verdict, decision
 from vga_policy.episodes.listing import Skipped, find_episodes
 from vga_policy.episodes.metadata import FILE, Episode
 from vga_policy.message_constants import SUCCESS
+from vga_policy.workers import worker_pool
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,7 @@ def _measure_all(paths: list[Path], workers: int) -> Iterator[Measured | Skipped
     if workers <= 1 or len(paths) <= 1:
         yield from map(measure_episode, paths)
         return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of OpenCV's threads
-    with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
+    with worker_pool(min(workers, len(paths))) as pool:
         yield from pool.map(measure_episode, paths)
 
 

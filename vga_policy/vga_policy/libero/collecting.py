@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.expert.hand import Style
 from vga_policy.libero.tasks import LiberoTask
 from vga_policy.libero.world import HAND, Vector, World
+from vga_policy.workers import worker_pool
 
 HELD = 10  # steps for which success is to last, as where people gave LIBERO's demonstrations
 APART = 1e-3  # by which some position differs, at least, from every evaluation state's; m or rad
@@ -36,8 +36,7 @@ class Order:
 def collect(orders: Sequence[Order], processes: int, report: Callable[[str], None]) -> list[str]:
     """Makes what is missing; what went wrong, in words."""
     problems = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(orders)), context) as pool:
+    with worker_pool(min(processes, len(orders))) as pool:
         running = {pool.submit(fill, order): order for order in orders}
         for done in as_completed(running):
             order, error = running[done], done.exception()

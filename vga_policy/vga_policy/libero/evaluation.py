@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
 from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, run_trial
 from vga_policy.libero.world import RATE_HZ, SETTLING, Vector, World
 from vga_policy.observation.observation import Observation
+from vga_policy.workers import worker_pool
 
 FORMAT = 1
 PLUS_SEED, MATCHED_SEEDS = 0, 10
@@ -85,8 +85,7 @@ MakeActors = Callable[[LiberoConditions], Actors]  # picklable
 def evaluate(jobs: Sequence[Job], actors: MakeActors, processes: int, report: Callable[[str], None]) -> list[str]:
     """Runs what is missing of these jobs; what went wrong, in words."""
     problems = []
-    context = multiprocessing.get_context("spawn")  # a rendering context survives no fork
-    with ProcessPoolExecutor(min(processes, len(jobs)), context) as pool:
+    with worker_pool(min(processes, len(jobs))) as pool:
         running = {pool.submit(run_job, job, actors): job for job in jobs}
         for done in as_completed(running):
             job, error = running[done], done.exception()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import zlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from vga_policy.libero.demonstrations import DemonstrationFile, LiberoDemonstrat
 from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.world import Vector, World
+from vga_policy.workers import worker_pool
 
 MILLIMETERS = 1000.0
 UNSAID = {EVERY: "1"}  # what files say nothing of that were rendered before it was an option
@@ -55,8 +54,7 @@ def render_files(
     """Renders what is missing of all files; how many demonstrations there are, and what was left out, in words."""
     demonstrations = 0
     problems: list[str] = []
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, max(1, len(files))), context) as pool:
+    with worker_pool(min(processes, max(1, len(files)))) as pool:
         for file, (made, wrong) in zip(files, pool.map(render_file, files, [how] * len(files)), strict=True):
             report(f"{file}: {made} demonstrations, {len(wrong)} left out")
             demonstrations, problems = demonstrations + made, problems + wrong

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vga_policy.cli_options import add_cell, add_image_size, add_jobs, add_out, add_seed
 from vga_policy.cli_types import add_former_name, positive
+from vga_policy.workers import worker_pool
 
 if TYPE_CHECKING:
     from vga_bringup.sim.random_scenes.random_scene import RandomScenes
@@ -78,9 +78,7 @@ def _draw_shards(missing: dict[int, Path], arguments: argparse.Namespace) -> Non
 
     os.environ["LP_NUM_THREADS"] = "0"  # Mesa then draws in the thread that asks, and processes share the processors
     started, drawn = time.monotonic(), 0
-    with ProcessPoolExecutor(
-        arguments.jobs, get_context("spawn"), _open, (arguments.cell, arguments.image_size)
-    ) as pool:
+    with worker_pool(arguments.jobs, _open, (arguments.cell, arguments.image_size)) as pool:
         jobs = []
         for start, file in missing.items():
             count = min(SCENES_A_SHARD, arguments.count - start)
