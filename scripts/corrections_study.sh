@@ -21,26 +21,11 @@
 # After an interruption the same call goes on. What is done is marked in OUT/.done; another OUT for other numbers.
 set -euo pipefail
 
-quick='' print='' out=out/corrections_study
-for argument; do
-    case $argument in
-        --quick) quick=1 ;;
-        --print) print=1 ;;
-        -*)
-            sed -n '2,22s/^# \{0,1\}//p' "$0"
-            [[ $argument == --help ]] || exit 2
-            exit ;;
-        *) out=$argument ;;
-    esac
-done
-[[ -n $print ]] || command -v vga >/dev/null ||
-    { echo "corrections_study: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
+. "$(dirname "$0")/steps.sh"
+
 runs=${RUNS:-40} trials=${TRIALS:-100} steps=${STEPS:-300} batch=${BATCH:-16} jobs=${JOBS:-1}
 [[ -z $quick ]] || runs=1 trials=1 steps=2 batch=2
-here=$(cd "$(dirname "$0")" && pwd)
 export VGA_TASKS=$here/corrections/far_cube.py
-
-. "$here/steps.sh"
 
 # collect DIRECTORY TASK SEED [OPTION...]: RUNS episodes; one that was cut off begins anew.
 collect() {
@@ -55,15 +40,11 @@ collect() {
 train() {
     local name=$1 seed=$2 data=$3
     shift 3
-    if [[ -z $print && ! -e $out/.done/$name && -e $out/$name/config.json ]]; then
-        once "$name" vga train --resume "$out/$name"
-    else
-        once "$name" vga train --preset nano --init nano --data "$out/old" "$out/$data" --out "$out/$name" \
-            --seed "$seed" --steps "$steps" --batch "$batch" --lr 1e-4 --muon 5e-4 --warm-up $(((steps + 9) / 10)) \
-            --ema 0.98 --validation 0.05 --validate-every "$steps" --save-every $(((steps + 3) / 4)) \
-            --geometry-share "$batch" --device cpu --threads "${THREADS:-1}" --workers 0 --precision fp32 \
-            --cache "$out/cache" "$@"
-    fi
+    trained "$name" --preset nano --init nano --data "$out/old" "$out/$data" \
+        --seed "$seed" --steps "$steps" --batch "$batch" --lr 1e-4 --muon 5e-4 --warm-up $(((steps + 9) / 10)) \
+        --ema 0.98 --validation 0.05 --validate-every "$steps" --save-every $(((steps + 3) / 4)) \
+        --geometry-share "$batch" --device cpu --threads "${THREADS:-1}" --workers 0 --precision fp32 \
+        --cache "$out/cache" "$@"
 }
 
 # try NAME CHECKPOINT: fresh scenes, the same for everybody. Trials are kept as they end.

@@ -15,25 +15,11 @@
 # After an interruption the same call goes on; another OUT for other numbers. Wants make setup PURPOSES=trials.
 set -euo pipefail
 
-quick='' print='' out=out/study_sim
-for argument; do
-    case $argument in
-        --quick) quick=1 ;;
-        --print) print=1 ;;
-        -*)
-            sed -n '2,16s/^# \{0,1\}//p' "$0"
-            [[ $argument == --help ]] || exit 2
-            exit ;;
-        *) out=$argument ;;
-    esac
-done
-[[ -n $print ]] || command -v vga >/dev/null || { echo "study_sim: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
+. "$(dirname "$0")/steps.sh"
+
 trials=${TRIALS:-20} steps=${STEPS:-300}
 read -ra killed <<<"${KILLED:-333 517}" # s after which the study is killed
 [[ -z $quick ]] || trials=1 steps=15 killed=(20)
-here=$(cd "$(dirname "$0")" && pwd)
-
-. "$here/steps.sh"
 
 # study: in one simulated cell with a recorder, killed and gone on with.
 study() {

@@ -26,26 +26,13 @@
 # After an interruption the same call goes on. What is done is marked in OUT/.done; another OUT for other numbers.
 set -euo pipefail
 
-quick='' print='' out=out/train_libero
-for argument; do
-    case $argument in
-        --quick) quick=1 ;;
-        --print) print=1 ;;
-        -*)
-            sed -n '2,27s/^# \{0,1\}//p' "$0"
-            [[ $argument == --help ]] || exit 2
-            exit ;;
-        *) out=$argument ;;
-    esac
-done
-[[ -n $print ]] || command -v vga >/dev/null || { echo "train_libero: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
+. "$(dirname "$0")/steps.sh"
+
 parts=${PARTS:-object three ablation curve depth bare} jobs=${JOBS:-2}
 demos=${DEMOS:-50} every=${EVERY:-1} steps=${STEPS:-20000} batch=${BATCH:-32}
 trials=${TRIALS:-50} controls=${CONTROLS:-20} tasks=()
 read -ra plus <<<"${PLUS:-}"
 [[ -z $quick ]] || demos=2 every=20 steps=4 batch=4 trials=1 controls=1 tasks=(--task 1)
-
-. "$(dirname "$0")/steps.sh"
 
 # demonstrations SUITE: collected and rendered.
 demonstrations() {
@@ -60,22 +47,11 @@ how=(--preset nano --cache "$out/cache" --validation 0.05 --batch "$batch" --geo
     --validation-samples 256 --device "${DEVICE:-auto}" --precision "${PRECISION:-fp32}" --threads "${THREADS:-2}"
     --workers "${WORKERS:-0}")
 
-# train RUN OPTION...: or goes on with it.
-train() {
-    local name=$1
-    shift
-    if [[ -z $print && ! -e $out/.done/$name && -e $out/$name/config.json ]]; then
-        once "$name" vga train --resume "$out/$name"
-    else
-        once "$name" vga train --out "$out/$name" "${how[@]}" "$@"
-    fi
-}
-
 # point KIND FIFTH SEED OPTION...: one of figure 7, after so many fifths of the steps.
 point() {
     local kind=$1 fifth=$2 seed=$3
     shift 3
-    train "curve/${kind}_${fifth}_$seed" --data "$out/rendered/libero_spatial" "${begin[@]}" \
+    trained "curve/${kind}_${fifth}_$seed" "${how[@]}" --data "$out/rendered/libero_spatial" "${begin[@]}" \
         --steps $(((steps * fifth + 4) / 5)) --seed "$seed" "$@"
 }
 
@@ -92,7 +68,7 @@ once geometry vga export geometry nano --out "$out/geometry"
 
 if [[ $parts == *object* ]]; then
     demonstrations libero_object
-    train object --data "$out/rendered/libero_object" "${begin[@]}" --steps "$steps"
+    trained object "${how[@]}" --data "$out/rendered/libero_object" "${begin[@]}" --steps "$steps"
     object=(--suite libero_object "${tasks[@]}")
     try object object "${object[@]}" --trials "$trials"
     for control in no-wrist no-instruction shuffled; do
@@ -111,7 +87,7 @@ fi
 if [[ $parts == *three* ]]; then
     suites=(libero_spatial libero_object libero_goal)
     for suite in "${suites[@]}"; do demonstrations "$suite"; done
-    train three --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
+    trained three "${how[@]}" --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
     try three three --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
 fi
 
@@ -146,7 +122,7 @@ if [[ $parts == *depth* ]]; then
     once demos/held vga libero collect --suite libero_spatial "${tasks[@]}" --episodes 2 --seed 1 --jobs "$jobs" \
         --out "$out/held"
     once rendered/held vga libero import "$out/held" --every "$((2 * every))" --jobs "$jobs" --out "$out/rendered_held"
-    train before --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
+    trained before "${how[@]}" --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
     point joint 5 0
     for policy in before curve/joint_5_0; do
         once "depth/$policy" vga eval geometry --checkpoint "$out/$policy" --data "$out/rendered_held/libero_spatial" \
@@ -156,7 +132,7 @@ fi
 
 if [[ $parts == *bare* ]]; then
     demonstrations libero_object
-    train bare --data "$out/rendered/libero_object" --steps "$steps"
+    trained bare "${how[@]}" --data "$out/rendered/libero_object" --steps "$steps"
     try bare bare --suite libero_object "${tasks[@]}" --trials "$trials"
     if [[ -z $quick ]]; then
         try bare bare_camera --suite libero_object ${plus[@]:+--task "${plus[@]}"} --plus camera

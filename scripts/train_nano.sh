@@ -16,22 +16,9 @@
 # commands when another rule said which episodes validate: docs/lab-notes has the history.
 set -euo pipefail
 
-quick='' print='' out=out/train_nano
-for argument; do
-    case $argument in
-        --quick) quick=1 ;;
-        --print) print=1 ;;
-        -*)
-            sed -n '2,16s/^# \{0,1\}//p' "$0"
-            [[ $argument == --help ]] || exit 2
-            exit ;;
-        *) out=$argument ;;
-    esac
-done
-[[ -n $print ]] || command -v vga >/dev/null || { echo "train_nano: no vga here: eval \"\$(make -s env)\"" >&2; exit 1; }
-precision=${PRECISION:-bf16} threads=${THREADS:-2}
-
 . "$(dirname "$0")/steps.sh"
+
+precision=${PRECISION:-bf16} threads=${THREADS:-2}
 
 # collect DIRECTORY TASK EPISODES [OPTION...]: --quick draws images of the first second only, which is what takes time.
 collect() {
@@ -48,12 +35,7 @@ train() {
     local name=$1 short=()
     shift
     [[ -z $quick ]] || short=(--steps 4 --batch 4 --warm-up 1 --validate-every 2 --save-every 2)
-    if [[ -z $print && ! -e $out/.done/$name && -e $out/$name/config.json ]]; then
-        once "$name" vga train --resume "$out/$name"
-    else
-        once "$name" vga train --preset nano --out "$out/$name" --device cpu --threads "$threads" --cache "$out/cache" \
-            --validation 0.05 "$@" "${short[@]}"
-    fi
+    trained "$name" --preset nano --device cpu --threads "$threads" --cache "$out/cache" --validation 0.05 "$@" "${short[@]}"
 }
 
 # --- First and second: the cameras where they stand ---
