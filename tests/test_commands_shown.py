@@ -60,15 +60,17 @@ def understand(command):
 
 
 @pytest.fixture
-def own_task(tmp_path, monkeypatch):
-    """The task that docs/how-to/add-a-task.md has a reader write, in the present folder and listed."""
+def own_files(tmp_path, monkeypatch):
+    """In the present folder what pages have a reader write: the task of add-a-task.md, listed; libero.md's policy."""
     shutil.copy(ROOT / "docs/examples/own_task/own_task.py", tmp_path / "push_block.py")
+    (tmp_path / "my_policy.py").touch()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VGA_LIBERO_POLICIES", "")
     monkeypatch.setenv("VGA_TASKS", str(tmp_path / "push_block.py"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-@pytest.mark.usefixtures("own_task")
+@pytest.mark.usefixtures("own_files")
 def test_what_a_page_shows_is_understood(page, capsys):
     for command in commands(page):
         understand(command)
@@ -90,6 +92,7 @@ def git(*words):
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
 
 
+@pytest.mark.usefixtures("own_files")
 def test_git_ignores_what_the_pages_commands_make():
     made = {
         str(PARSER.parse_args(command[1:]).out)

@@ -11,7 +11,7 @@ WRITTEN_OTHERWISE = {
     "--out": {"DIR", "FILE"},  # a result is a directory, or one file
     "--task": {"TASK", None},  # a person's own word for it on the robot; the simulated cell's are choices
     "--control": {None},  # each benchmark has its own
-    "--policy": {"CHECKPOINT", None},  # which one acts; whether the simulated graph has one
+    "--policy": {"CHECKPOINT", "FILE", None},  # which one acts; whether the simulated graph has one
     "--record": {None},  # true or false to vga sim, as to its launch file
     "--image-size": {"PIXELS"},  # an export's may have a width and a height
 }

@@ -1,6 +1,8 @@
 """Trials by the published protocol: the expert succeeds, doing nothing does not, and a run is taken up again."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from vga_policy.libero.tasks import tasks
 from vga_policy.libero.trials import STILL, Scripted, TrialCase, WorldObservation, run_trial
 
 from vga_policy import cli
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/libero.md"
 
 OBJECT = ("libero_object", 1)
 
@@ -159,6 +163,7 @@ def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
     assert found["tasks"]["libero_goal/0"]["success_rate"] == 0.5
     assert found["suites"]["libero_goal"]["successes"] == 3
     assert found["kinds"]["distance"]["success_rate"] == 0.5
+    assert sum(each["n"] for each in found["difficulties"].values()) == 1  # the other three are none of LIBERO-Plus'
     assert any("libero_goal/1" in line and "100.0 %" in line for line in evaluation.table(found))
 
 
@@ -173,7 +178,7 @@ def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "say what is to act: one of --checkpoint CHECKPOINT, --oracle and --control zero"),
+        ([], "say what is to act: one of --checkpoint CHECKPOINT, --policy FILE, --oracle and --control zero"),
         (["--oracle", "--control", "zero"], "say what is to act: one of"),
         (["--oracle", "--checkpoint", "nano"], "say what is to act: one of"),
         (["--control", "no-wrist"], "say what is to act: one of"),
@@ -184,6 +189,21 @@ def test_the_command_wants_to_know_who_acts(options, said, capsys, tmp_path):
     assert cli.main(["eval", "libero", "--out", str(tmp_path / "out"), *options]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_policy_of_the_how_to_page_acts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VGA_LIBERO_POLICIES", "")
+    file = tmp_path / "my_policy.py"
+    file.write_text(re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1])
+    command = ["eval", "libero", "--policy", str(file), "--suite", "libero_goal", "--task", "7", "--trials", "1"]
+    command += ["--out", str(tmp_path / "out"), "--json"]
+    assert cli.main(command) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert (results["n"], results["success_rate"]) == (1, 0.0)
+    assert (results["conditions"]["policy"], results["conditions"]["checkpoint"]) == ("added", "my_policy")
+    file.write_text(file.read_text() + "# another one now")
+    assert cli.main(command) == 1
+    assert "was begun with weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

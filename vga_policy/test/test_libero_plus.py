@@ -17,6 +17,7 @@ def test_there_are_as_many_of_each_kind_as_published():
     assert len({variant.name for variant in found}) == 1599
     kinds = {"side": 443, "height and side": 549, "distance": 313, "orientation": 294}
     assert Counter(variant.kind for variant in found) == kinds
+    assert Counter(variant.difficulty for variant in found) == {1: 199, 2: 360, 3: 325, 4: 228, 5: 487}
 
 
 @pytest.mark.parametrize(

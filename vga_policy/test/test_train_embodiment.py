@@ -1,7 +1,8 @@
 """A policy of what has no cell file, from demonstrations to chunks; a robot's is not taken for it, nor it for one."""
 
+import argparse
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,8 +20,9 @@ from vga_policy.dataset.statistics import normalization
 from vga_policy.inference.policy import ObservationError, Policy
 from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.errors import LiberoError
-from vga_policy.libero.policies import trained
+from vga_policy.libero.policies import added, trained
 from vga_policy.observation.observation import Observation
+from vga_policy.plugins import libero_policy_name
 from vga_policy.text.encoder import HashedNgrams
 from vga_policy.train import trainer
 from vga_policy.train.input.batch import normalized_actions
@@ -190,10 +192,22 @@ def test_its_geometry_is_judged_and_it_is_checked(data, run, tmp_path, capsys):
     assert "million parameters, for embodiment 'libero'" in capsys.readouterr().out
 
 
+@dataclass
+class Pictures:
+    """Of the benchmark's views, what a policy looks at."""
+
+    images: np.ndarray
+
+
+def shown_to_actors(made):
+    """A demonstration's first moment, as trials show one."""
+    pictures = Pictures(made.images[0].transpose(0, 2, 3, 1))
+    return SimpleNamespace(views=pictures, proprioception=made.proprioception[0].astype(float))
+
+
 def test_it_takes_part_in_the_benchmarks_trials(run):
     made = demonstration(LIBERO, 3)
-    views = SimpleNamespace(images=made.images[0].transpose(0, 2, 3, 1))
-    shown = SimpleNamespace(views=views, proprioception=made.proprioception[0].astype(float))
+    shown = shown_to_actors(made)
     actions = trained(run)(None).act(shown, made.instruction)
     np.testing.assert_array_equal(actions, Policy.from_pretrained(run).act(seen(3, 0)).values)
     with pytest.raises(LiberoError, match="nano: made for another embodiment than 'libero'"):
@@ -202,8 +216,7 @@ def test_it_takes_part_in_the_benchmarks_trials(run):
 
 def test_controls_keep_something_from_it(run, data, tmp_path):
     made = demonstration(LIBERO, 3)
-    views = SimpleNamespace(images=made.images[0].transpose(0, 2, 3, 1))
-    shown = SimpleNamespace(views=views, proprioception=made.proprioception[0].astype(float))
+    shown = shown_to_actors(made)
     policy, scene = Policy.from_pretrained(run), seen(3, 0)
     dark = (scene.images[0], np.zeros_like(scene.images[1]))
     for control, known in (("no-wrist", {"images": dark}), ("no-instruction", {"instruction": ""})):
@@ -216,6 +229,48 @@ def test_controls_keep_something_from_it(run, data, tmp_path):
     np.testing.assert_array_equal(trained(tmp_path / "run")(None).act(shown, made.instruction), expected)
     with pytest.raises(LiberoError, match="has no view of the wrist: there is nothing that --control no-wrist can"):
         trained(tmp_path / "run", control="no-wrist")
+
+
+SEES = """
+class Sees:
+    def act(self, observation, instruction):
+        return observation.views.images.mean(axis=(1, 2, 3)), instruction
+
+def POLICY(world):
+    return Sees()
+"""
+
+
+def test_somebody_elses_policy_takes_part_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("VGA_LIBERO_POLICIES", "")
+    file = tmp_path / "sees.py"
+    file.write_text(SEES)
+    assert libero_policy_name(str(file)) == "sees"
+    shown = shown_to_actors(demonstration(LIBERO, 3))
+    (fixed, wrist), told = added("sees")(None).act(shown, "reach")
+    assert told == "reach"
+    (seen_fixed, seen_wrist), told = added("sees", "no-wrist")(None).act(shown, "reach")
+    assert (seen_fixed, seen_wrist, told) == (fixed, 0, "reach")
+    (seen_fixed, seen_wrist), told = added("sees", "no-instruction")(None).act(shown, "reach")
+    assert (seen_fixed, seen_wrist, told) == (fixed, wrist, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("POLICY = 3", "odd.py: POLICY is 3, and must be a function of the world"),
+        ("policy = 3", "odd.py: defines no POLICY"),
+        ("import nothing_such", "policy of LIBERO 'odd' of .*odd.py: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_what_is_no_policy_is_refused(tmp_path, monkeypatch, text, said):
+    monkeypatch.setenv("VGA_LIBERO_POLICIES", "")
+    (tmp_path / "odd.py").write_text(text)
+    libero_policy_name(str(tmp_path / "odd.py"))
+    with pytest.raises(LiberoError, match=said):
+        added("odd")
+    with pytest.raises(argparse.ArgumentTypeError, match=r"none.py: no such file"):
+        libero_policy_name(str(tmp_path / "none.py"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""What other packages add by entry points, and files by a variable: simulated tasks, text encoders.
+"""What other packages add by entry points, and files by a variable: simulated tasks, text encoders, policies of
+the LIBERO benchmark.
 
 Nothing of theirs is imported before it is asked for by its name, so that a broken one is in nobody else's way.
 """
@@ -44,7 +45,7 @@ class PluginKind:
     def require(self, name: str) -> None:
         """Raises PluginError when there is nothing of this name. Imports nothing."""
         if name not in self.names():
-            raise PluginError(f"no {self.what} '{name}'; there are {', '.join(self.names())}")
+            raise PluginError(f"no {self.what} '{name}'; there are {', '.join(self.names()) or 'none'}")
 
     def package(self, name: str) -> str:
         """The package whose entry point has this name; empty where there is none."""
@@ -130,14 +131,26 @@ class PluginKind:
 
 TASKS = PluginKind("task", "vga.tasks", TASK_NAMES, files="VGA_TASKS", attribute="TASK")
 TEXT_ENCODERS = PluginKind("text encoder", "vga.text_encoders", TEXT_ENCODER_NAMES)
+LIBERO_POLICIES = PluginKind(
+    "policy of LIBERO", "vga.libero_policies", (), files="VGA_LIBERO_POLICIES", attribute="POLICY"
+)
 
 TASK_HELP = f"{', '.join(TASK_NAMES)}, the name of an installed one, or a Python file that defines TASK"
 
 
 def task_name(text: str) -> str:
     """Type of a task, for argparse. A file is listed for this process and those that it starts."""
+    return _named(TASKS, text)
+
+
+def libero_policy_name(text: str) -> str:
+    """Type of somebody's policy of LIBERO, for argparse; as `task_name`."""
+    return _named(LIBERO_POLICIES, text)
+
+
+def _named(kind: PluginKind, text: str) -> str:
     try:
-        return TASKS.named(text) if text else ""
+        return kind.named(text) if text else ""
     except PluginError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vga_policy.libero.cameras import Views
-from vga_policy.libero.evaluation import LiberoConditions
+from vga_policy.libero.evaluation import ADDED, LiberoConditions
 from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.trials import Actors, LiberoActor, Scripted, Still, WorldObservation, run_trial
 from vga_policy.libero.world import Vector, World
@@ -16,16 +16,20 @@ SHUFFLED = "shuffled"
 
 
 def actors(conditions: LiberoConditions, device: str = "cpu", threads: int = 1) -> Actors:
-    """What makes the actor of each trial: of a checkpoint, of the scripted expert (`oracle`), or of nothing (`zero`).
+    """What makes the actor of each trial: of a checkpoint (`trained`), of somebody else's policy (`added`), of the
+    scripted expert (`oracle`), or of nothing (`zero`).
 
-    Raises LiberoError when the checkpoint cannot be used.
+    Raises LiberoError when the policy cannot be used.
     """
-    if conditions.checkpoint:
-        from vga_policy.libero.policies import trained  # needs torch, which the others do without
+    if not conditions.checkpoint:
+        return {"oracle": _oracle, "zero": _still}[conditions.policy]
+    from vga_policy.libero.policies import added, trained  # needs torch, which the others do without
 
+    if conditions.policy == ADDED:
+        make = added(conditions.checkpoint, conditions.control)
+    else:
         make = trained(conditions.checkpoint, control=conditions.control, device=device, threads=threads)
-        return shuffled(make, conditions.execute) if conditions.control == SHUFFLED else make
-    return {"oracle": _oracle, "zero": _still}[conditions.policy]
+    return shuffled(make, conditions.execute) if conditions.control == SHUFFLED else make
 
 
 def shuffled(make: Actors, execute: int) -> Actors:

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import sys
+import zlib
 from functools import partial
 from pathlib import Path
 
 from vga_policy.cli_options import CHECKPOINT, add_device, add_json, add_out, add_seed, add_threads
 from vga_policy.cli_types import between, positive
+from vga_policy.plugins import LIBERO_POLICIES, libero_policy_name
 
 Subparsers = argparse._SubParsersAction
 
@@ -98,6 +100,13 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="The number of trials of each task. Default: 50.",
     )
     parser.add_argument("--checkpoint", default="", metavar="CHECKPOINT", help=CHECKPOINT)
+    parser.add_argument(
+        "--policy",
+        type=libero_policy_name,
+        default="",
+        metavar="FILE",
+        help="Somebody else's policy: a Python file that defines POLICY, or the name of an installed one.",
+    )
     parser.add_argument(
         "--oracle", action="store_true", help="The scripted expert acts, which knows the simulator's state."
     )
@@ -217,15 +226,18 @@ def _eval(arguments: argparse.Namespace) -> int:
     from vga_policy.libero.cameras import require_graphics
     from vga_policy.libero.errors import LiberoError
 
-    checkpoint, weights = arguments.checkpoint, ""
-    if checkpoint:
+    policy, weights = "oracle" if arguments.oracle else "zero", ""
+    if arguments.checkpoint:
         from vga_policy.checkpoints import locate
         from vga_policy.checkpoints.checkpoint import digest
 
-        weights = digest(locate(checkpoint))
+        policy, weights = evaluation.TRAINED, digest(locate(arguments.checkpoint))
+    elif arguments.policy:
+        file = Path(LIBERO_POLICIES.whose(arguments.policy))
+        policy, weights = evaluation.ADDED, f"{zlib.crc32(file.read_bytes()):08x}" if file.is_file() else ""
     conditions = evaluation.LiberoConditions(
-        policy="trained" if checkpoint else "oracle" if arguments.oracle else "zero",
-        checkpoint=checkpoint,
+        policy=policy,
+        checkpoint=arguments.checkpoint or arguments.policy,
         weights=weights,
         control=arguments.control,
         execute=arguments.execute,
@@ -239,7 +251,7 @@ def _eval(arguments: argparse.Namespace) -> int:
         jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out, arguments.videos)
         make = partial(actors, device=arguments.device, threads=arguments.threads)
         make(conditions)  # what cannot be used is refused once, not in every process
-        if checkpoint or arguments.videos:
+        if conditions.checkpoint or arguments.videos:
             require_graphics()
         evaluation.prepare(arguments.out, conditions)
         problems = evaluation.evaluate(jobs, make, arguments.jobs, _tell)
@@ -266,8 +278,9 @@ def _other_graphics() -> str:
 def _who_acts(arguments: argparse.Namespace) -> str:
     """What is wrong with who is to act, in words; empty when nothing is."""
     zero = arguments.control == "zero"
-    if sum((bool(arguments.checkpoint), arguments.oracle, zero)) != 1:
-        return "say what is to act: one of --checkpoint CHECKPOINT, --oracle and --control zero"
-    if arguments.control and not zero and not arguments.checkpoint:
+    policy = bool(arguments.checkpoint) + bool(arguments.policy)
+    if policy + arguments.oracle + zero != 1:
+        return "say what is to act: one of --checkpoint CHECKPOINT, --policy FILE, --oracle and --control zero"
+    if arguments.control and not zero and not policy:
         return f"--control {arguments.control} keeps something from a policy: give its --checkpoint"
     return ""

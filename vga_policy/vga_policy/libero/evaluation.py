@@ -26,6 +26,7 @@ from vga_policy.workers import worker_pool
 FORMAT = 1
 PLUS_SEED, MATCHED_SEEDS = 0, 10
 CONDITIONS, RESULTS = "conditions.json", "results.json"
+TRAINED, ADDED = "trained", "added"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class LiberoConditions:
 
     seed: of the environment, set once a task; its resets then follow one another in the order of the trials, one each,
     which decides where fixtures stand. execute: actions of a chunk executed open loop. policy: `oracle`, `zero`, or
-    `trained`, which is that of a checkpoint; weights: name of its weights. control: what is kept from it. plus: which
-    of LIBERO-Plus' trials, if it is those.
+    TRAINED, which is that of a checkpoint, or ADDED, somebody else's, whose name then takes the checkpoint's place;
+    weights: name of its weights, or of its file's content. control: what is kept from it. plus: which of LIBERO-Plus'
+    trials, if it is those.
     """
 
     policy: str
@@ -207,14 +209,17 @@ def plus_matched(task: LiberoTask) -> tuple[TrialCase, ...]:  # noqa: ARG001
 
 
 def summary(jobs: Sequence[Job]) -> dict[str, Any]:
-    """The results so far: over all, by suite, by kind of perturbation, by task, and each trial."""
+    """The results so far: over all, by suite, by kind and difficulty of a perturbation, by task, and each trial."""
     found = {job.task: job.trials() for job in jobs}
     trials = [trial for each in found.values() for trial in each]
-    kinds: dict[str, list[LiberoTrial]] = {}
+    perturbed: dict[str, dict[str, list[LiberoTrial]]] = {"kinds": {}, "difficulties": {}}
     for task, each in found.items():
         for trial in each:
             if trial.case.camera:
-                kinds.setdefault(variant_of(task, trial.case.camera).kind, []).append(trial)
+                variant = variant_of(task, trial.case.camera)
+                perturbed["kinds"].setdefault(variant.kind, []).append(trial)
+                if variant.difficulty:
+                    perturbed["difficulties"].setdefault(str(variant.difficulty), []).append(trial)
     suites = dict.fromkeys(job.task.suite for job in jobs)
     return {
         "format": FORMAT,
@@ -222,7 +227,7 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
         "suites": {
             suite: _figures([trial for trial in trials if trial.task.startswith(f"{suite}/")]) for suite in suites
         },
-        **({"kinds": {kind: _figures(kinds[kind]) for kind in sorted(kinds)}} if kinds else {}),
+        **{by: {name: _figures(each[name]) for name in sorted(each)} for by, each in perturbed.items() if each},
         "tasks": {task.label: {"instruction": task.instruction, **_figures(each)} for task, each in found.items()},
         "conditions": jobs[0].conditions.to_json() if jobs else {},
         "missing": sum(len(job.cases) for job in jobs) - len(trials),
@@ -231,8 +236,9 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> Iterator[str]:
-    """Lines of text: tasks, suites, all."""
-    rows = {**results["tasks"], **results.get("kinds", {}), **results["suites"], "all": results}
+    """Lines of text: tasks, kinds and difficulties of perturbations, suites, all."""
+    difficulties = {f"difficulty {level}": row for level, row in results.get("difficulties", {}).items()}
+    rows = {**results["tasks"], **results.get("kinds", {}), **difficulties, **results["suites"], "all": results}
     for name, row in rows.items():
         if row["success_rate"] is None:
             yield f"{name:18} no trial"

