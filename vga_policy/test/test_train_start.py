@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from support.cells import SIM
 from support.episodes import write_episodes
 from support.training import SIZE, TINY, curve, tiny_loop, tiny_policy
+from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import CheckpointError, load
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
@@ -239,6 +240,19 @@ def test_options_are_the_fields_of_a_run(tmp_path, monkeypatch, capsys):
         f"next: vga eval open-loop --checkpoint {out} --data a b",
         f"next: vga eval sim --checkpoint {out} --task pick_cube stack_cube --in-process",
     ]
+
+
+def test_a_policy_of_another_cell_is_tried_in_that_one(tmp_path, monkeypatch, capsys):
+    def train(config, out):
+        Run.create(out, {}, {"tasks": ["pick_cube"]}, processes=1)
+        (out / "best").mkdir()
+        (out / "best" / "cell.yaml").write_text(cell_path("sim").read_text().replace("name: sim", "name: bench", 1))
+        return Progress(step=7, best=0.125, best_step=5)
+
+    monkeypatch.setattr(trainer, "train", train)
+    run = parsed("train", "--data", "a", "--out", str(tmp_path / "run"))
+    assert run.run(run) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"--in-process --cell {tmp_path / 'run/best/cell.yaml'}")
 
 
 def test_a_presets_options_can_be_listed(capsys):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vga_policy.checkpoints import BEST, EMBODIMENT
+from vga_policy.checkpoints import BEST, CELL, EMBODIMENT
 from vga_policy.cli_options import CHECKPOINT, add_data, add_out
 from vga_policy.cli_types import add_former_name, positive, seed
 from vga_policy.plugins import TASKS
@@ -154,6 +154,7 @@ def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
 
 def _evaluations(run: Path, data: str) -> list[str]:
     """The commands that tell how good a policy is; the tasks it has learned are tried where they can be simulated."""
+    from vga_policy.cell.loading import load_cell
     from vga_policy.checkpoints.checkpoint import load_contract
     from vga_policy.train.runs.run import Run
 
@@ -161,7 +162,11 @@ def _evaluations(run: Path, data: str) -> list[str]:
         return [f"vga eval {load_contract(run / BEST).name} --checkpoint {run}"]
     open_loop = f"vga eval open-loop --checkpoint {run} --data {data}"
     tasks = [task for task in Run.open(run).origin()["data"].get("tasks", ()) if task in TASKS.names()]
-    return [open_loop, *([f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process"] if tasks else [])]
+    if not tasks:
+        return [open_loop]
+    cell = run / BEST / CELL
+    elsewhere = f" --cell {cell}" if cell.is_file() and load_cell(cell).name != "sim" else ""
+    return [open_loop, f"vga eval sim --checkpoint {run} --task {' '.join(tasks)} --in-process{elsewhere}"]
 
 
 def _export_geometry(arguments: argparse.Namespace) -> int:
