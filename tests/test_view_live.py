@@ -31,6 +31,16 @@ STEP = 50_000_000  # ns between two chunks
 
 
 @pytest.fixture
+def started():
+    """Processes that end with the test, however that ends."""
+    processes = []
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
 def robot(ros_domain):
     """A robot's frames, and a session that plays the rest of it."""
     (spec,) = (node for node in lab_graph(cell="sim", namespace="left") if node.name == topics.ROBOT_STATE_PUBLISHER)
@@ -53,7 +63,7 @@ def chunk(stamp, joints, sequence):
     return message
 
 
-def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, tmp_path):
+def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, started, tmp_path):
     publishers = {
         "joints": robot.node.create_publisher(JointState, topics.JOINT_STATES, 100),
         "state": robot.node.create_publisher(DriverState, topics.DRIVER_STATE, topics.LATCHED),
@@ -65,6 +75,7 @@ def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, tmp_path):
     file = tmp_path / "live.rrd"
     arguments = ["-m", "vga_policy", "view", "--namespace", "left", "--save", str(file)]
     view = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    started.append(view)
     seen = {name: 2 if name == "joints" else 1 for name in publishers}  # the frames' publisher hears joints too
     assert robot.spin_until(
         lambda: all(publishers[name].get_subscription_count() >= count for name, count in seen.items()), SECONDS

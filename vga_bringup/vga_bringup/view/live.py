@@ -13,7 +13,7 @@ from vga_policy.ros.errors import GraphError
 
 from vga_bringup.view.events import BagMessage
 
-SEEN_AFTER = 2.0  # s in which the whole graph is found
+SEEN_AFTER = 4.0  # s in which the whole graph is found: participants announce themselves every 3 s
 DESCRIBED_WITHIN = 10.0  # s
 DESCRIPTION = (topics.ROBOT_DESCRIPTION, topics.TF_STATIC)
 
