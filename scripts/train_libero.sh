@@ -47,11 +47,16 @@ how=(--preset nano --cache "$out/cache" --validation 0.05 --batch "$batch" --geo
     --validation-samples 256 --device "${DEVICE:-auto}" --precision "${PRECISION:-fp32}" --threads "${THREADS:-2}"
     --workers "${WORKERS:-0}")
 
+# train RUN OPTION...: in that way, or goes on with it.
+train() {
+    trained "$1" "${how[@]}" "${@:2}"
+}
+
 # point KIND FIFTH SEED OPTION...: one of figure 7, after so many fifths of the steps.
 point() {
     local kind=$1 fifth=$2 seed=$3
     shift 3
-    trained "curve/${kind}_${fifth}_$seed" "${how[@]}" --data "$out/rendered/libero_spatial" "${begin[@]}" \
+    train "curve/${kind}_${fifth}_$seed" --data "$out/rendered/libero_spatial" "${begin[@]}" \
         --steps $(((steps * fifth + 4) / 5)) --seed "$seed" "$@"
 }
 
@@ -68,7 +73,7 @@ once geometry vga export geometry nano --out "$out/geometry"
 
 if [[ $parts == *object* ]]; then
     demonstrations libero_object
-    trained object "${how[@]}" --data "$out/rendered/libero_object" "${begin[@]}" --steps "$steps"
+    train object --data "$out/rendered/libero_object" "${begin[@]}" --steps "$steps"
     object=(--suite libero_object "${tasks[@]}")
     try object object "${object[@]}" --trials "$trials"
     for control in no-wrist no-instruction shuffled; do
@@ -87,7 +92,7 @@ fi
 if [[ $parts == *three* ]]; then
     suites=(libero_spatial libero_object libero_goal)
     for suite in "${suites[@]}"; do demonstrations "$suite"; done
-    trained three "${how[@]}" --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
+    train three --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
     try three three --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
 fi
 
@@ -122,7 +127,7 @@ if [[ $parts == *depth* ]]; then
     once demos/held vga libero collect --suite libero_spatial "${tasks[@]}" --episodes 2 --seed 1 --jobs "$jobs" \
         --out "$out/held"
     once rendered/held vga libero import "$out/held" --every "$((2 * every))" --jobs "$jobs" --out "$out/rendered_held"
-    trained before "${how[@]}" --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
+    train before --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
     point joint 5 0
     for policy in before curve/joint_5_0; do
         once "depth/$policy" vga eval geometry --checkpoint "$out/$policy" --data "$out/rendered_held/libero_spatial" \
@@ -132,7 +137,7 @@ fi
 
 if [[ $parts == *bare* ]]; then
     demonstrations libero_object
-    trained bare "${how[@]}" --data "$out/rendered/libero_object" --steps "$steps"
+    train bare --data "$out/rendered/libero_object" --steps "$steps"
     try bare bare --suite libero_object "${tasks[@]}" --trials "$trials"
     if [[ -z $quick ]]; then
         try bare bare_camera --suite libero_object ${plus[@]:+--task "${plus[@]}"} --plus camera

@@ -35,7 +35,8 @@ train() {
     local name=$1 short=()
     shift
     [[ -z $quick ]] || short=(--steps 4 --batch 4 --warm-up 1 --validate-every 2 --save-every 2)
-    trained "$name" --preset nano --device cpu --threads "$threads" --cache "$out/cache" --validation 0.05 "$@" "${short[@]}"
+    trained "$name" --preset nano --device cpu --threads "$threads" --cache "$out/cache" --validation 0.05 "$@" \
+        "${short[@]}"
 }
 
 # --- First and second: the cameras where they stand ---

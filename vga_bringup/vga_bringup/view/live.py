@@ -8,12 +8,11 @@ from typing import Any
 from vga_policy.bags import cdr
 from vga_policy.episodes import topics
 from vga_policy.ros.client.listener import Listener
-from vga_policy.ros.client.session import ELSEWHERE, Session
+from vga_policy.ros.client.session import ELSEWHERE, FOUND_WITHIN, Session
 from vga_policy.ros.errors import GraphError
 
 from vga_bringup.view.events import BagMessage
 
-SEEN_AFTER = 4.0  # s in which the whole graph is found: participants announce themselves every 3 s
 DESCRIBED_WITHIN = 10.0  # s
 DESCRIPTION = (topics.ROBOT_DESCRIPTION, topics.TF_STATIC)
 
@@ -29,7 +28,7 @@ class Live:
         self._session = session
         self._heard: list[BagMessage] = []
         self._listener = Listener(session, self._hear)
-        session.spin_until(lambda: False, SEEN_AFTER)
+        session.spin_until(lambda: False, FOUND_WITHIN)
         if not session.spin_until(self._described, DESCRIBED_WITHIN):
             raise GraphError(f"nobody publishes {session.resolved(topics.ROBOT_DESCRIPTION[1:])}: {ELSEWHERE}")
         first = self._taken()

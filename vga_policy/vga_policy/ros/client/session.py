@@ -26,6 +26,7 @@ from vga_policy.ros.errors import GraphError, RefusedError
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWER_WITHIN = 5.0  # s
 AGAIN_AFTER = 1.0  # s
+FOUND_WITHIN = 4.0  # s in which the whole graph is found: participants announce themselves every 3 s
 ELSEWHERE = f"is it running, on this ROS_DOMAIN_ID, and with {REACH}=SUBNET in every shell if there are two PCs?"
 
 
