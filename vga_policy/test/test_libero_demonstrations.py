@@ -11,9 +11,12 @@ from libero_worlds import SIZE, settled, world_of
 from vga_policy.dataset.opening import open_dataset
 from vga_policy.dataset.shards import ABOUT
 from vga_policy.libero import collecting, rendering
-from vga_policy.libero.collecting import draw_scene, record, seed_of
+from vga_policy.libero.actors import actors
+from vga_policy.libero.collecting import EXPERT, Order, draw_scene, fill, record, seed_of
 from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
 from vga_policy.libero.embodiment import LIBERO
+from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.evaluation import LiberoConditions
 from vga_policy.libero.rendering import Rendering
 from vga_policy.libero.tasks import tasks
 
@@ -41,7 +44,7 @@ def end(demonstration):
 @pytest.fixture
 def collected(tmp_path, end):
     """A file with that, after a failure."""
-    recording = DemonstrationWriter(tmp_path / "collected", tasks("libero_object")[1])
+    recording = DemonstrationWriter(tmp_path / "collected", tasks("libero_object")[1], EXPERT)
     recording.add(None)
     recording.add(end)
     return recording.path
@@ -113,6 +116,29 @@ def test_the_expert_acts_within_what_people_did(demonstration):
     assert 60 <= len(demonstration.actions) <= 280
 
 
+def test_the_expert_takes_over_from_a_policy():
+    """From one that moves nothing, here; a demonstration then begins when it had its steps."""
+    world = world_of("libero_object", 1)
+    still = actors(LiberoConditions("zero"))
+    taken = next(filter(None, (record(world, seed_of(world.task, 1, attempt), still) for attempt in range(5))))
+    before = taken.notes["policy_steps"]
+    assert 1 <= before < 140
+    assert taken.states[0, 0] == pytest.approx((10 + before) / 20)  # s, after 10 steps of settling
+    assert taken.actions[:20, -1].tolist() == [-1.0] * 20
+
+
+def test_what_a_policy_has_done_needs_no_expert(monkeypatch):
+    world = world_of("libero_object", 1)
+    monkeypatch.setattr(collecting, "drive", lambda *_: (True, 90))
+    assert record(world, seed_of(world.task, 0, 0), actors(LiberoConditions("zero"))) is None
+
+
+def test_corrections_are_not_mixed_with_demonstrations(collected, tmp_path):
+    order = Order(tasks("libero_object")[1], 2, 0, collected.parents[1], "libero_object")
+    with pytest.raises(LiberoError, match="was made by vga libero collect: a scripted expert, not people; choose"):
+        fill(order)
+
+
 def test_the_file_has_libero_s_layout(collected, end):
     with h5py.File(collected) as file:
         data = file["data"]
@@ -129,7 +155,7 @@ def test_the_file_has_libero_s_layout(collected, end):
 
 
 def test_collecting_goes_on_where_it_stopped(collected, end):
-    recording = DemonstrationWriter(collected.parents[1], tasks("libero_object")[1])
+    recording = DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT)
     assert (recording.count, recording.attempts) == (1, 2)
     recording.add(end)
     with DemonstrationFile(collected) as file:

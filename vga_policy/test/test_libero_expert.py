@@ -105,6 +105,28 @@ def test_nothing_is_grasped_before_it_lies():
     assert points_of(world, name)[:, 2].min() == pytest.approx(lying, abs=0.01)
 
 
+def test_what_is_in_the_hand_is_not_let_go():
+    """Whoever takes over goes on with it."""
+    world = settled("libero_object", 1)
+    name = next(goal[1] for goal in world.goals())
+    hand, lying = Hand(world), world.region(name)[2]
+    assert not hand.holds(name)
+    for action in demonstrate(world):
+        world.step(action)
+        if world.region(name)[2] > lying + 0.05:
+            break
+    assert hand.holds(name)
+    actions = []
+    for action in demonstrate(world, begun=True):
+        actions.append(action)
+        if world.step(action):
+            break
+    told = [action[-1] for action in actions]
+    assert world.done()
+    assert len(told) < 70
+    assert told == sorted(told, reverse=True)  # closed, and then opened for good
+
+
 def test_a_low_thing_is_put_down_before_a_high_one_beside_it():
     """The mug on its plate would be in the way of the hand that puts the pudding next to it."""
     world = settled("libero_10", 6)

@@ -1,11 +1,11 @@
-"""Demonstrations by the expert, of scenes that are no evaluation's."""
+"""Demonstrations by the expert, of scenes that are no evaluation's: from their start, or from where a policy got to."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +15,26 @@ from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.expert.hand import Style
 from vga_policy.libero.tasks import LiberoTask
+from vga_policy.libero.trials import Actors, drive
 from vga_policy.libero.world import HAND, Vector, World
 from vga_policy.workers import worker_pool
 
 HELD = 10  # steps for which success is to last, as where people gave LIBERO's demonstrations
 APART = 1e-3  # by which some position differs, at least, from every evaluation state's; m or rad
+EXPERT = "vga libero collect: a scripted expert, not people"
 HOPELESS = 10  # attempts an episode, after which a task is given up
 
 
 @dataclass(frozen=True)
 class Order:
-    """Demonstrations to be made of a task. seed: of everything that is drawn."""
+    """Demonstrations to be made of a task. seed: of everything that is drawn. checkpoint: of the policy that the expert
+    takes over from, after some steps of every attempt; empty: there is none."""
 
     task: LiberoTask
     episodes: int
     seed: int
     out: Path
+    checkpoint: str = ""
 
 
 def collect(orders: Sequence[Order], processes: int, report: Callable[[str], None]) -> list[str]:
@@ -52,15 +56,17 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
 
 def fill(order: Order) -> tuple[int, int]:
     """Makes what is missing of an order; how many demonstrations there are then, of how many attempts."""
-    recording = DemonstrationWriter(order.out, order.task)
+    made_by = f"{EXPERT}, which took over from {order.checkpoint}" if order.checkpoint else EXPERT
+    recording = DemonstrationWriter(order.out, order.task, made_by)
     if recording.count >= order.episodes:
         return recording.count, recording.attempts
+    policy = beginner(order.checkpoint) if order.checkpoint else None
     world = World(order.task)
     try:
         while recording.count < order.episodes:
             if recording.attempts >= HOPELESS * order.episodes:
                 raise LiberoError(f"only {recording.count} of {recording.attempts} attempts succeeded; given up")
-            recording.add(record(world, seed_of(order.task, order.seed, recording.attempts)))
+            recording.add(record(world, seed_of(order.task, order.seed, recording.attempts), policy))
     finally:
         world.close()
     return recording.count, recording.attempts
@@ -71,15 +77,32 @@ def seed_of(task: LiberoTask, seed: int, attempt: int) -> int:
     return zlib.crc32(f"{seed} {task.label} {attempt}".encode())
 
 
-def record(world: World, seed: int) -> LiberoDemonstration | None:
-    """Draws a scene and a manner, and demonstrates the task; None when that fails."""
+def beginner(checkpoint: str) -> Actors:
+    """Of the policy that begins attempts. Raises LiberoError when it cannot be used."""
+    from vga_policy.libero.policies import trained  # needs torch, which the expert does without
+
+    return trained(checkpoint)
+
+
+def record(world: World, seed: int, policy: Actors | None = None) -> LiberoDemonstration | None:
+    """Draws a scene and a manner, and demonstrates the task; None when that fails.
+
+    policy: acts before, for up to half the steps of a trial, and none of them is recorded. None as well when it has
+    done the task by then.
+    """
     random = np.random.default_rng(seed)
     draw_scene(world, seed)
     scene = world.model_file()
     world.settle()
+    style, notes = Style.drawn(random), {"seed": seed}
+    if policy is not None:
+        style = replace(style, first=(0.0, 0.0, 0.0))
+        notes["policy_steps"] = int(random.integers(1, world.task.step_limit // 2))
+        if drive(world, policy(world), notes["policy_steps"])[0]:
+            return None
     rows: dict[str, list[Vector]] = {name: [] for name in ("states", "actions", *_measured(world))}
     held = 0
-    for action in demonstrate(world, Style.drawn(random), random):
+    for action in demonstrate(world, style, random, begun=policy is not None):
         for name, value in {"states": world.state(), "actions": action, **_measured(world)}.items():
             rows[name].append(value)
         held = held + 1 if world.step(action) else 0
@@ -89,7 +112,7 @@ def record(world: World, seed: int) -> LiberoDemonstration | None:
         return None
     states, actions, *measured = (np.array(values) for values in rows.values())
     observations = dict(zip(list(rows)[2:], measured, strict=True))
-    return LiberoDemonstration("", states, actions, scene, observations, {"seed": seed})
+    return LiberoDemonstration("", states, actions, scene, observations, notes)
 
 
 def draw_scene(world: World, seed: int) -> None:

@@ -33,6 +33,14 @@ def collect_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     )
     _add_tasks(parser)
     parser.add_argument(
+        "--policy",
+        default="",
+        metavar="CHECKPOINT",
+        help="Corrections: this policy acts first, and after a number of steps drawn at random, up to half of a "
+        "trial's, the expert takes over. Only what the expert does is written. When the policy has succeeded by then, "
+        "the attempt is dropped. Wants an --out of its own.",
+    )
+    parser.add_argument(
         "--episodes", type=positive, default=50, metavar="N", help="The number of episodes of each task. Default: 50."
     )
     add_seed(parser, "The seed of everything that is drawn at random.")
@@ -165,17 +173,21 @@ def _collect(arguments: argparse.Namespace) -> int:
     if problem := _other_graphics():
         print(f"vga libero collect: {problem}", file=sys.stderr)
         return 1
-    from vga_policy.libero.collecting import Order, collect
+    from vga_policy.libero.cameras import require_graphics
+    from vga_policy.libero.collecting import Order, beginner, collect
     from vga_policy.libero.errors import LiberoError
     from vga_policy.libero.tasks import tasks
 
     try:
         chosen = [task for suite in arguments.suite for task in tasks(suite)]
         orders = [
-            Order(task, arguments.episodes, arguments.seed, arguments.out)
+            Order(task, arguments.episodes, arguments.seed, arguments.out, arguments.policy)
             for task in chosen
             if not arguments.task or task.index in arguments.task
         ]
+        if arguments.policy:
+            require_graphics()
+            beginner(arguments.policy)  # what cannot be used is refused once, not in every process
         problems = collect(orders, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga libero collect: {error}", file=sys.stderr)

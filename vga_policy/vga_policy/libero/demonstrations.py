@@ -134,15 +134,16 @@ class DemonstrationFile:
 class DemonstrationWriter:
     """The file that demonstrations of one task are added to. After each it is whole, whatever happens."""
 
-    def __init__(self, directory: Path, task: LiberoTask) -> None:
-        """directory: of all suites. Raises LiberoError when what is there cannot be gone on with."""
-        self.task, self.path = task, directory / task.suite / f"{task.name}{SUFFIX}"
+    def __init__(self, directory: Path, task: LiberoTask, made_by: str) -> None:
+        """directory: of all suites. made_by: in words. Raises LiberoError when what is there is not gone on with."""
+        self.task, self.path, self.made_by = task, directory / task.suite / f"{task.name}{SUFFIX}", made_by
         self.count = self.attempts = 0
         if self.path.exists():
             with DemonstrationFile(self.path) as file:
                 self.count, self.attempts = len(file.names), int(file.attributes.get("attempts", 0))
-            if self.attempts < self.count:
-                raise LiberoError(f"{self.path}: was not written by vga libero collect; choose another --out")
+                theirs = str(file.attributes.get("made_by", "somebody else"))
+            if theirs != made_by:
+                raise LiberoError(f"{self.path}: was made by {theirs}; choose another --out")
 
     def add(self, demonstration: LiberoDemonstration | None) -> None:
         """Another attempt: a demonstration, or None for a failure."""
@@ -170,7 +171,7 @@ class DemonstrationWriter:
             num_demos=self.count,
             total=int(sum(data[name].attrs["num_samples"] for name in data)),
             attempts=self.attempts,
-            made_by="vga libero collect: a scripted expert, not people",
+            made_by=self.made_by,
         )
 
 

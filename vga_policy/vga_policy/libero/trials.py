@@ -105,7 +105,18 @@ def run_trial(
     """
     world.start(state)
     world.settle()
-    actor, steps, limit, shown = make(world), 0, world.task.step_limit, 0
+    return drive(world, make(world), world.task.step_limit, execute, watch)
+
+
+def drive(
+    world: World,
+    actor: LiberoActor,
+    limit: int,
+    execute: int = EXECUTE,
+    watch: Callable[[WorldObservation], None] | None = None,
+) -> tuple[bool, int]:
+    """Lets an actor act from here on, for `limit` steps at most; else as `run_trial`."""
+    steps, shown = 0, 0
     while steps < limit:
         observation = WorldObservation(world)
         if watch is not None and steps >= shown:

@@ -14,10 +14,13 @@ DRAWERS = ("top_region", "middle_region", "bottom_region")
 OPEN_FAR = 0.1  # m by which a drawer is open enough
 
 
-def demonstrate(world: World, style: Style | None = None, random: np.random.Generator | None = None) -> Movement[None]:
-    """Actions [7] that do the task, each for the world as it is after the ones before."""
+def demonstrate(
+    world: World, style: Style | None = None, random: np.random.Generator | None = None, *, begun: bool = False
+) -> Movement[None]:
+    """Actions [7] that do the task, each for the world as it is after the ones before. begun: goes on with it."""
     skills = Skills(Hand(world, style, random))
-    yield from skills.begin()
+    if not begun:
+        yield from skills.begin()
     for goal in sorted(world.goals(), key=lambda goal: (ORDER.index(goal[0]), _height(world, goal))):
         if not world.holds(goal):
             yield from _reach(skills, goal)

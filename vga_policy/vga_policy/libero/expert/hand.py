@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vga_policy.libero.expert.shapes import touching
 from vga_policy.libero.world import SITE, Vector, World
 
 T = TypeVar("T")
@@ -20,6 +21,7 @@ Movement = Generator[Vector, None, T]
 Rotation = NDArray[np.float64]  # [3, 3]; the grip's axis x runs from finger to finger, z out of the hand
 
 OPEN, CLOSE = -1.0, 1.0
+FINGERS = {"gripper0_leftfinger", "gripper0_rightfinger"}  # bodies
 GAIN = 2.0  # of the way that is left, in a step
 DOWN = np.array([0.0, 0.0, -1.0])
 PROGRESS, PATIENCE = 0.001, 10  # m by which a movement is to come nearer within so many steps, else it is stuck
@@ -82,6 +84,10 @@ class Hand:
     def rotation(self) -> Rotation:
         """Of the grip."""
         return np.array(self.world.data.site(SITE).xmat).reshape(3, 3)
+
+    def holds(self, name: str) -> bool:
+        """Whether a thing is between the fingers, and both touch it."""
+        return touching(self.world, name) >= FINGERS
 
     def stray(self, position: ArrayLike) -> Vector:
         """A way-point, where it need not be exact; never lower, where things might be in the way."""

@@ -24,6 +24,14 @@ def speed(world: World, name: str) -> float:
     return float(np.linalg.norm(world.data.cvel[world.body(name)][3:]))
 
 
+def touching(world: World, name: str) -> set[str]:
+    """Names of the bodies that touch an object."""
+    model, own = world.model, set(geoms_below(world, world.body(name)))
+    pairs = world.data.contact.geom[: world.data.ncon]
+    others = {int(pair[1 - side]) for pair in pairs for side in (0, 1) if int(pair[side]) in own}
+    return {model.body(model.geom_bodyid[geom]).name for geom in others - own}
+
+
 def obstacles(world: World, *without: str) -> Points:
     """Points of everything but these, the table and the robot."""
     found = [points_of(world, name) for name in world.things() if name not in without]

@@ -54,10 +54,13 @@ class Skills:
     def bring(
         self, name: str, to: Callable[[], Vector], holds: Callable[[], bool], how: Hold, tries: int = 3
     ) -> Movement[bool]:
-        """Takes a thing and puts its origin to a place; again, and held elsewhere, if that was in vain."""
+        """Takes a thing, unless it is in the hand, and puts its origin to a place; again, and held elsewhere, if that
+        was in vain."""
         in_vain: list[Vector] = []
         for _ in range(tries):
-            rotation = yield from self.pick(name, how, to() - self.world.region(name), in_vain)
+            rotation: Rotation | None = self.hand.rotation
+            if not self.hand.holds(name):
+                rotation = yield from self.pick(name, how, to() - self.world.region(name), in_vain)
             if rotation is None:
                 yield from self.hand.grip(OPEN, self.hand.rotation)
                 yield from self.hand.go(self.hand.position + 0.08 * UP, self.hand.rotation, OPEN, near=0.03)
