@@ -80,6 +80,9 @@ def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, started, tmp_path):
     assert robot.spin_until(
         lambda: all(publishers[name].get_subscription_count() >= count for name, count in seen.items()), SECONDS
     )
+    late = robot.node.create_publisher(CompressedImage, topics.camera("fixed_1").compressed, topics.SENSOR_DATA)
+    assert robot.spin_until(lambda: late.get_subscription_count() > 0, SECONDS)
+    late.publish(CompressedImage(header=Header(stamp=time_message(time.time_ns())), data=b"a jpeg file"))
     ways, kinematics = [], Kinematics(CELL.arm)
     for sequence in range(12):
         stamp = time.time_ns()
@@ -111,4 +114,5 @@ def test_what_a_robot_says_is_drawn_until_ctrl_c(robot, started, tmp_path):
         np.testing.assert_allclose(fan[-1], way, atol=1e-6)
     assert any(entity.endswith("left_fr3_link7") and name == "Transform3D:translation" for entity, name in drawn)
     assert drawn["/joints/fr3_joint2/measured", "Scalars:scalars"][0] == [CELL.arm.home[1]]
+    assert any(entity.endswith("fixed_1_color_optical_frame/image") and "blob" in name for entity, name in drawn)
     assert not any(entity.endswith("_frame/image/chunks") for entity, _ in drawn)  # no lens is known

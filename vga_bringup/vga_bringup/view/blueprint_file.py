@@ -18,6 +18,7 @@ def save_blueprint(file: Path, cell: Cell) -> None:
     """Writes the blueprint of a cell's robot, for any recording of `vga view`. Raises ViewError as `load_rerun`."""
     sheet = Sheet(cell.name)
     robot = DrawnRobot(sheet, robot_description(cell), with_tf=True)
-    cameras = Cameras(sheet, robot, [topics.image_topic(camera.name) for camera in cell.cameras])
+    cameras = Cameras(sheet, robot)
+    cameras.find([topics.image_topic(camera.name) for camera in cell.cameras])
     views = [camera.name for camera in cell.views]
     blueprint(sheet.rerun, cameras.entities, views, cell.arm.joint_names).save(APPLICATION, str(file))

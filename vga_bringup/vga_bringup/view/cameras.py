@@ -23,15 +23,25 @@ Array = NDArray[np.float64]
 class Cameras:
     """The cameras that images come from.
 
-    sights: by name. notes: whose place is not known, a line each.
+    sights: by name.
     """
 
-    def __init__(self, sheet: Sheet, robot: DrawnRobot, topic_names: Collection[str]) -> None:
+    def __init__(self, sheet: Sheet, robot: DrawnRobot) -> None:
         self._sheet, self._robot = sheet, robot
+        self.sights: dict[str, DrawnCamera] = {}
+
+    def find(self, topic_names: Collection[str]) -> list[DrawnCamera]:
+        """Those among these topics that are new, in the order of their names."""
         images = {topics.image_topic(topics.camera_of(name)) for name in topic_names}
-        names = [topics.camera_of(name) for name in topic_names if name in images]
-        self.sights = {name: self._sight(name, topic_names) for name in sorted(names)}
-        self.notes = [
+        names = {topics.camera_of(name) for name in topic_names if name in images}
+        new = {name: self._sight(name, topic_names) for name in sorted(names - self.sights.keys())}
+        self.sights |= new
+        return list(new.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """Whose place is not known, a line each."""
+        return [
             f"camera {name}: its place is not known (cameras[].pose): shown without a frustum"
             for name, sight in self.sights.items()
             if not sight.frame

@@ -185,6 +185,7 @@ def _follow(live: Live, arguments: argparse.Namespace, geometry: Geometry | None
         print(f"drawing the running robot: {where}; Ctrl-C ends it", flush=True)
         told: list[str] = []
         while not stop.is_set() and (viewer is None or viewer.open):
+            drawing.find_cameras(live.topic_names)
             for event in live.events(drawing.wants, EVERY):
                 drawing.take(event)
             drawing.flush()

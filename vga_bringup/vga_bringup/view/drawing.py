@@ -39,7 +39,8 @@ class Drawing:
         geometry: Geometry | None = None,
         apart_ns: int = 0,
     ) -> None:
-        """urdf, fixed: the robot's description, and what has come on tf_static. topic_names: of all that will come.
+        """urdf, fixed: the robot's description, and what has come on tf_static. topic_names: of what will come, as far
+        as that is known.
 
         views: cameras that a policy sees, in its order, if that is known already. geometry: what a policy knows of
         depth; None: no depth is drawn. apart_ns: frames, curves and images that follow another by less are left out.
@@ -49,14 +50,14 @@ class Drawing:
         self._robot = DrawnRobot(sheet, urdf, with_tf=topics.TF in topic_names, apart_ns=apart_ns)
         for message in fixed:
             self._robot.take_fixed_tf(message)
-        self._cameras = Cameras(sheet, self._robot, topic_names)
+        self._cameras = Cameras(sheet, self._robot)
         self._clouds = None if geometry is None else Clouds(sheet, self._robot, self._cameras, geometry)
         self._plans = Plans(sheet, self._robot, self._cameras, self._clouds, views)
         self._joints = [name for name in self._robot.joints if FINGER not in name]
         self._happenings = Happenings()
         self._left_out: dict[str, str] = {}  # why, by topic
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
-        self._arranged: tuple[str, ...] | None = None
+        self._arranged: tuple[Collection[str], ...] = ()
         self._takes = {
             topics.TF: lambda event: self._robot.take_tf(event.message),
             topics.JOINT_STATES: self._take_joints,
@@ -67,14 +68,7 @@ class Drawing:
             topics.ACTION_CHUNK: lambda event: self._plans.take_chunk(event.message),
             topics.CHUNK_VERDICT: self._take_verdict,
         }
-        for name, sight in self._cameras.sights.items():
-            names = topics.camera_topics(name)
-            self._takes[names.info] = partial(self._cameras.take_info, sight)
-            self._takes[names.pose] = partial(self._cameras.take_pose, sight)
-            self._takes[names.compressed] = partial(self._take_image, sight)
-            if self._clouds is not None:
-                self._takes[names.depth] = partial(self._clouds.take_depth, sight)
-                self._takes[names.compressed_depth] = partial(self._clouds.take_depth, sight)
+        self.find_cameras(topic_names)
         self._style()
         self._arrange()
 
@@ -83,6 +77,17 @@ class Drawing:
         """What is not shown, and why."""
         clouds = [] if self._clouds is None else self._clouds.notes
         return [*self._cameras.notes, *clouds, *self._left_out.values()]
+
+    def find_cameras(self, topic_names: Collection[str]) -> None:
+        """Cameras that have appeared among these topics are drawn from now on."""
+        for sight in self._cameras.find(topic_names):
+            names = topics.camera_topics(sight.name)
+            self._takes[names.info] = partial(self._cameras.take_info, sight)
+            self._takes[names.pose] = partial(self._cameras.take_pose, sight)
+            self._takes[names.compressed] = partial(self._take_image, sight)
+            if self._clouds is not None:
+                self._takes[names.depth] = partial(self._clouds.take_depth, sight)
+                self._takes[names.compressed_depth] = partial(self._clouds.take_depth, sight)
 
     def wants(self, topic: str) -> bool:
         """Whether something is drawn of this topic."""
@@ -164,8 +169,9 @@ class Drawing:
                 self._sheet.still(f"{entity}/{name}", self._sheet.rerun.SeriesLines(names=name, colors=color))
 
     def _arrange(self) -> None:
-        """Lays out what is seen, anew when a policy has begun to look through other cameras."""
-        if self._arranged != self._plans.views:
-            self._arranged = self._plans.views
+        """Lays out what is seen, anew when a camera has come, or a policy has begun to look through other ones."""
+        shown = (tuple(self._cameras.sights), self._plans.views)
+        if self._arranged != shown:
+            self._arranged = shown
             made = blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, self._joints)
             self._sheet.arrange(made)

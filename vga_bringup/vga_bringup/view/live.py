@@ -20,7 +20,7 @@ DESCRIPTION = (topics.ROBOT_DESCRIPTION, topics.TF_STATIC)
 class Live:
     """The graph of one robot, through `session`.
 
-    urdf: the robot's. fixed: messages of tf_static. topic_names: of what is published.
+    urdf: the robot's. fixed: messages of tf_static.
     """
 
     def __init__(self, session: Session) -> None:
@@ -28,13 +28,17 @@ class Live:
         self._session = session
         self._heard: list[BagMessage] = []
         self._listener = Listener(session, self._hear)
-        session.spin_until(lambda: False, FOUND_WITHIN)
+        session.spin_until(lambda: self._described() and topics.TF in self.topic_names, FOUND_WITHIN)
         if not session.spin_until(self._described, DESCRIBED_WITHIN):
             raise GraphError(f"nobody publishes {session.resolved(topics.ROBOT_DESCRIPTION[1:])}: {ELSEWHERE}")
         first = self._taken()
         self.urdf: str = next(event.message.data for event in first if event.topic == topics.ROBOT_DESCRIPTION)
         self.fixed: list[Any] = [event.message for event in first if event.topic == topics.TF_STATIC]
-        self.topic_names = set(self._listener.kinds)
+
+    @property
+    def topic_names(self) -> set[str]:
+        """Of what is published now."""
+        return set(self._listener.kinds)
 
     def events(self, wanted: Callable[[str], bool], seconds: float) -> list[BagMessage]:
         """What comes in the next seconds on the topics that are wanted."""
