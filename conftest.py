@@ -23,7 +23,7 @@ settings.load_profile("repeatable")
 
 # Of the whole, but they keep no real time.
 TIMELESS = ("calibration", "commands_shown", "docs", "environment", "fuzz", "message_constants", "moved_cameras")
-TIMELESS += ("older_artefacts", "options", "packages", "prose", "scripts", "version", "watchdog")
+TIMELESS += ("older_artefacts", "options", "packages", "policy_refusals", "prose", "scripts", "version", "watchdog")
 # What not every machine that runs tests has: whether it is there, how to get it, and the files of the tests.
 OPTIONAL = (
     (find_spec("libero"), "make setup PURPOSES=libero", ("vga_policy/test/test_libero_*.py",)),

@@ -12,6 +12,7 @@ from vga_policy.cli import main
 from vga_msgs.msg import TaskState
 
 
+@pytest.mark.long
 def test_a_trial_runs_through_the_graph(ros_domain, sim_cell, tmp_path, capsys):
     out = tmp_path / "out"
     options = ("--task", "press_button", "--trials", "1", "--seed", "7", "--max-steps", "12", "--view", "ood", "--json")
