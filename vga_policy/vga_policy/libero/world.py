@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 import mujoco
 import numpy as np
@@ -137,7 +138,12 @@ class World:
 
     def model_file(self) -> str:
         """The scene as MJCF, in which fixtures have the poses that the last `reset` drew."""
-        return str(self._env.sim.model.get_xml())
+        root, poses = ElementTree.fromstring(self._env.model.get_xml()), self.fixtures()
+        for body in root.iter("body"):
+            if (pose := poses.get(body.get("name", ""))) is not None:
+                body.set("pos", " ".join(map(repr, pose[:3].tolist())))
+                body.set("quat", " ".join(map(repr, pose[3:].tolist())))
+        return ElementTree.tostring(root, encoding="unicode")
 
     def fixtures(self) -> dict[str, Vector]:
         """Position (m) and quaternion (wxyz) [7] of each fixture's body, by the body's name."""
