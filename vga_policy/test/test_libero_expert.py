@@ -105,9 +105,10 @@ def test_nothing_is_grasped_before_it_lies():
     assert points_of(world, name)[:, 2].min() == pytest.approx(lying, abs=0.01)
 
 
-def test_what_is_in_the_hand_is_not_let_go():
-    """Whoever takes over goes on with it."""
-    world = settled("libero_object", 1)
+@pytest.mark.parametrize("task", [1, 9])
+def test_what_is_in_the_hand_is_not_let_go(task):
+    """Whoever takes over goes on with it: a flat thing deep between the fingers, a carton between their tips."""
+    world = settled("libero_object", task)
     name = next(goal[1] for goal in world.goals())
     hand, lying = Hand(world), world.region(name)[2]
     assert not hand.holds(name)

@@ -21,7 +21,8 @@ Movement = Generator[Vector, None, T]
 Rotation = NDArray[np.float64]  # [3, 3]; the grip's axis x runs from finger to finger, z out of the hand
 
 OPEN, CLOSE = -1.0, 1.0
-FINGERS = {"gripper0_leftfinger", "gripper0_rightfinger"}  # bodies
+LEFT = {"gripper0_leftfinger", "gripper0_finger_joint1_tip"}  # bodies of a finger
+RIGHT = {"gripper0_rightfinger", "gripper0_finger_joint2_tip"}
 GAIN = 2.0  # of the way that is left, in a step
 DOWN = np.array([0.0, 0.0, -1.0])
 PROGRESS, PATIENCE = 0.001, 10  # m by which a movement is to come nearer within so many steps, else it is stuck
@@ -87,7 +88,8 @@ class Hand:
 
     def holds(self, name: str) -> bool:
         """Whether a thing is between the fingers, and both touch it."""
-        return touching(self.world, name) >= FINGERS
+        touched = touching(self.world, name)
+        return bool(touched & LEFT and touched & RIGHT)
 
     def stray(self, position: ArrayLike) -> Vector:
         """A way-point, where it need not be exact; never lower, where things might be in the way."""
