@@ -108,7 +108,7 @@ def test_a_hand_that_never_moved_is_not_trained_on_to_move(tmp_path):
     write_episodes(tmp_path / "closing", 2, seconds=1.2, rest=0.1, grasp=0.6)
     trainer.train(tiny_policy(tmp_path / "open", tiny_loop(steps=1)), tmp_path / "run")
     config = tiny_policy(tmp_path / "closing", tiny_loop(steps=1), init=str(tmp_path / "run"))
-    with pytest.raises(TrainingError, match=r"gripper never moved in its data, but \d+% .* --init GEOMETRY"):
+    with pytest.raises(TrainingError, match=r"gripper never moved in its data, but \d+% .* --units data"):
         trainer.train(config, tmp_path / "on")
     assert not (tmp_path / "on").exists()
 
@@ -119,15 +119,21 @@ def test_what_a_policys_units_clip_is_said(episodes, policy, tmp_path, caplog):
         tmp_path / "elsewhere", 2, cell=SIM.model_copy(update={"arm": arm}), seconds=1.2, rest=0.1, grasp=0.6
     )
 
-    def warned(data):
+    def warned(data, **how):
         caplog.clear()
-        trainer.train(tiny_policy(data, tiny_loop(steps=1), init=str(policy)), tmp_path / f"on_{data.name}")
+        config = tiny_policy(data, tiny_loop(steps=1), init=str(policy), **how)
+        trainer.train(config, tmp_path / "_".join(("on", data.name, *how)))
         return "clipped to it" in caplog.text
 
     assert not warned(episodes)
     assert warned(tmp_path / "elsewhere")
     joint = SIM.arm.joint_names[0]
-    assert f"100% of {joint}'s positions; start from" in caplog.text
+    assert f"100% of {joint}'s positions; --units data" in caplog.text
+    assert not warned(tmp_path / "elsewhere", units="data")
+    theirs, kept = (
+        load(tmp_path / run / BEST).normalization.proprioception for run in ("on_elsewhere_units", "on_elsewhere")
+    )
+    assert theirs.q01[0] > kept.q99[0]
 
 
 def test_the_papers_encoders_have_weights_from_somewhere(episodes, tmp_path, monkeypatch):

@@ -196,6 +196,13 @@ class PolicyConfig:
             default="random weights, where the preset allows them",
         ),
     ] = None
+    units: Annotated[
+        Literal["init", "data"],
+        Option(
+            "What actions and positions are measured by: the ranges of the policy that --init names, or those of these "
+            "episodes, to which that policy then has to get used."
+        ),
+    ] = "init"
     encoders: Annotated[
         tuple[str, str] | None,
         Option(
