@@ -12,10 +12,9 @@ from vga_policy.dataset.opening import open_dataset
 from vga_policy.dataset.shards import ABOUT
 from vga_policy.libero import collecting, rendering
 from vga_policy.libero.actors import actors
-from vga_policy.libero.collecting import EXPERT, Order, draw_scene, fill, record, seed_of
+from vga_policy.libero.collecting import EXPERT, Order, draw_scene, record, seed_of
 from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
 from vga_policy.libero.embodiment import LIBERO
-from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import LiberoConditions
 from vga_policy.libero.rendering import Rendering
 from vga_policy.libero.tasks import tasks
@@ -133,10 +132,10 @@ def test_what_a_policy_has_done_needs_no_expert(monkeypatch):
     assert record(world, seed_of(world.task, 0, 0), actors(LiberoConditions("zero"))) is None
 
 
-def test_corrections_are_not_mixed_with_demonstrations(collected, tmp_path):
+def test_corrections_are_not_mixed_with_demonstrations(collected):
     order = Order(tasks("libero_object")[1], 2, 0, collected.parents[1], "libero_object")
-    with pytest.raises(LiberoError, match="was made by vga libero collect: a scripted expert, not people; choose"):
-        fill(order)
+    (problem,) = collecting.collect([order], 1, lambda _: None)
+    assert problem == f"libero_object/1: {collected}: was made by {EXPERT}; choose another --out"
 
 
 def test_the_file_has_libero_s_layout(collected, end):

@@ -45,7 +45,7 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
         for done in as_completed(running):
             order, error = running[done], done.exception()
             if error is not None:
-                problems.append(f"{order.task.label}: {str(error).splitlines()[0] if str(error) else error!r}")
+                problems.append(f"{order.task.label}: {(str(error) or repr(error)).splitlines()[0]}")
                 report(problems[-1])
                 continue
             count, attempts = done.result()
