@@ -323,6 +323,28 @@ def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
     assert "demo_0: no `states`" in problems[0]
 
 
+def test_processes_do_not_describe_the_same_directory(collected, tmp_path, monkeypatch):
+    """It is described when they start, and a full disk then costs one file its turn."""
+    found = []
+
+    class OneProcess:
+        def __init__(self, *_):
+            found.append((tmp_path / "out" / "libero_object" / ABOUT).is_file())
+
+        __enter__, __exit__, map = lambda self: self, lambda *_: None, staticmethod(map)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rendering, "worker_pool", OneProcess)
+    monkeypatch.setattr(rendering, "write_demonstration", full)
+    absent = tmp_path / "absent_demo.hdf5"
+    made, problems = rendering.render_files([absent, collected], Rendering(tmp_path / "out", SIZE), 2, lambda _: None)
+    assert found == [True]
+    assert made == 0
+    assert problems == [f"{absent}: there is no such file", f"{collected}: [Errno 28] No space left on device"]
+
+
 def test_a_book_goes_into_its_compartment_at_the_first_try():
     """It has 9 mm to spare at either end.
 

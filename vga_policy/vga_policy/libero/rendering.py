@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,11 +55,20 @@ def render_files(
     """Renders what is missing of all files; how many demonstrations there are, and what was left out, in words."""
     demonstrations = 0
     problems: list[str] = []
+    _begin(files, how)
     with worker_pool(min(processes, max(1, len(files)))) as pool:
         for file, (made, wrong) in zip(files, pool.map(render_file, files, [how] * len(files)), strict=True):
             report(f"{file}: {made} demonstrations, {len(wrong)} left out")
             demonstrations, problems = demonstrations + made, problems + wrong
     return demonstrations, problems
+
+
+def _begin(files: Sequence[Path], how: Rendering) -> None:
+    """Describes the directories before processes share them; what is wrong with a file or one is told when it is its
+    turn."""
+    for path in files:
+        with suppress(LiberoError, DatasetError), DemonstrationFile(path) as file:
+            begin_demonstrations(how.out / file.task.suite, LIBERO)
 
 
 def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
@@ -84,6 +94,8 @@ def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
                     problems.append(text if text.startswith(str(path)) else f"{path}, {name}: {text}")
     except (LiberoError, DatasetError) as error:
         problems.append(str(error))
+    except OSError as error:
+        problems.append(f"{path}: {error}")
     finally:
         if world is not None:
             world.close()
