@@ -9,6 +9,7 @@ from rerun.chunk import RrdReader
 from vga_bringup.collect.in_process import Collector, CollectRequest
 from vga_bringup.robot.bounds.kinematics import Kinematics
 from vga_bringup.view.drawing import Drawing
+from vga_bringup.view.events import BagMessage
 from vga_bringup.view.fan import ACCEPTED, FAN, REFUSED
 from vga_bringup.view.recorded import Recorded
 from vga_bringup.view.sheet import Sheet
@@ -254,6 +255,35 @@ def test_an_old_episode_without_calibration_is_in_3d_without_frustums(drawn, unc
         assert len(computed.keys() & recorded.keys()) > 50
         for stamp in computed.keys() & recorded.keys():
             np.testing.assert_allclose(computed[stamp], recorded[stamp], atol=1e-6)
+
+
+def test_where_a_camera_is_may_be_known_later(uncalibrated, tmp_path):
+    """Its place by a topic that is found after its images, or by a fixed frame of another publisher."""
+    recorded, sheet = Recorded(uncalibrated), Sheet("live")
+    sheet.save(tmp_path / "late.rrd")
+    drawing = Drawing(sheet, recorded.urdf, (), recorded.topic_names)
+    assert len(drawing.notes) == len(CELL.cameras)
+    drawing.find_cameras([*recorded.topic_names, "/cameras/fixed_2/pose"])
+    assert len(drawing.notes) == len(CELL.cameras) - 1
+    frames = [
+        {"header": {"frame_id": "fr3_link0"}, "child_frame_id": f"{camera.name}_color_optical_frame"}
+        for camera in CELL.cameras
+    ]
+    kind = "tf2_msgs/msg/TFMessage"
+    fixed = cdr.encode(cdr.new(kind, transforms=frames))
+    assert drawing.wants("/tf_static")
+    drawing.take(BagMessage("/tf_static", fixed, cdr.codec(kind)))
+    drawing.find_cameras(recorded.topic_names)
+    assert drawing.notes == []
+    for event in recorded.events(drawing.wants):
+        drawing.take(event)
+    drawing.close()
+    late = Rows(tmp_path / "late.rrd")
+    for camera in CELL.cameras:
+        assert {name for entity, name in late._rows if entity == camera_entity(late, camera.name)} >= {
+            "Pinhole:image_from_camera",
+            "EncodedImage:blob",
+        }
 
 
 def test_a_message_that_makes_no_sense_is_left_out_and_noted(episode, tmp_path, capsys):

@@ -31,7 +31,10 @@ class Cameras:
         self.sights: dict[str, DrawnCamera] = {}
 
     def find(self, topic_names: Collection[str]) -> list[DrawnCamera]:
-        """Those among these topics that are new, in the order of their names."""
+        """Those among these topics that are new, in the order of their names. Where the others are may be known now."""
+        for name, sight in self.sights.items():
+            if not sight.frame and (placed := self._sight(name, topic_names)).frame:
+                sight.frame, sight.entity, sight.matrix = placed.frame, placed.entity, None  # its lens is drawn there
         images = {topics.image_topic(topics.camera_of(name)) for name in topic_names}
         names = {topics.camera_of(name) for name in topic_names if name in images}
         new = {name: self._sight(name, topic_names) for name in sorted(names - self.sights.keys())}
@@ -77,7 +80,7 @@ class Cameras:
 
     def take_pose(self, sight: DrawnCamera, event: BagMessage) -> None:
         """The true place of a simulated camera that the description does not have."""
-        if sight.frame in self._robot.tree.joints:
+        if not sight.frame or sight.frame in self._robot.tree.joints:
             return
         pose = event.message.pose
         place = np.array([pose.position.x, pose.position.y, pose.position.z])

@@ -57,9 +57,10 @@ class Drawing:
         self._happenings = Happenings()
         self._left_out: dict[str, str] = {}  # why, by topic
         self._latest: dict[str, int] = {}  # stamps of what was drawn, by topic
-        self._arranged: tuple[Collection[str], ...] = ()
+        self._arranged: tuple[Collection[Any], ...] = ()
         self._takes = {
             topics.TF: lambda event: self._robot.take_tf(event.message),
+            topics.TF_STATIC: lambda event: self._robot.take_fixed_tf(event.message),
             topics.JOINT_STATES: self._take_joints,
             topics.REFERENCE: self._take_reference,
             topics.GRIPPER_STATE: self._take_hand,
@@ -170,7 +171,7 @@ class Drawing:
 
     def _arrange(self) -> None:
         """Lays out what is seen, anew when a camera has come, or a policy has begun to look through other ones."""
-        shown = (tuple(self._cameras.sights), self._plans.views)
+        shown = (tuple(self._cameras.entities.items()), self._plans.views)
         if self._arranged != shown:
             self._arranged = shown
             made = blueprint(self._sheet.rerun, self._cameras.entities, self._plans.views, self._joints)

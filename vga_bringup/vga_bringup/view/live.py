@@ -44,7 +44,7 @@ class Live:
         """What comes in the next seconds on the topics that are wanted."""
         self._listener.listen(wanted)
         self._session.spin_until(lambda: False, seconds)
-        return self._taken()
+        return [event for event in self._taken() if wanted(event.topic)]
 
     def _hear(self, topic: str, kind: str, data: bytes) -> None:
         self._heard.append(BagMessage(topic, data, cdr.codec(kind)))
