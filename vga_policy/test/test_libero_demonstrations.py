@@ -8,7 +8,10 @@ import h5py
 import numpy as np
 import pytest
 from libero_worlds import SIZE, settled, world_of
+from vga_policy.checkpoints import locate
+from vga_policy.checkpoints.checkpoint import digest
 from vga_policy.dataset.opening import open_dataset
+from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.shards import ABOUT
 from vga_policy.libero import collecting, rendering
 from vga_policy.libero.actors import actors
@@ -133,9 +136,26 @@ def test_what_a_policy_has_done_needs_no_expert(monkeypatch):
 
 
 def test_corrections_are_not_mixed_with_demonstrations(collected):
+    """Nor with those of a policy of other weights."""
     order = Order(tasks("libero_object")[1], 2, 0, collected.parents[1], "libero_object")
     (problem,) = collecting.collect([order], 1, lambda _: None)
     assert problem == f"libero_object/1: {collected}: was made by {EXPERT}; choose another --out"
+    assert order.made_by == f"{EXPERT}, which took over from the policy of weights {digest(locate('libero_object'))}"
+
+
+def test_a_policy_begins_in_scenes_that_it_was_not_trained_on():
+    task = tasks("libero_object")[1]
+    seeds = {seed_of(task, 0, attempt, begun=begun) for attempt in range(50) for begun in (False, True)}
+    assert len(seeds) == 100
+
+
+def test_what_the_expert_took_over_is_known_as_a_correction(end, tmp_path):
+    """In training too, which can show corrections more often."""
+    recording = DemonstrationWriter(tmp_path / "corrections", tasks("libero_object")[1], "somebody")
+    recording.add(end)
+    recording.add(replace(end, notes={"policy_steps": 9}))
+    _, _, [data] = rendered(recording.path, tmp_path / "out", every=9)
+    assert data.samples.origins.tolist() == [Origin.DEMONSTRATION] * 2 + [Origin.INTERVENTION] * 2
 
 
 def test_the_file_has_libero_s_layout(collected, end):
@@ -313,6 +333,18 @@ def test_a_file_of_no_known_task_is_refused(tmp_path):
     assert problem.endswith("no group `data`: this is no file of LIBERO's demonstrations")
 
 
+def test_a_file_that_is_damaged_inside_leaves_the_others(collected, tmp_path, monkeypatch):
+    """h5py has many errors for that."""
+
+    def damaged(_):
+        raise RuntimeError("unable to get group info (wrong B-tree signature)")
+
+    monkeypatch.setattr(DemonstrationFile, "_task", damaged)
+    made, problems = rendering.render_file(collected, Rendering(tmp_path / "out", SIZE))
+    assert made == 0
+    assert problems == [f"{collected}: damaged (unable to get group info (wrong B-tree signature)): copy it again"]
+
+
 def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
     with h5py.File(collected, "a") as file:
         file["data"].copy("demo_0", "demo_1")
@@ -342,7 +374,10 @@ def test_processes_do_not_describe_the_same_directory(collected, tmp_path, monke
     made, problems = rendering.render_files([absent, collected], Rendering(tmp_path / "out", SIZE), 2, lambda _: None)
     assert found == [True]
     assert made == 0
-    assert problems == [f"{absent}: there is no such file", f"{collected}: [Errno 28] No space left on device"]
+    assert problems == [
+        f"{absent}: there is no such file",
+        f"{collected}: the rest of it cannot be written to {tmp_path / 'out'} ([Errno 28] No space left on device)",
+    ]
 
 
 def test_a_book_goes_into_its_compartment_at_the_first_try():

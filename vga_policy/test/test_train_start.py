@@ -108,7 +108,7 @@ def test_a_hand_that_never_moved_is_not_trained_on_to_move(tmp_path):
     write_episodes(tmp_path / "closing", 2, seconds=1.2, rest=0.1, grasp=0.6)
     trainer.train(tiny_policy(tmp_path / "open", tiny_loop(steps=1)), tmp_path / "run")
     config = tiny_policy(tmp_path / "closing", tiny_loop(steps=1), init=str(tmp_path / "run"))
-    with pytest.raises(TrainingError, match=r"gripper never moved in its data, but \d+% .* --units data"):
+    with pytest.raises(TrainingError, match=r"gripper never moved in its data, but \d+% .* --normalization data"):
         trainer.train(config, tmp_path / "on")
     assert not (tmp_path / "on").exists()
 
@@ -128,10 +128,11 @@ def test_what_a_policys_units_clip_is_said(episodes, policy, tmp_path, caplog):
     assert not warned(episodes)
     assert warned(tmp_path / "elsewhere")
     joint = SIM.arm.joint_names[0]
-    assert f"100% of {joint}'s positions; --units data" in caplog.text
-    assert not warned(tmp_path / "elsewhere", units="data")
+    assert f"100% of {joint}'s positions; --normalization data" in caplog.text
+    assert not warned(tmp_path / "elsewhere", normalization="data")
     theirs, kept = (
-        load(tmp_path / run / BEST).normalization.proprioception for run in ("on_elsewhere_units", "on_elsewhere")
+        load(tmp_path / run / BEST).normalization.proprioception
+        for run in ("on_elsewhere_normalization", "on_elsewhere")
     )
     assert theirs.q01[0] > kept.q99[0]
 

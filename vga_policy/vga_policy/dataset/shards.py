@@ -36,6 +36,8 @@ LOG = logging.getLogger(__name__)
 
 ABOUT, SUFFIX = "demonstrations.json", ".safetensors"
 EVERY = "every"  # key of a file's metadata; one without it shows every step
+ORIGIN = "origin"  # likewise; one without it is a demonstration
+ORIGINS = {origin.name.lower(): origin for origin in (Origin.DEMONSTRATION, Origin.INTERVENTION)}
 FORMAT = 1
 JPEG_QUALITY = 95
 
@@ -47,8 +49,8 @@ class RenderedDemonstration:
 
     images: uint8 [N, V, 3, S, S]. proprioception: float32 [T, P]. actions: float32 [T, A]. Where the cameras are known:
     depth: uint16 [N, V, D, D], mm, 0 where unknown. intrinsics: float32 [N, V, 3, 3], in pixels of the images, whose
-    centers are at whole numbers. extrinsics: float32 [N, V, 4, 4], base frame → camera (OpenCV). about: what else is
-    worth knowing of it, in words.
+    centers are at whole numbers. extrinsics: float32 [N, V, 4, 4], base frame → camera (OpenCV). origin: of all steps.
+    about: what else is worth knowing of it, in words.
     """
 
     task: str
@@ -60,6 +62,7 @@ class RenderedDemonstration:
     intrinsics: NDArray[np.float32] | None = None
     extrinsics: NDArray[np.float32] | None = None
     every: int = 1
+    origin: Origin = Origin.DEMONSTRATION
     about: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -94,6 +97,7 @@ def write_demonstration(demonstration: RenderedDemonstration, directory: Path, n
         "task": demonstration.task,
         "instruction": demonstration.instruction,
         EVERY: str(demonstration.every),
+        ORIGIN: demonstration.origin.name.lower(),
     }
     file = directory / f"{name}{SUFFIX}"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -195,6 +199,9 @@ class _DemonstrationFile:
         self.task, self.instruction = words.get("task", ""), words.get("instruction", "")
         if not self.instruction:
             raise DatasetError(f"{self._file}: says no instruction")
+        if (origin := words.get(ORIGIN, "demonstration")) not in ORIGINS:
+            raise DatasetError(f"{self._file}: {ORIGIN}: expected {' or '.join(ORIGINS)}, found {origin!r}")
+        self._origin = ORIGINS[origin]
         self._actions = opened.get_tensor("actions")
         self._proprioception = opened.get_tensor("proprioception")
         if not (every := words.get(EVERY, "1")).isdecimal() or not int(every):
@@ -237,7 +244,7 @@ class _DemonstrationFile:
             actions=self._actions[np.minimum(told, steps - 1)].astype(np.float32),
             action_mask=told < steps,
             keyframes=self._keyframes()[seen],
-            origins=np.full(len(seen), Origin.DEMONSTRATION, np.uint8),
+            origins=np.full(len(seen), self._origin, np.uint8),
         )
 
     def geometry(self, slots: Sequence[int]) -> GeometryTable:

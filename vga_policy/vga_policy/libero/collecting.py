@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vga_policy.libero.demonstrations import DemonstrationWriter, LiberoDemonstration
+from vga_policy.checkpoints import locate
+from vga_policy.checkpoints.checkpoint import digest
+from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationWriter, LiberoDemonstration
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.expert.hand import Style
@@ -36,6 +38,13 @@ class Order:
     out: Path
     checkpoint: str = ""
 
+    @property
+    def made_by(self) -> str:
+        """Who demonstrates, in words."""
+        if not self.checkpoint:
+            return EXPERT
+        return f"{EXPERT}, which took over from the policy of weights {digest(locate(self.checkpoint))}"
+
 
 def collect(orders: Sequence[Order], processes: int, report: Callable[[str], None]) -> list[str]:
     """Makes what is missing; what went wrong, in words."""
@@ -49,15 +58,14 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
                 report(problems[-1])
                 continue
             count, attempts = done.result()
-            failed = attempts - count
-            report(f"{order.task.label}: {count} demonstrations, {failed} failures dropped: {order.task.instruction}")
+            dropped = f"{attempts - count} {'attempts' if order.checkpoint else 'failures'} dropped"
+            report(f"{order.task.label}: {count} demonstrations, {dropped}: {order.task.instruction}")
     return problems
 
 
 def fill(order: Order) -> tuple[int, int]:
     """Makes what is missing of an order; how many demonstrations there are then, of how many attempts."""
-    made_by = f"{EXPERT}, which took over from {order.checkpoint}" if order.checkpoint else EXPERT
-    recording = DemonstrationWriter(order.out, order.task, made_by)
+    recording = DemonstrationWriter(order.out, order.task, order.made_by)
     if recording.count >= order.episodes:
         return recording.count, recording.attempts
     policy = beginner(order.checkpoint) if order.checkpoint else None
@@ -65,16 +73,20 @@ def fill(order: Order) -> tuple[int, int]:
     try:
         while recording.count < order.episodes:
             if recording.attempts >= HOPELESS * order.episodes:
-                raise LiberoError(f"only {recording.count} of {recording.attempts} attempts succeeded; given up")
-            recording.add(record(world, seed_of(order.task, order.seed, recording.attempts), policy))
+                raise LiberoError(f"only {recording.count} demonstrations of {recording.attempts} attempts; given up")
+            seed = seed_of(order.task, order.seed, recording.attempts, begun=policy is not None)
+            recording.add(record(world, seed, policy))
     finally:
         world.close()
     return recording.count, recording.attempts
 
 
-def seed_of(task: LiberoTask, seed: int, attempt: int) -> int:
-    """Seed of one attempt, which no other attempt or task has."""
-    return zlib.crc32(f"{seed} {task.label} {attempt}".encode())
+def seed_of(task: LiberoTask, seed: int, attempt: int, *, begun: bool = False) -> int:
+    """Seed of one attempt, which no other attempt or task has.
+
+    begun: by a policy, which may have been trained on the scenes of the others.
+    """
+    return zlib.crc32(f"{seed} {task.label} {attempt}{' begun' if begun else ''}".encode())
 
 
 def beginner(checkpoint: str) -> Actors:
@@ -97,8 +109,8 @@ def record(world: World, seed: int, policy: Actors | None = None) -> LiberoDemon
     style, notes = Style.drawn(random), {"seed": seed}
     if policy is not None:
         style = replace(style, first=(0.0, 0.0, 0.0))
-        notes["policy_steps"] = int(random.integers(1, world.task.step_limit // 2))
-        if drive(world, policy(world), notes["policy_steps"])[0]:
+        notes[POLICY_STEPS] = int(random.integers(1, world.task.step_limit // 2))
+        if drive(world, policy(world), notes[POLICY_STEPS])[0]:
             return None
     rows: dict[str, list[Vector]] = {name: [] for name in ("states", "actions", *_measured(world))}
     held = 0

@@ -24,6 +24,8 @@ from vga_policy.libero.tasks import LiberoTask, task_named
 from vga_policy.libero.world import ACTION, Vector
 
 SUFFIX = "_demo.hdf5"
+POLICY_STEPS = "policy_steps"  # note of a correction: after how many steps of a policy it begins
+DAMAGED = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)  # what h5py raises then
 NO_OP = 1e-4  # norm of translation and turn below which a step does nothing, as OpenVLA has it
 
 
@@ -79,12 +81,19 @@ class DemonstrationFile:
             self._file = h5py.File(path, "r")
         except OSError as error:
             raise LiberoError(f"{path}: cannot be read as HDF5 ({str(error).splitlines()[0]}): copy it again") from None
-        if not isinstance(self._file.get("data"), h5py.Group):
-            raise LiberoError(f"{path}: no group `data`: this is no file of LIBERO's demonstrations")
-        self.attributes = dict(self._file["data"].attrs)
-        self.task = self._task()
-        found = (name for name in self._file["data"] if name.startswith("demo_"))
-        self.names = sorted(found, key=lambda name: (len(name), name))
+        try:
+            if not isinstance(self._file.get("data"), h5py.Group):
+                raise LiberoError(f"{path}: no group `data`: this is no file of LIBERO's demonstrations")
+            self.attributes = dict(self._file["data"].attrs)
+            self.task = self._task()
+            found = (name for name in self._file["data"] if name.startswith("demo_"))
+            self.names = sorted(found, key=lambda name: (len(name), name))
+        except DAMAGED as error:
+            self._file.close()
+            raise LiberoError(f"{path}: damaged ({str(error).splitlines()[0]}): copy it again") from None
+        except LiberoError:
+            self._file.close()
+            raise
 
     def __enter__(self) -> DemonstrationFile:
         return self
@@ -106,7 +115,7 @@ class DemonstrationFile:
             measured = group.get("obs", {})
             observations = {key: values[()] for key, values in measured.items() if not key.endswith("_rgb")}
             notes = {key: value for key, value in group.attrs.items() if key not in ("model_file", "init_state")}
-        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except DAMAGED as error:
             raise LiberoError(f"{self.path}, {name}: damaged ({str(error).splitlines()[0]}): copy it again") from None
         except LiberoError as error:
             raise LiberoError(f"{self.path}, {name}: {error}") from None

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.shards import EVERY, SUFFIX, RenderedDemonstration, begin_demonstrations, write_demonstration
 from vga_policy.episodes.listing import DatasetError
 from vga_policy.libero.cameras import SIZE, Views
-from vga_policy.libero.demonstrations import DemonstrationFile, LiberoDemonstration
+from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationFile, LiberoDemonstration
 from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.world import Vector, World
@@ -95,7 +96,7 @@ def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
     except (LiberoError, DatasetError) as error:
         problems.append(str(error))
     except OSError as error:
-        problems.append(f"{path}: {error}")
+        problems.append(f"{path}: the rest of it cannot be written to {how.out} ({error})")
     finally:
         if world is not None:
             world.close()
@@ -133,6 +134,7 @@ def render(world: World, demonstration: LiberoDemonstration, how: Rendering) -> 
         intrinsics=np.stack([views.intrinsics for views in seen]),
         extrinsics=np.stack([views.extrinsics for views in seen]),
         every=how.every,
+        origin=Origin.INTERVENTION if POLICY_STEPS in demonstration.notes else Origin.DEMONSTRATION,
         about=about,
     )
 

@@ -196,11 +196,11 @@ class PolicyConfig:
             default="random weights, where the preset allows them",
         ),
     ] = None
-    units: Annotated[
+    normalization: Annotated[
         Literal["init", "data"],
         Option(
-            "What actions and positions are measured by: the ranges of the policy that --init names, or those of these "
-            "episodes, to which that policy then has to get used."
+            "Whose statistics normalize actions and positions: those of the policy that --init names, if it names one, "
+            "or those of these episodes, to which that policy then has to get used."
         ),
     ] = "init"
     encoders: Annotated[

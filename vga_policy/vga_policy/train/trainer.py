@@ -234,7 +234,7 @@ def _statistics(config: PolicyConfig, demonstrations: Demonstrations, begun: Run
             return Normalization.from_json(kept, (body.horizon, len(body.actions)), len(body.proprioception))
         if (older := statistics_of(begun.directory)) is not None:
             return older
-    init = None if config.init is None or config.units == "data" else Path(config.init)
+    init = None if config.init is None or config.normalization == "data" else Path(config.init)
     relative = config.targets == "relative" and body.has_origins
     return norm_stats(init, demonstrations.measured, contract, relative=relative)
 

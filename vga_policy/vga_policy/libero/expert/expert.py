@@ -21,7 +21,12 @@ def demonstrate(
     skills = Skills(Hand(world, style, random))
     if not begun:
         yield from skills.begin()
-    for goal in sorted(world.goals(), key=lambda goal: (ORDER.index(goal[0]), _height(world, goal))):
+
+    def turn(goal: list[str]) -> tuple[bool, int, float]:
+        in_hand = len(goal) == 3 and skills.hand.holds(goal[1])
+        return not in_hand, ORDER.index(goal[0]), _height(world, goal)
+
+    for goal in sorted(world.goals(), key=turn):
         if not world.holds(goal):
             yield from _reach(skills, goal)
 

@@ -35,7 +35,7 @@ def norm_stats(init: Path | None, samples: SampleTable, contract: Contract, *, r
     if kept is None or kept.relative != relative:
         return _own(samples, embodiment, relative=relative)
     clipped: dict[str, float] = {}  # what of whom, and its share
-    advice = "--units data takes the units of these episodes"
+    advice = "--normalization data takes the units of these episodes"
     judged = _judged(samples, embodiment, kept)
     for (what, space, outside, far), span in zip(judged, (kept.action, kept.proprioception), strict=True):
         still = (span.q99 - span.q01).reshape(-1, len(space)).max(axis=0) <= rest(space)
