@@ -40,7 +40,7 @@ class Here:
 
 @pytest.fixture
 def here(monkeypatch):
-    """Everything in this process, in one world: the last one made, which alone MuJoCo can write down as MJCF."""
+    """Everything in this process, in one world."""
     found = World(tasks.tasks("libero_object")[1], size=SIZE)
     monkeypatch.setattr(found, "close", lambda: None)
 
@@ -51,7 +51,7 @@ def here(monkeypatch):
 
     for module in ("collecting", "rendering", "evaluation"):
         monkeypatch.setattr(f"vga_policy.libero.{module}.World", world)
-        monkeypatch.setattr(f"vga_policy.libero.{module}.ProcessPoolExecutor", Here)
+        monkeypatch.setattr(f"vga_policy.libero.{module}.worker_pool", Here)
 
 
 def cut_and_doubled(file):
