@@ -20,13 +20,14 @@ DESCRIPTION = (topics.ROBOT_DESCRIPTION, topics.TF_STATIC)
 class Live:
     """The graph of one robot, through `session`.
 
-    urdf: the robot's. fixed: messages of tf_static.
+    urdf: the robot's. fixed: messages of tf_static. topic_names: of what was published at the last look.
     """
 
     def __init__(self, session: Session) -> None:
         """Raises GraphError when there is no robot."""
         self._session = session
         self._heard: list[BagMessage] = []
+        self.topic_names: set[str] = set()
         self._listener = Listener(session, self._hear)
         session.spin_until(lambda: self._described() and topics.TF in self.topic_names, FOUND_WITHIN)
         if not session.spin_until(self._described, DESCRIBED_WITHIN):
@@ -35,14 +36,9 @@ class Live:
         self.urdf: str = next(event.message.data for event in first if event.topic == topics.ROBOT_DESCRIPTION)
         self.fixed: list[Any] = [event.message for event in first if event.topic == topics.TF_STATIC]
 
-    @property
-    def topic_names(self) -> set[str]:
-        """Of what is published now."""
-        return set(self._listener.kinds)
-
     def events(self, wanted: Callable[[str], bool], seconds: float) -> list[BagMessage]:
         """What comes in the next seconds on the topics that are wanted."""
-        self._listener.listen(wanted)
+        self.topic_names = self._listener.listen(wanted)
         self._session.spin_until(lambda: False, seconds)
         return [event for event in self._taken() if wanted(event.topic)]
 
@@ -54,5 +50,6 @@ class Live:
         return taken
 
     def _described(self) -> bool:
-        self._listener.listen(lambda topic: topic in DESCRIPTION)  # again and again: what is late is found, too
+        # Again and again: what is late is found, too.
+        self.topic_names = self._listener.listen(lambda topic: topic in DESCRIPTION)
         return {event.topic for event in self._heard} >= set(DESCRIPTION)

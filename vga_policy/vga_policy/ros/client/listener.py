@@ -37,12 +37,14 @@ class Listener:
             if name.startswith(below) and node.count_publishers(name)
         }
 
-    def listen(self, wanted: Callable[[str], bool]) -> None:
-        """Hears from now on those that are wanted and are there."""
-        for topic, kind in self.kinds.items():
+    def listen(self, wanted: Callable[[str], bool]) -> set[str]:
+        """Hears from now on those that are wanted and are there; the names of all that are there."""
+        there = self.kinds
+        for topic, kind in there.items():
             if topic not in self._heard and wanted(topic):
                 self._heard.add(topic)
                 self._subscribe(topic, kind)
+        return set(there)
 
     def _subscribe(self, topic: str, kind: str) -> None:
         """With what every publisher offers: who asks for more gets nothing."""
