@@ -15,6 +15,7 @@ from rclpy.node import Node
 from support.cells import SIM_FILE
 from support.nodes import program
 from support.waiting import eventually
+from vga_policy.ros.client.session import Session
 from vga_policy.ros.log import RosLogHandler
 
 DEADLINE = 30.0
@@ -129,17 +130,17 @@ def listener():
     listener.close()
 
 
-def test_parameters_are_described_and_settled_at_start_unless_they_say_otherwise(listener):
+def test_parameters_are_described_and_settled_at_start_unless_they_say_otherwise():
     process = tool("here")
+    request = DescribeParameters.Request(names=["cell", "end", "speed"])
     try:
-        client = listener.node.create_client(DescribeParameters, "/tool/describe_parameters")
-        listener.until(client.service_is_ready)
-        answer = client.call_async(DescribeParameters.Request(names=["cell", "end", "speed"]))
-        listener.until(answer.done)
+        with Session("asking") as session:
+            client = session.node.create_client(DescribeParameters, "/tool/describe_parameters")
+            answer = session.call(client, request, repeatable=True)
     finally:
         process.send_signal(signal.SIGINT)
         ended(process)
-    described = [(d.description, d.read_only) for d in answer.result().descriptors]
+    described = [(d.description, d.read_only) for d in answer.descriptors]
     assert described == [("path of the cell file", True), ("how it ends", True), ("how fast", False)]
 
 
