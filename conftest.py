@@ -40,6 +40,9 @@ ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
 collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds, and what is idle waits for a processor.
 TIMED = ("gello_bus", "sim_leader", "view_drawn")
+# Of what keeps real time, what simulates a whole cell with its cameras: that takes both processors of a small machine.
+ALONE = ("end_to_end", "namespace", "replayed_run", "sim_cell", "takeover_nodes", "trials_graph", "view_drawn")
+ALONE += ("view_live",)
 # For `make test-long`, as are single tests that are marked so.
 LONG = ("accelerate_launch", "demo_and_collect", "in_process_parity", "judge_chunks", "judge_offline", "panel_cost")
 LONG += ("panel_stops", "record_policy", "rendered_overfit", "study", "study_attended", "train_plan")
@@ -74,7 +77,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if name in LONG:
             item.add_marker(pytest.mark.long)
         elif not item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.realtime if timed else pytest.mark.unit)
+            kind = "unit" if not timed else "alone" if name in ALONE else "paired"
+            item.add_marker(getattr(pytest.mark, kind))
         if "ros_domain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
 
