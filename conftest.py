@@ -68,19 +68,31 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     item.config.stash[WATCHDOG].write(f"{item.nodeid}\n".encode())
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Reads no file of another kind than is asked for: to import them all takes 20 s."""
+    asked = config.getoption("markexpr")
+    return True if asked in ("unit", "paired", "alone") and kind(collection_path) not in (asked, None) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks each test by where it is and what it asks for."""
-    whole = Path(__file__).with_name("tests")
     for item in items:
-        name = item.path.stem.removeprefix("test_")
-        timed = name in TIMED or (item.path.is_relative_to(whole) and name not in TIMELESS)
-        if name in LONG:
-            item.add_marker(pytest.mark.long)
-        elif not item.get_closest_marker("long"):
-            kind = "unit" if not timed else "alone" if name in ALONE else "paired"
-            item.add_marker(getattr(pytest.mark, kind))
+        if not item.get_closest_marker("long"):
+            item.add_marker(getattr(pytest.mark, kind(item.path) or "unit"))
         if "ros_domain" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.process)
+
+
+def kind(path: Path) -> str | None:
+    """The marker of a file's tests, of those that are not marked long themselves; None for what is no file of tests."""
+    if not path.name.startswith("test_"):
+        return None
+    name = path.stem.removeprefix("test_")
+    if name in LONG:
+        return "long"
+    if name in TIMED or (path.is_relative_to(Path(__file__).with_name("tests")) and name not in TIMELESS):
+        return "alone" if name in ALONE else "paired"
+    return "unit"
 
 
 @pytest.fixture(scope="module")
