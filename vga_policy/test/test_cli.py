@@ -13,6 +13,7 @@ COMMANDS = """
 def _add(subparsers, name, run):
     parser = subparsers.add_parser(name, help=f"the {name} command")
     parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--loud", action="store_true")
     parser.set_defaults(run=run)
 
 def greet(subparsers):
@@ -108,6 +109,26 @@ def test_unknown_command_names_the_known_ones(plugin, capsys):
         cli.main(["nonsense"])
     assert status.value.code == 2
     assert "'greet'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--cuont", "3"), "unrecognized arguments: --cuont 3; is --count meant?"),
+        (("--count", "3", "4"), "unrecognized arguments: 4; --count takes one value"),
+        (("3",), "unrecognized arguments: 3"),
+        (("--loud", "--loud", "3"), "unrecognized arguments: 3"),
+        (("--xyzzy=1",), "unrecognized arguments: --xyzzy=1"),
+    ],
+)
+@pytest.mark.parametrize("command", [("greet",), ("bench", "greet")])
+def test_an_argument_too_many_is_told_by_the_command_with_what_is_near(plugin, capsys, command, given, told):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, *given])
+    assert ended.value.code == 2
+    usage, *_, error = capsys.readouterr().err.splitlines()
+    assert usage.startswith(f"usage: vga {' '.join(command)} ")
+    assert error == f"vga {' '.join(command)}: error: {told}"
 
 
 def test_package_listed_twice_counts_once(plugin, tmp_path, monkeypatch, capsys):

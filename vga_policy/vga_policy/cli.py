@@ -11,8 +11,9 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any
+from typing import Any, NoReturn
 
 from vga_policy.cell.errors import CellError
 
@@ -33,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         words = _help_asked(list(sys.argv[1:] if arguments is None else arguments))
         parser = build_parser(words[0] if words else "")
-        parsed = parser.parse_args(words)
+        parsed, unknown = parser.parse_known_args(words)
+        if unknown:
+            _refuse(parser, words, unknown)
         if parsed.run is None:
             parser.print_help()
             return 0
@@ -77,6 +80,21 @@ def _help_asked(words: list[str]) -> list[str]:
     if words[:1] == ["help"]:
         return [*(word for word in words[1:] if not word.startswith("-")), "--help"]
     return [words[0], "--help"] if words[1:] == ["help"] and words[0] in FAMILIES else words
+
+
+def _refuse(parser: argparse.ArgumentParser, words: list[str], unknown: list[str]) -> NoReturn:
+    """Ends with status 2, the usage of the command that the words were meant for, and a hint at what was meant."""
+    for word in words:
+        choices = next((action.choices for action in parser._actions if isinstance(action.choices, dict)), {})
+        parser = choices.get(word, parser)
+    options = {name: action for action in parser._actions for name in action.option_strings}
+    first, hint = unknown[0], ""
+    if first.startswith("-"):
+        if near := get_close_matches(first.partition("=")[0], options, 1):
+            hint = f"; is {near[0]} meant?"
+    elif (place := words.index(first)) > 1 and words[place - 2] in options and options[words[place - 2]].nargs is None:
+        hint = f"; {words[place - 2]} takes one value"
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 
 class _Parser(argparse.ArgumentParser):
