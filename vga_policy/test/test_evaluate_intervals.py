@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from vga_policy.evaluate.intervals import Interval, mcnemar, mean_interval, paired_difference, wilson
+from vga_policy.evaluate.intervals import Interval, clustered_wilson, mcnemar, mean_interval, paired_difference, wilson
 
 Z = 1.959963984540054
 
@@ -113,3 +113,29 @@ def test_mean_interval_is_students():
         half = quantile * values.std(ddof=1) / math.sqrt(count)
         assert mean_interval(values.tolist()) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-4)
     assert mean_interval([0.5]) == (-math.inf, math.inf)
+
+
+def test_trials_of_a_task_that_are_alike_count_as_one():
+    """Where tasks have rates of their own, the interval covers the rate over all tasks as often as it says."""
+    random = np.random.default_rng(0)
+    covered = {wilson: 0, clustered_wilson: 0}
+    for _ in range(1000):
+        trials = random.integers(6, 50, 10)
+        clusters = list(zip(random.binomial(trials, random.beta(1.0, 1.0, 10)).tolist(), trials.tolist(), strict=True))
+        both = {wilson: wilson(*np.sum(clusters, axis=0).tolist()), clustered_wilson: clustered_wilson(clusters)}
+        for kind, (low, high) in both.items():
+            assert 0.0 <= low <= high <= 1.0
+            covered[kind] += low <= 0.5 <= high
+    assert covered[wilson] < 700
+    assert 930 <= covered[clustered_wilson] <= 980
+
+
+def test_of_tasks_that_are_all_or_nothing_no_trial_counts_but_the_first():
+    ten = [(10, 10)] * 6 + [(0, 10)] * 4
+    one = [(1, 1)] * 6 + [(0, 1)] * 4
+    assert clustered_wilson(ten) == pytest.approx(clustered_wilson(one))
+    assert clustered_wilson([(10, 10)] * 4) == wilson(4, 4)
+    assert clustered_wilson([(0, 9), (0, 3)]) == wilson(0, 2)
+    assert clustered_wilson([(3, 9)]) == clustered_wilson([]) == (0.0, 1.0)
+    low, high = clustered_wilson([(3, 6)] * 40)  # tasks that do not differ: trials are independent
+    assert wilson(120, 240) == pytest.approx((low, high), abs=0.01)

@@ -2,7 +2,9 @@
 
 import json
 import re
+from concurrent.futures import Future
 from dataclasses import replace
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -18,6 +20,7 @@ from vga_policy.libero.actors import actors
 from vga_policy.libero.collecting import EXPERT, Order, draw_scene, record, seed_of
 from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
 from vga_policy.libero.embodiment import LIBERO
+from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import LiberoConditions
 from vga_policy.libero.rendering import Rendering
 from vga_policy.libero.tasks import tasks
@@ -46,7 +49,7 @@ def end(demonstration):
 @pytest.fixture
 def collected(tmp_path, end):
     """A file with that, after a failure."""
-    recording = DemonstrationWriter(tmp_path / "collected", tasks("libero_object")[1], EXPERT)
+    recording = DemonstrationWriter(tmp_path / "collected", tasks("libero_object")[1], EXPERT, 0)
     recording.add(None)
     recording.add(end)
     return recording.path
@@ -151,7 +154,7 @@ def test_a_policy_begins_in_scenes_that_it_was_not_trained_on():
 
 def test_what_the_expert_took_over_is_known_as_a_correction(end, tmp_path):
     """In training too, which can show corrections more often."""
-    recording = DemonstrationWriter(tmp_path / "corrections", tasks("libero_object")[1], "somebody")
+    recording = DemonstrationWriter(tmp_path / "corrections", tasks("libero_object")[1], "somebody", 0)
     recording.add(end)
     recording.add(replace(end, notes={"policy_steps": 9}))
     _, _, [data] = rendered(recording.path, tmp_path / "out", every=9)
@@ -174,12 +177,34 @@ def test_the_file_has_libero_s_layout(collected, end):
 
 
 def test_collecting_goes_on_where_it_stopped(collected, end):
-    recording = DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT)
+    recording = DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT, 0)
     assert (recording.count, recording.attempts) == (1, 2)
     recording.add(end)
     with DemonstrationFile(collected) as file:
         assert file.names == ["demo_0", "demo_1"]
         assert np.array_equal(file.read("demo_1").states, end.states)
+
+
+def test_another_seed_is_not_mixed_with_what_is_there(collected):
+    with pytest.raises(LiberoError, match=r"was begun with --seed 0, not 1; choose another --out"):
+        DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT, 1)
+    with h5py.File(collected, "a") as file:
+        del file["data"].attrs["seed"]  # as older files
+    assert DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT, 1).count == 1
+
+
+def test_what_was_measured_does_not_matter_and_a_demonstration_without_motion_is_left_out(collected, end, tmp_path):
+    with h5py.File(collected, "a") as file:
+        del file["data/demo_0/obs"]
+        file["data/demo_0/obs/odd"] = 3.0
+        file["data/demo_0/obs/nested/odd"] = np.zeros(2)
+        still = file.copy("data/demo_0", "data/demo_1") or file["data/demo_1"]
+        still["actions"][:, :6] = 0.0
+        still["actions"][:, 6] = -1.0
+        still["states"][:] = still["states"][-1]
+    made, [problem], [_] = rendered(collected, tmp_path / "out")
+    assert made == 1
+    assert problem.endswith("demo_1: nothing happens in any step: left out")
 
 
 def test_libero_s_own_file_gives_the_same_samples(collected, end, tmp_path):
@@ -326,7 +351,9 @@ def test_a_bad_file_is_told_in_one_line(parts, message, tmp_path):
 
 def test_a_file_of_no_known_task_is_refused(tmp_path):
     path = write(tmp_path / "juggle_demo.hdf5")
-    assert rendered(path, tmp_path / "out")[1] == [f"{path}: 'juggle' is no task of LIBERO"]
+    assert rendered(path, tmp_path / "out")[1] == [
+        f"{path}: 'juggle' is in none of libero_spatial, libero_object, libero_goal, libero_10"
+    ]
     with h5py.File(tmp_path / "other_demo.hdf5", "w") as file:
         file["pictures"] = np.zeros(3)
     [problem] = rendered(tmp_path / "other_demo.hdf5", tmp_path / "out")[1]
@@ -355,29 +382,38 @@ def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
     assert "demo_0: no `states`" in problems[0]
 
 
-def test_processes_do_not_describe_the_same_directory(collected, tmp_path, monkeypatch):
-    """It is described when they start, and a full disk then costs one file its turn."""
-    found = []
+class OneProcess:
+    """As `worker_pool`, but in this process, and so with what a test has put in place."""
 
-    class OneProcess:
-        def __init__(self, *_):
-            found.append((tmp_path / "out" / "libero_object" / ABOUT).is_file())
+    def __init__(self, _):
+        pass
 
-        __enter__, __exit__, map = lambda self: self, lambda *_: None, staticmethod(map)
+    __enter__, __exit__ = lambda self: self, lambda *_: None
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def submit(self, work, *arguments):
+        done = Future()
+        try:
+            done.set_result(work(*arguments))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
+
+def test_a_file_that_cannot_be_rendered_leaves_the_others(collected, tmp_path, monkeypatch):
+    """Nor does a full disk end more than one file's turn, or a fault that nobody thought of."""
     monkeypatch.setattr(rendering, "worker_pool", OneProcess)
-    monkeypatch.setattr(rendering, "write_demonstration", full)
-    absent = tmp_path / "absent_demo.hdf5"
-    made, problems = rendering.render_files([absent, collected], Rendering(tmp_path / "out", SIZE), 2, lambda _: None)
-    assert found == [True]
-    assert made == 0
-    assert problems == [
-        f"{absent}: there is no such file",
-        f"{collected}: the rest of it cannot be written to {tmp_path / 'out'} ([Errno 28] No space left on device)",
-    ]
+    files, how = [tmp_path / "absent_demo.hdf5", collected], Rendering(tmp_path / "out", SIZE)
+    for fault, told in (
+        (OSError(28, "No space"), f"{collected}: the rest of it cannot be written to {how.out} ([Errno 28] No space)"),
+        (ZeroDivisionError("a fault of ours"), f"{collected}: ZeroDivisionError('a fault of ours')"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(rendering, "write_demonstration", Mock(side_effect=fault))
+            assert rendering.render_files(files, how, 2, lambda _: None) == (
+                0,
+                [f"{files[0]}: there is no such file", told],
+            )
+    assert rendering.render_files(files, how, 2, lambda _: None)[0] == 1
 
 
 def test_a_book_goes_into_its_compartment_at_the_first_try():

@@ -1,7 +1,9 @@
 """Trials by the published protocol: the expert succeeds, doing nothing does not, and a run is taken up again."""
 
 import json
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from vga_policy.libero.evaluation import (
     Job,
     LiberoConditions,
     evaluate,
+    plus_matched,
     prepare,
     published,
     read_trials,
@@ -22,6 +25,7 @@ from vga_policy.libero.evaluation import (
 )
 from vga_policy.libero.tasks import tasks
 from vga_policy.libero.trials import STILL, Scripted, TrialCase, WorldObservation, run_trial
+from vga_policy.plugins import LIBERO_POLICIES
 
 from vga_policy import cli
 
@@ -169,10 +173,65 @@ def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
 
 def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
     lines = []
-    task = tasks("libero_goal")[0]
-    job = Job(task, (TrialCase(0),), LiberoConditions("nobody"), tmp_path)
-    assert len(evaluate([job], actors, 1, lines.append)) == 1
-    assert lines[0].startswith("libero_goal/0: KeyError")
+    broken = replace(tasks("libero_goal")[0], states=tmp_path / "gone")
+    jobs = [Job(task, (TrialCase(0),), LiberoConditions("zero"), tmp_path) for task in (broken, tasks(OBJECT[0])[0])]
+    assert len(evaluate(jobs, actors, 1, lines.append)) == 1
+    assert lines[0].startswith("libero_goal/0: FileNotFoundError")
+    assert lines[1].startswith("libero_object/0: 0 of 1")
+
+
+def test_a_policy_that_cannot_be_used_is_refused_once_and_leaves_nothing(tmp_path):
+    conditions = LiberoConditions("trained", checkpoint=str(tmp_path / "gone"))
+    jobs = [Job(task, (TrialCase(0),), conditions, tmp_path / "out") for task in tasks("libero_goal")[:2]]
+    with pytest.raises(LiberoError, match="gone"):
+        evaluate(jobs, actors, 1, pytest.fail)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_process_keeps_one_policy_from_task_to_task(tmp_path, monkeypatch):
+    monkeypatch.setenv("VGA_LIBERO_POLICIES", "")
+    file = tmp_path / "counted.py"
+    file.write_text("import os\nos.environ['LOADED'] = os.environ['LOADED'] + 'x'\nPOLICY = str\n")
+    monkeypatch.setenv("LOADED", "")
+    conditions = LiberoConditions("added", checkpoint=LIBERO_POLICIES.add_file(file))
+    assert actors(conditions) is actors(conditions)
+    assert os.environ["LOADED"] == "x"
+
+
+def test_a_line_that_a_crash_spoiled_costs_its_trial_only(tmp_path, caplog):
+    good = [json.dumps({"task": "a/0", "case": vars(TrialCase(k)), "success": True, "steps": 9}) for k in range(2)]
+    file = tmp_path / "trials.jsonl"
+    file.write_text("\n".join([good[0], "\0\0\0", '{"task": 3}', good[1]]) + "\n")
+    assert [trial.case.state for trial in read_trials(file)] == [0, 1]
+    assert f"{file}: 2 unreadable lines are dropped, and their trials run again" in caplog.text
+    assert file.read_text().splitlines() == good
+
+
+def test_a_matched_trial_is_run_once_where_no_seed_changes_it():
+    assert [len(plus_matched(tasks(suite)[0])) for suite in ("libero_object", "libero_spatial")] == [1, 10]
+    for suite, index in (OBJECT, ("libero_goal", 7), ("libero_spatial", 2)):
+        world = world_of(suite, index)
+        assert world.task.has_fixtures == bool(world.fixtures())
+
+
+def test_a_policy_that_draws_random_numbers_changes_no_scene():
+    world = world_of("libero_spatial", 2)
+
+    def scenes(meanwhile):
+        world.seed(3)
+        for _ in range(2):
+            world.reset()
+            yield np.concatenate(list(world.fixtures().values()))
+            meanwhile()
+
+    undisturbed = list(scenes(lambda: None))
+    assert not np.array_equal(*undisturbed)
+    assert np.array_equal(undisturbed, list(scenes(lambda: np.random.seed(0))))
+    np.random.seed(1)
+    world.reset()
+    theirs = np.random.rand()
+    np.random.seed(1)
+    assert theirs == np.random.rand(), "nor does a scene change what a policy draws"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +241,8 @@ def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):
         (["--oracle", "--control", "zero"], "say what is to act: one of"),
         (["--oracle", "--checkpoint", "nano"], "say what is to act: one of"),
         (["--control", "no-wrist"], "say what is to act: one of"),
+        (["--oracle", "--plus", "camera", "--trials", "2"], "--plus camera has trials and seeds of its own"),
+        (["--oracle", "--plus", "matched", "--seed", "7"], "leave out --trials and --seed"),
         (["--oracle", "--control", "no-wrist"], "keeps something from a policy: give its --checkpoint"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_what_was_seen_now_and_then_has_the_chunks_of_all_steps(directory, tmp_p
         assert expected.keys() == sample.keys()
         for key, value in sample.items():
             np.testing.assert_array_equal(value, expected[key], err_msg=key)
+
+
+def test_many_may_begin_a_directory_at_once(tmp_path):
+    with ThreadPoolExecutor(16) as pool:
+        for number in range(20):
+            begun = [pool.submit(begin_demonstrations, tmp_path / str(number), LIBERO) for _ in range(16)]
+            assert [done.result() for done in begun] == [None] * 16
 
 
 def test_geometry_is_that_of_the_image_the_policy_sees(directory):

@@ -10,7 +10,8 @@ from torch.utils.data import default_collate
 from vga_policy.dataset.dataset import EpisodeDataset
 from vga_policy.train.input.cache import cached
 from vga_policy.train.input.loader import DecodedDataset
-from vga_policy.train.runs import files
+
+from vga_policy import files
 
 
 @pytest.fixture(scope="module")

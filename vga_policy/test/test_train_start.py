@@ -31,7 +31,7 @@ from vga_policy.train.config import (
     PolicyConfig,
     loop_defaults,
 )
-from vga_policy.train.input.split import validation_count
+from vga_policy.train.input.split import validation_count, validation_first
 from vga_policy.train.options import doc
 from vga_policy.train.runs.failure import TrainingError
 from vga_policy.train.runs.run import Progress, Run
@@ -298,3 +298,14 @@ def test_values_that_cannot_be_are_refused(option, capsys):
 def test_the_moving_averages_old_name_is_still_understood(capsys):
     assert parsed("train", "--data", "a", "--average", "0.9").ema == 0.9
     assert capsys.readouterr().err == "--average is now --ema\n"
+
+
+def test_episodes_of_one_name_are_held_out_of_every_directory():
+    """As LIBERO's, whose tasks all have a demo_1; what else is there changes nothing of their order."""
+    paths = [Path(f"{suite}/task_{n}/demo_{k}") for suite in "abc" for n in range(10) for k in range(12)]
+    first = [paths[position] for position in validation_first(paths, 0)[:18]]
+    assert {path.parts[0] for path in first} == {"a", "b", "c"}
+    half = paths[::2]
+    assert [half[position] for position in validation_first(half, 0)] == [
+        paths[position] for position in validation_first(paths, 0) if paths[position] in half
+    ]

@@ -1,7 +1,9 @@
-"""Files and directories that are either whole or absent, open to others as the umask says, and the YAML in them."""
+"""Files and directories that are either whole or absent, open to others as the umask says; locks, links, YAML."""
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+LOG = logging.getLogger(__name__)
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is several times as fast, where there is one
 
@@ -62,6 +66,30 @@ def whole_directory(directory: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Inside, no other process is inside with the same file `lock`. One that is killed is no longer inside."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            LOG.info("%s: another process is writing there; waiting for its end", lock.parent)
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(opened, fcntl.LOCK_UN)  # closing does not, while workers forked inside have it open
+
+
+def point(link: Path, target: Path) -> None:
+    """Makes `link` point to `target`, beside or below it; a reader finds the old target or the new one."""
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target, link.parent))
+    temporary.replace(link)
 
 
 def parse_yaml(text: str) -> Any:

@@ -28,7 +28,7 @@ from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.samples import IndexedEpisode, SampleDataset
 from vga_policy.embodiment.embodiment import Embodiment, EmbodimentError, differences
 from vga_policy.episodes.listing import DatasetError, Skipped
-from vga_policy.files import whole_file, write_atomically
+from vga_policy.files import alone, whole_file, write_atomically
 from vga_policy.observation.resampler import jpeg_size
 from vga_policy.units import SECOND
 
@@ -68,13 +68,13 @@ class RenderedDemonstration:
 
 def begin_demonstrations(directory: Path, embodiment: Embodiment) -> None:
     """Makes a directory of demonstrations, if it is none yet. Raises DatasetError when it is one of another sort."""
-    directory.mkdir(parents=True, exist_ok=True)
-    if (directory / ABOUT).exists():
-        if found := differences(embodiment, read_embodiment(directory)):
-            raise DatasetError(f"{directory}: {'; '.join(map(str, found))}; write into another directory")
-        return
-    about = {"format": FORMAT, "embodiment": json.loads(embodiment.dumped())}
-    write_atomically(directory / ABOUT, json.dumps(about, indent=2) + "\n")
+    with alone(directory / ".lock"):
+        if (directory / ABOUT).exists():
+            if found := differences(embodiment, read_embodiment(directory)):
+                raise DatasetError(f"{directory}: {'; '.join(map(str, found))}; write into another directory")
+            return
+        about = {"format": FORMAT, "embodiment": json.loads(embodiment.dumped())}
+        write_atomically(directory / ABOUT, json.dumps(about, indent=2) + "\n")
 
 
 def write_demonstration(demonstration: RenderedDemonstration, directory: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist, mean, stdev
 from typing import NamedTuple
 
@@ -44,14 +45,26 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
         raise ValueError(f"{successes} successes in {trials} trials")
     if trials == 0:
         return Interval(0.0, 1.0)
-    z = _z(confidence)
-    rate, weight = successes / trials, z * z / trials
-    middle = (rate + weight / 2) / (1 + weight)
-    half = math.sqrt(rate * (1 - rate) * weight + weight * weight / 4) / (1 + weight)
-    return Interval(
-        0.0 if successes == 0 else middle - half,
-        1.0 if successes == trials else middle + half,
-    )
+    return _wilson(successes / trials, trials, _z(confidence))
+
+
+def clustered_wilson(clusters: Sequence[tuple[int, int]], confidence: float = CONFIDENCE) -> Interval:
+    """Wilson's interval of the rate over all trials, where those of a cluster are alike; a cluster: successes, trials.
+
+    Of as many independent trials as these are worth, by the variance between clusters and Student's quantile: Franco,
+    Little, Louis, Slud, J. Surv. Stat. Methodol. 7 (2019), 334-364. Where all failed or all succeeded, which has no
+    variance, each cluster is worth one trial. Fewer than two tell nothing: [0, 1].
+    """
+    successes, trials, count = sum(good for good, _ in clusters), sum(n for _, n in clusters), len(clusters)
+    if count < 2 or trials == 0:
+        return Interval(0.0, 1.0)
+    rate = successes / trials
+    if successes in (0, trials):
+        return wilson(count if successes else 0, count, confidence)
+    between = count / (count - 1) * sum((good - rate * n) ** 2 for good, n in clusters) / trials**2
+    worth = min(rate * (1 - rate) / between, trials) if between else trials
+    worth *= (_z(confidence) / _student_quantile((1 + confidence) / 2, count - 1)) ** 2
+    return _wilson(rate, worth, _z(confidence))
 
 
 def paired_difference(first: Sequence[bool], second: Sequence[bool], confidence: float = CONFIDENCE) -> RateDifference:
@@ -99,6 +112,13 @@ def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> In
     return Interval(mean(values) - half, mean(values) + half)
 
 
+def _wilson(rate: float, trials: float, z: float) -> Interval:
+    weight = z * z / trials
+    middle = (rate + weight / 2) / (1 + weight)
+    half = math.sqrt(rate * (1 - rate) * weight + weight * weight / 4) / (1 + weight)
+    return Interval(0.0 if rate == 0 else middle - half, 1.0 if rate == 1 else middle + half)
+
+
 def _z(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence}: must be between 0 and 1")
@@ -116,6 +136,7 @@ def _correlation(both: int, gained: int, lost: int, neither: int) -> float:
     return excess / math.sqrt(product)
 
 
+@cache
 def _student_quantile(probability: float, freedom: int) -> float:
     """Quantile above 0.5 of Student's t distribution.
 

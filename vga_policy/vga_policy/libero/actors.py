@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from vga_policy.libero.world import Vector, World
 SHUFFLED = "shuffled"
 
 
+@lru_cache(maxsize=1)  # a process has one policy in its memory, and keeps it from one task to the next
 def actors(conditions: LiberoConditions, device: str = "cpu", threads: int = 1) -> Actors:
     """What makes the actor of each trial: of a checkpoint (`trained`), of somebody else's policy (`added`), of the
     scripted expert (`oracle`), or of nothing (`zero`).

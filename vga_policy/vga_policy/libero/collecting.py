@@ -12,6 +12,7 @@ import numpy as np
 
 from vga_policy.checkpoints import locate
 from vga_policy.checkpoints.checkpoint import digest
+from vga_policy.files import alone
 from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationWriter, LiberoDemonstration
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.expert.expert import demonstrate
@@ -65,7 +66,13 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
 
 def fill(order: Order) -> tuple[int, int]:
     """Makes what is missing of an order; how many demonstrations there are then, of how many attempts."""
-    recording = DemonstrationWriter(order.out, order.task, order.made_by)
+    directory = order.out / order.task.suite
+    with alone(directory / f".{order.task.name}.lock"):
+        return _fill(order)
+
+
+def _fill(order: Order) -> tuple[int, int]:
+    recording = DemonstrationWriter(order.out, order.task, order.made_by, order.seed)
     if recording.count >= order.episodes:
         return recording.count, recording.attempts
     policy = beginner(order.checkpoint) if order.checkpoint else None

@@ -103,7 +103,6 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--trials",
         type=between(1, 50, int),
-        default=50,
         metavar="N",
         help="The number of trials of each task. Default: 50.",
     )
@@ -129,7 +128,8 @@ def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "--plus",
         choices=("camera", "matched"),
         help="Other trials. camera: LIBERO-Plus' 1,599 camera variants, each once; matched: what they are compared "
-        "with, initial state 0 of each task with the benchmark's own camera and ten seeds.",
+        "with, initial state 0 of each task with the benchmark's own camera, and fixtures as ten seeds have them; "
+        "without fixtures, as in Object, one trial.",
     )
     parser.add_argument(
         "--videos",
@@ -179,7 +179,7 @@ def _collect(arguments: argparse.Namespace) -> int:
     from vga_policy.libero.tasks import tasks
 
     try:
-        chosen = [task for suite in arguments.suite for task in tasks(suite)]
+        chosen = [task for suite in dict.fromkeys(arguments.suite) for task in tasks(suite)]
         orders = [
             Order(task, arguments.episodes, arguments.seed, arguments.out, arguments.policy)
             for task in chosen
@@ -259,13 +259,12 @@ def _eval(arguments: argparse.Namespace) -> int:
     )
     try:
         kinds = {"camera": evaluation.plus_camera, "matched": evaluation.plus_matched}
-        cases = kinds[arguments.plus] if arguments.plus else evaluation.published(arguments.trials)
+        trials = arguments.trials or evaluation.EVALUATION_STATES
+        cases = kinds[arguments.plus] if arguments.plus else evaluation.published(trials)
         jobs = evaluation.jobs_of(arguments.suite, arguments.task, cases, conditions, arguments.out, arguments.videos)
         make = partial(actors, device=arguments.device, threads=arguments.threads)
-        make(conditions)  # what cannot be used is refused once, not in every process
         if conditions.checkpoint or arguments.videos:
             require_graphics()
-        evaluation.prepare(arguments.out, conditions)
         problems = evaluation.evaluate(jobs, make, arguments.jobs, _tell)
     except (LiberoError, OSError) as error:
         print(f"vga eval libero: {error}", file=sys.stderr)
@@ -295,4 +294,6 @@ def _who_acts(arguments: argparse.Namespace) -> str:
         return "say what is to act: one of --checkpoint CHECKPOINT, --policy FILE, --oracle and --control zero"
     if arguments.control and not zero and not policy:
         return f"--control {arguments.control} keeps something from a policy: give its --checkpoint"
+    if arguments.plus and (arguments.trials is not None or arguments.seed):
+        return f"--plus {arguments.plus} has trials and seeds of its own: leave out --trials and --seed"
     return ""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vga_policy.files import whole_file
 from vga_policy.libero.errors import LiberoError
-from vga_policy.libero.tasks import LiberoTask, task_named
+from vga_policy.libero.tasks import SUITES, LiberoTask, task_named
 from vga_policy.libero.world import ACTION, Vector
 
 SUFFIX = "_demo.hdf5"
@@ -57,12 +57,17 @@ class LiberoDemonstration:
             raise LiberoError(f"model_file is no MJCF ({error})") from None
 
     def without_no_ops(self) -> LiberoDemonstration:
-        """The steps in which something happens: the hand moves, or the fingers are told something else."""
+        """The steps in which something happens: the hand moves, or the fingers are told something else.
+
+        Raises LiberoError where there is none.
+        """
         kept: list[int] = []
         for step, action in enumerate(self.actions):
             told = not kept or action[-1] == self.actions[kept[-1], -1]
             if np.linalg.norm(action[:-1]) >= NO_OP or not told:
                 kept.append(step)
+        if not kept:
+            raise LiberoError("nothing happens in any step: left out")
         observations = {name: values[kept] for name, values in self.observations.items()}
         return LiberoDemonstration(
             self.name, self.states[kept], self.actions[kept], self.model_file, observations, self.notes
@@ -102,7 +107,7 @@ class DemonstrationFile:
         self._file.close()
 
     def read(self, name: str) -> LiberoDemonstration:
-        """One demonstration. Raises LiberoError, which names file, demonstration and fault."""
+        """One demonstration, without what was measured. Raises LiberoError, which names file, demonstration, fault."""
         try:
             group = self._file["data"][name]
             missing = [part for part in ("states", "actions") if part not in group]
@@ -112,8 +117,6 @@ class DemonstrationFile:
                 raise LiberoError("no `model_file`: without it nobody knows where the fixtures stood")
             states, actions = (np.asarray(group[part][()], dtype=np.float64) for part in ("states", "actions"))
             model_file = group.attrs["model_file"]
-            measured = group.get("obs", {})
-            observations = {key: values[()] for key, values in measured.items() if not key.endswith("_rgb")}
             notes = {key: value for key, value in group.attrs.items() if key not in ("model_file", "init_state")}
         except DAMAGED as error:
             raise LiberoError(f"{self.path}, {name}: damaged ({str(error).splitlines()[0]}): copy it again") from None
@@ -126,7 +129,7 @@ class DemonstrationFile:
         if not (np.isfinite(states).all() and np.isfinite(actions).all()):
             raise LiberoError(f"{self.path}, {name}: states or actions that are not finite")
         text = model_file.decode() if isinstance(model_file, bytes) else str(model_file)
-        return LiberoDemonstration(name, states, actions, text, observations, notes)
+        return LiberoDemonstration(name, states, actions, text, notes=notes)
 
     def _task(self) -> LiberoTask:
         """By the file's name, else by that of the task description that it holds."""
@@ -137,22 +140,31 @@ class DemonstrationFile:
             except LiberoError:
                 continue
         also = f", nor is {described!r}, which it says it is of" if described else ""
-        raise LiberoError(f"{self.path}: {self.path.name.removesuffix(SUFFIX)!r} is no task of LIBERO{also}")
+        raise LiberoError(
+            f"{self.path}: {self.path.name.removesuffix(SUFFIX)!r} is in none of {', '.join(SUITES)}{also}"
+        )
 
 
 class DemonstrationWriter:
     """The file that demonstrations of one task are added to. After each it is whole, whatever happens."""
 
-    def __init__(self, directory: Path, task: LiberoTask, made_by: str) -> None:
-        """directory: of all suites. made_by: in words. Raises LiberoError when what is there is not gone on with."""
-        self.task, self.path, self.made_by = task, directory / task.suite / f"{task.name}{SUFFIX}", made_by
+    def __init__(self, directory: Path, task: LiberoTask, made_by: str, seed: int) -> None:
+        """directory: of all suites. made_by: in words. seed: of all attempts.
+
+        Raises LiberoError when what is there is not gone on with.
+        """
+        self.task, self.path = task, directory / task.suite / f"{task.name}{SUFFIX}"
+        self.made_by, self.seed = made_by, seed
         self.count = self.attempts = 0
         if self.path.exists():
             with DemonstrationFile(self.path) as file:
                 self.count, self.attempts = len(file.names), int(file.attributes.get("attempts", 0))
                 theirs = str(file.attributes.get("made_by", "somebody else"))
+                sown = int(file.attributes.get("seed", seed))  # older files do not say
             if theirs != made_by:
                 raise LiberoError(f"{self.path}: was made by {theirs}; choose another --out")
+            if sown != seed:
+                raise LiberoError(f"{self.path}: was begun with --seed {sown}, not {seed}; choose another --out")
 
     def add(self, demonstration: LiberoDemonstration | None) -> None:
         """Another attempt: a demonstration, or None for a failure."""
@@ -180,6 +192,7 @@ class DemonstrationWriter:
             num_demos=self.count,
             total=int(sum(data[name].attrs["num_samples"] for name in data)),
             attempts=self.attempts,
+            seed=self.seed,
             made_by=self.made_by,
         )
 

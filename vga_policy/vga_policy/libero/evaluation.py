@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import mujoco
 
-from vga_policy.evaluate.intervals import mean_interval, wilson
-from vga_policy.files import write_atomically
+from vga_policy.evaluate.intervals import clustered_wilson, wilson
+from vga_policy.files import alone, write_atomically
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.plus import variant_of, variants_of
 from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
@@ -22,6 +25,8 @@ from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, ru
 from vga_policy.libero.world import RATE_HZ, SETTLING, Vector, World
 from vga_policy.observation.observation import Observation
 from vga_policy.workers import worker_pool
+
+LOG = logging.getLogger(__name__)
 
 FORMAT = 1
 PLUS_SEED, MATCHED_SEEDS = 0, 10
@@ -85,9 +90,14 @@ MakeActors = Callable[[LiberoConditions], Actors]  # picklable
 
 
 def evaluate(jobs: Sequence[Job], actors: MakeActors, processes: int, report: Callable[[str], None]) -> list[str]:
-    """Runs what is missing of these jobs; what went wrong, in words."""
+    """Runs what is missing of these jobs, all of one run; what went wrong, in words.
+
+    Raises LiberoError where the policy cannot be used, or the run was begun under other conditions.
+    """
     problems = []
     with worker_pool(min(processes, len(jobs))) as pool:
+        pool.submit(_load, actors, jobs[0].conditions).result()  # once, in a process that goes on with it
+        prepare(jobs[0].out, jobs[0].conditions)
         running = {pool.submit(run_job, job, actors): job for job in jobs}
         for done in as_completed(running):
             job, error = running[done], done.exception()
@@ -102,15 +112,24 @@ def evaluate(jobs: Sequence[Job], actors: MakeActors, processes: int, report: Ca
     return problems
 
 
+def _load(actors: MakeActors, conditions: LiberoConditions) -> None:
+    actors(conditions)
+
+
 def run_job(job: Job, actors: MakeActors) -> list[LiberoTrial]:
     """All trials of a job, of which those on disk are not run again."""
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    with alone(job.file.with_name(f".{job.file.name}.lock")):
+        if len(job.trials()) < len(job.cases):
+            _run(job, actors)
+    return job.trials()
+
+
+def _run(job: Job, actors: MakeActors) -> None:
     known = {trial.case for trial in job.trials()}
-    if len(known) == len(job.cases):
-        return job.trials()
     states, conditions = job.task.initial_states(), job.conditions
     world = World(job.task, conditions.seed, hard_resets=conditions.hard_resets)
     make = actors(conditions)
-    job.file.parent.mkdir(parents=True, exist_ok=True)
     try:
         with job.file.open("a", encoding="utf-8") as file:
             for number, case in enumerate(job.cases):
@@ -125,9 +144,9 @@ def run_job(job: Job, actors: MakeActors) -> list[LiberoTrial]:
                 trial = LiberoTrial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
                 file.write(json.dumps(asdict(trial)) + "\n")
                 file.flush()
+                os.fsync(file.fileno())
     finally:
         world.close()
-    return job.trials()
 
 
 def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path | None) -> tuple[bool, int]:
@@ -150,14 +169,21 @@ def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path 
 
 
 def read_trials(file: Path) -> list[LiberoTrial]:
-    """The trials of a job's file; none where there is none. A last line cut short by a crash does not count."""
+    """The trials of a job's file; none where there is none. A line that a crash cut short or spoiled does not count."""
     if not file.is_file():
         return []
-    text = file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        write_atomically(file, whole)
-    return [LiberoTrial.from_json(json.loads(line)) for line in whole.splitlines()]
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    trials, whole = [], []
+    for line in lines:
+        with suppress(ValueError, TypeError, KeyError):
+            trials.append(LiberoTrial.from_json(json.loads(line)))
+            whole.append(line)
+    if whole and not whole[-1].endswith("\n"):
+        del trials[-1], whole[-1]
+    if whole != lines:
+        LOG.warning("%s: %d unreadable lines are dropped, and their trials run again", file, len(lines) - len(whole))
+        write_atomically(file, "".join(whole))
+    return trials
 
 
 def prepare(out: Path, conditions: LiberoConditions) -> None:
@@ -189,7 +215,7 @@ def jobs_of(
     videos: int = 0,
 ) -> list[Job]:
     """One job a task. numbers: of the tasks in each suite; empty for all. videos: of how many trials each."""
-    chosen = (task for suite in suites for task in tasks(suite) if not numbers or task.index in numbers)
+    chosen = (task for suite in dict.fromkeys(suites) for task in tasks(suite) if not numbers or task.index in numbers)
     return [Job(task, cases(task), conditions, out, videos) for task in chosen]
 
 
@@ -203,9 +229,12 @@ def plus_camera(task: LiberoTask) -> tuple[TrialCase, ...]:
     return tuple(TrialCase(0, PLUS_SEED, variant.pose) for variant in variants_of(task))
 
 
-def plus_matched(task: LiberoTask) -> tuple[TrialCase, ...]:  # noqa: ARG001
-    """What they are compared with: the same initial state and unperturbed camera, fixtures as ten seeds have them."""
-    return tuple(TrialCase(0, seed) for seed in range(MATCHED_SEEDS))
+def plus_matched(task: LiberoTask) -> tuple[TrialCase, ...]:
+    """What they are compared with: the same initial state and unperturbed camera, fixtures as ten seeds have them.
+
+    A task without fixtures is the same trial under every seed, and has one.
+    """
+    return tuple(TrialCase(0, seed) for seed in range(MATCHED_SEEDS if task.has_fixtures else 1))
 
 
 def summary(jobs: Sequence[Job]) -> dict[str, Any]:
@@ -236,14 +265,18 @@ def summary(jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> Iterator[str]:
-    """Lines of text: tasks, kinds and difficulties of perturbations, suites, all."""
+    """Lines of text: tasks, kinds and difficulties of perturbations, suites, all.
+
+    Trials of LIBERO-Plus all begin with one state of their task: intervals there are those over tasks.
+    """
+    plus = bool(results["conditions"].get("plus"))
     difficulties = {f"difficulty {level}": row for level, row in results.get("difficulties", {}).items()}
     rows = {**results["tasks"], **results.get("kinds", {}), **difficulties, **results["suites"], "all": results}
     for name, row in rows.items():
         if row["success_rate"] is None:
             yield f"{name:18} no trial"
             continue
-        low, high = row["interval"]
+        low, high = row[key] if (key := "over_tasks" if plus else "interval") in row else row["interval"]
         steps = "" if row["mean_steps"] is None else f"{row['mean_steps']:.0f} steps"
         yield (
             f"{name:18} {row['successes']:4} of {row['n']:4}  {100 * row['success_rate']:5.1f} % "
@@ -252,12 +285,12 @@ def table(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _figures(trials: Sequence[LiberoTrial]) -> dict[str, Any]:
-    """interval: Wilson's, as if trials were independent. over_tasks: Student's, of the mean of the tasks' own rates."""
+    """interval: Wilson's, as if trials were independent. over_tasks: as if tasks were, whose trials are alike."""
     successes = [trial for trial in trials if trial.success]
     tasks: dict[str, list[bool]] = {}
     for trial in trials:
         tasks.setdefault(trial.task, []).append(trial.success)
-    over_tasks = mean_interval([sum(each) / len(each) for each in tasks.values()])
+    over_tasks = clustered_wilson([(sum(each), len(each)) for each in tasks.values()])
     return {
         "success_rate": len(successes) / len(trials) if trials else None,
         "interval": [round(bound, 6) for bound in wilson(len(successes), len(trials))],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from vga_policy.dataset.origins import Origin
 from vga_policy.dataset.shards import EVERY, SUFFIX, RenderedDemonstration, begin_demonstrations, write_demonstration
 from vga_policy.episodes.listing import DatasetError
+from vga_policy.files import alone
 from vga_policy.libero.cameras import SIZE, Views
 from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationFile, LiberoDemonstration
 from vga_policy.libero.embodiment import LIBERO
@@ -56,20 +57,14 @@ def render_files(
     """Renders what is missing of all files; how many demonstrations there are, and what was left out, in words."""
     demonstrations = 0
     problems: list[str] = []
-    _begin(files, how)
     with worker_pool(min(processes, max(1, len(files)))) as pool:
-        for file, (made, wrong) in zip(files, pool.map(render_file, files, [how] * len(files)), strict=True):
+        running = [pool.submit(render_file, file, how) for file in files]
+        for file, done in zip(files, running, strict=True):
+            error = done.exception()
+            made, wrong = done.result() if error is None else (0, [f"{file}: {error!r}".splitlines()[0]])
             report(f"{file}: {made} demonstrations, {len(wrong)} left out")
             demonstrations, problems = demonstrations + made, problems + wrong
     return demonstrations, problems
-
-
-def _begin(files: Sequence[Path], how: Rendering) -> None:
-    """Describes the directories before processes share them; what is wrong with a file or one is told when it is its
-    turn."""
-    for path in files:
-        with suppress(LiberoError, DatasetError), DemonstrationFile(path) as file:
-            begin_demonstrations(how.out / file.task.suite, LIBERO)
 
 
 def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
@@ -78,9 +73,10 @@ def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
     problems: list[str] = []
     world: World | None = None
     try:
-        with DemonstrationFile(path) as file:
+        with DemonstrationFile(path) as file, ExitStack() as stack:
             suite = how.out / file.task.suite
             begin_demonstrations(suite, LIBERO)
+            stack.enter_context(alone(suite / f".{file.task.name}.lock"))
             for name in file.names:
                 try:
                     demonstration, target = file.read(name), f"{file.task.name}/{name}"

