@@ -239,6 +239,13 @@ def test_limits_that_follow_are_said(name, expected):
 # --- Cameras ---
 
 
+def test_a_value_of_another_unit_is_a_finding(lab):
+    patient = lab.execution.model_copy(update={"heartbeat_timeout": 200.0})
+    (finding,) = robot.limits(lab.model_copy(update={"execution": patient}))
+    assert (finding.subject, finding.state) == ("cell file", Health.MISSING)
+    assert finding.seen == "execution.heartbeat_timeout: 200 s cannot be meant, 5 at most; is it in ms?"
+
+
 def test_cameras_come_from_librealsense(lab, monkeypatch):
     """No camera has the serial numbers of the shipped file."""
     monkeypatch.setattr(cameras, "is_simulated", lambda cell: False)

@@ -9,6 +9,7 @@ from support.cells import SIM, SIM_FILE
 from vga_bringup.doctor import views
 from vga_bringup.doctor.finding import Health
 from vga_policy.checkpoints import locate
+from vga_policy.cli import main
 from vga_policy.viewpoint.reference import DIRECTORY, References, ViewpointError
 
 NANO = References.load(locate("nano") / DIRECTORY)
@@ -65,3 +66,8 @@ def test_a_silent_camera_and_a_closed_hand_are_unknown(rows):
     assert (silent.state, silent.seen) == (Health.UNKNOWN, "no picture came")
     assert closed.state is Health.UNKNOWN
     assert "vga home --open" in closed.remedy
+
+
+def test_a_place_without_data_is_refused_at_once(capsys):
+    assert main(["doctor", "--cell", "sim", "--against", "/nowhere"]) == 2
+    assert capsys.readouterr().err == "vga doctor: --against /nowhere: no such directory, and no shipped policy\n"

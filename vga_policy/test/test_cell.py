@@ -107,6 +107,43 @@ def test_contradictions_are_refused(data, fault, words):
     assert words in line
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda d: d["workspace"].update(min=[200, -500, 10], max=[750, 500, 800]), "workspace.min: 500 m .* in mm"),
+        (lambda d: d.update(execution={"heartbeat_timeout": 200}), "execution.heartbeat_timeout: 200 s .* in ms"),
+        (lambda d: d.update(execution={"stop_acceleration": 0.001}), "would hardly brake the arm; 1 at least"),
+        (lambda d: d.update(inputs={"max_image_age": 100}), "inputs.max_image_age: 100 s"),
+        (lambda d: d["arm"].update(payload={"mass": 120}), "arm.payload.mass: 120 kg .* in g"),
+        (lambda d: d["arm"].update(payload={"inertia": [-1e-3, *[0] * 8]}), "arm.payload.inertia: -0.001"),
+        (lambda d: d["arm"].update(collision={"joint_torque": [4000] * 7}), "joint_torque: 4000 Nm"),
+        (lambda d: d["arm"].update(end_effector_rpy=[0, 0, 45]), "end_effector_rpy: 45 rad .* in degrees"),
+        (lambda d: d["arm"].update(ip="172.16.0.999"), "arm.ip: 172.16.0.999 is no address"),
+        (lambda d: d.update(gripper={"force": 2000}), "gripper.force: 2000 N"),
+        (lambda d: d.update(control_rate_hz=1000), "control_rate_hz: 1000 Hz"),
+        (lambda d: d["arm"]["home"].__setitem__(1, -45.0), "angles are in radians, not degrees"),
+    ],
+)
+def test_values_of_another_unit_are_refused_but_in_what_was_recorded(data, tmp_path, fault, words):
+    fault(data)
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(CellError, match=f"{file}: .*{words}"):
+        load_cell(file)
+    if "radians" not in words:
+        load_cell(file, stored=True)
+
+
+def test_a_key_that_is_given_twice_is_refused(data, tmp_path):
+    file = tmp_path / "mine.yaml"
+    data["arm"]["speed_scale"] = 0.1
+    text = yaml.safe_dump(data, sort_keys=False)
+    file.write_text(text.replace("  speed_scale: 0.1\n", "  speed_scale: 0.1\n  speed_scale: 1.0\n"))
+    line = text[: text.index("speed_scale")].count("\n") + 1
+    with pytest.raises(CellError, match=rf"'speed_scale' is given twice, first in line {line} \(line {line + 1}, "):
+        load_cell(file)
+
+
 @pytest.mark.parametrize("text", ["", "just words", "- a\n- list", "a: [1, 2", "a: {b: }}", "a: 2026-13-45"])
 def test_not_a_cell_at_all(text):
     with pytest.raises(CellError, match=r"my\.yaml: "):

@@ -3,7 +3,7 @@
 import argparse
 
 import pytest
-from vga_policy.cli_types import above_zero, at_least, between, natural, positive, seed, share
+from vga_policy.cli_types import above_zero, at_least, between, decay, natural, new_file, positive, seed, share
 
 
 def parsed(kind, text):
@@ -37,12 +37,16 @@ def test_taken(kind, text, value):
         (positive, "many", "must be a whole number (found 'many')"),
         (positive, "1.5", "must be a whole number (found '1.5')"),
         (natural, "-1", "must be at least 0 (found -1)"),
-        (at_least(0, float), "nan", "must be at least 0 (found nan)"),
+        (at_least(0, float), "nan", "must be finite (found nan)"),
         (between(0, 0.5, unit="s"), "1", "must be between 0 and 0.5 s (found 1.0)"),
         (between(0, 0.5), "half", "must be a number (found 'half')"),
         (seed, "9223372036854775808", "must be between 0 and 2^63 - 1 (found 9223372036854775808)"),
         (above_zero, "0", "must be above 0 (found 0.0)"),
-        (above_zero, "inf", "must be above 0 (found inf)"),
+        (above_zero, "inf", "must be finite (found inf)"),
+        (above_zero, "nan", "must be finite (found nan)"),
+        (at_least(0, float), "inf", "must be finite (found inf)"),
+        (decay, "1", "must be at least 0 and below 1 (found 1.0)"),
+        (new_file(".html"), "episode.yaml", "must end in .html (found 'episode.yaml')"),
         (share, "1.1", "must be above 0, and 1 at most (found 1.1)"),
     ],
 )

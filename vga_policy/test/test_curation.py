@@ -165,6 +165,38 @@ def test_the_command_writes_verdicts_and_one_page(episodes, tmp_path, capsys):
     assert "no message on fixed_1 for 1.0" in html
 
 
+def test_a_report_replaces_a_report_only_and_is_told_where_it_cannot_be_written(episodes, tmp_path, capsys):
+    before = contents(episodes)
+    for place in (episodes / "good_0" / "episode.yaml", episodes / "good_0" / "good_0_0.mcap"):
+        with pytest.raises(SystemExit):
+            main(["curate", str(episodes), "--out", str(place)])
+        assert "must end in .html" in capsys.readouterr().err
+    folder = tmp_path / "folder.html"
+    folder.mkdir()
+    with pytest.raises(SystemExit):
+        main(["curate", str(episodes), "--out", str(folder)])
+    assert "must be a file" in capsys.readouterr().err
+    assert main(["curate", str(episodes), "--out", "/proc/report.html"]) == 1
+    told = capsys.readouterr()
+    assert "accept 1, review 0, reject 2, unusable 0" in told.out
+    assert "vga curate: --out /proc/report.html: the report cannot be written: " in told.err
+    assert main(["curate", str(episodes), "--out", "/proc/new/report.html"]) == 1
+    assert capsys.readouterr().err.startswith("vga curate: /proc/new: ")
+    assert {path: digest for path, digest in contents(episodes).items() if path.name != FILE} == before
+    assert main(["curate", str(episodes), "--out", str(tmp_path / "new" / "report.html")]) == 0
+
+
+def test_an_episode_that_is_accepted_and_cannot_be_read_is_told(tmp_path, capsys):
+    path = MadeEpisode().write(tmp_path / "cut")
+    (bag,) = path.glob("*.mcap")
+    bag.write_bytes(bag.read_bytes()[:-1000])
+    assert main(["curate", str(tmp_path), "--accept", "cut", "--reason", "mine"]) == 0
+    told = capsys.readouterr().err
+    assert "cut: accept\n" in told
+    assert "kept, but nothing trains on it as it is: " in told
+    assert "copy it again" in told
+
+
 def test_a_person_overrules_and_takes_it_back(episodes, capsys):
     def verdict():
         assert main(["curate", str(episodes), "--json"]) == 0

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vga_policy.cli_types import device, positive, seed
+from vga_policy.cli_types import device, new_file, positive, seed
 from vga_policy.names import PRESET_NAMES
 
 Parser = argparse._ActionsContainer
@@ -65,12 +65,17 @@ def add_namespace(parser: Parser, text: str = "The ROS namespace of the robot's 
 
 
 def add_out(
-    parser: Parser, text: str, *, default: str | None = None, required: bool = False, metavar: str = "DIR"
+    parser: Parser, text: str, *, default: str | None = None, required: bool = False, endings: tuple[str, ...] = ()
 ) -> None:
-    """`--out DIR`, or `--out FILE`: where the result is written."""
+    """`--out DIR` or, where a file's name has one of `endings`, `--out FILE`: where the result is written."""
     place = None if default is None else Path(default)
     parser.add_argument(
-        "--out", type=Path, default=place, required=required, metavar=metavar, help=text + _told(default)
+        "--out",
+        type=new_file(*endings) if endings else Path,
+        default=place,
+        required=required,
+        metavar="FILE" if endings else "DIR",
+        help=text + _told(default),
     )
 
 

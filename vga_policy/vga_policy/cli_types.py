@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Number = type[int] | type[float]
@@ -38,8 +39,16 @@ def seed(text: str) -> int:
 def above_zero(text: str) -> float:
     """Type of a finite number above 0."""
     value = float(_number(text, float))
-    if not 0 < value < math.inf:
+    if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0 (found {value})")
+    return value
+
+
+def decay(text: str) -> float:
+    """Type of what an average keeps of itself each step: from 0, and below 1."""
+    value = float(_number(text, float))
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and below 1 (found {value})")
     return value
 
 
@@ -48,6 +57,20 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise argparse.ArgumentTypeError(f"must be auto, cpu, cuda or cuda:N (found {text!r})")
     return text
+
+
+def new_file(*endings: str) -> Callable[[str], Path]:
+    """Type of the path of a file to write, whose name has one of these endings: nothing of another kind is replaced."""
+
+    def parse(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in endings:
+            raise argparse.ArgumentTypeError(f"must end in {' or '.join(endings)} (found {text!r})")
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"must be a file, and {text} is a directory")
+        return path
+
+    return parse
 
 
 def instruction(text: str) -> str:
@@ -112,10 +135,13 @@ def last_as_out(command: str, arguments: argparse.Namespace, places: list[Any]) 
 
 def _number(text: str, kind: Number) -> float:
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         article = "a whole number" if kind is int else "a number"
         raise argparse.ArgumentTypeError(f"must be {article} (found {text!r})") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be finite (found {text})")
+    return value
 
 
 def _in_range(value: float, low: float, high: float, rule: str) -> float:

@@ -93,16 +93,21 @@ def point(link: Path, target: Path) -> None:
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text says; plain data only. Raises yaml.YAMLError."""
+    """What a YAML text says; plain data only. Raises yaml.YAMLError, also where a key is given twice: one would win."""
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:  # libyaml's loader would overflow the stack
             raise yaml.YAMLError(f"nested more than {DEEPEST} deep")
+    loader = LOADER(text)
     try:
-        return yaml.load(text, Loader=LOADER)
+        node = loader.get_single_node()
+        _refuse_twins(node, set())
+        return None if node is None else loader.construct_document(node)
     except (ValueError, OverflowError) as error:  # no day of any month, a number of thousands of digits
         raise yaml.YAMLError(str(error)) from None
+    finally:
+        loader.dispose()
 
 
 def yaml_fault(error: yaml.YAMLError) -> str:
@@ -110,6 +115,24 @@ def yaml_fault(error: yaml.YAMLError) -> str:
     mark: Any = getattr(error, "problem_mark", None)
     words = str(getattr(error, "problem", None) or error).splitlines()[0][:100]
     return f"{words} (line {mark.line + 1}, column {mark.column + 1})" if mark else words
+
+
+def _refuse_twins(node: yaml.Node | None, seen: set[int]) -> None:
+    if id(node) in seen:  # an anchor may lie in what it names
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            name = str(key.value)
+            if name in lines:
+                problem = f"{name[:40]!r} is given twice, first in line {lines[name]}"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            lines[name] = key.start_mark.line + 1
+            _refuse_twins(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for each in node.value:
+            _refuse_twins(each, seen)
 
 
 def _finish(file: Path, like: int) -> None:

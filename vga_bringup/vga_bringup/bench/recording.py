@@ -39,7 +39,7 @@ def record_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     )
     add_former_name(parser, "--seconds", "--duration")
     add_cell(parser, default="lab")
-    add_out(parser, "The report.", default="out/bench/record.json", metavar="FILE")
+    add_out(parser, "The report, as JSON.", default="out/bench/record.json", endings=(".json",))
     parser.set_defaults(run=_run)
 
 

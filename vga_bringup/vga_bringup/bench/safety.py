@@ -34,7 +34,7 @@ def safety_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
     """Adds `vga bench safety`."""
     parser = subparsers.add_parser("safety", help="what checking a chunk costs the driver")
     add_cell(parser, default="sim")
-    add_out(parser, "The report.", default="out/bench/safety.json", metavar="FILE")
+    add_out(parser, "The report, as JSON.", default="out/bench/safety.json", endings=(".json",))
     parser.set_defaults(run=_run)
 
 

@@ -23,7 +23,7 @@ def calibrate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     board.add_argument(
         "--paper", choices=("a4", "a3", "letter"), default="a4", help="The size of the page. Default: a4."
     )
-    add_out(board, "The page.", default="board.pdf", metavar="FILE")
+    add_out(board, "The page, a PDF.", default="board.pdf", endings=(".pdf",))
     board.set_defaults(run=_board)
     camera = actions.add_parser(
         "camera",

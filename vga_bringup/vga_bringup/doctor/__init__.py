@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from typing import Any
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.loading import load_cell
 from vga_policy.cell.schema import Cell
+from vga_policy.checkpoints import locate
 from vga_policy.cli_options import CELL, add_cell, add_json, add_namespace
 
 from vga_bringup.doctor import robot
@@ -37,7 +39,8 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="what of the cell is ready, what is not, and the remedy",
         description="Looks at cameras, robot, leader, real-time set-up, processors, clock, disk, GPU and ROS "
         "environment. Beside a running graph (vga sim, lab.launch.py) it checks the cell of that one.",
-        epilog="Exit status: 0; 1 if something that the cell needs is missing; 2 if its file cannot be used.",
+        epilog="Exit status: 0; 1 if something that the cell needs is missing; 2 if its file, or what --against names, "
+        "cannot be used.",
     )
     add_cell(parser, f"{CELL} Default: that of the running driver. Where none runs, nothing is required.")
     parser.add_argument(
@@ -54,6 +57,9 @@ def command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def run(arguments: argparse.Namespace) -> int:
     """Probes, prints, and returns the exit status. Raises CellError for a cell file that cannot be used."""
     cell = None if arguments.cell is None else _load(arguments.cell)
+    if arguments.against is not None and not locate(arguments.against).is_dir():
+        print(f"vga doctor: --against {arguments.against}: no such directory, and no shipped policy", file=sys.stderr)
+        return 2
     with ThreadPoolExecutor(1) as beside:
         driver = beside.submit(robot.driver_state, arguments.namespace)
         findings = examine(_probes(cell, driver.result))
@@ -81,7 +87,7 @@ def _against(data: str, cell: Cell | None, arguments: argparse.Namespace) -> lis
     try:
         known = views.references(data)
     except ValueError as error:
-        return [Finding("views", Health.UNKNOWN, f"not compared: {error}", "--against EPISODES")]
+        return [Finding("views", Health.MISSING, f"not compared: {error}", "--against EPISODES")]
     return list(views.views(cell, _cell_path(arguments.cell), arguments.namespace, known))
 
 

@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from vga_policy.cell.limits import limit_problems
+from vga_policy.cell.plausible import implausible
 from vga_policy.cell.schema import Cell
 from vga_policy.topics import DRIVER_GRIPPER_HOMING, DRIVER_RECOVER, absolute
 
@@ -100,10 +101,13 @@ def limits(cell: Cell | None) -> Iterator[Finding]:
     """The limits that follow from the arm's own and the cell's, and whether it may be at home within them."""
     if cell is None:
         return
+    odd = [*implausible(cell)]
+    for problem in odd:
+        yield Finding("cell file", Health.MISSING, problem, "what each key means: vga cell explain KEY")
     problems = limit_problems(cell)
     for problem in problems:
         yield Finding("arm limits", Health.MISSING, problem, f"values that fit: {_EXAMPLES[cell.arm.model]}")
-    if problems:
+    if problems or odd:
         return
     yield Finding("arm limits", Health.READY, _limits_in_words(cell))
     for problem in self_collision.problems(cell):

@@ -13,6 +13,7 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from vga_policy.cli_options import add_cell, add_checkpoint, add_namespace
+from vga_policy.cli_types import new_file
 
 if TYPE_CHECKING:
     from vga_bringup.view.geometry import Geometry
@@ -43,12 +44,12 @@ def view_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
-        "--save", type=Path, metavar="FILE.rrd", help="Writes one episode, or the running graph, for Rerun."
+        "--save", type=new_file(".rrd"), metavar="FILE.rrd", help="Writes one episode, or the running graph, for Rerun."
     )
     where.add_argument("--web", action="store_true", help="Shows it in a browser of this machine, until Ctrl-C.")
     where.add_argument(
         "--blueprint",
-        type=Path,
+        type=new_file(".rbl"),
         metavar="FILE.rbl",
         help="Writes Rerun's blueprint for the cameras of --cell, no more.",
     )

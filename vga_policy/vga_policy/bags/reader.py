@@ -38,7 +38,10 @@ STAMPED = ENCAPSULATION + 8  # shortest message with a stamp
 CONVERT = "rosbags-convert --dst-storage mcap --src {} --dst DIR"
 CLOCK = "the clock was wrong: record it again"
 DAMAGED = "take a copy of the file that is whole, or leave the episode out"
-REPAIR = "its recording was cut off: the recorder repairs it when it is next started on that directory"
+REPAIR = (
+    "copied in part, or its recording was cut off: copy it again; on the computer that records, the recorder "
+    "repairs it when it is next started on that directory"
+)
 FOREIGN = {
     b"SQLite format 3\0": "an SQLite bag; convert it with `rosbags-convert --dst-storage mcap`",
     b"#ROSBAG V2.0": "a ROS 1 bag; convert it with `rosbags-convert --dst-storage mcap`",

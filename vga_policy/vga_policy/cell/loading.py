@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from vga_policy.cell.errors import CellError
 from vga_policy.cell.keys import section_of
 from vga_policy.cell.limits import exposure_problems, limit_problems
+from vga_policy.cell.plausible import implausible
 from vga_policy.cell.schema import Cell
 from vga_policy.cell.written import WrittenYaml, impossible, misread, not_a_text
 from vga_policy.files import parse_yaml, yaml_fault
@@ -46,8 +47,9 @@ def parse_cell(text: str, source: str = "cell") -> Cell:
 def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     """Reads a cell file. Raises CellError when it is missing or wrong.
 
-    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's, or
-        its exposures longer than the time between images, as they could be once, is read all the same.
+    stored: the file of a checkpoint or an episode, which moves no arm: one whose limits are wider than the arm's,
+        its exposures longer than the time between images, or other values beyond what can be meant, as they could be
+        once, is read all the same.
     """
     path = Path(path)
     try:
@@ -57,8 +59,10 @@ def load_cell(path: str | Path, *, stored: bool = False) -> Cell:
     except UnicodeDecodeError as error:
         raise CellError(f"{path}: not a text in UTF-8: {error.reason} at byte {error.start}") from None
     cell = parse_cell(text, str(path))
-    if not stored and (problems := [*limit_problems(cell), *exposure_problems(cell).values()]):
-        raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
+    if not stored:
+        problems = [*implausible(cell)] or [*limit_problems(cell), *exposure_problems(cell).values()]
+        if problems:
+            raise CellError("\n".join(f"{path}: {problem}" for problem in problems))
     return cell
 
 

@@ -32,7 +32,7 @@ def curate_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParse
         "asks for a report as well.",
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="A directory of episodes.")
-    add_out(parser, "The report, as one HTML file. Default: none.", metavar="FILE")
+    add_out(parser, "The report, as one HTML file. Default: none.", endings=(".html",))
     add_json(parser)
     for verdict, text in (
         ("accept", "Trains on these episodes, whatever is proposed. Each is named as in the table, or by its path."),
@@ -65,7 +65,7 @@ def _curate(arguments: argparse.Namespace) -> int:
         return _review(arguments)
     except (CurationError, DatasetError) as error:
         return _fail(str(error))
-    except PermissionError as error:
+    except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}")
 
 
@@ -95,7 +95,20 @@ def _decide(arguments: argparse.Namespace) -> bool:
     for path, verdict in wanted.items():
         curation = decide(path, verdict, arguments.reason if verdict else "")
         print(f"{episode_name(directory, path)}: {curation.verdict or 'undecided'}", file=sys.stderr)
+        if verdict is Verdict.ACCEPT and (damage := _damage(path)):
+            print(f"vga curate: kept, but nothing trains on it as it is: {damage}", file=sys.stderr)
     return True
+
+
+def _damage(episode: Path) -> str:
+    """Why a bag cannot be read at all; empty when it can."""
+    from vga_policy.bags.reader import Bag, BagError
+
+    try:
+        with Bag(episode):
+            return ""
+    except BagError as error:
+        return str(error)
 
 
 def _find(directory: Path, paths: list[Path], names: list[str]) -> list[Path]:
@@ -126,6 +139,8 @@ def _review(arguments: argparse.Namespace) -> int:
     from vga_policy.cell.shipped import cell_path
     from vga_policy.curation.curate import review
 
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
     cell = load_cell(cell_path(arguments.cell)) if arguments.cell else None
     reviewed = review(
         arguments.directory,
@@ -140,10 +155,8 @@ def _review(arguments: argparse.Namespace) -> int:
     if not reviewed.assessments:
         return _fail(f"{arguments.directory}: no episode in it can be used")
     unsaved = [failure for assessment in reviewed.assessments if (failure := _save(assessment))]
-    if arguments.out:
-        from vga_policy.curation.report import write_report
-
-        write_report(reviewed, arguments.out)
+    if arguments.out and (failure := _report(reviewed, arguments.out)):
+        unsaved.append(failure)
     if arguments.json:
         from vga_policy.curation.report import as_data
 
@@ -161,6 +174,17 @@ def _save(assessment: Assessment) -> str:
         assessment.save()
     except OSError as error:
         return f"{error.filename or assessment.measured.path}: verdict not written: {error.strerror}"
+    return ""
+
+
+def _report(reviewed: Review, file: Path) -> str:
+    """Why the report could not be written; empty when it is."""
+    from vga_policy.curation.report import write_report
+
+    try:
+        write_report(reviewed, file)
+    except OSError as error:
+        return f"--out {file}: the report cannot be written: {error.strerror}"
     return ""
 
 
@@ -184,13 +208,18 @@ def _thresholds(path: Path | None) -> Thresholds:
     from pydantic import ValidationError
 
     from vga_policy.curation.rules import Thresholds
+    from vga_policy.files import parse_yaml, yaml_fault
 
     if path is None:
         return Thresholds()
     try:
-        return Thresholds.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CurationError(f"{path}: cannot be read: {error}") from None
+        return Thresholds.model_validate(parse_yaml(path.read_text(encoding="utf-8")) or {})
+    except OSError as error:
+        raise CurationError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise CurationError(f"{path}: cannot be read: it is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        raise CurationError(f"{path}: cannot be read: {yaml_fault(error)}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise CurationError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

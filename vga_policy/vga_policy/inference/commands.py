@@ -37,7 +37,7 @@ def geometry_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         help="The public weights of VGGT: a file, or its directory. A policy's geometry: vga eval geometry.",
     )
     add_former_name(parser, "--checkpoint", "--weights")
-    add_out(parser, "The picture.", default="geometry.png", metavar="FILE")
+    add_out(parser, "The picture, a PNG or JPEG.", default="geometry.png", endings=(".png", ".jpg", ".jpeg"))
     parser.add_argument(
         "--width", type=positive, default=518, metavar="PIXELS", help="The width of each image. Default: 518."
     )

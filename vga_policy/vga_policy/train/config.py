@@ -30,13 +30,14 @@ CacheDirectory = Annotated[
 class OptimizerConfig:
     """AdamW, or Muon for the hidden layers, and the schedule of their learning rates (train.engine.optimizer)."""
 
-    lr: Annotated[float, Option("The highest learning rate.", metavar="RATE")] = 2e-4
+    lr: Annotated[float, Option("The highest learning rate.", metavar="RATE", parse=cli_types.above_zero)] = 2e-4
     muon: Annotated[
         float,
         Option(
             "The highest learning rate of hidden matrices and kernels under the Muon optimizer, scaled to AdamW's step "
             "sizes. 0 leaves them to AdamW. From random weights Muon needs far fewer steps.",
             metavar="RATE",
+            parse=cli_types.at_least(0, float),
         ),
     ] = 0.0
     warm_up: Annotated[
@@ -76,6 +77,7 @@ class LoopConfig:
             "The decay, per step, of the weights' exponential moving average, which is what is validated and exported. "
             "0 keeps no average.",
             metavar="DECAY",
+            parse=cli_types.decay,
         ),
     ] = 0.0
     precision: Annotated[

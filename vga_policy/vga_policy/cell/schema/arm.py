@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -20,6 +21,8 @@ from vga_policy.cell.schema.section import (
     Vector3,
     described,
 )
+
+TURN = 2 * math.pi
 
 
 class JointLimits(Section):
@@ -302,5 +305,6 @@ class Arm(Section):
             raise ValueError("joint_names must differ from each other")
         for name, q, low, high in zip(self.joint_names, self.home, self.limits.lower, self.limits.upper, strict=True):
             if not low < q < high:
-                raise ValueError(f"home of {name} ({q}) must lie inside its limits [{low}, {high}]")
+                hint = ": angles are in radians, not degrees" if max(map(abs, (q, low, high))) > TURN else ""
+                raise ValueError(f"home of {name} ({q}) must lie inside its limits [{low}, {high}] rad{hint}")
         return self

@@ -58,5 +58,6 @@ class Gripper(Section):
     @model_validator(mode="after")
     def _hysteresis(self) -> Gripper:
         if not self.grasp_below < self.release_above <= self.max_width:
-            raise ValueError("need grasp_below < release_above <= max_width")
+            found = f"{self.grasp_below:g}, {self.release_above:g}, {self.max_width:g} m"
+            raise ValueError(f"need grasp_below < release_above <= max_width (found {found})")
         return self

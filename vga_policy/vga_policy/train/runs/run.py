@@ -12,6 +12,7 @@ best ->         checkpoints/STEP: a checkpoint for the policy node, the best by 
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 import shutil
@@ -90,8 +91,9 @@ class Run:
             run._write_json(ORIGIN, origin)
             run._write_json(CONFIG, config)  # last: with it there is a run
         except OSError as error:
-            reason = f"{directory}: cannot be written: {error}"
-            raise TrainingError(f"{reason}; make room there, or give another --out") from None
+            full = "make room there, or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            reason = f"--out {directory}: cannot be written: {error.strerror or error}"
+            raise TrainingError(f"{reason}; {full}give another --out") from None
         return run
 
     @staticmethod
