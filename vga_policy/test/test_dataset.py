@@ -274,7 +274,7 @@ def spoil_cell(path):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (spoil_bag, "incomplete; its recording was cut off"),
+        (spoil_bag, "incomplete; copied in part, or its recording was cut off: copy it again"),
         (spoil_yaml, "episode.yaml: cannot be read"),
         (spoil_label, "outcome 'splendid': use one of"),
         (spoil_curation, "curation.yaml"),
