@@ -34,12 +34,11 @@ demo: .complete ## The trained policy picks a cube in simulation, by the whole s
 sim: .complete ## The simulated cell with every node, until Ctrl-C
 	@$(RUN) vga sim $(ARGS)
 
-# Without ARGS, what keeps no real time comes first, on all processors; then what does, in twos; last, what takes two processors.
+# Without ARGS, what keeps no real time comes first, on all processors; the rest then, one by one.
 test: .tested lint ## Checks and tests
 	@eval "$$(env/exports.sh)" && $(if $(ARGS),pytest $(ARGS), \
 	OMP_NUM_THREADS=1 pytest -m unit --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1 && \
-	OMP_NUM_THREADS=1 pytest -m paired --numprocesses 2 --dist loadfile --max-worker-restart 1 && \
-	pytest -m alone)
+	pytest -m realtime)
 
 test-long: .tested ## vga demo, vga collect, a session with a policy, a study and the panel from end to end; training in two processes, the judge
 	@eval "$$(env/exports.sh)" && pytest -m long

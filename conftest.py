@@ -40,9 +40,6 @@ ABSENT = [(remedy, files) for there, remedy, files in OPTIONAL if not there]
 collect_ignore_glob = [file for _, files in ABSENT for file in files]
 # Of a package, but a servo's bus gives an answer some milliseconds, and what is idle waits for a processor.
 TIMED = ("gello_bus", "sim_leader", "view_drawn")
-# Of what keeps real time, what simulates a whole cell with its cameras: that takes both processors of a small machine.
-ALONE = ("end_to_end", "namespace", "replayed_run", "sim_cell", "takeover_nodes", "trials_graph", "view_drawn")
-ALONE += ("view_live",)
 # For `make test-long`, as are single tests that are marked so.
 LONG = ("accelerate_launch", "demo_and_collect", "in_process_parity", "judge_chunks", "judge_offline", "panel_cost")
 LONG += ("panel_stops", "record_policy", "rendered_overfit", "study", "study_attended", "train_plan")
@@ -71,7 +68,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Reads no file of another kind than is asked for: to import them all takes 20 s."""
     asked = config.getoption("markexpr")
-    return True if asked in ("unit", "paired", "alone") and kind(collection_path) not in (asked, None) else None
+    return True if asked in ("unit", "realtime") and kind(collection_path) not in (asked, None) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -91,7 +88,7 @@ def kind(path: Path) -> str | None:
     if name in LONG:
         return "long"
     if name in TIMED or (path.is_relative_to(Path(__file__).with_name("tests")) and name not in TIMELESS):
-        return "alone" if name in ALONE else "paired"
+        return "realtime"
     return "unit"
 
 
