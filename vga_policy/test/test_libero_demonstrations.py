@@ -2,14 +2,13 @@
 
 import json
 import re
-from concurrent.futures import Future
 from dataclasses import replace
 from unittest.mock import Mock
 
 import h5py
 import numpy as np
 import pytest
-from libero_worlds import SIZE, settled, world_of
+from libero_worlds import SIZE, Here, settled, world_of
 from vga_policy.checkpoints import locate
 from vga_policy.checkpoints.checkpoint import digest
 from vga_policy.dataset.opening import open_dataset
@@ -382,26 +381,9 @@ def test_one_bad_demonstration_leaves_the_others(collected, end, tmp_path):
     assert "demo_0: no `states`" in problems[0]
 
 
-class OneProcess:
-    """As `worker_pool`, but in this process, and so with what a test has put in place."""
-
-    def __init__(self, _):
-        pass
-
-    __enter__, __exit__ = lambda self: self, lambda *_: None
-
-    def submit(self, work, *arguments):
-        done = Future()
-        try:
-            done.set_result(work(*arguments))
-        except Exception as error:
-            done.set_exception(error)
-        return done
-
-
 def test_a_file_that_cannot_be_rendered_leaves_the_others(collected, tmp_path, monkeypatch):
     """Nor does a full disk end more than one file's turn, or a fault that nobody thought of."""
-    monkeypatch.setattr(rendering, "worker_pool", OneProcess)
+    monkeypatch.setattr(rendering, "worker_pool", Here)
     files, how = [tmp_path / "absent_demo.hdf5", collected], Rendering(tmp_path / "out", SIZE)
     for fault, told in (
         (OSError(28, "No space"), f"{collected}: the rest of it cannot be written to {how.out} ([Errno 28] No space)"),

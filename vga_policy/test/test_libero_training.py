@@ -1,12 +1,10 @@
 """From the expert's demonstrations to a trained policy's trials, by the commands alone."""
 
 import json
-import pickle
-from concurrent.futures import Future
 
 import h5py
 import pytest
-from libero_worlds import SIZE
+from libero_worlds import SIZE, Here
 from vga_policy.cli import main
 from vga_policy.libero import tasks
 from vga_policy.libero.world import World
@@ -14,28 +12,6 @@ from vga_policy.libero.world import World
 pytestmark = pytest.mark.usefixtures("one_thread", "here")
 TASK = ["--suite", "libero_object", "--task", "1"]
 KEPT, LIMIT = 6, 8  # steps of a demonstration and of a trial: drawing them all would take long
-
-
-class Here:
-    """Does at once, and in this process, what another would be given: starting one takes long."""
-
-    def __init__(self, *_):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
-    def submit(self, work, *arguments):
-        work, arguments = pickle.loads(pickle.dumps((work, arguments)))
-        done = Future()
-        done.set_result(work(*arguments))
-        return done
-
-    def map(self, work, *columns):
-        return [self.submit(work, *row).result() for row in zip(*columns, strict=True)]
 
 
 @pytest.fixture
