@@ -193,6 +193,9 @@ def test_a_pickle_with_code_in_it_is_not_executed(tmp_path):
 def test_what_is_not_a_checkpoint_is_said(tmp_path):
     with pytest.raises(WeightsError, match="no such file"):
         load_vggt(tmp_path / "nowhere")
+    (notes := tmp_path / "notes.txt").write_text("what was tried")
+    with pytest.raises(WeightsError, match=r"notes\.txt: .*neither \.safetensors nor what torch\.save writes"):
+        load_vggt(notes)
     with pytest.raises(WeightsError, match=r"holds none of model\.safetensors"):
         load_vggt(tmp_path)
     save_file({"something": torch.ones(1)}, tmp_path / "model.safetensors")

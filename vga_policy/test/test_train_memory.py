@@ -1,5 +1,6 @@
 """What a step and a run's directory hold, and what saves memory: the update is the same."""
 
+import logging
 import os
 import stat
 import weakref
@@ -271,6 +272,18 @@ def test_more_processes_than_there_are_gpus_are_refused(episodes, tmp_path, monk
     with pytest.raises(TrainingError, match=r"starts 4 processes on this machine, which has 2 usable GPUs.*--device"):
         trainer.train(tiny_policy(episodes, loop(device="auto")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_every_process_finds_is_told_by_one(monkeypatch, caplog):
+    logger = logging.getLogger("vga_policy")
+    monkeypatch.setattr(Accelerator, "is_main_process", False, raising=False)
+    try:
+        loops.make_accelerator(loop())
+        logging.getLogger("vga_policy.train").warning("ranges widened")
+        logging.getLogger("vga_policy.train").error("what only this one found")
+    finally:
+        logger.setLevel(logging.NOTSET)
+    assert caplog.messages == ["what only this one found"]
 
 
 def test_out_of_memory_says_what_needs_less(episodes, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import safe_open
@@ -62,7 +63,7 @@ def find_weights(path: str | Path) -> Path:
     for name in FILES:
         if (path / name).is_file():
             return path / name
-    raise WeightsError(f"{path}: holds none of {', '.join(FILES)}")
+    raise WeightsError(f"{path}: no policy, run or public weights: it holds none of {', '.join(FILES)}")
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -78,7 +79,9 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError:
         raise WeightsError(f"{file}: damaged, or a pickle of more than tensors, not opened; {_rescue(file)}") from None
     except Exception as error:  # whatever a damaged file makes torch and safetensors stumble over
-        raise WeightsError(f"{file}: truncated, or not a weights file ({_first_line(error)})") from None
+        known = file.suffix == ".safetensors" or is_zipfile(file)  # else torch tells of its own arguments
+        why = _first_line(error) if known else "neither .safetensors nor what torch.save writes"
+        raise WeightsError(f"{file}: truncated, or not a weights file ({why})") from None
     return plain_names(_unwrapped(found, file))
 
 

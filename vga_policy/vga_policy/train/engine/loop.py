@@ -82,6 +82,8 @@ def make_accelerator(config: LoopConfig) -> Accelerator:
     if config.batch % (processes * parts):
         each = f", each in {parts} parts (--accumulate)" if parts > 1 else ""
         raise TrainingError(f"--batch {config.batch}: cannot be shared evenly by {processes} processes{each}")
+    if not accelerator.is_main_process:  # what all of them find is told by one
+        logging.getLogger("vga_policy").setLevel(logging.ERROR)
     return accelerator
 
 
