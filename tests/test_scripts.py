@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from vga_policy.cli import _commands, build_parser
 from vga_policy.evaluate.results import Conditions, Evaluation
 from vga_policy.evaluate.trials import Outcome, Trial
+from vga_policy.evaluate.video import TrialVideo
+from vga_policy.observation.observation import Observation
 
 ROOT = Path(__file__).parents[1]
 RECIPE, LIBERO = ROOT / "scripts/train_nano.sh", ROOT / "scripts/train_libero.sh"
@@ -191,3 +195,23 @@ def test_a_command_at_the_papers_size_is_written_down_and_ended_at_its_limit(pap
     assert "  | done\n  exit status 0; " in told
     assert "at its limit of 0.2 GB" in told
     assert bench.failed == ["large"]
+
+
+def test_moments_of_trials_are_drawn_a_row_each(tmp_path):
+    shades = np.linspace(0, 255, 9).astype(np.uint8)
+    for name, order in (("darkens.mp4", shades[::-1]), ("brightens.mp4", shades)):
+        with TrialVideo(tmp_path / name, 2.5) as video:
+            for shade in order:
+                video.add(Observation(0, (np.full((64, 64, 3), shade),) * 2, (), np.zeros(8), "do it"))
+            video.close(True, "done")
+    videos = [tmp_path / "darkens.mp4", tmp_path / "brightens.mp4"]
+    command = [sys.executable, ROOT / "scripts/trial_strip.py", *videos, tmp_path / "strip.png"]
+    subprocess.run(command, check=True, timeout=60)
+    picture = np.asarray(Image.open(tmp_path / "strip.png").convert("L")).astype(int)
+    height, width = picture.shape[0] // 2, picture.shape[1] // 5
+    middles = picture[height // 3 :: height, width // 2 :: width]
+    assert middles.shape == (2, 5)
+    assert (middles[0, [0, -1]] > (200, -1)).all()
+    assert (middles[0, [0, -1]] < (256, 50)).all()
+    assert (np.diff(middles[0]) <= 0).all()
+    assert (np.diff(middles[1]) >= 0).all()
