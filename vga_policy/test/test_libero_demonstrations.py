@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import h5py
@@ -17,7 +19,7 @@ from vga_policy.dataset.shards import ABOUT
 from vga_policy.libero import collecting, rendering
 from vga_policy.libero.actors import actors
 from vga_policy.libero.collecting import EXPERT, Order, draw_scene, record, seed_of
-from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter
+from vga_policy.libero.demonstrations import DemonstrationFile, DemonstrationWriter, demonstration_files
 from vga_policy.libero.embodiment import LIBERO
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import LiberoConditions
@@ -72,7 +74,7 @@ def rendered(path, out, **how):
     made, problems = rendering.render_file(path, Rendering(out, SIZE, **how))
     suites = [about.parent for about in out.rglob(ABOUT)] if made else []
     data = [open_dataset([suite], SIZE, geometry=True) for suite in suites]
-    return made, problems, data
+    return len(made), problems, data
 
 
 def column(data, name):
@@ -305,6 +307,17 @@ def test_other_graphics_are_refused_before_the_simulator_fails(command, monkeypa
     assert capsys.readouterr().err.endswith(said)
 
 
+def spoiled(shape, value, odd):
+    """An array with one odd value at [2, 3]."""
+    values = np.full(shape, value)
+    values[2, 3] = odd
+    return values
+
+
+def body(attributes):
+    return f'<mujoco><worldbody><body name="basket" {attributes}/></worldbody></mujoco>'
+
+
 def write(path, change=None, **parts):
     """A file of one demonstration, with some part of it replaced or left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -314,7 +327,7 @@ def write(path, change=None, **parts):
         demo = file.create_group("data/demo_0")
         for name, value in parts.items():
             if name == "model_file" and value is not None:
-                demo.attrs[name] = value
+                demo.attrs[name] = np.bytes_(value) if isinstance(value, bytes) else value
             elif value is not None:
                 demo[name] = value
     if change is not None:
@@ -329,12 +342,19 @@ def write(path, change=None, **parts):
         ({"change": lambda data: b"GIF89a"}, r"cannot be read as HDF5 \(.*\): copy it again"),
         ({"actions": np.zeros((4, 8))}, r"demo_0: actions \[4, 8\], LIBERO's are \[T, 7\]"),
         ({"actions": np.zeros((3, 7))}, r"demo_0: \[4, \d+\] states for 3 actions"),
-        ({"actions": np.full((4, 7), np.nan)}, "demo_0: states or actions that are not finite"),
-        ({"actions": "text"}, "demo_0: damaged"),
-        ({"states": None}, "demo_0: no `states`: only what has states can be rendered again"),
+        ({"actions": spoiled((4, 7), 0.5, np.nan)}, r"demo_0: actions\[2, 3\] is nan, and must be finite"),
+        ({"actions": spoiled((4, 7), 0.5, -3.0)}, r"demo_0: actions\[2, 3\] is -3, LIBERO's are -1 … 1"),
+        ({"actions": np.ones((4, 7), complex)}, "demo_0: `actions` is of complex128, and must be real numbers"),
+        ({"states": spoiled((4, 110), 0.0, 30.0)}, r"demo_0: states\[2\]: joint robot0_joint3 is at 30, and goes from"),
+        ({"actions": "text"}, "demo_0: `actions` is of object, and must be real numbers"),
+        ({"states": None}, "demo_0: no `states`: a demonstration is rendered again from"),
         ({"states": np.zeros((4, 77))}, r"demo_0: a state of libero_object/1 has 110 numbers, not \(77,\)"),
         ({"model_file": None}, "demo_0: no `model_file`: without it nobody knows where the fixtures stood"),
         ({"model_file": "<mujoco"}, "demo_0: model_file is no MJCF"),
+        ({"model_file": b"\xff\xfe<a/>"}, "demo_0: damaged .*can't decode"),
+        ({"model_file": body('pos="nan 0 0"')}, "demo_0: .*pos of body basket: 'nan 0 0' says nothing"),
+        ({"model_file": body('quat="0 0 0 0"')}, "demo_0: .*quat of body basket: '0 0 0 0' says nothing"),
+        ({"model_file": body('pos="0 100 0"')}, "demo_0: .*pos of body basket: '0 100 0' is more than 10 m away"),
         ({}, "demo_0: does not end with the task done: left out"),
     ],
 )
@@ -359,6 +379,50 @@ def test_a_file_of_no_known_task_is_refused(tmp_path):
     assert problem.endswith("no group `data`: this is no file of LIBERO's demonstrations")
 
 
+def test_a_file_without_demonstrations_is_told(tmp_path):
+    path = tmp_path / f"{TASK}_demo.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_group("data/episode_0")
+    [problem] = rendered(path, tmp_path / "out")[1]
+    assert problem == f"{path}: no demonstration `demo_0`, `demo_1` … in `data`, which holds episode_0"
+
+
+def test_a_file_that_is_named_as_another_task_is_refused(collected, tmp_path):
+    renamed = collected.rename(collected.with_name("turn_on_the_stove_demo.hdf5"))
+    [problem] = rendered(renamed, tmp_path / "out")[1]
+    assert problem == (
+        f"{renamed}: is named as a file of libero_goal/7, and says in `bddl_file_name` that it is of libero_object/1, "
+        f"{TASK}: rename it"
+    )
+
+
+def test_a_file_given_twice_is_rendered_once_and_a_copy_is_told(collected, tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering, "worker_pool", Here)
+    (tmp_path / "elsewhere").mkdir()
+    copy = shutil.copy(collected, tmp_path / "elsewhere" / collected.name)
+    files, lines = list(demonstration_files([collected, collected.parent, Path(copy)])), []
+    assert files == [collected, Path(copy)]
+    assert rendering.render_files(files, Rendering(tmp_path / "out", SIZE), 1, lines.append) == (1, [])
+    assert lines[1].endswith("1 demonstrations, 1 of them known, 0 left out")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda data: data.move("demo_0", "demo_4"), "its demonstrations are not demo_0, demo_1 and so on"),
+        (lambda data: data.attrs.__delitem__("attempts"), "no 'attempts'"),
+        (lambda data: data.attrs.__setitem__("attempts", 0), "0 attempts for 1 demonstrations"),
+        (lambda data: data.attrs.__setitem__("attempts", "x"), "invalid literal .*'x'"),
+        (lambda data: data["demo_0"].attrs.__delitem__("num_samples"), "no .*num_samples.*"),
+    ],
+)
+def test_collecting_into_a_file_that_somebody_changed_is_refused(collected, spoil, why):
+    with h5py.File(collected, "a") as file:
+        spoil(file["data"])
+    with pytest.raises(LiberoError, match=rf"cannot be gone on with \({why}\): move it away, or choose another --out"):
+        DemonstrationWriter(collected.parents[1], tasks("libero_object")[1], EXPERT, 0)
+
+
 def test_a_file_that_is_damaged_inside_leaves_the_others(collected, tmp_path, monkeypatch):
     """h5py has many errors for that."""
 
@@ -367,7 +431,7 @@ def test_a_file_that_is_damaged_inside_leaves_the_others(collected, tmp_path, mo
 
     monkeypatch.setattr(DemonstrationFile, "_task", damaged)
     made, problems = rendering.render_file(collected, Rendering(tmp_path / "out", SIZE))
-    assert made == 0
+    assert made == []
     assert problems == [f"{collected}: damaged (unable to get group info (wrong B-tree signature)): copy it again"]
 
 
@@ -387,7 +451,7 @@ def test_a_file_that_cannot_be_rendered_leaves_the_others(collected, tmp_path, m
     files, how = [tmp_path / "absent_demo.hdf5", collected], Rendering(tmp_path / "out", SIZE)
     for fault, told in (
         (OSError(28, "No space"), f"{collected}: the rest of it cannot be written to {how.out} ([Errno 28] No space)"),
-        (ZeroDivisionError("a fault of ours"), f"{collected}: ZeroDivisionError('a fault of ours')"),
+        (ZeroDivisionError("a fault of ours"), f"{collected}, demo_0: ZeroDivisionError: a fault of ours"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(rendering, "write_demonstration", Mock(side_effect=fault))

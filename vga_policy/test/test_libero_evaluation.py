@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import sys
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from libero_worlds import world_of
-from vga_policy.libero import evaluation
+from vga_policy.libero import errors, evaluation
 from vga_policy.libero.actors import actors, shuffled
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import (
@@ -38,7 +40,7 @@ class Counting:
     """Moves by given actions, and counts how often it is asked."""
 
     def __init__(self, chunk):
-        self.chunk, self.asked, self.told = np.asarray(chunk, dtype=float), 0, set()
+        self.chunk, self.asked, self.told = chunk, 0, set()
 
     def act(self, observation, instruction):
         self.asked += 1
@@ -105,11 +107,36 @@ def test_of_the_gripper_s_number_only_the_sign_counts(begun, monkeypatch):
     assert set(taken[1::2]) == {-1.0}
 
 
-@pytest.mark.parametrize("chunk", [np.zeros((8, 8)), np.zeros(7), np.zeros((0, 7)), np.full((1, 7), np.nan)])
-def test_what_is_no_action_is_refused(begun, chunk):
+@pytest.mark.parametrize(
+    ("chunk", "told"),
+    [
+        (np.zeros((8, 8)), r"finite actions \[N, 7\], not \(8, 8\)"),
+        (np.zeros(7), r"finite actions \[N, 7\], not \(7,\)"),
+        (np.zeros((0, 7)), r"finite actions \[N, 7\], not \(0, 7\)"),
+        (np.full((1, 7), np.nan), r"finite actions: \[0, 0\] is nan"),
+        ([[0.0] * 7, [0.0]], r"actions \[N, 7\], not list \(.*inhomogeneous"),
+    ],
+)
+def test_what_is_no_action_is_refused(begun, chunk, told):
     world, state = begun
-    with pytest.raises(LiberoError, match=r"a policy must return finite actions \[N, 7\]"):
+    with pytest.raises(LiberoError, match=rf"^a policy must return {told}"):
         run_trial(world, lambda _: Counting(chunk), state)
+
+
+def test_a_policy_s_fault_is_told_with_its_place(begun):
+    world, state = begun
+
+    class Faulty:
+        def act(self, observation, instruction):
+            return np.reshape(np.zeros(5), (1, 7))
+
+    def ends(world):
+        sys.exit(0)
+
+    with pytest.raises(LiberoError, match=rf"^the policy failed at {__file__}, line \d+: ValueError: cannot reshape"):
+        run_trial(world, lambda _: Faulty(), state)
+    with pytest.raises(LiberoError, match=rf"^the policy failed at {__file__}, line \d+: SystemExit: 0"):
+        run_trial(world, ends, state)
 
 
 def test_a_movement_that_is_over_leaves_the_hand_still():
@@ -145,6 +172,16 @@ def test_a_run_goes_on_only_under_its_own_conditions(tmp_path):
     (tmp_path / "run" / evaluation.CONDITIONS).write_text("{")
     with pytest.raises(LiberoError, match="cannot be read"):
         prepare(tmp_path / "run", LiberoConditions("oracle"))
+
+
+def test_results_of_nobody_knows_what_are_not_gone_on_with(tmp_path):
+    for name in ("results.json", "trials/libero_goal_0.jsonl"):
+        (out := tmp_path / Path(name).parts[0]).mkdir()
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("somebody's")
+        with pytest.raises(LiberoError, match=r"holds results, and no conditions\.json that says of what; choose"):
+            prepare(out, LiberoConditions("zero"))
+        assert [path.name for path in out.rglob("*") if path.is_file()] == [Path(name).name]
 
 
 def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
@@ -186,6 +223,18 @@ def test_a_policy_that_cannot_be_used_is_refused_once_and_leaves_nothing(tmp_pat
     with pytest.raises(LiberoError, match="gone"):
         evaluate(jobs, actors, 1, pytest.fail)
     assert not (tmp_path / "out").exists()
+
+
+def dies(conditions):
+    """Stands in for a policy that a segmentation fault or the lack of memory ends."""
+    os._exit(3)
+
+
+def test_a_process_that_dies_is_told(tmp_path):
+    jobs = [Job(task, (TrialCase(0),), LiberoConditions("zero"), tmp_path / "out") for task in tasks("libero_goal")[:1]]
+    with pytest.raises(LiberoError, match=r"^the process that loaded the policy died, perhaps for want of memory$"):
+        evaluate(jobs, dies, 1, pytest.fail)
+    assert errors.told(BrokenProcessPool("abruptly")).startswith("a process died, perhaps for want of memory")
 
 
 def test_a_process_keeps_one_policy_from_task_to_task(tmp_path, monkeypatch):

@@ -75,6 +75,16 @@ def test_files_are_listed_for_children_too(tmp_path, monkeypatch):
         TASKS.named(str(taken))
 
 
+def test_what_ends_python_at_import_is_told(install, tmp_path, monkeypatch):
+    monkeypatch.setenv("VGA_TASKS", "")
+    script = tmp_path / "script.py"
+    script.write_text("import sys\nTASK = 1\nsys.exit(0)")
+    install("lab-a", "lab_a_exits", "raise SystemExit('done')", "vga.tasks", "exits")
+    for name, told in ((TASKS.named(str(script)), "SystemExit: 0"), ("exits", "SystemExit: done")):
+        with pytest.raises(PluginError, match=told):
+            TASKS.load(name)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -111,7 +111,7 @@ class PluginKind:
             raise PluginError(f"{self.what} '{name}': {both} both offer it: uninstall one of them")
         try:
             return points[0].load()
-        except Exception as error:  # whatever a package does at import
+        except (Exception, SystemExit) as error:  # whatever a package does at import
             raise PluginError(f"{self.what} '{name}' of {_whose(points[0])}: {_in_a_line(error)}") from error
 
     def _load_file(self, path: Path) -> Any:
@@ -122,7 +122,7 @@ class PluginKind:
         sys.modules[spec.name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{self.what} '{path.stem}' of {path}: {_in_a_line(error)}") from error
         if not hasattr(module, self.attribute):
             raise PluginError(f"{path}: defines no {self.attribute}")
@@ -163,6 +163,6 @@ def _whose(point: EntryPoint) -> str:
     return f"{_package(point)} ({point.group}: {point.name} = {point.value})"
 
 
-def _in_a_line(error: Exception) -> str:
+def _in_a_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -225,9 +225,9 @@ class _DemonstrationFile:
             }
         for name, (values, shape) in shapes.items():
             if values.shape != shape or not steps or not np.isfinite(values).all():
+                found = list(values.shape) if values.shape != shape or not steps else "some that are not finite"
                 raise DatasetError(
-                    f"{self._file}: {name}: expected finite numbers {list(shape)} for '{body.name}', found "
-                    f"{list(values.shape)}"
+                    f"{self._file}: {name}: expected finite numbers {list(shape)} for '{body.name}', found {found}"
                 )
         self._height, self._width = jpeg_size(opened.get_tensor("jpeg")[: jpeg_ends[0]])
 

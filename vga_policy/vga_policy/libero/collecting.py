@@ -14,7 +14,7 @@ from vga_policy.checkpoints import locate
 from vga_policy.checkpoints.checkpoint import digest
 from vga_policy.files import alone
 from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationWriter, LiberoDemonstration
-from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.expert.expert import demonstrate
 from vga_policy.libero.expert.hand import Style
 from vga_policy.libero.tasks import LiberoTask
@@ -55,7 +55,7 @@ def collect(orders: Sequence[Order], processes: int, report: Callable[[str], Non
         for done in as_completed(running):
             order, error = running[done], done.exception()
             if error is not None:
-                problems.append(f"{order.task.label}: {(str(error) or repr(error)).splitlines()[0]}")
+                problems.append(f"{order.task.label}: {told(error)}")
                 report(problems[-1])
                 continue
             count, attempts = done.result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from vga_policy.libero.world import ACTION, Vector
 SUFFIX = "_demo.hdf5"
 POLICY_STEPS = "policy_steps"  # note of a correction: after how many steps of a policy it begins
 DAMAGED = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError)  # what h5py raises then
+ROUNDING = 1e-6  # by which an action may be beyond full deflection
+FAR = 10.0  # m from where it is attached that nothing of a scene is
 NO_OP = 1e-4  # norm of translation and turn below which a step does nothing, as OpenVLA has it
 
 
@@ -81,7 +84,7 @@ class DemonstrationFile:
         """Raises LiberoError when it is none, or of no known task."""
         self.path = path
         if not path.is_file():
-            raise LiberoError(f"{path}: there is no such file")
+            raise LiberoError(f"{path}: {'is no file' if path.exists() else 'there is no such file'}")
         try:
             self._file = h5py.File(path, "r")
         except OSError as error:
@@ -93,6 +96,9 @@ class DemonstrationFile:
             self.task = self._task()
             found = (name for name in self._file["data"] if name.startswith("demo_"))
             self.names = sorted(found, key=lambda name: (len(name), name))
+            if not self.names:
+                held = ", ".join(list(self._file["data"])[:3]) or "nothing"
+                raise LiberoError(f"{path}: no demonstration `demo_0`, `demo_1` … in `data`, which holds {held}")
         except DAMAGED as error:
             self._file.close()
             raise LiberoError(f"{path}: damaged ({str(error).splitlines()[0]}): copy it again") from None
@@ -112,11 +118,14 @@ class DemonstrationFile:
             group = self._file["data"][name]
             missing = [part for part in ("states", "actions") if part not in group]
             if missing:
-                raise LiberoError(f"no `{missing[0]}`: only what has states can be rendered again")
+                raise LiberoError(f"no `{missing[0]}`: a demonstration is rendered again from its states and actions")
+            if odd := [part for part in ("states", "actions") if group[part].dtype.kind not in "fiu"]:
+                raise LiberoError(f"`{odd[0]}` is of {group[odd[0]].dtype}, and must be real numbers")
             if "model_file" not in group.attrs:
                 raise LiberoError("no `model_file`: without it nobody knows where the fixtures stood")
             states, actions = (np.asarray(group[part][()], dtype=np.float64) for part in ("states", "actions"))
             model_file = group.attrs["model_file"]
+            text = model_file.decode() if isinstance(model_file, bytes) else str(model_file)
             notes = {key: value for key, value in group.attrs.items() if key not in ("model_file", "init_state")}
         except DAMAGED as error:
             raise LiberoError(f"{self.path}, {name}: damaged ({str(error).splitlines()[0]}): copy it again") from None
@@ -126,19 +135,34 @@ class DemonstrationFile:
             raise LiberoError(f"{self.path}, {name}: actions {list(actions.shape)}, LIBERO's are [T, {ACTION}]")
         if states.ndim != 2 or len(states) != len(actions) or not len(states):
             raise LiberoError(f"{self.path}, {name}: {list(states.shape)} states for {len(actions)} actions")
-        if not (np.isfinite(states).all() and np.isfinite(actions).all()):
-            raise LiberoError(f"{self.path}, {name}: states or actions that are not finite")
-        text = model_file.decode() if isinstance(model_file, bytes) else str(model_file)
+        for part, values in (("states", states), ("actions", actions)):
+            if (at := _first(~np.isfinite(values))) is not None:
+                raise LiberoError(f"{self.path}, {name}: {_named(part, values, at)}, and must be finite")
+        if (at := _first(np.abs(actions) > 1 + ROUNDING)) is not None:
+            raise LiberoError(
+                f"{self.path}, {name}: {_named('actions', actions, at)}, LIBERO's are -1 … 1; its simulator "
+                "would clip it: clip it too if that was meant"
+            )
         return LiberoDemonstration(name, states, actions, text, notes=notes)
+
+    def steps(self) -> int:
+        """Of all demonstrations, as they say themselves. Raises KeyError."""
+        return int(sum(self._file["data"][name].attrs["num_samples"] for name in self.names))
 
     def _task(self) -> LiberoTask:
         """By the file's name, else by that of the task description that it holds."""
         described = Path(str(self.attributes.get("bddl_file_name", ""))).stem
+        known = []
         for name in (self.path.name.removesuffix(SUFFIX), described):
-            try:
-                return task_named(name)
-            except LiberoError:
-                continue
+            with suppress(LiberoError):
+                known.append(task_named(name))
+        if len(set(known)) == 2:
+            raise LiberoError(
+                f"{self.path}: is named as a file of {known[0].label}, and says in `bddl_file_name` that it is of "
+                f"{known[1].label}, {known[1].name}: rename it"
+            )
+        if known:
+            return known[0]
         also = f", nor is {described!r}, which it says it is of" if described else ""
         raise LiberoError(
             f"{self.path}: {self.path.name.removesuffix(SUFFIX)!r} is in none of {', '.join(SUITES)}{also}"
@@ -158,13 +182,29 @@ class DemonstrationWriter:
         self.count = self.attempts = 0
         if self.path.exists():
             with DemonstrationFile(self.path) as file:
-                self.count, self.attempts = len(file.names), int(file.attributes.get("attempts", 0))
                 theirs = str(file.attributes.get("made_by", "somebody else"))
-                sown = int(file.attributes.get("seed", seed))  # older files do not say
-            if theirs != made_by:
-                raise LiberoError(f"{self.path}: was made by {theirs}; choose another --out")
+                if theirs != made_by:
+                    raise LiberoError(f"{self.path}: was made by {theirs}; choose another --out")
+                self.count, self.attempts, sown = self._begun(file)
             if sown != seed:
                 raise LiberoError(f"{self.path}: was begun with --seed {sown}, not {seed}; choose another --out")
+
+    def _begun(self, file: DemonstrationFile) -> tuple[int, int, int]:
+        """What a file says of itself: demonstrations, attempts, seed. Raises LiberoError when it cannot be added to."""
+        said = file.attributes
+        try:
+            attempts, seed = int(said["attempts"]), int(said.get("seed", self.seed))  # older files say no seed
+            if file.names != [f"demo_{number}" for number in range(len(file.names))]:
+                raise ValueError("its demonstrations are not demo_0, demo_1 and so on")
+            if attempts < len(file.names):
+                raise ValueError(f"{attempts} attempts for {len(file.names)} demonstrations")
+            file.steps()
+        except (KeyError, TypeError, ValueError) as error:
+            why = f"no {error}" if isinstance(error, KeyError) else error
+            raise LiberoError(
+                f"{self.path}: cannot be gone on with ({why}): move it away, or choose another --out"
+            ) from None
+        return len(file.names), attempts, seed
 
     def add(self, demonstration: LiberoDemonstration | None) -> None:
         """Another attempt: a demonstration, or None for a failure."""
@@ -198,9 +238,13 @@ class DemonstrationWriter:
 
 
 def demonstration_files(paths: list[Path]) -> Iterator[Path]:
-    """The files among these, and those below directories."""
+    """The files among these, and those below directories, each once."""
+    known: set[Path] = set()
     for path in paths:
-        yield from sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        for file in sorted(path.rglob(f"*{SUFFIX}")) if path.is_dir() else [path]:
+            if file.resolve() not in known:
+                known.add(file.resolve())
+                yield file
 
 
 def _write(group: h5py.Group, demonstration: LiberoDemonstration) -> None:
@@ -224,6 +268,20 @@ def _write(group: h5py.Group, demonstration: LiberoDemonstration) -> None:
 
 def _numbers(body: ElementTree.Element, name: str, missing: str) -> Vector:
     numbers = np.array(body.get(name, missing).split(), dtype=np.float64)
+    of = f"{name} of body {body.get('name')}"
     if len(numbers) != len(missing.split()):
-        raise ValueError(f"{name} of body {body.get('name')}: {len(numbers)} numbers")
+        raise ValueError(f"{of}: {len(numbers)} numbers")
+    if not np.isfinite(numbers).all() or (name == "quat" and not numbers.any()):
+        raise ValueError(f"{of}: {body.get(name)!r} says nothing")
+    if name == "pos" and np.abs(numbers).max() > FAR:
+        raise ValueError(f"{of}: {body.get(name)!r} is more than {FAR:g} m away")
     return numbers
+
+
+def _first(wrong: NDArray[np.bool_]) -> tuple[int, ...] | None:
+    """The place of the first that is so."""
+    return tuple(int(number) for number in np.argwhere(wrong)[0]) if wrong.any() else None
+
+
+def _named(part: str, values: Vector, at: tuple[int, ...]) -> str:
+    return f"{part}[{', '.join(map(str, at))}] is {values[at]:g}"

@@ -8,7 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import BrokenExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import mujoco
 
 from vga_policy.evaluate.intervals import clustered_wilson, wilson
 from vga_policy.files import alone, write_atomically
-from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.plus import variant_of, variants_of
 from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
 from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, run_trial
@@ -96,13 +96,16 @@ def evaluate(jobs: Sequence[Job], actors: MakeActors, processes: int, report: Ca
     """
     problems = []
     with worker_pool(min(processes, len(jobs))) as pool:
-        pool.submit(_load, actors, jobs[0].conditions).result()  # once, in a process that goes on with it
+        try:
+            pool.submit(_load, actors, jobs[0].conditions).result()  # once, in a process that goes on with it
+        except BrokenExecutor:
+            raise LiberoError("the process that loaded the policy died, perhaps for want of memory") from None
         prepare(jobs[0].out, jobs[0].conditions)
         running = {pool.submit(run_job, job, actors): job for job in jobs}
         for done in as_completed(running):
             job, error = running[done], done.exception()
             if error is not None:
-                problems.append(f"{job.task.label}: {type(error).__name__}: {error}".splitlines()[0])
+                problems.append(f"{job.task.label}: {told(error)}")
                 report(problems[-1])
                 continue
             trials = done.result()
@@ -202,6 +205,8 @@ def prepare(out: Path, conditions: LiberoConditions) -> None:
             there, here = ("none" if value == "" else value for value in (found.get(key), wanted[key]))
             raise LiberoError(f"{out}: was begun with {key} {there}, not {here}; choose another --out")
         return
+    if (out / RESULTS).exists() or any(out.glob("trials/*.jsonl")):
+        raise LiberoError(f"{out}: holds results, and no {CONDITIONS} that says of what; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(file, json.dumps(wanted, indent=2) + "\n")
 

@@ -18,7 +18,7 @@ from vga_policy.files import alone
 from vga_policy.libero.cameras import SIZE, Views
 from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationFile, LiberoDemonstration
 from vga_policy.libero.embodiment import LIBERO
-from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.world import Vector, World
 from vga_policy.workers import worker_pool
 
@@ -55,21 +55,26 @@ def render_files(
     files: Sequence[Path], how: Rendering, processes: int, report: Callable[[str], None]
 ) -> tuple[int, list[str]]:
     """Renders what is missing of all files; how many demonstrations there are, and what was left out, in words."""
-    demonstrations = 0
+    demonstrations: set[Path] = set()
     problems: list[str] = []
     with worker_pool(min(processes, max(1, len(files)))) as pool:
         running = [pool.submit(render_file, file, how) for file in files]
         for file, done in zip(files, running, strict=True):
             error = done.exception()
-            made, wrong = done.result() if error is None else (0, [f"{file}: {error!r}".splitlines()[0]])
-            report(f"{file}: {made} demonstrations, {len(wrong)} left out")
-            demonstrations, problems = demonstrations + made, problems + wrong
-    return demonstrations, problems
+            made, wrong = done.result() if error is None else ([], [f"{file}: {told(error)}"])
+            copies = f", {len(known)} of them known" if (known := demonstrations.intersection(made)) else ""
+            report(f"{file}: {len(made)} demonstrations{copies}, {len(wrong)} left out")
+            demonstrations.update(made)
+            problems += wrong
+    return len(demonstrations), problems
 
 
-def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
-    """Renders what is missing of one file; one fault leaves the other demonstrations as they are."""
-    made = 0
+def render_file(path: Path, how: Rendering) -> tuple[list[Path], list[str]]:
+    """Renders what is missing of one file; one fault leaves the other demonstrations as they are.
+
+    The files of those that are rendered then, and what was left out, in words.
+    """
+    made: list[Path] = []
     problems: list[str] = []
     world: World | None = None
     try:
@@ -80,14 +85,17 @@ def render_file(path: Path, how: Rendering) -> tuple[int, list[str]]:
             for name in file.names:
                 try:
                     demonstration, target = file.read(name), f"{file.task.name}/{name}"
-                    if not _is_there(suite / f"{target}{SUFFIX}", how.about(demonstration)):
+                    rendered = suite / f"{target}{SUFFIX}"
+                    if not _is_there(rendered, how.about(demonstration)):
                         if world is None:
                             world = World(file.task, size=how.size)
                             world.reset()
                         write_demonstration(render(world, demonstration, how), suite, target)
-                    made += 1
-                except LiberoError as error:
-                    text = str(error)
+                    made.append(rendered)
+                except (OSError, DatasetError):
+                    raise
+                except Exception as error:  # whatever a file makes the simulator stumble over
+                    text = told(error)
                     problems.append(text if text.startswith(str(path)) else f"{path}, {name}: {text}")
     except (LiberoError, DatasetError) as error:
         problems.append(str(error))
@@ -105,6 +113,7 @@ def render(world: World, demonstration: LiberoDemonstration, how: Rendering) -> 
     Positions are the simulation's world's, in which proprioception is, too.
     """
     about = how.about(demonstration)
+    world.refuse_impossible(demonstration.states)
     world.set_fixtures(demonstration.fixtures())
     world.start(demonstration.states[-1])
     if not (world.done() or world.step(demonstration.actions[-1])):

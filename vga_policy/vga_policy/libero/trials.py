@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -105,7 +108,9 @@ def run_trial(
     """
     world.start(state)
     world.settle()
-    return drive(world, make(world), world.task.step_limit, execute, watch)
+    with _faults_told():
+        actor = make(world)
+    return drive(world, actor, world.task.step_limit, execute, watch)
 
 
 def drive(
@@ -122,11 +127,41 @@ def drive(
         if watch is not None and steps >= shown:
             watch(observation)
             shown += execute
-        actions = np.asarray(actor.act(observation, world.task.instruction), dtype=np.float64)
-        if actions.ndim != 2 or actions.shape[1] != ACTION or not len(actions) or not np.isfinite(actions).all():
-            raise LiberoError(f"a policy must return finite actions [N, {ACTION}], not {actions.shape}")
+        with _faults_told():
+            returned = actor.act(observation, world.task.instruction)
+        actions = _actions(returned)
         for action in actions[: min(execute, limit - steps)]:
             steps += 1
             if world.step(np.append(action[:-1], 1.0 if action[-1] > 0 else -1.0)):
                 return True, steps
     return False, steps
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Faults of what acts, as LiberoError, with their place in its own file."""
+    try:
+        yield
+    except LiberoError:
+        raise
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+        place = [frame for frame in frames if not frame.filename.startswith(installed)][-1]
+        where = f"{place.filename}, line {place.lineno}"
+        raise LiberoError(f"the policy failed at {where}: {type(error).__name__}: {error}") from error
+
+
+def _actions(returned: object) -> Vector:
+    """What a policy returned, as actions [N, 7]. Raises LiberoError when it is none."""
+    try:
+        actions = np.asarray(returned, dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(returned).__name__
+        raise LiberoError(f"a policy must return actions [N, {ACTION}], not {kind} ({error})") from None
+    if actions.ndim != 2 or actions.shape[1] != ACTION or not len(actions):
+        raise LiberoError(f"a policy must return finite actions [N, {ACTION}], not {actions.shape}")
+    if not np.isfinite(actions).all():
+        step, number = np.argwhere(~np.isfinite(actions))[0]
+        raise LiberoError(f"a policy must return finite actions: [{step}, {number}] is {actions[step, number]}")
+    return actions

@@ -24,6 +24,7 @@ RATE_HZ = 20
 ACTION = 7  # translation and turn of the hand (1 is 0.05 m, 0.5 rad), in the world's axes; fingers: -1 open, +1 close
 PROPRIOCEPTION = 8  # position of the hand (m), axis times angle, position of either finger (m)
 SETTLING = 10
+GIVE = 0.1  # rad or m by which contact may push a joint beyond its range
 STILL = np.array([0, 0, 0, 0, 0, 0, -1.0])  # what settles a scene: nothing moves, the fingers open
 BUILT = np.array([0, 0, 0, 1.0, 0, 0, 0])  # pose of every fixture in a model that no reset has touched
 SITE, HAND = "gripper0_grip_site", "robot0_right_hand"
@@ -83,10 +84,27 @@ class World:
 
     def start(self, state: Vector) -> None:
         """Puts everything into this state [D]. Raises LiberoError when it is another scene's."""
+        self._refuse_other_scene(state)
+        self._wrapper.set_init_state(state)
+
+    def _refuse_other_scene(self, state: Vector) -> None:
         size = 1 + self.model.nq + self.model.nv
         if state.shape != (size,):
             raise LiberoError(f"a state of {self.task.label} has {size} numbers, not {state.shape}")
-        self._wrapper.set_init_state(state)
+
+    def refuse_impossible(self, states: Vector) -> None:
+        """Raises LiberoError when a joint in these states [T, D] is where none of this scene's can be."""
+        self._refuse_other_scene(states[0])
+        single = self.model.jnt_type >= mujoco.mjtJoint.mjJNT_SLIDE.value  # a hinge too
+        limited = np.flatnonzero((self.model.jnt_limited != 0) & single)
+        low, high = self.model.jnt_range[limited].T
+        positions = states[:, 1 + self.model.jnt_qposadr[limited]]
+        wrong = np.argwhere((positions < low - GIVE) | (positions > high + GIVE))
+        if len(wrong):
+            step, which = wrong[0]
+            name, at = self.model.joint(limited[which]).name, positions[step, which]
+            ends = f"{low[which]:.4g} to {high[which]:.4g}"
+            raise LiberoError(f"states[{step}]: joint {name} is at {at:.4g}, and goes from {ends}")
 
     def settle(self) -> None:
         """Lets the scene come to rest, as published evaluations do."""
