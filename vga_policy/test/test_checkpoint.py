@@ -69,7 +69,7 @@ def short(message, directory):
 def test_a_shipped_policy_goes_by_its_name_where_no_directory_has_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "nano" in shipped_for_robots()
-    assert set(shipped()) - set(shipped_for_robots()) == {"libero_object", "libero_spatial"}
+    assert set(shipped()) - set(shipped_for_robots()) == {"libero_object", "libero_spatial", "libero_three"}
     for name in shipped():
         assert sum(file.stat().st_size for file in locate(name).iterdir()) <= 30e6
     assert load("nano").cell.name == "sim"
