@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +99,7 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._drawing)
         self._options, self._perturbation = mujoco.MjvOption(), mujoco.MjvPerturb()
         self._options.geomgroup[0] = 0  # shapes of collision
-        atexit.register(self.close)  # before EGL's own end, which would complain
+        atexit.register(self._end)  # before EGL's own end, which would complain
 
     def views(self, data: Any, cameras: tuple[str, ...] = CAMERAS) -> Views:
         """What these cameras see of a simulation, whose derived quantities are up to date."""
@@ -113,10 +114,14 @@ class Renderer:
 
     def close(self) -> None:
         """Gives the graphics memory back."""
-        atexit.unregister(self.close)
+        atexit.unregister(self._end)
         self._context.make_current()  # what is freed belongs to whichever context is current
         self._drawing.free()
         self._context.free()
+
+    def _end(self) -> None:
+        with suppress(Exception):  # robosuite's renderer, if there was one, has ended EGL before
+            self.close()
 
     def _draw(self, data: Any, camera: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         eye = mujoco.MjvCamera()
