@@ -139,6 +139,17 @@ def test_a_policy_s_fault_is_told_with_its_place(begun):
         run_trial(world, ends, state)
 
 
+def test_a_fault_is_told_where_all_of_us_is_installed(begun, monkeypatch):
+    world, state = begun
+    monkeypatch.setattr("vga_policy.libero.trials.sysconfig.get_path", lambda _: "/")
+
+    def fails(world):
+        return 1 / 0
+
+    with pytest.raises(LiberoError, match=rf"^the policy failed at {__file__}, line \d+: ZeroDivisionError: division"):
+        run_trial(world, fails, state)
+
+
 def test_a_movement_that_is_over_leaves_the_hand_still():
     actor = Scripted(iter([np.ones(7)]))
     assert np.array_equal(actor.act(None, ""), np.ones((1, 7)))

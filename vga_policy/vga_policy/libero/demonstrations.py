@@ -147,7 +147,7 @@ class DemonstrationFile:
 
     def steps(self) -> int:
         """Of all demonstrations, as they say themselves. Raises KeyError."""
-        return int(sum(self._file["data"][name].attrs["num_samples"] for name in self.names))
+        return _steps(self._file["data"])
 
     def _task(self) -> LiberoTask:
         """By the file's name, else by that of the task description that it holds."""
@@ -230,7 +230,7 @@ class DemonstrationWriter:
             env_args=json.dumps({"env_name": "Libero", "env_kwargs": {"controller": "OSC_POSE", "control_freq": 20}}),
             macros_image_convention="opengl",
             num_demos=self.count,
-            total=int(sum(data[name].attrs["num_samples"] for name in data)),
+            total=_steps(data),
             attempts=self.attempts,
             seed=self.seed,
             made_by=self.made_by,
@@ -245,6 +245,10 @@ def demonstration_files(paths: list[Path]) -> Iterator[Path]:
             if file.resolve() not in known:
                 known.add(file.resolve())
                 yield file
+
+
+def _steps(data: h5py.Group) -> int:
+    return int(sum(data[name].attrs["num_samples"] for name in data))
 
 
 def _write(group: h5py.Group, demonstration: LiberoDemonstration) -> None:

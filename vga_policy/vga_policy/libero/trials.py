@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vga_policy.libero.cameras import Views
-from vga_policy.libero.errors import LiberoError
+from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.world import ACTION, STILL, Vector, World
 
 EXECUTE = 8  # actions of a chunk that are executed before the next is asked for: OpenVLA-OFT's and the paper's
@@ -147,9 +147,9 @@ def _faults_told() -> Iterator[None]:
     except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
-        place = [frame for frame in frames if not frame.filename.startswith(installed)][-1]
-        where = f"{place.filename}, line {place.lineno}"
-        raise LiberoError(f"the policy failed at {where}: {type(error).__name__}: {error}") from error
+        own = [frame for frame in frames if not frame.filename.startswith(installed)] or list(frames)
+        where = f"{own[-1].filename}, line {own[-1].lineno}"
+        raise LiberoError(f"the policy failed at {where}: {told(error)}") from error
 
 
 def _actions(returned: object) -> Vector:

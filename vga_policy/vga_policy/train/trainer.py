@@ -152,8 +152,7 @@ def _run(config: PolicyConfig, out: Path, begun: Run | None) -> Progress:
     with accelerator.main_process_first():  # which makes the cache, if there is none
         demonstrations = open_demonstrations(config, preset)
         source = _source(config, demonstrations)
-    if accelerator.is_main_process:
-        _say_what_is_missing(demonstrations.dataset, preset)
+    _say_what_is_missing(demonstrations.dataset, preset)
     if begun is not None and begun.origin()["data"]["fingerprint"] != demonstrations.fingerprint:
         raise TrainingError(f"{out}: began with other data than is in {', '.join(config.data)} now")
     statistics = _statistics(config, demonstrations, begun)
