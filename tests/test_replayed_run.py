@@ -222,10 +222,10 @@ def run(tmp_path_factory):
 
 
 def dumps(directory, bag):
-    """What the policy was given while the bag was recorded, by t_obs."""
+    """What the policy was given while the bag was recorded, by t_obs: from when all of its inputs are in the bag."""
     found = {int(file.stem): np.load(file) for file in directory.glob("*.npz")}
-    first = max(bag.stamps(f"/cameras/{camera.name}/color/image_raw/compressed")[0] for camera in SIM.views)
-    last = min(bag.stamps(f"/cameras/{camera.name}/color/image_raw/compressed")[-1] for camera in SIM.views)
+    recorded = [bag.stamps(topic) for topic in INPUTS]
+    first, last = max(stamps[0] for stamps in recorded), min(stamps[-1] for stamps in recorded)
     return {t_obs: found[t_obs] for t_obs in sorted(found) if first <= t_obs <= last}
 
 
