@@ -18,6 +18,7 @@ from vga_policy.cell.loading import dump_cell
 from vga_policy.cli import main
 from vga_policy.curation.curate import review
 from vga_policy.dataset.dataset import EpisodeDataset
+from vga_policy.dataset.demonstration import Demonstration
 from vga_policy.episodes.decisions import Curation, Verdict, decide
 from vga_policy.episodes.metadata import load_episode
 from vga_policy.lerobot import layout
@@ -26,6 +27,7 @@ from vga_policy.lerobot.frames import frames_of
 from vga_policy.lerobot.importing import ImportingError, import_dataset
 from vga_policy.lerobot.reader import LeRobotReader
 from vga_policy.lerobot.statistics import QUANTILES
+from vga_policy.observation.resampler import Selection
 
 VIEWS = ("fixed_1", "wrist")
 COUNT = 2
@@ -225,6 +227,25 @@ def test_a_hole_is_no_frame(recorded, tmp_path):
     assert skipped.path.name == "gap"
     assert skipped.reason.startswith("no observation 1.")
     assert done.episodes == COUNT
+
+
+class LateImages(MadeEpisode):
+    """Cameras skip what they would have sent within 170 ms."""
+
+    def _messages(self):
+        return (each for each in super()._messages() if not ("/cameras/" in each[1] and 1.0 <= each[0] < 1.17))
+
+
+def test_a_single_missing_observation_repeats_a_frame(tmp_path):
+    LateImages(seconds=3.0, amplitude=0.5).write(tmp_path / "set" / "late")
+    demonstration = Demonstration(tmp_path / "set" / "late")
+    seen = [isinstance(each, Selection) for _, each in demonstration.ticks(10)]
+    demonstration.close()
+    assert seen[seen.index(True) :].count(False) == 1
+    done = export([tmp_path / "set"], tmp_path / "out", video=False)
+    assert (done.skipped, done.episodes) == ([], 1)
+    stamps = LeRobotReader(tmp_path / "out").numbers(0)[layout.STAMP]
+    assert (np.diff(stamps) == 0).sum() == done.repeated > 0
 
 
 def test_damaged_episodes_are_named_once_and_the_rest_exported(recorded, tmp_path, capsys, monkeypatch):

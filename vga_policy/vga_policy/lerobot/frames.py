@@ -37,14 +37,18 @@ class Frames:
 def frames_of(demonstration: Demonstration, fps: int, holds: Callable[[int], bool]) -> Frames:
     """What the live node would have seen at every tick of `fps`, as long as `holds` says so of t_obs.
 
-    A tick at which it would have seen the same as before repeats the frame; its stamps tell. Raises FramesError where
-    it would have seen nothing, or where the command is not known: LeRobot knows no gaps.
+    A tick at which it would have seen the same as before repeats the frame; its stamps tell. So does a single tick at
+    which it would have seen nothing, as where an image came late. Raises FramesError where it would have seen nothing
+    for longer, or where the command is not known: LeRobot knows no gaps.
     """
     ticks = [(now, None if isinstance(seen, Selection) and not holds(seen.stamp_ns) else seen)
              for now, seen in demonstration.ticks(fps)]  # fmt: skip
     seen_at = [index for index, (_, seen) in enumerate(ticks) if isinstance(seen, Selection)]
     selections: list[Selection] = []
-    for now, seen in ticks[seen_at[0] : seen_at[-1] + 1] if seen_at else []:
+    for index in range(seen_at[0], seen_at[-1] + 1) if seen_at else ():
+        now, seen = ticks[index]
+        if seen and not isinstance(seen, Selection) and index - 1 in seen_at and index + 1 in seen_at:
+            seen = selections[-1]
         if not isinstance(seen, Selection):
             why = "; ".join(map(str, seen)) if seen else "left out by its curation"
             raise FramesError(f"no observation {_after(demonstration, now)}: {why}")
