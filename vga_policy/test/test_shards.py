@@ -114,6 +114,8 @@ def damaged(kind, file, embodiment=LIBERO):
             "infinite": {"proprioception": np.full_like(made.proprioception, np.inf)},
             "views": {"images": made.images[:, :1]},
             "silent": {"instruction": ""},
+            "blind": {"intrinsics": np.zeros_like(made.intrinsics)},
+            "bent": {"extrinsics": 2 * made.extrinsics},
         }
         write_demonstration(replace(made, **changes[kind]), file.parent, file.stem)
 
@@ -128,6 +130,8 @@ def damaged(kind, file, embodiment=LIBERO):
         ("infinite", r"proprioception: expected finite numbers \[24, 8\]"),
         ("views", r"jpeg_ends: expected finite numbers \[48\] for 'libero', found \[24\]"),
         ("silent", "says no instruction"),
+        ("blind", "intrinsics: a focal length of 0 pixels, must be positive"),
+        ("bent", "extrinsics: 3 from a rotation"),
     ],
 )
 def test_a_damaged_file_is_named_and_the_rest_goes_on(kind, said, tmp_path, capsys):

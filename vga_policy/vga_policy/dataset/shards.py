@@ -40,6 +40,7 @@ ORIGIN = "origin"  # likewise; one without it is a demonstration
 ORIGINS = {origin.name.lower(): origin for origin in (Origin.DEMONSTRATION, Origin.INTERVENTION)}
 FORMAT = 1
 JPEG_QUALITY = 95
+ROTATION = 1e-3  # by which a camera's axes may miss being of length 1 and at right angles
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,17 @@ class _DemonstrationFile:
                 raise DatasetError(
                     f"{self._file}: {name}: expected finite numbers {list(shape)} for '{body.name}', found {found}"
                 )
+        if self.has_geometry:
+            self._refuse_no_cameras()
         self._height, self._width = jpeg_size(opened.get_tensor("jpeg")[: jpeg_ends[0]])
+
+    def _refuse_no_cameras(self) -> None:
+        """Depth would be learned from rays that nothing can see along."""
+        focal, turn = self._intrinsics[..., (0, 1), (0, 1)], self._extrinsics[..., :3, :3].astype(np.float64)
+        if (focal <= 0).any():
+            raise DatasetError(f"{self._file}: intrinsics: a focal length of {focal.min():g} pixels, must be positive")
+        if (off := np.abs(turn @ turn.swapaxes(-1, -2) - np.eye(3)).max()) > ROTATION:
+            raise DatasetError(f"{self._file}: extrinsics: {off:.2g} from a rotation, must be at most {ROTATION:g}")
 
     def samples(self, slots: Sequence[int]) -> SampleTable:
         """A sample for each step that was seen, of the views in these slots."""
