@@ -47,17 +47,17 @@ how=(--preset nano --cache "$out/cache" --validation 0.05 --batch "$batch" --geo
     --validation-samples 256 --device "${DEVICE:-auto}" --precision "${PRECISION:-fp32}" --threads "${THREADS:-2}"
     --workers "${WORKERS:-0}")
 
+fifth=$(((steps + 4) / 5))
+
 # train RUN OPTION...: in that way, or goes on with it.
 train() {
     trained "$1" "${how[@]}" "${@:2}"
 }
 
-# point KIND FIFTH SEED OPTION...: one of figure 7, after so many fifths of the steps.
-point() {
-    local kind=$1 fifth=$2 seed=$3
-    shift 3
-    train "curve/${kind}_${fifth}_$seed" --data "$out/rendered/libero_spatial" "${begin[@]}" \
-        --steps $(((steps * fifth + 4) / 5)) --seed "$seed" "$@"
+# curve KIND SEED OPTION...: a training of figure 7, of which the policy after each fifth of the steps is kept.
+curve() {
+    train "curve/$1_$2" --data "$out/rendered/libero_spatial" "${begin[@]}" --steps "$steps" --seed "$2" \
+        --keep-every "$fifth" "${@:3}"
 }
 
 # try RUN NAME OPTION...: trials of a run's policy.
@@ -111,12 +111,13 @@ fi
 
 if [[ $parts == *curve* ]]; then
     demonstrations libero_spatial
-    for fifth in 1 2 3 4 5; do
-        for seed in 0 1; do
-            point joint $fifth $seed
-            point alone $fifth $seed --ablation without-joint-training
-            for kind in joint alone; do
-                try "curve/${kind}_${fifth}_$seed" "curve/${kind}_${fifth}_$seed" "${spatial[@]}"
+    for seed in 0 1; do
+        curve joint $seed
+        curve alone $seed --ablation without-joint-training
+        for kind in joint alone; do
+            for ((step = fifth; step <= steps; step += fifth)); do
+                policy=curve/${kind}_$seed/kept/$(printf %07d $step)
+                try "$policy" "$policy" "${spatial[@]}"
             done
         done
     done
@@ -128,8 +129,8 @@ if [[ $parts == *depth* ]]; then
         --out "$out/held"
     once rendered/held vga libero import "$out/held" --every "$((2 * every))" --jobs "$jobs" --out "$out/rendered_held"
     train before --data "$out/rendered/libero_spatial" "${begin[@]}" --steps 1 --lr 1e-12 --muon 0  # learns nothing
-    point joint 5 0
-    for policy in before curve/joint_5_0; do
+    curve joint 0
+    for policy in before curve/joint_0; do
         once "depth/$policy" vga eval geometry --checkpoint "$out/$policy" --data "$out/rendered_held/libero_spatial" \
             --device "${DEVICE:-auto}" --out "$out/depth/$policy"
     done

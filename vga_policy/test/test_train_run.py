@@ -53,7 +53,7 @@ def episodes(tmp_path_factory):
 def finished(episodes, tmp_path_factory):
     """A run that came to its end undisturbed."""
     run = tmp_path_factory.mktemp("finished") / "run"
-    trainer.train(tiny_policy(episodes), run)
+    trainer.train(tiny_policy(episodes, tiny_loop(muon=2e-3, keep_every=10)), run)
     return run
 
 
@@ -78,6 +78,15 @@ def test_the_best_checkpoint_is_a_policy(finished):
     assert (finished / BEST).resolve().name == f"{15 * (1 + int(np.argmin(validations))):07d}"
 
 
+def test_policies_are_kept_on_the_way(finished):
+    kept = sorted((finished / "kept").iterdir())
+    assert [path.name for path in kept] == ["0000010", "0000020", "0000030"]
+    chunks = [Policy.from_pretrained(path, cell=SIM).act(observation()).joints for path in kept]
+    assert not np.array_equal(chunks[0], chunks[1])
+    if (finished / BEST).resolve().name == "0000030":
+        assert np.array_equal(chunks[2], Policy.from_pretrained(finished / BEST, cell=SIM).act(observation()).joints)
+
+
 def test_a_run_says_what_it_is_made_of(finished):
     origin = Run.open(finished).origin()
     assert len(origin["data"]["fingerprint"]) == 64
@@ -91,7 +100,7 @@ def test_a_run_says_what_it_is_made_of(finished):
 def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, tmp_path):
     """SIGKILL, whatever it is doing; then to the end in this process."""
     run = tmp_path / "run"
-    process = start(run, tiny_policy(episodes))
+    process = start(run, tiny_policy(episodes, tiny_loop(muon=2e-3, keep_every=10)))
     wait_for_steps(run, 11 + os.getpid() % 12, process)
     process.kill()
     process.communicate()
@@ -100,6 +109,7 @@ def test_killed_at_random_and_resumed_the_curve_is_the_same(episodes, finished, 
     assert done < 30
     assert curve(run) == curve(finished)
     assert weights(run) == weights(finished)
+    assert sorted(os.listdir(run / "kept")) == sorted(os.listdir(finished / "kept"))
 
 
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(episodes, finished, tmp_path):

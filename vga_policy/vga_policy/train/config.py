@@ -94,6 +94,15 @@ class LoopConfig:
             minimum=1,
         ),
     ] = 1000
+    keep_every: Annotated[
+        int | None,
+        Option(
+            "The number of steps from one policy that is kept, in RUN/kept/STEP, to the next.",
+            metavar="STEPS",
+            minimum=1,
+            default="the best policy alone",
+        ),
+    ] = None
     accumulate: Annotated[
         int,
         Option(

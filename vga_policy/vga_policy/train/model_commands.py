@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vga_policy.presets.presets import Preset
 
 NOT_PLANNED = (
-    *("steps", "seed", "validate_every", "save_every", "validation_samples", "validation_seconds"),
-    *("device", "workers", "threads"),
+    *("steps", "seed", "validate_every", "save_every", "keep_every"),
+    *("validation_samples", "validation_seconds", "device", "workers", "threads"),
 )
 LIBRARIES = "Python and libraries"
 IMPORTED = (

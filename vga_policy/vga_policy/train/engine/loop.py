@@ -350,13 +350,18 @@ class _Fit:
             reporter.validation(step, metrics)
             if self._progress.best is None or criterion < self._progress.best:
                 self._progress = replace(self._progress, best=criterion, best_step=step)
-                with self._ema.applied():
-                    self._in_first(
-                        lambda whole: self._run.save_best(step, lambda target: self._task.export(target, whole))
-                    )
+                self._export(self._run.save_best)
+        if config.keep_every is not None and step % config.keep_every == 0:
+            self._export(self._run.keep)
         self._save_due = step % config.save_every == 0
         if last:
             self._save()
+
+    def _export(self, save: Callable[[int, Callable[[Path], None]], None]) -> None:
+        """Has the run save a policy with the averaged weights of this step."""
+        step = self._progress.step
+        with self._ema.applied():
+            self._in_first(lambda whole: save(step, lambda target: self._task.export(target, whole)))
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:

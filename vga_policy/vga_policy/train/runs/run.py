@@ -8,6 +8,7 @@ tensorboard/    the same for TensorBoard
 frozen.safetensors  the weights that no step changes, in the precision that the run computes in
 last ->         states/STEP: the other weights, their moving average and the optimizer's memory
 best ->         checkpoints/STEP: a checkpoint for the policy node, the best by validation
+kept/STEP       others, where they were asked for
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,7 +36,7 @@ from vga_policy.model.weights.save import Whole, as_it_is, save_tensors
 from vga_policy.train.runs.failure import TrainingError
 
 CONFIG, ORIGIN, LOG = "config.json", "origin.json", "log.jsonl"
-LAST = "last"
+LAST, KEPT = "last", "kept"
 FROZEN = "frozen.safetensors"
 BEGUN = {ORIGIN, f".{ORIGIN}.tmp", f".{CONFIG}.tmp"}  # all that a process killed while it made a run can have left
 PROGRESS = "progress.json"
@@ -187,6 +189,14 @@ class Run:
         if self._pointed(BEST) != target.name:  # else a resumed run has come here again
             self._replace(BEST, target, export)
 
+    def keep(self, step: int, export: Callable[[Path], None]) -> None:
+        """Keeps a checkpoint, which `export` writes as a new directory, for good. Raises TrainingError."""
+        target = self.directory / KEPT / f"{step:07d}"
+        if not target.exists():  # else a resumed run has come here again
+            with self._saving(target):
+                target.parent.mkdir(exist_ok=True)
+                export(target)
+
     @property
     def tensorboard(self) -> Path:
         """Where TensorBoard's files are."""
@@ -216,21 +226,27 @@ class Run:
         """Writes `target`, makes `name` point to it, and removes what it pointed to before."""
         link = self.directory / name
         old = link.resolve() if link.is_symlink() else None
-        try:
+        with self._saving(target):
             target.parent.mkdir(exist_ok=True)
             shutil.rmtree(target, ignore_errors=True)  # left by a run that ended before `name` pointed to it
             write(target)
             point(link, target)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+    @contextmanager
+    def _saving(self, target: Path) -> Iterator[None]:
+        """Inside, `target` is written; what fails there is told as a TrainingError."""
+        try:
+            yield
         except (OSError, SafetensorError) as error:
             for rest in target.parent.glob(".*.unfinished"):
                 shutil.rmtree(rest, ignore_errors=True)
-            kept = [f"{name} (step {int(step)})" for name in (LAST, BEST) if (step := self._pointed(name))]
+            intact = [f"{name} (step {int(step)})" for name in (LAST, BEST) if (step := self._pointed(name))]
             raise TrainingError(
-                f"{target}: cannot be saved: {error}. Intact: {' and '.join(kept) or 'nothing, this was the first'}. "
+                f"{target}: cannot be saved: {error}. Intact: {' and '.join(intact) or 'nothing, this was the first'}. "
                 f"Make room, then go on with --resume {self.directory}"
             ) from None
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
 
     def _pointed(self, name: str) -> str | None:
         link = self.directory / name
