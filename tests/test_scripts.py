@@ -1,6 +1,7 @@
 """scripts/: recipes fit today's commands, and those of policies go on after an interruption."""
 
 import importlib.util
+import json
 import os
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from vga_policy.cli import _commands, build_parser
+from vga_policy.evaluate.intervals import wilson
 from vga_policy.evaluate.results import Conditions, Evaluation
 from vga_policy.evaluate.trials import Outcome, Trial
 from vga_policy.evaluate.video import TrialVideo
@@ -215,3 +217,23 @@ def test_moments_of_trials_are_drawn_a_row_each(tmp_path):
     assert (middles[0, [0, -1]] < (256, 50)).all()
     assert (np.diff(middles[0]) <= 0).all()
     assert (np.diff(middles[1]) >= 0).all()
+
+
+def test_success_is_drawn_over_the_steps_of_trainings(tmp_path):
+    lines = [{"step": step, "validation": {"action": 1.0 / step}} for step in (5, 10)]
+    for run in ("joint_0", "alone_0"):
+        (tmp_path / "curve" / run).mkdir(parents=True)
+        (tmp_path / "curve" / run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for step, successes in ((5, 1), (10, 3)):
+        results = tmp_path / f"eval/curve/joint_0/kept/{step:07d}/results.json"
+        results.parent.mkdir(parents=True)
+        low, high = wilson(successes, 4)
+        figures = {"success_rate": successes / 4, "interval": [low, high], "successes": successes, "n": 4}
+        results.write_text(json.dumps(figures))
+    command = [sys.executable, ROOT / "scripts/success_curve.py", tmp_path, tmp_path / "curve.png"]
+    told = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True).stdout.splitlines()
+    assert told[0] == "alone_0: held-out action error 0.200 at 5, 0.100 at 10"
+    assert told[2] == "joint_0 step 10: 3 of 4, 75 % (30.1 … 95.4)"
+    picture = np.asarray(Image.open(tmp_path / "curve.png").convert("RGB")).astype(int)
+    green = (picture[..., 1] - picture[..., 0]) > 60  # of joint training
+    assert green[:, : picture.shape[1] // 2].sum() > 100 < green[:, picture.shape[1] // 2 :].sum()
