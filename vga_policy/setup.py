@@ -59,6 +59,7 @@ setup(
         "vga.commands.libero": [
             "collect = vga_policy.libero.commands:collect_command",
             "import = vga_policy.libero.commands:import_command",
+            "table = vga_policy.libero.commands:table_command",
         ],
         "vga.commands.export": [
             "lerobot = vga_policy.lerobot.commands:export_command",

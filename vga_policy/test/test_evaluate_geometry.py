@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.cells import SIM
 from support.models import seeded_state
 from vga_policy.checkpoints.checkpoint import Checkpoint
 from vga_policy.checkpoints.normalization import Normalization, Range
@@ -19,8 +22,10 @@ from vga_policy.evaluate.geometry import (
     constant,
     errors,
     evenly,
+    refuse_other,
 )
 from vga_policy.evaluate.geometry_plot import draw_geometry
+from vga_policy.libero.embodiment import LIBERO, MIRRORED
 from vga_policy.model.backbone.aggregator import AggregatorConfig
 from vga_policy.model.backbone.conv_stem import ConvStemConfig
 from vga_policy.model.geometry.pose import decode_cameras
@@ -194,8 +199,25 @@ def test_a_policy_without_geometry_heads_is_refused():
         compare(checkpoint(heads=False), Samples())
 
 
+def test_data_of_another_body_or_of_mirrored_pictures_is_refused():
+    policy = replace(checkpoint(), contract=LIBERO)
+    refuse_other(policy, SimpleNamespace(embodiment=LIBERO))
+    with pytest.raises(GeometryError, match="the policy is for 'libero', and the data of 'fr3'"):
+        refuse_other(policy, SimpleNamespace(embodiment=SIM.embodiment))
+    with pytest.raises(GeometryError, match="the data of 'libero' with mirrored pictures"):
+        refuse_other(policy, SimpleNamespace(embodiment=MIRRORED))
+
+
+def test_a_view_without_any_known_depth_is_refused():
+    samples = Samples()
+    blind = [sample | {"depth_mask": sample["depth_mask"] & torch.tensor([True, False])[:, None, None]}
+             for sample in (samples[0], samples[1])]  # fmt: skip
+    with pytest.raises(GeometryError, match="no pixel whose depth is known"):
+        compare(checkpoint(), blind)
+
+
 def test_episodes_without_ground_truth_are_refused():
-    with pytest.raises(GeometryError, match="carry no depth"):
+    with pytest.raises(GeometryError, match="has no depth"):
         compare(checkpoint(), Samples(geometry=False))
     with pytest.raises(GeometryError, match="no sample has the ground truth"):
         compare(checkpoint(), torch.utils.data.Subset(Samples(), [2]))

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from vga_policy.cli import main
 from vga_policy.evaluate import results
 from vga_policy.evaluate.intervals import paired_difference, wilson
 from vga_policy.evaluate.results import Conditions, Evaluation, ResultsError
@@ -91,7 +92,9 @@ def test_right_and_wrong_objects_are_counted():
         (None, "cannot be read"),
         ("{", "cannot be read"),
         ("{}", "no results of trials"),
-        ('{"format": 1, "conditions": {}, "trials": []}', "cameras"),
+        ('{"format": 1, "conditions": {}, "trials": []}', "method: Field required"),
+        ('{"format": 1, "conditions": null, "trials": []}', "not what this version writes"),
+        ('{"format": 1, "suites": {}, "trials": []}', "of which `vga libero table` makes a table"),
     ],
 )
 def test_what_is_no_results_file_is_refused_in_words(tmp_path, text, says):
@@ -99,6 +102,40 @@ def test_what_is_no_results_file_is_refused_in_words(tmp_path, text, says):
         (tmp_path / "results.json").write_text(text)
     with pytest.raises(ResultsError, match=says):
         results.load(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "value"),
+    [
+        ("conditions", "view", ["id"]),
+        ("conditions", "cameras", "front"),
+        ("conditions", "method", 3),
+        ("trials", "task", ["pick_cube"]),
+        ("trials", "success_rate", 0.5),
+    ],
+)
+def test_an_edited_results_file_is_refused_by_the_key(tmp_path, place, key, value):
+    evaluation().save(tmp_path)
+    data = json.loads((tmp_path / "results.json").read_text())
+    (data["conditions"] if place == "conditions" else data["trials"][0])[key] = value
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    with pytest.raises(ResultsError, match="camera_set" if key == "view" else key) as refused:
+        results.load(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_was_tried_otherwise_is_told():
+    longer = evaluation("A")
+    longer = replace(longer, conditions=replace(longer.conditions, max_steps=800))
+    notes = table.compare([evaluation(), longer]).notes
+    assert notes[-1] == "A was tried otherwise than VGA: max_steps 800, not 1200."
+    assert not any("otherwise" in note for note in table.compare([evaluation(), evaluation("B")]).notes)
+
+
+def test_results_are_not_written_into_a_file(tmp_path, capsys):
+    evaluation().save(tmp_path)
+    assert main(["eval", "table", str(tmp_path), "--out", str(tmp_path / "results.json")]) == 1
+    assert capsys.readouterr().err == f"vga eval table: --out {tmp_path}/results.json: is a file: name a directory\n"
 
 
 def test_a_table_has_views_tasks_and_averages():

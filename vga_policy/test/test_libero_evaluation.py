@@ -7,12 +7,14 @@ import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from libero_worlds import world_of
 from vga_policy.libero import errors, evaluation
 from vga_policy.libero.actors import actors, shuffled
+from vga_policy.libero.embodiment import LIBERO, MIRRORED
 from vga_policy.libero.errors import LiberoError
 from vga_policy.libero.evaluation import (
     Job,
@@ -25,6 +27,7 @@ from vga_policy.libero.evaluation import (
     run_job,
     summary,
 )
+from vga_policy.libero.policies import Trained
 from vga_policy.libero.tasks import tasks
 from vga_policy.libero.trials import STILL, Scripted, TrialCase, WorldObservation, run_trial
 from vga_policy.plugins import LIBERO_POLICIES
@@ -95,6 +98,25 @@ def test_shuffled_pictures_are_another_trials(begun):
         images, proprioception = shown.pop()
         assert np.array_equal(images, expected[0])
         assert np.array_equal(proprioception, real.proprioception)
+
+
+@pytest.mark.parametrize("embodiment", [LIBERO, MIRRORED])
+def test_a_policy_is_shown_pictures_as_it_was_trained_on(begun, embodiment):
+    world, _ = begun
+    shown = []
+
+    class Policy:
+        def __init__(self):
+            self.embodiment = embodiment
+
+        def act(self, observation):
+            shown.append(observation.images)
+            return SimpleNamespace(values=STILL[None])
+
+    seen = WorldObservation(world)
+    Trained(Policy()).act(seen, "do it")
+    expected = seen.views.images[..., ::-1, :] if embodiment.mirrored else seen.views.images
+    assert np.array_equal(shown[0], expected)
 
 
 def test_of_the_gripper_s_number_only_the_sign_counts(begun, monkeypatch):

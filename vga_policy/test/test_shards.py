@@ -168,6 +168,20 @@ def test_other_directories_are_refused(directory, tmp_path):
     assert about["embodiment"]["name"] == "libero"
 
 
+def test_the_directory_that_was_meant_is_named(directory, tmp_path):
+    for near in (directory.parent, directory / "task"):
+        near.mkdir(exist_ok=True)
+        with pytest.raises(DatasetError, match=f"{near}: give the directory that has {ABOUT}: {directory}"):
+            open_dataset([near], SIDE)
+    (directory / "task").rmdir()
+
+
+def test_a_directory_that_two_paths_lead_to_counts_once(directory, tmp_path):
+    (tmp_path / "link").symlink_to(directory)
+    paths = [directory, tmp_path / "link", directory / ".." / directory.name]
+    assert len(open_dataset(paths, SIDE).episodes) == len(open_dataset([directory], SIDE).episodes)
+
+
 def test_a_robot_without_bags_is_as_good(tmp_path):
     data = open_dataset([write_demonstrations(tmp_path / "shards", SIM.embodiment, 1)], SIDE)
     assert data[0]["actions"].shape == (8, 8)

@@ -17,6 +17,7 @@ from support.training import SIZE, TINY, curve, tiny_loop, tiny_policy
 from vga_policy.cell.shipped import cell_path
 from vga_policy.checkpoints import BEST
 from vga_policy.checkpoints.checkpoint import CheckpointError, load
+from vga_policy.cli import main
 from vga_policy.model.backbone.dino_siglip import DINOV2_LARGE, SIGLIP_SO400M, DinoSiglipConfig
 from vga_policy.presets.presets import PRESETS
 from vga_policy.text.pretrained import QwenGTE
@@ -268,6 +269,19 @@ def test_a_presets_options_can_be_listed(capsys):
     shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (shown["--preset"], shown["--lr"]) == ("paper", "0.5")
     assert (shown["--updates"], shown["--text-encoder"], shown["--steps"]) == ("lora", "qwen_gte", "120000")
+
+
+def test_options_are_listed_as_an_ablation_has_them(capsys):
+    assert main(["train", "--show-options", "--ablation", "zeroinit-lora"]) == 0
+    assert "lora" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("--updates"))
+
+
+@pytest.mark.parametrize("command", ["train", "pretrain"])
+def test_a_value_that_cannot_be_is_told_where_options_are_listed(command, capsys):
+    assert main([command, "--show-options", "--validation", "2"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"vga {command}: validation:")
+    assert told.count("\n") == 1
 
 
 def test_an_unknown_start_is_told_what_there_is(tmp_path):

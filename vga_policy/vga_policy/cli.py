@@ -22,7 +22,7 @@ FAMILIES = {
     "bench": "measurements of this machine",
     "eval": "how good a policy is",
     "export": "data and policies to hand on",
-    "libero": "demonstrations for the LIBERO benchmark",
+    "libero": "demonstrations and tables of the LIBERO benchmark",
 }
 
 

@@ -26,6 +26,10 @@ def open_dataset(
     """
     sharded = [(Path(directory) / ABOUT).is_file() for directory in directories]
     if not any(sharded):
+        for directory in map(Path, directories):
+            near = [directory.absolute().parent / ABOUT, *sorted(directory.glob(f"*/{ABOUT}"))]
+            if there := [file.parent for file in near if file.is_file()]:
+                raise DatasetError(f"{directory}: give the directory that has {ABOUT}: {there[0]}")
         return EpisodeDataset(directories, image_size, views=views, geometry=geometry, skip_idle=skip_idle)
     if not all(sharded):
         raise DatasetError(

@@ -149,8 +149,11 @@ class ShardDataset(SampleDataset):
             raise DatasetError(f"{first}: {error}") from None
         slots = [whole.views.index(view) for view in embodiment.views]
         tables = []
-        files = {file: Path(directory) for directory in directories for file in Path(directory).rglob(f"*{SUFFIX}")}
-        for file, directory in sorted(files.items()):
+        files: dict[Path, tuple[Path, Path]] = {}  # several paths may lead to one file
+        for directory in map(Path, directories):
+            for file in directory.rglob(f"*{SUFFIX}"):
+                files.setdefault(file.resolve(), (file, directory))
+        for file, directory in sorted(files.values()):
             try:
                 shard = _DemonstrationFile(file, whole)
                 tables.append((shard.samples(slots), shard.geometry(slots) if geometry else None))

@@ -42,7 +42,7 @@ class Embodiment:
     """What a policy is trained for, and acts with.
 
     actions: of one step. A chunk is `horizon` of them, `rate_hz` a second. views: by slot. labels: what a robot's
-    recorded actions are, where there is a choice.
+    recorded actions are, where there is a choice. mirrored: whether pictures are left for right.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -54,6 +54,7 @@ class Embodiment:
     horizon: int
     views: tuple[View, ...]
     labels: str = ""
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if not self.rate_hz > 0.0 or self.horizon < 1:
@@ -128,6 +129,7 @@ def _meaning(embodiment: Embodiment) -> dict[str, Any]:
         "rate_hz": embodiment.rate_hz,
         "horizon": embodiment.horizon,
         "labels": embodiment.labels,
+        "mirrored": embodiment.mirrored,
         "slot roles": [view.role for view in embodiment.views],
         "actions": list(map(str, embodiment.actions.channels)),
         "proprioception": list(map(str, embodiment.proprioception.channels)),

@@ -18,6 +18,7 @@ from vga_policy.cli_options import (
     add_views,
 )
 from vga_policy.cli_types import positive
+from vga_policy.files import refuse_file
 
 if TYPE_CHECKING:
     from vga_policy.dataset.samples import SampleDataset
@@ -106,7 +107,7 @@ def _open_loop(arguments: argparse.Namespace) -> int:
         dataset = EpisodeDataset(arguments.data, policy.checkpoint.config.image_size, cell=cell, views=views)
         result = open_loop.run(policy, dataset, open_loop.spread(dataset, arguments.samples))
         shown = open_loop.run(policy, dataset, open_loop.longest_episode(dataset))
-    except (CheckpointError, CellError, DatasetError, EncoderError, FileExistsError, PolicyError) as error:
+    except (CheckpointError, CellError, DatasetError, EncoderError, OSError, PolicyError) as error:
         print(f"vga eval open-loop: {error}", file=sys.stderr)
         return 1
     _tell_left_out(dataset)
@@ -144,6 +145,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
         checkpoint.contract.with_views(views)  # refuses unknown cameras in one line, before every episode does
         size = checkpoint.config.image_size
         dataset = open_dataset(arguments.data, size, views=views, geometry=True, skip_idle=False)
+        geometry.refuse_other(checkpoint, dataset)
         device = usable_device(arguments.device)
         found = geometry.compare(checkpoint, geometry.evenly(dataset, arguments.samples), device)
     except (
@@ -153,7 +155,7 @@ def _geometry(arguments: argparse.Namespace) -> int:
         DeviceError,
         EmbodimentError,
         EncoderError,
-        FileExistsError,
+        OSError,
         geometry.GeometryError,
     ) as error:
         print(f"vga eval geometry: {error}", file=sys.stderr)
@@ -184,6 +186,7 @@ def _about(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _refuse_other(arguments: argparse.Namespace, name: str) -> None:
     """Raises FileExistsError where results of something else are, unless they are to be overwritten."""
+    refuse_file(arguments.out)
     path = arguments.out / name
     if arguments.overwrite or not path.exists():
         return
@@ -215,10 +218,11 @@ def _table(arguments: argparse.Namespace) -> int:
     from vga_policy.evaluate.tables import text as table_text
 
     try:
+        refuse_file(arguments.out)
         made = table.compare([results.load(path) for path in arguments.results], arguments.reference)
-    except ValueError as error:
+        table_files.save(made, arguments.out)
+    except (OSError, ValueError) as error:
         print(f"vga eval table: {error}", file=sys.stderr)
         return 1
-    table_files.save(made, arguments.out)
     print(table_text.markdown(made), end="")
     return 0

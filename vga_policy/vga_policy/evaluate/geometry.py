@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from vga_policy.checkpoints.checkpoint import Checkpoint
+from vga_policy.dataset.samples import SampleDataset
 from vga_policy.model.geometry.pose import decode_cameras, encode_cameras
 from vga_policy.model.geometry.scene import Scene, in_first_camera
 from vga_policy.model.vga import VGA
@@ -49,6 +50,15 @@ class GeometryComparison:
     prediction: ViewGeometry
 
 
+def refuse_other(checkpoint: Checkpoint, dataset: SampleDataset) -> None:
+    """Raises GeometryError where the policy is for something that feels, or sees, in another way."""
+    mine, theirs = checkpoint.embodiment, dataset.embodiment
+    felt, there = (tuple(map(str, each.proprioception.channels)) for each in (mine, theirs))
+    if felt != there or mine.mirrored != theirs.mirrored:
+        mirrored = " with mirrored pictures" if theirs.mirrored and not mine.mirrored else ""
+        raise GeometryError(f"the policy is for {mine.name!r}, and the data of {theirs.name!r}{mirrored}")
+
+
 def evenly(dataset: Dataset[dict[str, Any]], count: int) -> Subset[dict[str, Any]]:
     """At most `count` samples, spread evenly over the dataset."""
     size = len(dataset)  # type: ignore[arg-type]
@@ -68,13 +78,18 @@ def compare(checkpoint: Checkpoint, samples: Dataset[dict[str, Any]], device: st
     parts = []
     for batch in DataLoader(samples, batch_size=BATCH):
         if "geometry_mask" not in batch:
-            raise GeometryError("the episodes carry no depth and camera poses; vga collect --in-process records them")
+            raise GeometryError(
+                "the data has no depth and camera poses; `vga collect --in-process` and `vga libero import` make such"
+            )
         known = batch["geometry_mask"].all(dim=1)
         if known.any():
             parts.append(_compare(checkpoint, model, _rows(batch, known), device))
     if not parts:
         raise GeometryError("no sample has the ground truth of every view: record with depth, or give other --views")
-    return GeometryComparison(*(_joined(values) for values in zip(*parts, strict=True)))
+    found = GeometryComparison(*(_joined(values) for values in zip(*parts, strict=True)))
+    if not found.mask.any(axis=(0, 2, 3)).all():
+        raise GeometryError("a view has no pixel whose depth is known in any sample: give other --views")
+    return found
 
 
 def errors(

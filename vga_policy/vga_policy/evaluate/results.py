@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from vga_policy.evaluate.intervals import wilson
 from vga_policy.evaluate.trials import Outcome, Trial
@@ -36,6 +38,8 @@ class Conditions:
     first trial.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     method: str
     camera_set: str
     cameras: tuple[str, ...]
@@ -58,9 +62,9 @@ class Conditions:
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Conditions:
-        """The inverse of `to_json`. Raises KeyError, TypeError."""
+        """The inverse of `to_json`. Raises pydantic's ValidationError."""
         named = {"camera_set" if name == "view" else name: value for name, value in plain.items()}
-        return cls(**{**named, "cameras": tuple(plain["cameras"])})
+        return TypeAdapter(cls).validate_python(named)
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,17 @@ def load(path: str | Path) -> Evaluation:
         raise ResultsError(f"{path}: cannot be read: {error}") from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ResultsError(f"{path}: no results of trials of format {FORMAT}; vga eval sim writes them")
+    if "suites" in data:
+        raise ResultsError(f"{path}: results of `vga eval libero`, of which `vga libero table` makes a table")
     try:
         conditions = Conditions.from_json(data["conditions"])
-        trials = tuple(Trial(**{**trial, "outcome": Outcome(trial["outcome"])}) for trial in data["trials"])
+        trials = tuple(map(TypeAdapter(Trial).validate_python, data["trials"]))
         missing = tuple((str(task), int(seed)) for task, seed in data.get("missing", ()))
-    except (KeyError, TypeError, ValueError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ResultsError(f"{path}: not what this version writes: {where}: {first['msg']}") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ResultsError(f"{path}: not what this version writes: {error}") from None
     return Evaluation(conditions, trials, missing, str(path))
 

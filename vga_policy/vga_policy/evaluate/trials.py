@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 TRIALS = 20
 MAX_STEPS = 1200
@@ -32,6 +35,8 @@ class Trial:
     pick something up. chunks: handed over. refused: chunks not executed, by the safety filter's reason. chunk_rate:
     mean number of chunks a second; None on simulated time.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     task: str
     seed: int

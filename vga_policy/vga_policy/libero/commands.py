@@ -89,6 +89,23 @@ def import_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_import)
 
 
+def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
+    """Adds `vga libero table`."""
+    parser = subparsers.add_parser(
+        "table",
+        help="results of trials side by side, as the paper's Table 1",
+        description="Results of `vga eval libero` side by side, a row a policy and a column a suite, beside the "
+        "paper's own row, with intervals of the differences on equal trials. Results of one policy are one row. "
+        "Writes table.md, table.csv and table.png.",
+    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="A results.json, or its directory.")
+    parser.add_argument(
+        "--reference", default="", metavar="ROW", help="The row that the others are compared with. Default: the first."
+    )
+    add_out(parser, "The directory of what is written.", default="out/libero_table")
+    parser.set_defaults(run=_table)
+
+
 def eval_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
     """Adds `vga eval libero`."""
     parser = subparsers.add_parser(
@@ -219,6 +236,23 @@ def _import(arguments: argparse.Namespace) -> int:
         print(f"left out: {problem}", file=sys.stderr)
     print(f"{arguments.out}: {demonstrations} demonstrations")
     return 1 if problems else 0
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from vga_policy.evaluate.tables import files, text
+    from vga_policy.files import refuse_file
+    from vga_policy.libero.errors import LiberoError
+    from vga_policy.libero.tables import compare
+
+    try:
+        refuse_file(arguments.out)
+        made = compare(arguments.results, arguments.reference)
+        files.save(made, arguments.out)
+    except (LiberoError, OSError) as error:
+        print(f"vga libero table: {error}", file=sys.stderr)
+        return 1
+    print(text.markdown(made), end="")
+    return 0
 
 
 def _tell(line: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vga_policy.embodiment.embodiment import Embodiment, View
 from vga_policy.embodiment.space import Channel, ChannelKind, Space
 
@@ -30,3 +32,4 @@ LIBERO = Embodiment(
     horizon=8,
     views=(View("agentview", "fixed"), View("wrist", "wrist")),
 )
+MIRRORED = replace(LIBERO, mirrored=True)  # as published policies see it

@@ -36,7 +36,8 @@ class Trained:
 
     def act(self, observation: trials.WorldObservation, instruction: str) -> Vector:
         """The chunk [8, 7]."""
-        seen = [np.ascontiguousarray(observation.views.images[slot]) for slot in self._slots]
+        views = observation.views.mirrored() if self._policy.embodiment.mirrored else observation.views
+        seen = [np.ascontiguousarray(views.images[slot]) for slot in self._slots]
         known = Observation(0, tuple(seen), (0,) * len(seen), observation.proprioception, instruction)
         return self._policy.act(known).values
 
@@ -98,4 +99,6 @@ def _embodiment(checkpoint: str | Path) -> Embodiment:
     directory = locate(checkpoint)
     require_files(directory)
     theirs = load_contract(directory).embodiment
-    return LIBERO.with_views([view.name for view in theirs.views]) if theirs.name == LIBERO.name else LIBERO
+    if theirs.name != LIBERO.name:
+        return LIBERO
+    return replace(LIBERO.with_views([view.name for view in theirs.views]), mirrored=theirs.mirrored)

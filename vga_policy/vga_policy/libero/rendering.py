@@ -17,7 +17,7 @@ from vga_policy.episodes.listing import DatasetError
 from vga_policy.files import alone
 from vga_policy.libero.cameras import SIZE, Views
 from vga_policy.libero.demonstrations import POLICY_STEPS, DemonstrationFile, LiberoDemonstration
-from vga_policy.libero.embodiment import LIBERO
+from vga_policy.libero.embodiment import LIBERO, MIRRORED
 from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.world import Vector, World
 from vga_policy.workers import worker_pool
@@ -80,7 +80,7 @@ def render_file(path: Path, how: Rendering) -> tuple[list[Path], list[str]]:
     try:
         with DemonstrationFile(path) as file, ExitStack() as stack:
             suite = how.out / file.task.suite
-            begin_demonstrations(suite, LIBERO)
+            begin_demonstrations(suite, MIRRORED if how.mirrored else LIBERO)
             stack.enter_context(alone(suite / f".{file.task.name}.lock"))
             for name in file.names:
                 try:

@@ -147,9 +147,7 @@ def _train(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
             data = " ".join(config.data)
         _tell_end(out, progress, *_evaluations(out, data))
 
-    if arguments.show_options:
-        return _show_options(_policy(arguments))
-    return _report("train", run)
+    return _report("train", (lambda: _show_options(_policy(arguments))) if arguments.show_options else run)
 
 
 def _evaluations(run: Path, data: str) -> list[str]:
@@ -231,9 +229,7 @@ def _pretrain(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
             progress = pretraining.pretrain(new(), out)
         _tell_end(out, progress, f"vga train --data episodes --init {out} --out run")
 
-    if arguments.show_options:
-        return _show_options(new())
-    return _report("pretrain", run)
+    return _report("pretrain", (lambda: _show_options(new())) if arguments.show_options else run)
 
 
 def _report(command: str, run: Callable[[], None]) -> int:
@@ -284,11 +280,12 @@ def _said_once(log: logging.Logger) -> Iterator[None]:
         log.removeFilter(new)
 
 
-def _show_options(config: PolicyConfig | GeometryConfig) -> int:
+def _show_options(config: PolicyConfig | GeometryConfig) -> None:
     if isinstance(config, PolicyConfig):
-        from vga_policy.presets.presets import PRESETS  # they are models: heavy
+        from vga_policy.presets.presets import ABLATIONS, PRESETS  # they are models: heavy
 
         preset = PRESETS[config.preset]()
+        preset = ABLATIONS[config.ablation](preset) if config.ablation else preset
         recipe = preset.recipe
         config = replace(
             config,
@@ -299,7 +296,6 @@ def _show_options(config: PolicyConfig | GeometryConfig) -> int:
         )
     parts = [config, config.loop, config.loop.optimizer, *([config.augmentation] if config.augmentation else [])]
     print("\n".join(line for part in parts for line in in_words(part)))
-    return 0
 
 
 def _refuse_beside_resume(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:

@@ -196,7 +196,7 @@ def _say_what_is_missing(dataset: SampleDataset, preset: Preset) -> None:
     if preset.recipe.joint and not dataset.has_geometry:
         LOG.warning(
             "no episode has depth and camera poses, as `vga collect --in-process` records them, and a cell with depth: "
-            "true and calibrated cameras: actions alone are trained"
+            "true and calibrated cameras: actions alone are trained, and its view of depth stays as it began"
         )
 
 

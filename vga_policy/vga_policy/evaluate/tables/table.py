@@ -72,7 +72,7 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
 
     Compared are: unseen and seen view of every row, and every row with `reference`, the first one by default.
     Raises ValueError for no evaluations, an unknown reference, a trial that is there twice, or a row of trials that
-    were not run alike.
+    were not run alike. Rows that were not are told in the notes.
     """
     if not evaluations:
         raise ValueError("no evaluations to compare")
@@ -96,7 +96,8 @@ def compare(evaluations: Sequence[Evaluation], reference: str = "") -> Table:
         row: {column: rate for column in columns if (rate := _rate(_select(tried, column, columns))) is not None}
         for row, tried in trials.items()
     }
-    return Table(columns, rows, tuple(_comparisons(trials, columns, reference)), _notes(evaluations))
+    notes = (*_notes(evaluations), *_unlike(evaluations, label, reference))
+    return Table(columns, rows, tuple(_comparisons(trials, columns, reference)), notes)
 
 
 def heading(column: tuple[str, str]) -> str:
@@ -173,6 +174,15 @@ def _rate(trials: dict[Key, Trial]) -> Rate | None:
     if not trials:
         return None
     return Rate(sum(trial.success for trial in trials.values()), len(trials), len({run for run, _, _ in trials}))
+
+
+def _unlike(evaluations: Sequence[Evaluation], label: Labels, reference: str) -> Iterable[str]:
+    """Of rows whose trials were run otherwise than the reference's: in what they differ."""
+    first = {label(one): {name: getattr(one.conditions, name) for name in SHARED} for one in reversed(evaluations)}
+    usual = first[reference]
+    for row, shared in reversed(first.items()):
+        if found := [f"{name} {shared[name]}, not {usual[name]}" for name in SHARED if shared[name] != usual[name]]:
+            yield f"{row} was tried otherwise than {reference}: {'; '.join(found)}."
 
 
 def _comparisons(

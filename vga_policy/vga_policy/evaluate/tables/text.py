@@ -53,7 +53,7 @@ def to_csv(table: Table) -> str:
 
 def percent(share: float) -> str:
     """A share in %, with a decimal where it has one."""
-    return f"{100 * share:.1f}".removesuffix(".0")
+    return f"{100 * share + 1e-9:.1f}".removesuffix(".0")  # halves go up, as people round them
 
 
 def _markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
