@@ -45,7 +45,7 @@ def dressed(axes: Axes, title: str) -> None:
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=PALE, labelsize=8)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def main(out: str, picture: str) -> None:
