@@ -16,6 +16,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from vga_policy.train.runs.run import Run
 
 KINDS = {"joint": ("with depth and cameras", "#0b6e4f"), "alone": ("actions alone", "#c8553d")}
 INK, PALE = "#1f2933", "#65717c"
@@ -34,8 +35,7 @@ def successes(directory: Path) -> list[tuple[int, float, float, float, str]]:
 
 def errors(run: Path) -> list[tuple[int, float]]:
     """Step and held-out action error of every validation."""
-    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
-    return [(line["step"], line["validation"]["action"]) for line in lines if "validation" in line]
+    return [(line["step"], line["validation"]["action"]) for line in Run(run).curve() if "validation" in line]
 
 
 def dressed(axes: Axes, title: str) -> None:
@@ -64,9 +64,10 @@ def main(out: str, picture: str) -> None:
             left.vlines(shifted, lows, highs, color=color, lw=0.8)
             for row in zip(steps, told, rates, lows, highs, strict=True):
                 print(f"{run.name} step {row[0]}: {row[1]}, {row[2]:.0f} % ({row[3]:.1f} … {row[4]:.1f})")
-        steps, values = zip(*errors(run), strict=True)
+        judged = errors(run)
+        steps, values = zip(*judged, strict=True)
         right.plot(steps, values, color=color, lw=1.6, marker="o", label=name)
-        print(f"{run.name}: held-out action error", ", ".join(f"{v:.3f} at {s}" for s, v in errors(run)))
+        print(f"{run.name}: held-out action error", ", ".join(f"{v:.3f} at {s}" for s, v in judged))
     dressed(left, "success, % (Wilson's 95 % intervals)")
     dressed(right, "held-out action error")
     figure.savefig(picture)

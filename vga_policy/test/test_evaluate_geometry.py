@@ -206,6 +206,8 @@ def test_data_of_another_body_or_of_mirrored_pictures_is_refused():
         refuse_other(policy, SimpleNamespace(embodiment=SIM.embodiment))
     with pytest.raises(GeometryError, match="the data of 'libero' with mirrored pictures"):
         refuse_other(policy, SimpleNamespace(embodiment=MIRRORED))
+    with pytest.raises(GeometryError, match=r"is for 'libero' with mirrored pictures, and the data of 'libero'$"):
+        refuse_other(replace(policy, contract=MIRRORED), SimpleNamespace(embodiment=LIBERO))
 
 
 def test_a_view_without_any_known_depth_is_refused():

@@ -64,6 +64,14 @@ def add_namespace(parser: Parser, text: str = "The ROS namespace of the robot's 
     parser.add_argument("--namespace", default="", metavar="NAME", help=f"{text} Default: the root.")
 
 
+def add_results(parser: Parser) -> None:
+    """`RESULTS [RESULTS ...]` and `--reference ROW`: what a table is made of, and compared with."""
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="A results.json, or its directory.")
+    parser.add_argument(
+        "--reference", default="", metavar="ROW", help="The row that the others are compared with. Default: the first."
+    )
+
+
 def add_out(
     parser: Parser, text: str, *, default: str | None = None, required: bool = False, endings: tuple[str, ...] = ()
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vga_policy.cli_options import (
@@ -14,6 +13,7 @@ from vga_policy.cli_options import (
     add_device,
     add_json,
     add_out,
+    add_results,
     add_threads,
     add_views,
 )
@@ -66,10 +66,7 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         description="Results of `vga eval sim` side by side, with intervals of the differences on equal trials. "
         "Results of one method with different --run are pooled. Writes table.md, table.csv and table.png.",
     )
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="A results.json, or its directory.")
-    parser.add_argument(
-        "--reference", default="", metavar="ROW", help="The row that the others are compared with. Default: the first."
-    )
+    add_results(parser)
     add_out(parser, OUT, default="out/table")
     parser.set_defaults(run=_table)
 

@@ -55,8 +55,8 @@ def refuse_other(checkpoint: Checkpoint, dataset: SampleDataset) -> None:
     mine, theirs = checkpoint.embodiment, dataset.embodiment
     felt, there = (tuple(map(str, each.proprioception.channels)) for each in (mine, theirs))
     if felt != there or mine.mirrored != theirs.mirrored:
-        mirrored = " with mirrored pictures" if theirs.mirrored and not mine.mirrored else ""
-        raise GeometryError(f"the policy is for {mine.name!r}, and the data of {theirs.name!r}{mirrored}")
+        policy, data = (f"{it.name!r}{' with mirrored pictures' if it.mirrored else ''}" for it in (mine, theirs))
+        raise GeometryError(f"the policy is for {policy}, and the data of {data}")
 
 
 def evenly(dataset: Dataset[dict[str, Any]], count: int) -> Subset[dict[str, Any]]:

@@ -10,7 +10,7 @@ import zlib
 from functools import partial
 from pathlib import Path
 
-from vga_policy.cli_options import CHECKPOINT, add_device, add_json, add_out, add_seed, add_threads
+from vga_policy.cli_options import CHECKPOINT, add_device, add_json, add_out, add_results, add_seed, add_threads
 from vga_policy.cli_types import between, positive
 from vga_policy.plugins import LIBERO_POLICIES, libero_policy_name
 
@@ -98,10 +98,7 @@ def table_command(subparsers: Subparsers[argparse.ArgumentParser]) -> None:
         "paper's own row, with intervals of the differences on equal trials. Results of one policy are one row. "
         "Writes table.md, table.csv and table.png.",
     )
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULTS", help="A results.json, or its directory.")
-    parser.add_argument(
-        "--reference", default="", metavar="ROW", help="The row that the others are compared with. Default: the first."
-    )
+    add_results(parser)
     add_out(parser, "The directory of what is written.", default="out/libero_table")
     parser.set_defaults(run=_table)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vga_policy.evaluate.intervals import paired_difference
+from vga_policy.evaluate.results import FILE
 from vga_policy.evaluate.tables.table import AVERAGE, Comparison, Rate, Table
 from vga_policy.libero.errors import LiberoError
 
-RESULTS = "results.json"
 SET = "LIBERO"  # of all columns
 COLUMNS = {"libero_spatial": "spatial", "libero_object": "object", "libero_goal": "goal", "libero_10": "long"}
 TASKS = 10  # of a suite
@@ -45,7 +45,7 @@ def compare(paths: Sequence[Path], reference: str = "") -> Table:
     """
     rows: dict[str, LiberoRow] = {}
     for path in paths:
-        _add(rows, path / RESULTS if path.is_dir() else path)
+        _add(rows, path / FILE if path.is_dir() else path)
     reference = reference or next(iter(rows))
     if reference not in rows:
         raise LiberoError(f"--reference {reference!r}: there is {', '.join(map(repr, rows))}")
