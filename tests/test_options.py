@@ -115,3 +115,15 @@ def test_help_is_whole_sentences(command, action):
 def test_options_are_not_abbreviated(command):
     """One that is added later would else change what a script's abbreviation means."""
     assert not ALL[command].allow_abbrev
+
+
+@pytest.mark.parametrize(
+    "command", [command for command, action in of("--out") if action.dest == "out" and action.metavar == "DIR"]
+)
+def test_a_result_is_not_put_where_a_file_is(command, tmp_path, capsys):
+    """It is said before the work, not after it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as ended:
+        ALL[command].parse_args(["--out", str(tmp_path / "file")])
+    assert ended.value.code == 2
+    assert "--out: must be a directory, and " in capsys.readouterr().err

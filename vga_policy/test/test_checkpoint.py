@@ -121,6 +121,15 @@ def test_a_policy_to_hand_on_has_half_the_bytes_and_acts_alike(policy, tmp_path)
     assert main(["export", "policy", str(whole), str(half)]) == 1  # it exists
 
 
+def test_a_policy_that_half_precision_cannot_hold_is_not_handed_on(policy, tmp_path, capsys):
+    made = Checkpoint(SMALL, HashedNgrams(32), SMALL.build(), policy.checkpoint.normalization, SIM)
+    made.model.action_queries.data[0, 1, 2] = -7e4
+    save(made, tmp_path / "whole")
+    assert main(["export", "policy", str(tmp_path / "whole"), str(tmp_path / "half")]) == 1
+    assert "action_queries holds -7e+04, and float16 ends at 65504" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
 def test_only_data_is_written(saved):
     assert sorted(path.name for path in saved.iterdir()) == [
         "cell.yaml", "config.json", "model.safetensors", "normalization.json",

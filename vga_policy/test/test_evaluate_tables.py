@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from vga_policy.cli import main
 from vga_policy.evaluate import results
 from vga_policy.evaluate.intervals import paired_difference, wilson
 from vga_policy.evaluate.results import Conditions, Evaluation, ResultsError
@@ -132,12 +131,6 @@ def test_what_was_tried_otherwise_is_told():
     assert not any("otherwise" in note for note in table.compare([evaluation(), evaluation("B")]).notes)
 
 
-def test_results_are_not_written_into_a_file(tmp_path, capsys):
-    evaluation().save(tmp_path)
-    assert main(["eval", "table", str(tmp_path), "--out", str(tmp_path / "results.json")]) == 1
-    assert capsys.readouterr().err == f"vga eval table: --out {tmp_path}/results.json: is a file: name a directory\n"
-
-
 def test_a_table_has_views_tasks_and_averages():
     made = table.compare(
         [
@@ -228,6 +221,11 @@ def test_a_row_is_of_trials_run_alike(tmp_path, condition, value, run):
         table.compare(pair)
     other = replace(pair[1], conditions=replace(pair[1].conditions, method="another"))
     assert list(table.compare([pair[0], other]).rows) == ["VGA", "another"]
+
+
+def test_a_method_that_is_called_as_another_ones_control_is_no_part_of_its_row():
+    with pytest.raises(ValueError, match=r"VGA, no-wrist: .*differ in method \(VGA, VGA, no-wrist\)"):
+        table.compare([evaluation(control="no-wrist"), evaluation(method="VGA, no-wrist", camera_set="ood")])
 
 
 def test_trainings_of_one_method_have_weights_of_their_own():

@@ -405,6 +405,18 @@ def test_a_file_given_twice_is_rendered_once_and_a_copy_is_told(collected, tmp_p
     assert lines[1].endswith("1 demonstrations, 1 of them known, 0 left out")
 
 
+def test_other_words_than_the_benchmarks_are_told_and_not_learned(collected, tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering, "worker_pool", Here)
+    official = "pick up the cream cheese and place it in the basket"
+    for words in ("take the cheese", [*official.title().split(" ")]):
+        with h5py.File(collected, "a") as file:
+            file["data"].attrs["problem_info"] = json.dumps({"language_instruction": words})
+        lines = []
+        assert rendering.render_files([collected], Rendering(tmp_path / "out", SIZE), 1, lines.append) == (1, [])
+        told = f"{collected}: says 'take the cheese'; the benchmark's {official!r} is taken instead"
+        assert lines[1:] == ([told] if words == "take the cheese" else [])
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [

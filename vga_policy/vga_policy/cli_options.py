@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vga_policy.cli_types import device, new_file, positive, seed
+from vga_policy.cli_types import device, new_directory, new_file, positive, seed
 from vga_policy.names import PRESET_NAMES
 
 Parser = argparse._ActionsContainer
@@ -79,7 +79,7 @@ def add_out(
     place = None if default is None else Path(default)
     parser.add_argument(
         "--out",
-        type=new_file(*endings) if endings else Path,
+        type=new_file(*endings) if endings else new_directory,
         default=place,
         required=required,
         metavar="FILE" if endings else "DIR",

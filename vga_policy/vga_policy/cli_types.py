@@ -73,6 +73,14 @@ def new_file(*endings: str) -> Callable[[str], Path]:
     return parse
 
 
+def new_directory(text: str) -> Path:
+    """Type of the path of a directory that is there, or can be made."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"must be a directory, and {text} is a file")
+    return path
+
+
 def instruction(text: str) -> str:
     """Type of what a policy is told to do."""
     if not text.strip():

@@ -25,12 +25,6 @@ def cache_directory(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vga" / name
 
 
-def refuse_file(directory: Path) -> None:
-    """Raises NotADirectoryError where a file is in the place of a directory of results."""
-    if directory.exists() and not directory.is_dir():
-        raise NotADirectoryError(f"--out {directory}: is a file: name a directory")
-
-
 def write_atomically(path: Path, text: str) -> None:
     """Writes `text` so that a reader, or a power cut, finds the old file or the new one, never half of either."""
     with whole_file(path) as unfinished:

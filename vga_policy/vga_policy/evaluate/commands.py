@@ -18,7 +18,6 @@ from vga_policy.cli_options import (
     add_views,
 )
 from vga_policy.cli_types import positive
-from vga_policy.files import refuse_file
 
 if TYPE_CHECKING:
     from vga_policy.dataset.samples import SampleDataset
@@ -183,7 +182,6 @@ def _about(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _refuse_other(arguments: argparse.Namespace, name: str) -> None:
     """Raises FileExistsError where results of something else are, unless they are to be overwritten."""
-    refuse_file(arguments.out)
     path = arguments.out / name
     if arguments.overwrite or not path.exists():
         return
@@ -215,7 +213,6 @@ def _table(arguments: argparse.Namespace) -> int:
     from vga_policy.evaluate.tables import text as table_text
 
     try:
-        refuse_file(arguments.out)
         made = table.compare([results.load(path) for path in arguments.results], arguments.reference)
         table_files.save(made, arguments.out)
     except (OSError, ValueError) as error:

@@ -237,12 +237,10 @@ def _import(arguments: argparse.Namespace) -> int:
 
 def _table(arguments: argparse.Namespace) -> int:
     from vga_policy.evaluate.tables import files, text
-    from vga_policy.files import refuse_file
     from vga_policy.libero.errors import LiberoError
     from vga_policy.libero.tables import compare
 
     try:
-        refuse_file(arguments.out)
         made = compare(arguments.results, arguments.reference)
         files.save(made, arguments.out)
     except (LiberoError, OSError) as error:

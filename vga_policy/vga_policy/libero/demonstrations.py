@@ -149,6 +149,16 @@ class DemonstrationFile:
         """Of all demonstrations, as they say themselves. Raises KeyError."""
         return _steps(self._file["data"])
 
+    def other_instruction(self) -> str | None:
+        """What the file says that people were told, where that is not what the benchmark tells a policy."""
+        try:
+            said = json.loads(str(self.attributes["problem_info"]))["language_instruction"]
+        except (KeyError, TypeError, ValueError):
+            return None
+        said = said if isinstance(said, str) else " ".join(map(str, said))
+        alike, ours = ("".join(text.lower().split()) for text in (said, self.task.instruction))
+        return None if alike == ours else said
+
     def _task(self) -> LiberoTask:
         """By the file's name, else by that of the task description that it holds."""
         described = Path(str(self.attributes.get("bddl_file_name", ""))).stem

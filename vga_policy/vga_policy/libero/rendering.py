@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,18 @@ def render_files(
             made, wrong = done.result() if error is None else ([], [f"{file}: {told(error)}"])
             copies = f", {len(known)} of them known" if (known := demonstrations.intersection(made)) else ""
             report(f"{file}: {len(made)} demonstrations{copies}, {len(wrong)} left out")
+            if made:
+                _tell_instruction(file, report)
             demonstrations.update(made)
             problems += wrong
     return len(demonstrations), problems
+
+
+def _tell_instruction(path: Path, report: Callable[[str], None]) -> None:
+    """Says so where a file has another instruction: a policy learns the one that it is evaluated with."""
+    with suppress(LiberoError), DemonstrationFile(path) as file:
+        if (said := file.other_instruction()) is not None:
+            report(f"{path}: says {said!r}; the benchmark's {file.task.instruction!r} is taken instead")
 
 
 def render_file(path: Path, how: Rendering) -> tuple[list[Path], list[str]]:

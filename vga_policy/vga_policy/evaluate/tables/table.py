@@ -135,7 +135,8 @@ def _refuse_mixtures(evaluations: Iterable[Evaluation], label: Labels) -> None:
     first: dict[tuple[str, ...], Evaluation] = {}
     for evaluation in evaluations:
         row, run = label(evaluation), evaluation.conditions.run
-        for name, *group in (*((name, row) for name in SHARED), ("weights", row, run)):
+        # A method may be called as another's row with a control is.
+        for name, *group in (*((name, row) for name in ("method", "control", *SHARED)), ("weights", row, run)):
             other = first.setdefault((name, *group), evaluation)
             theirs, own = getattr(other.conditions, name), getattr(evaluation.conditions, name)
             if theirs != own:

@@ -37,7 +37,7 @@ def save_tensors(
     """Writes a safetensors file, byte for byte the one that safetensors' own `save_file` writes.
 
     dtype: of all tensors in the file; their own by default. whole: of those not made later. Who may read the file is
-    for the umask to say. Raises OSError.
+    for the umask to say. Raises OSError; ValueError for a number that is too large for `dtype`.
     """
     kinds = {name: tensor.dtype if dtype is None else dtype for name, tensor in tensors.items()}
     order = sorted(tensors, key=lambda name: (-_rank(kinds[name]), name))
@@ -53,12 +53,17 @@ def save_tensors(
         for name in order:
             tensor = tensors[name]
             made = tensor.make() if isinstance(tensor, Later) else whole(tensor)
-            file.write(_bytes(made, kinds[name]))
+            file.write(_bytes(name, made, kinds[name]))
             del made
 
 
-def _bytes(tensor: Tensor, dtype: torch.dtype) -> memoryview:
-    return tensor.detach().to("cpu", dtype).contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _bytes(name: str, tensor: Tensor, dtype: torch.dtype) -> memoryview:
+    written = tensor.detach().to("cpu", dtype)
+    if dtype == torch.float16 and tensor.dtype != dtype and (lost := written.isinf() & tensor.cpu().isfinite()).any():
+        largest = torch.finfo(dtype).max
+        value = tensor.detach().cpu()[lost][0]
+        raise ValueError(f"{name} holds {value:.4g}, and float16 ends at {largest:.0f}: leave it in float32")
+    return written.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _rank(dtype: torch.dtype) -> int:
