@@ -62,18 +62,28 @@ def begun():
 
 def test_the_expert_does_a_task_within_its_steps(begun):
     world, state = begun
-    success, steps = run_trial(world, actors(LiberoConditions("oracle")), state)
+    success, steps, still = run_trial(world, actors(LiberoConditions("oracle")), state)
     assert success
     assert 60 < steps < 280
+    assert still < 40
     assert world.done()
 
 
 def test_a_chunk_is_executed_open_loop_until_the_step_limit(begun):
     world, state = begun
     actor = Counting(np.tile(STILL, (12, 1)))
-    assert run_trial(world, lambda _: actor, state, execute=8) == (False, 280)
+    assert run_trial(world, lambda _: actor, state, execute=8) == (False, 280, 280)
     assert actor.asked == 280 / 8
     assert actor.told == {world.task.instruction}
+
+
+def test_how_long_the_hand_stood_still_at_the_end_is_counted(begun):
+    world, state = begun
+    forth = np.array([0.3, 0, 0, 0, 0, 0, -1])
+    chunk = [*[forth] * 40, *[STILL] * 60, *[-forth] * 40, *[STILL] * 140]
+    success, steps, still = run_trial(world, lambda _: Counting(np.array(chunk)), state, execute=280)
+    assert (success, steps) == (False, 280)
+    assert 130 <= still <= 145  # it comes to rest, and stood still before, too
 
 
 def test_shuffled_pictures_are_another_trials(begun):
@@ -239,6 +249,19 @@ def test_results_have_rates_and_intervals_by_suite_task_and_kind(tmp_path):
     assert found["kinds"]["distance"]["success_rate"] == 0.5
     assert sum(each["n"] for each in found["difficulties"].values()) == 1  # the other three are none of LIBERO-Plus'
     assert any("libero_goal/1" in line and "100.0 %" in line for line in evaluation.table(found))
+    assert not any("still" in line for line in evaluation.table(found))  # an older run did not count it
+
+
+def test_failures_in_which_the_hand_stood_still_are_counted(tmp_path):
+    task = tasks("libero_goal")[0]
+    job = Job(task, published(5)(task), LiberoConditions("oracle"), tmp_path)
+    job.file.parent.mkdir()
+    for state, (success, still) in enumerate(((True, 50), (False, 40), (False, 39), (False, 300), (False, 0))):
+        trial = {"task": task.label, "case": {"state": state}, "success": success, "steps": 300, "still": still}
+        job.file.open("a").write(json.dumps(trial) + "\n")
+    found = summary([job])
+    assert found["stuck"] == found["tasks"]["libero_goal/0"]["stuck"] == 2
+    assert list(evaluation.table(found))[-1] == "given up: 4; in 2 of them the hand stood still for the last 2 s"
 
 
 def test_a_task_that_breaks_is_told_and_the_rest_goes_on(tmp_path):

@@ -21,7 +21,7 @@ from vga_policy.files import alone, write_atomically
 from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.plus import variant_of, variants_of
 from vga_policy.libero.tasks import EVALUATION_STATES, LiberoTask, tasks
-from vga_policy.libero.trials import EXECUTE, Actors, LiberoTrial, TrialCase, run_trial
+from vga_policy.libero.trials import EXECUTE, Actors, Ending, LiberoTrial, TrialCase, run_trial
 from vga_policy.libero.world import RATE_HZ, SETTLING, Vector, World
 from vga_policy.observation.observation import Observation
 from vga_policy.workers import worker_pool
@@ -30,6 +30,7 @@ LOG = logging.getLogger(__name__)
 
 FORMAT = 1
 PLUS_SEED, MATCHED_SEEDS = 0, 10
+STUCK = 2 * RATE_HZ  # steps at the end of a failure in which the hand stood still
 CONDITIONS, RESULTS = "conditions.json", "results.json"
 TRAINED, ADDED = "trained", "added"
 
@@ -143,8 +144,9 @@ def _run(job: Job, actors: MakeActors) -> None:
                     continue
                 started = time.monotonic()
                 world.move_camera(variant_of(job.task, case.camera) if case.camera else None)
-                success, steps = _filmed(world, make, states[case.state], conditions.execute, job.video(number))
-                trial = LiberoTrial(job.task.label, case, success, steps, round(time.monotonic() - started, 2))
+                ending = _filmed(world, make, states[case.state], conditions.execute, job.video(number))
+                seconds = round(time.monotonic() - started, 2)
+                trial = LiberoTrial(job.task.label, case, ending.success, ending.steps, seconds, ending.still)
                 file.write(json.dumps(asdict(trial)) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
@@ -152,7 +154,7 @@ def _run(job: Job, actors: MakeActors) -> None:
         world.close()
 
 
-def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path | None) -> tuple[bool, int]:
+def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path | None) -> Ending:
     """One trial (see `run_trial`), with a video at `path` if there is one."""
     if path is None:
         return run_trial(world, make, state, execute)
@@ -160,15 +162,15 @@ def _filmed(world: World, make: Actors, state: Vector, execute: int, path: Path 
 
     told = world.task.instruction
     with TrialVideo(path, RATE_HZ / execute) as video:
-        success, steps = run_trial(
+        ending = run_trial(
             world,
             make,
             state,
             execute,
             lambda seen: video.add(Observation(0, tuple(seen.views.images), (), seen.proprioception, told)),
         )
-        video.close(success, f"{'done' if success else 'given up'} after {steps} steps")
-    return success, steps
+        video.close(ending.success, f"{'done' if ending.success else 'given up'} after {ending.steps} steps")
+    return ending
 
 
 def read_trials(file: Path) -> list[LiberoTrial]:
@@ -287,10 +289,16 @@ def table(results: dict[str, Any]) -> Iterator[str]:
             f"{name:18} {row['successes']:4} of {row['n']:4}  {100 * row['success_rate']:5.1f} % "
             f"({100 * low:.1f} … {100 * high:.1f})  {steps:10} {row.get('instruction', '')}"
         )
+    if stuck := results["stuck"]:
+        failed = results["n"] - results["successes"]
+        yield f"given up: {failed}; in {stuck} of them the hand stood still for the last 2 s"
 
 
 def _figures(trials: Sequence[LiberoTrial]) -> dict[str, Any]:
-    """interval: Wilson's, as if trials were independent. over_tasks: as if tasks were, whose trials are alike."""
+    """interval: Wilson's, as if trials were independent. over_tasks: as if tasks were, whose trials are alike.
+
+    stuck: failures at whose end the hand stood still.
+    """
     successes = [trial for trial in trials if trial.success]
     tasks: dict[str, list[bool]] = {}
     for trial in trials:
@@ -302,5 +310,6 @@ def _figures(trials: Sequence[LiberoTrial]) -> dict[str, Any]:
         **({"over_tasks": [round(bound, 6) for bound in over_tasks]} if len(tasks) > 1 else {}),
         "successes": len(successes),
         "n": len(trials),
+        "stuck": sum(not trial.success and (trial.still or 0) >= STUCK for trial in trials),
         "mean_steps": sum(trial.steps for trial in successes) / len(successes) if successes else None,
     }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from vga_policy.libero.cameras import Views
 from vga_policy.libero.errors import LiberoError, told
 from vga_policy.libero.world import ACTION, STILL, Vector, World
 
+STANDS = 0.01  # m that a hand which stands still may move
 EXECUTE = 8  # actions of a chunk that are executed before the next is asked for: OpenVLA-OFT's and the paper's
 
 
@@ -80,18 +81,30 @@ class TrialCase:
 
 @dataclass(frozen=True)
 class LiberoTrial:
-    """How a trial ended. task: its label; steps: without those of settling; seconds: that it took."""
+    """How a trial ended. task: its label; steps: without those of settling; seconds: that it took.
+
+    still: the last steps of it in which the hand stood still; None where an older run did not count them.
+    """
 
     task: str
     case: TrialCase
     success: bool
     steps: int
     seconds: float = 0.0
+    still: int | None = None
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> LiberoTrial:
         """The inverse of dataclasses.asdict."""
         return cls(**{**plain, "case": TrialCase(**plain["case"])})
+
+
+class Ending(NamedTuple):
+    """Whether the task was done, after how many steps, and in how many of the last ones the hand stood still."""
+
+    success: bool
+    steps: int
+    still: int
 
 
 def run_trial(
@@ -100,8 +113,8 @@ def run_trial(
     state: Vector,
     execute: int = EXECUTE,
     watch: Callable[[WorldObservation], None] | None = None,
-) -> tuple[bool, int]:
-    """From an initial state of a scene just `reset` to the end; whether the task was done, and after how many steps.
+) -> Ending:
+    """From an initial state of a scene just `reset` to the end.
 
     watch: is shown what the actor can see, every `execute` steps where that asks for actions so often. Raises
     LiberoError when the actor returns anything else than actions.
@@ -119,9 +132,9 @@ def drive(
     limit: int,
     execute: int = EXECUTE,
     watch: Callable[[WorldObservation], None] | None = None,
-) -> tuple[bool, int]:
+) -> Ending:
     """Lets an actor act from here on, for `limit` steps at most; else as `run_trial`."""
-    steps, shown = 0, 0
+    steps, shown, hand = 0, 0, [world.hand()]
     while steps < limit:
         observation = WorldObservation(world)
         if watch is not None and steps >= shown:
@@ -132,9 +145,17 @@ def drive(
         actions = _actions(returned)
         for action in actions[: min(execute, limit - steps)]:
             steps += 1
-            if world.step(np.append(action[:-1], 1.0 if action[-1] > 0 else -1.0)):
-                return True, steps
-    return False, steps
+            done = world.step(np.append(action[:-1], 1.0 if action[-1] > 0 else -1.0))
+            hand.append(world.hand())
+            if done:
+                return Ending(True, steps, _still(hand))
+    return Ending(False, steps, _still(hand))
+
+
+def _still(hand: list[Vector]) -> int:
+    """The last steps in which all positions of the hand are within STANDS of where it ended."""
+    away = np.flatnonzero(np.linalg.norm(np.subtract(hand, hand[-1]), axis=1) > STANDS)
+    return len(hand) - 1 - (int(away[-1]) + 1 if len(away) else 0)
 
 
 @contextmanager

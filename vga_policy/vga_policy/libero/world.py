@@ -139,6 +139,10 @@ class World:
         quaternion = self.data.body(HAND).xquat
         return np.concatenate([self.data.site(SITE).xpos, axis_angle(quaternion), self.fingers()])
 
+    def hand(self) -> Vector:
+        """Position of the grip [3], m."""
+        return self.data.site(SITE).xpos.copy()
+
     def fingers(self) -> Vector:
         """Positions of both fingers [2], m; 0.04 and -0.04 when open."""
         return self.data.qpos[self._env.robots[0]._ref_gripper_joint_pos_indexes].copy()
