@@ -2,8 +2,11 @@
 
 import pytest
 import torch
+from torch import distributed as dist
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from vga_policy.train.config import OptimizerConfig
+from vga_policy.train.engine import optimizer
 from vga_policy.train.engine.optimizer import Muon, build_optimizers, orthogonal
 
 
@@ -35,10 +38,38 @@ def test_a_kernel_moves_exactly_as_the_matrix_it_is():
     for _ in range(3):
         kernel.grad = torch.randn_like(kernel)
         matrix.grad = kernel.grad.flatten(1).clone()
-        for optimizer in optimizers:
-            optimizer.step()
+        for muon in optimizers:
+            muon.step()
     torch.testing.assert_close(kernel.detach().flatten(1), matrix.detach(), rtol=0, atol=0)
     assert not torch.equal(kernel, began)
+
+
+SHAPES = [(16, 24, 3, 3), (48, 96), (96, 48), (48, 96), (48, 96), (16, 32)]
+
+
+def moved():
+    """The same parameters after the same three steps, one after another."""
+    torch.manual_seed(0)
+    parameters = [nn.Parameter(0.1 * torch.randn(shape)) for shape in SHAPES]
+    muon = Muon(parameters, 0.1, 0.01)
+    for _ in range(3):
+        for parameter in parameters[:-1]:  # the last has no gradient
+            parameter.grad = torch.randn_like(parameter)
+        muon.step()
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+
+def moved_together(rank, meeting, expected):
+    orthogonal, count = optimizer.orthogonal, []
+    optimizer.orthogonal = lambda matrices: count.append(len(matrices)) or orthogonal(matrices)
+    dist.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=2)
+    torch.testing.assert_close(moved(), expected, rtol=0, atol=1e-6)
+    assert sum(count) == 3 * (3, 2)[rank]  # of five
+    dist.destroy_process_group()
+
+
+def test_two_processes_orthogonalize_a_share_each_and_move_alike(tmp_path):
+    spawn(moved_together, (tmp_path / "meeting", moved()), nprocs=2)
 
 
 def test_several_matrices_are_made_orthogonal_each_on_its_own():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from vga_policy.train.config import OptimizerConfig
 from vga_policy.train.engine.sharding import put
@@ -36,7 +37,8 @@ class Muon(torch.optim.Optimizer):
     """Muon (K. Jordan et al., 2024) with AdamW's step sizes, for matrices and for kernels.
 
     A kernel [out, in, h, w] is a matrix [out, in · h · w]. torch's own orthogonalizes in bfloat16, which processors
-    without instructions for it emulate at a hundredth of the speed, and takes no kernels.
+    without instructions for it emulate at a hundredth of the speed, and takes no kernels. Of processes that train
+    together each orthogonalizes a share.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> None:
@@ -45,20 +47,15 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update; parameters of one shape together."""
+        """One update."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
             lr, momentum = group["lr"], group["momentum"]
-            alike: dict[torch.Size, list[nn.Parameter]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    alike.setdefault(parameter.shape, []).append(parameter)
-            for parameters in alike.values():
-                updates = [self._averaged(parameter, momentum).flatten(1) for parameter in parameters]
-                for parameter, update in zip(parameters, orthogonal(torch.stack(updates)), strict=True):
-                    step = lr * 0.2 * math.sqrt(max(update.shape))  # as large as AdamW's, in the mean
-                    parameter.mul_(1 - lr * group["weight_decay"])
-                    parameter.add_(update.reshape(parameter.shape), alpha=-step)
+            averaged = {p: self._averaged(p, momentum).flatten(1) for p in group["params"] if p.grad is not None}
+            for parameter, update in _orthogonalized(averaged).items():
+                step = lr * 0.2 * math.sqrt(max(update.shape))  # as large as AdamW's, in the mean
+                parameter.mul_(1 - lr * group["weight_decay"])
+                parameter.add_(update.reshape(parameter.shape), alpha=-step)
         return loss
 
     def _averaged(self, parameter: nn.Parameter, momentum: float) -> Tensor:
@@ -70,6 +67,25 @@ class Muon(torch.optim.Optimizer):
         average: Tensor = state["momentum_buffer"]
         average.lerp_(gradient, 1 - momentum)
         return gradient.lerp(average, momentum)
+
+
+def _orthogonalized(averaged: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor]:
+    """The `orthogonal` of each, those of one shape together; those that are other processes' share come from them."""
+    divided = dist.is_available() and dist.is_initialized()
+    rank, processes = (dist.get_rank(), dist.get_world_size()) if divided else (0, 1)
+    alike: dict[torch.Size, list[nn.Parameter]] = {}
+    for parameter, matrix in averaged.items():
+        alike.setdefault(matrix.shape, []).append(parameter)
+    made: dict[nn.Parameter, Tensor] = {}
+    for turn, parameters in enumerate(alike.values()):
+        if mine := parameters[(rank + turn) % processes :: processes]:
+            made.update(zip(mine, orthogonal(torch.stack([averaged[parameter] for parameter in mine])), strict=True))
+    if processes == 1 or not averaged:
+        return made
+    together = torch.cat([made.get(p, torch.zeros_like(matrix)).flatten() for p, matrix in averaged.items()])
+    dist.all_reduce(together)
+    sizes = [matrix.numel() for matrix in averaged.values()]
+    return {p: part.view_as(averaged[p]) for p, part in zip(averaged, together.split(sizes), strict=True)}
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
