@@ -11,6 +11,7 @@
 #
 #   object    one policy for libero_object; its trials, its controls, LIBERO-Plus' cameras
 #   three     one policy for Spatial, Object and Goal; its trials
+#   corrected that one, which goes on with corrections of what it does, in rounds; its trials
 #   ablation  Table 2 on Spatial, two seeds a row
 #   curve     figure 7 on Spatial: success after so many steps, with and without joint training
 #   depth     figure 8 on Spatial: depth before and after joint training, of scenes that were held out
@@ -19,6 +20,7 @@
 #   PARTS="object three"    not all of them
 #   DEMOS=50 EVERY=1        demonstrations of a task; of how many steps one is drawn
 #   STEPS=20000 BATCH=32    of a training
+#   ROUNDS=2 CORRECTIONS=10 of corrections; and of a task in each
 #   TRIALS=50 CONTROLS=20   of a task; and with something kept from the policy
 #   PLUS=                   numbers of the tasks that LIBERO-Plus moves cameras in; all, unless said
 #   DEVICE=auto PRECISION=fp32 THREADS=2 WORKERS=0 JOBS=2
@@ -28,11 +30,12 @@ set -euo pipefail
 
 . "$(dirname "$0")/steps.sh"
 
-parts=${PARTS:-object three ablation curve depth bare} jobs=${JOBS:-2}
+parts=${PARTS:-object three corrected ablation curve depth bare} jobs=${JOBS:-2}
 demos=${DEMOS:-50} every=${EVERY:-1} steps=${STEPS:-20000} batch=${BATCH:-32}
+rounds=${ROUNDS:-2} corrections=${CORRECTIONS:-10}
 trials=${TRIALS:-50} controls=${CONTROLS:-20} tasks=()
 read -ra plus <<<"${PLUS:-}"
-[[ -z $quick ]] || demos=2 every=20 steps=4 batch=4 trials=1 controls=1 tasks=(--task 1)
+[[ -z $quick ]] || demos=2 every=20 steps=4 batch=4 corrections=1 trials=1 controls=1 tasks=(--task 1)
 
 # demonstrations SUITE: collected and rendered.
 demonstrations() {
@@ -89,11 +92,29 @@ if [[ $parts == *object* ]]; then
     fi
 fi
 
-if [[ $parts == *three* ]]; then
-    suites=(libero_spatial libero_object libero_goal)
+suites=(libero_spatial libero_object libero_goal)
+shown=("${suites[@]/#/$out/rendered/}")
+
+if [[ $parts == *three* || $parts == *corrected* ]]; then
     for suite in "${suites[@]}"; do demonstrations "$suite"; done
-    train three --data "${suites[@]/#/$out/rendered/}" "${begin[@]}" --steps "$steps"
+    train three --data "${shown[@]}" "${begin[@]}" --steps "$steps"
+fi
+if [[ $parts == *three* ]]; then
     try three three --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
+fi
+
+if [[ $parts == *corrected* ]]; then
+    policy=three
+    for ((round = 1; round <= rounds; round++)); do
+        once "corrections/$round" vga libero collect --suite "${suites[@]}" "${tasks[@]}" --policy "$out/$policy" \
+            --episodes "$corrections" --seed "$round" --jobs "$jobs" --out "$out/corrections/$round"
+        once "corrected/$round" vga libero import "$out/corrections/$round" --every "$every" --jobs "$jobs" \
+            --out "$out/corrected/$round"
+        shown+=("${suites[@]/#/$out/corrected/$round/}")
+        train "three_$round" --data "${shown[@]}" --init "$out/$policy" --steps "$steps"
+        policy=three_$round
+    done
+    try "$policy" corrected --suite "${suites[@]}" "${tasks[@]}" --trials "$trials"
 fi
 
 spatial=(--suite libero_spatial "${tasks[@]}" --trials "$controls")

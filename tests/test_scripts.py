@@ -71,7 +71,7 @@ def test_every_command_of_the_recipe_is_understood(options):
 def test_every_command_of_liberos_recipe_is_understood(options):
     parser = build_parser(_commands())
     shown = commands(recipe("--print", *options, script=LIBERO).stdout)
-    assert [command[0] for command in shown].count("train") == 9
+    assert [command[0] for command in shown].count("train") == 11
     for command in shown:
         parser.parse_args(command)
 
