@@ -96,7 +96,7 @@ def save(
     """Writes a checkpoint, low-rank updates merged. It appears whole or not at all.
 
     weights: precision of its file; it is loaded as float32 all the same. whole: puts its tensors together.
-    Raises CheckpointError when something is there already.
+    Raises CheckpointError when something is there already, and ValueError for a number that `weights` cannot hold.
     """
     directory = Path(directory)
     if directory.exists():

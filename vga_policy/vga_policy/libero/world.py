@@ -137,7 +137,7 @@ class World:
         """float64 [8]: position of the grip (m), hand's orientation as axis times angle (0 … 2π), both fingers (m)."""
         self._env.sim.forward()
         quaternion = self.data.body(HAND).xquat
-        return np.concatenate([self.data.site(SITE).xpos, axis_angle(quaternion), self.fingers()])
+        return np.concatenate([self.hand(), axis_angle(quaternion), self.fingers()])
 
     def hand(self) -> Vector:
         """Position of the grip [3], m."""

@@ -79,7 +79,7 @@ class Hand:
     @property
     def position(self) -> Vector:
         """Of the grip [3], m."""
-        return np.array(self.world.data.site(SITE).xpos)
+        return self.world.hand()
 
     @property
     def rotation(self) -> Rotation:

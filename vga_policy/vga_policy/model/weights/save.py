@@ -58,11 +58,11 @@ def save_tensors(
 
 
 def _bytes(name: str, tensor: Tensor, dtype: torch.dtype) -> memoryview:
-    written = tensor.detach().to("cpu", dtype)
-    if dtype == torch.float16 and tensor.dtype != dtype and (lost := written.isinf() & tensor.cpu().isfinite()).any():
+    held = tensor.detach().cpu()
+    written = held.to(dtype)
+    if dtype == torch.float16 and (lost := written.isinf() & held.isfinite()).any():
         largest = torch.finfo(dtype).max
-        value = tensor.detach().cpu()[lost][0]
-        raise ValueError(f"{name} holds {value:.4g}, and float16 ends at {largest:.0f}: leave it in float32")
+        raise ValueError(f"{name} holds {held[lost][0]:.4g}, and float16 ends at {largest:.0f}: leave it in float32")
     return written.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
