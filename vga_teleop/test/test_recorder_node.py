@@ -123,3 +123,12 @@ def test_a_wrong_cell_file_is_lines_not_a_trace(tmp_path):
     assert process.returncode == 2
     assert "nmae: unknown key" in errors
     assert "Traceback" not in errors
+
+
+def test_a_file_is_no_directory_for_episodes(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    process = launch_recorder(tmp_path / "notes.txt")
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"parameter 'directory' must be a directory, and {tmp_path / 'notes.txt'} is a file" in errors
+    assert "Traceback" not in errors

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from vga_policy.bags.definitions import UnknownTypeError, definition
 from vga_policy.bags.repair import repair_directory
 from vga_policy.bags.writer import OfferedQos, Topic
+from vga_policy.cell.errors import CellError
 from vga_policy.ros import topics
 from vga_policy.ros.clocks import every
 from vga_policy.ros.node import CellNode, run_node
@@ -70,8 +71,10 @@ class RecorderNode(CellNode):
         super().__init__(topics.RECORDER)
 
     def configure(self) -> None:
-        """Repairs what a killed recorder left in the directory."""
+        """Repairs what a killed recorder left in the directory. Raises CellError when that is a file."""
         super().configure()
+        if wrong := _wrong(Path(self.directory)):
+            raise CellError(wrong)
         self.recorder = Recorder(self.cell, Path(self.directory))
         self._repair()
         self._missing = recorded_topics(self.cell)
@@ -118,6 +121,8 @@ class RecorderNode(CellNode):
                 return SetParametersResult(successful=False, reason=f"{parameter.name} is read at start only")
             if self.recorder.recording:
                 return SetParametersResult(successful=False, reason="an episode is being recorded")
+            if wrong := _wrong(Path(parameter.value)):
+                return SetParametersResult(successful=False, reason=wrong)
             self.recorder.directory = Path(parameter.value).absolute()
             self._repair()
         return SetParametersResult(successful=True)
@@ -232,6 +237,13 @@ class RecorderNode(CellNode):
         )
         state.header.stamp = self.get_clock().now().to_msg()
         self._state.publish(state)
+
+
+def _wrong(directory: Path) -> str:
+    """Why episodes cannot go there; empty where they can, or where it can be made."""
+    if directory.exists() and not directory.is_dir():
+        return f"parameter 'directory' must be a directory, and {directory} is a file"
+    return ""
 
 
 def _unused(_message: bytes) -> None:
