@@ -82,13 +82,13 @@ def test_from_checkpoint_to_picture(recorded, tmp_path, capsys):
     assert len(report["by_step"]) == 8
     assert (tmp_path / "out" / "open_loop.png").stat().st_size > 10_000
     assert main([*arguments, "--data", str(tmp_path / "nowhere")]) == 1
-    assert capsys.readouterr().err.strip() == (
-        f"vga eval open-loop: {tmp_path / 'out' / 'open_loop.json'}: results of something else are there (data): "
-        "give another --out, or add --overwrite"
-    )
+    there = f"vga eval open-loop: {tmp_path / 'out' / 'open_loop.json'}: results of something else are there"
+    assert capsys.readouterr().err.strip() == f"{there} (data, options): give another --out, or add --overwrite"
+    assert main([*arguments, "--data", str(recorded), "--samples", "4"]) == 1
+    assert capsys.readouterr().err.startswith(f"{there} (options): ")
     assert main([*arguments, "--data", str(tmp_path / "nowhere"), "--overwrite"]) == 1
     assert capsys.readouterr().err.strip() == f"vga eval open-loop: {tmp_path / 'nowhere'}: no such directory"
-    assert main([*arguments, "--data", str(recorded), "--views", "top", "wrist"]) == 1
+    assert main([*arguments, "--data", str(recorded), "--views", "top", "wrist", "--overwrite"]) == 1
     assert "no camera 'top'" in capsys.readouterr().err
 
 

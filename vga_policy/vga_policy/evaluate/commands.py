@@ -176,8 +176,9 @@ def _geometry(arguments: argparse.Namespace) -> int:
 
 
 def _about(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Of what the result is."""
-    return {"checkpoint": arguments.checkpoint, "data": arguments.data}
+    """Of what the result is, and what was asked for."""
+    options = {"samples": arguments.samples, "views": arguments.views}
+    return {"checkpoint": arguments.checkpoint, "data": arguments.data, "options": options}
 
 
 def _refuse_other(arguments: argparse.Namespace, name: str) -> None:
