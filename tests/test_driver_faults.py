@@ -2,7 +2,9 @@
 
 import threading
 import time
+from dataclasses import replace
 
+import franky
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -272,6 +274,90 @@ def test_going_home_keeps_the_grip_and_opening_is_asked_for(cell):
         assert hand.calls == [("move", 0.08)]
         driver.set_mode(Mode.POLICY)
         assert driver.open_hand() == "the driver is in POLICY: set HOLD first"
+
+
+class Gripping(Policy):
+    """Commands the hand to `width` (m), too."""
+
+    width = 0.08
+
+    def chunk(self, sequence, goal=None):
+        return replace(super().chunk(sequence, goal), gripper_width=[self.width] * 8)
+
+
+@pytest.mark.parametrize("stopped", ["by the user stop", "by request"])
+def test_once_it_is_stopped_the_hand_begins_nothing_more(cell, stopped):
+    robot, hand = FaultyRobot(np.add(cell.arm.home, 0.01)), FaultyHand(width=0.01, speed=0.02)
+    drive, answers = hand._drive, threading.Event()
+
+    def slow_to_stop(width):
+        try:
+            return drive(width)
+        except franky.CommandException:
+            answers.wait(5.0)
+            raise
+
+    hand._drive = slow_to_stop
+    with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
+        eventually(lambda: driver.gripper_state.connected, what="the hand")
+        driver.set_mode(Mode.POLICY)
+        policy = Gripping(driver, cell)
+        eventually(lambda: hand.width > 0.015, what="the hand opens")
+        policy.width = 0.0
+        eventually(lambda: ("stop",) in hand.calls, what="the opening is overtaken")
+        if stopped == "by request":
+            driver.stop()
+        else:
+            robot.user_stop()
+        eventually(lambda: driver.state.mode is Mode.HOLD)
+        answers.set()
+        eventually(lambda: not driver.gripper_state.moving)
+        policy.kill()
+        assert hand.calls == [("move", 0.08), ("stop",)]
+        assert driver.gripper_state.commanded_width == pytest.approx(hand.width, abs=1e-6)
+
+
+def test_a_tick_under_way_does_not_undo_that_the_hand_opens(cell):
+    robot = FaultyRobot(np.add(cell.arm.home, 0.01))
+    hand = FaultyHand(width=0.08, object_width=0.03)
+    inside, goes_on, move_arm = threading.Event(), threading.Event(), robot.move
+
+    def move_arm_slowly(motion, asynchronous=False):
+        move_arm(motion, asynchronous)
+        if hand.is_grasped and not inside.is_set():
+            inside.set()
+            goes_on.wait(5.0)
+
+    robot.move = move_arm_slowly
+    with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
+        eventually(lambda: driver.gripper_state.connected, what="the hand")
+        driver.set_mode(Mode.POLICY)
+        policy = Gripping(driver, cell)
+        policy.width = 0.0
+        assert inside.wait(10.0)
+        driver.stop()
+        assert driver.open_hand() == ""
+        goes_on.set()
+        policy.kill()
+        eventually(lambda: hand.width > 0.079)
+        assert driver.gripper_state.commanded_width == 0.08
+
+
+def test_a_driver_that_closes_sets_nothing_in_motion_again(rig, cell):
+    driver, log, (robot,) = rig
+    policy = move(driver, cell, robot)
+    closing = threading.Thread(target=driver.close)
+    closing.start()
+    why = "the driver is shutting down"
+    eventually(lambda: driver.state.hold_reason == why)
+    with pytest.raises(ModeRefusedError, match=why):
+        driver.set_mode(Mode.POLICY)
+    assert driver.home().message == f"not homing: {why}"
+    assert driver.recover().message == driver.gripper_homing().message == driver.open_hand() == why
+    closing.join()
+    policy.kill()
+    assert log.ticks[-1][1].mode is Mode.HOLD
+    assert not np.any(robot.state.dq)
 
 
 def judged(driver):

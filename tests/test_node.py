@@ -9,13 +9,16 @@ import pytest
 import rclpy
 from rcl_interfaces.msg import Log
 from rcl_interfaces.srv import DescribeParameters
+from rclpy.clock import ClockType
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from support.cells import SIM_FILE
 from support.nodes import program
 from support.waiting import eventually
 from vga_policy.ros.client.session import Session
+from vga_policy.ros.clocks import each_step
 from vga_policy.ros.log import RosLogHandler
 
 DEADLINE = 30.0
@@ -142,6 +145,15 @@ def test_parameters_are_described_and_settled_at_start_unless_they_say_otherwise
         ended(process)
     described = [(d.description, d.read_only) for d in answer.descriptors]
     assert described == [("path of the cell file", True), ("how it ends", True), ("how fast", False)]
+
+
+@pytest.mark.parametrize(("simulated", "clock"), [(False, ClockType.STEADY_TIME), (True, ClockType.ROS_TIME)])
+def test_control_steps_go_on_when_the_systems_clock_is_set_and_stand_still_with_simulated_time(simulated, clock):
+    with Session("stepping") as session:
+        session.node.set_parameters([Parameter("use_sim_time", value=simulated)])
+        each_step(session.node, 0.1, lambda: None)
+        *_, timer = session.node.timers
+        assert timer.clock.clock_type == clock
 
 
 def test_log_records_keep_their_severity(listener):

@@ -581,6 +581,23 @@ def test_a_policy_whose_callback_fails_takes_leave_of_the_driver_and_ends():
     assert any("RuntimeError: out of ideas" in line for line in node.errors)
 
 
+def test_a_system_clock_that_is_set_ends_the_task_and_what_was_seen_before_is_forgotten():
+    with staged(command=(sys.executable, program("policy_whose_clock_is_set"))) as (cell, node):
+        cell.wait_until_healthy()
+        task = cell.send()
+        cell.wait_for_chunks(task, 1)
+        cell.beats.clear()
+        cell.hold_reason = "set the clock back"
+        status, result = cell.result(task)
+        why = "the system's clock was set back by 2.00 s: have chrony slew it, not step it, while the robot runs"
+        assert (status, result.message) == (GoalStatus.STATUS_ABORTED, why)
+        (ended,) = [k for k, beat in enumerate(cell.beats) if why in beat.reason][:1]
+        assert not any(beat.healthy or goal_of(beat) != NO_GOAL for beat in cell.beats[ended : ended + 10])
+        cell.reset()  # once what was under way has arrived, all is well again
+        cell.wait_for_chunks(cell.send(), 1)
+        assert any(why in line for line in node.errors)
+
+
 def test_a_policy_that_hangs_or_fails_is_unhealthy_until_it_recovers():
     with staged(command=(sys.executable, program("policy_in_trouble"))) as (cell, _):
         cell.beats.clear()

@@ -172,7 +172,7 @@ def _policy_node():
     from vga_policy.nodes.policy_node import PolicyNode
     from vga_policy.observation.joint_states import JointStates
     from vga_policy.observation.resampler import Resampler
-    from vga_policy.ros.clocks import ClockWatch
+    from vga_policy.ros.clocks import ClockWatch, SetClock
 
     cell = _cell()
     resampler, cadence = Resampler([camera.name for camera in cell.views], cell.inputs), CycleStatistics()
@@ -180,7 +180,8 @@ def _policy_node():
     idle.stop()
     node = Sink(
         cell=cell, dump="", _policy=_policy(), _resampler=resampler, _joint_states=JointStates(cell),
-        _clocks=ClockWatch(), _cadence=cadence, _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0,
+        _clocks=ClockWatch(), _system_clock=SetClock(), _cadence=cadence,
+        _monitor=HealthMonitor(resampler, cadence, idle, idle), _sequence=0,
         _encoder=idle, _worker=idle, _arm=Sink(problem=""), _chunks=Sink(), send=lambda call, message: None,
         _now=time.time_ns,
         _runner=TaskRunner(cell.dt, "/driver/state", "/driver/set_mode", lambda _: None, lambda _: None),

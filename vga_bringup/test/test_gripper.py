@@ -1,6 +1,7 @@
 """The hand: what to command, and that commands never block, are superseded cleanly and the latest wins."""
 
 import contextlib
+import threading
 import time
 
 import franky
@@ -104,6 +105,54 @@ def test_an_object_is_held_with_force_and_air_is_not(gripper, hand):
     gripper.command(0.0)
     eventually(lambda: gripper.state.width < 0.001 and not gripper.state.moving)
     assert not gripper.state.is_grasped
+
+
+class SlowToStop(FaultyHand):
+    """Answers a stop only when it is let to, as the real hand does after a while."""
+
+    def __init__(self, **conditions):
+        super().__init__(**conditions)
+        self.answers = threading.Event()
+
+    def _drive(self, width):
+        try:
+            return super()._drive(width)
+        except franky.CommandException:
+            self.answers.wait(5.0)
+            raise
+
+
+def test_what_the_hand_has_not_begun_is_dropped():
+    hand = SlowToStop(width=0.0, speed=0.02)
+    with serving(hand) as gripper:
+        gripper.command(0.08)
+        eventually(lambda: gripper.state.moving)
+        gripper.command(0.0)
+        eventually(lambda: ("stop",) in hand.calls)
+        gripper.drop()
+        hand.answers.set()
+        eventually(lambda: not gripper.state.moving)
+        stamp = gripper.state.stamp_ns
+        eventually(lambda: gripper.state.stamp_ns > stamp + 100_000_000)
+        assert hand.calls == [("move", 0.08), ("stop",)]
+        assert gripper.state.commanded_width == gripper.state.width
+
+
+def test_what_the_hand_does_and_holds_is_not_dropped(gripper, hand):
+    hand.object_width = 0.03
+    gripper.command(0.07)
+    eventually(lambda: gripper.state.moving)
+    gripper.drop()
+    eventually(lambda: not gripper.state.moving)
+    assert gripper.state.width == pytest.approx(0.07, abs=1e-3)
+    gripper.command(0.0)
+    eventually(lambda: gripper.state.is_grasped)
+    gripper.drop()
+    assert gripper.state.commanded_width == 0.0
+    gripper.command(0.0)
+    stamp = gripper.state.stamp_ns
+    eventually(lambda: gripper.state.stamp_ns > stamp + 100_000_000)
+    assert hand.calls == [("move", 0.07), ("grasp", CONFIG.force)]
 
 
 def test_homing_ends_earlier_commands_and_reports(gripper, hand):

@@ -22,10 +22,11 @@ from vga_policy.inference.untrained import untrained_checkpoint, untrained_polic
 from vga_policy.inference.worker import Worker
 from vga_policy.message_constants import TaskOutcome
 from vga_policy.ros import clocks
-from vga_policy.ros.clocks import ClockWatch
+from vga_policy.ros.clocks import ClockWatch, SetClock
 from vga_policy.ros.messages import time_message
 from vga_policy.ros.publish_queue import DEPTH, PublishQueue
 from vga_policy.text.encoder import HashedNgrams
+from vga_policy.units import SECOND
 
 DEADLINE = 10.0
 
@@ -344,6 +345,55 @@ def test_the_stamp_furthest_ahead_tells_that_clocks_differ(monkeypatch):
     now.ns += 1_001_000_000
     assert not watch.problem()
     assert not arrives(9)
+
+
+class Clocks:
+    """A system's clock and a steady one, ns; reading the steady one takes `pause`."""
+
+    def __init__(self):
+        self.offset, self.now, self.pause = 1_700_000_000 * SECOND, 5 * SECOND, 1000
+
+    def system(self):
+        return self.now + self.offset
+
+    def steady(self):
+        self.now += self.pause
+        return self.now
+
+    def passes(self, seconds):
+        self.now += round(seconds * SECOND)
+
+
+@pytest.mark.parametrize(("step", "words"), [(-0.3, "back by 0.30 s"), (60.0, "forward by 60.00 s")])
+def test_a_clock_that_is_set_is_noticed_once_and_told_for_a_while(step, words):
+    played = Clocks()
+    clock = SetClock(played.system, played.steady)
+    assert not clock.look()
+    played.passes(3600.0)
+    assert not clock.look()
+    assert not clock.problem
+    played.offset += round(step * SECOND)
+    assert clock.look()
+    assert words in clock.problem
+    played.passes(0.5)
+    assert not clock.look()
+    assert words in clock.problem
+    played.passes(0.6)
+    assert not clock.problem
+
+
+def test_small_steps_count_once_they_add_up_and_a_disturbed_look_proves_nothing():
+    played = Clocks()
+    clock = SetClock(played.system, played.steady)
+    assert not clock.look()
+    played.offset += 8_000_000
+    assert not clock.look()
+    played.pause = 50_000_000  # the process is interrupted between the two
+    played.offset += 8_000_000
+    assert not clock.look()
+    played.pause = 1000
+    assert clock.look()
+    assert "forward by 0.02 s" in clock.problem
 
 
 # Cadence

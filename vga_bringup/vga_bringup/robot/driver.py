@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 STALE = 0.3  # s without a new robot state after which the arm is held
 CLOSE_TIMEOUT = 1.5  # s to come to rest when the driver ends
+CLOSING = "the driver is shutting down"
 
 
 class FrankaDriver:
@@ -95,10 +96,10 @@ class FrankaDriver:
         self._thread.start()
 
     def close(self) -> None:
-        """Brings the arm to rest, ends the motion and the loop."""
+        """Brings the arm to rest, ends the motion and the loop. From the first on, nothing is set in motion again."""
         with self._lock:
-            self._halt("the driver is shutting down")
-        self._closing.set()
+            self._halt(CLOSING)
+            self._closing.set()
         self._gripper.close()
         self._thread.join(timeout=CLOSE_TIMEOUT)
 
@@ -174,7 +175,9 @@ class FrankaDriver:
         now = time.monotonic()
         with self._lock:
             obstacle = self._obstacle()
-            if self._modes.mode is not Mode.HOLD:
+            if self._closing.is_set():
+                pass  # nothing else matters any more
+            elif self._modes.mode is not Mode.HOLD:
                 obstacle = f"the driver is in {self._modes.mode.name}: set HOLD first"
             elif self._modes.needs_recovery:
                 obstacle = f"{self._modes.hold_reason}: run the recover action first"
@@ -190,6 +193,8 @@ class FrankaDriver:
     def recover(self) -> Job:
         """Clears errors and rebuilds a lost connection; the driver stays in HOLD."""
         with self._lock:
+            if self._closing.is_set():
+                return Job.failed(CLOSING)
             if self._modes.mode is not Mode.HOLD:
                 return Job.failed(f"nothing to recover from in {self._modes.mode.name}")
             return self._recovery.start()
@@ -197,16 +202,13 @@ class FrankaDriver:
     def open_hand(self) -> str:
         """Opens the hand all the way. Returns why not; empty when it has been told to."""
         with self._lock:
-            if self._modes.mode is not Mode.HOLD:
-                return f"the driver is in {self._modes.mode.name}: set HOLD first"
-        return self._gripper.open()
+            return self._hand_obstacle() or self._gripper.open()
 
     def gripper_homing(self) -> Job:
         """Homes the hand."""
         with self._lock:
-            if self._modes.mode is not Mode.HOLD:
-                return Job.failed(f"the driver is in {self._modes.mode.name}: set HOLD first")
-        return self._gripper.home()
+            obstacle = self._hand_obstacle()
+            return Job.failed(obstacle) if obstacle else self._gripper.home()
 
     def figures(self) -> Figures:
         """Counters since the start, and cadence and tracking since the last call."""
@@ -247,7 +249,7 @@ class FrankaDriver:
                 with self._lock:
                     self._interrupt(explain(error), time.monotonic())
         with self._lock:
-            self._arbiter.abandon_homing("the driver is shutting down")
+            self._arbiter.abandon_homing(CLOSING)
             self._arm = None
 
     def _connect(self) -> None:
@@ -287,13 +289,12 @@ class FrankaDriver:
             self._arbiter.step(self._modes.mode, now)
             reference, target = self._ahead(now)
             follow, mode, goal = self._arbiter.following, self._modes.mode, self._modes.goal
-            grip = self._arbiter.drives_gripper(mode, reference)
+            if self._arbiter.drives_gripper(mode, reference):
+                self._gripper.command(reference.gripper_width)
         if follow:
             arm.follow(target.q, target.dq, measured.q, measured.dq)
         else:
             arm.release()
-        if grip:
-            self._gripper.command(reference.gripper_width)
         with self._lock:
             self._arbiter.commanded(mode, time.monotonic())
         if fresh:
@@ -310,6 +311,7 @@ class FrankaDriver:
         self._modes.check(now)
         if before is not self._modes.mode:
             log.warning("HOLD: %s", self._modes.hold_reason)
+            self._gripper.drop()
         self._drop_dead_goal(now)
 
     def _ahead(self, now: float) -> tuple[Reference, Reference]:
@@ -333,6 +335,7 @@ class FrankaDriver:
             log.warning("HOLD: %s", reason)
         self._modes.hold(reason, fault.needs_recovery)
         self._goal_in_force = None
+        self._gripper.drop()
         self._arbiter.interrupt(now, reason)
         if fault.needs_recovery:
             self._arbiter.let_go()
@@ -361,8 +364,9 @@ class FrankaDriver:
     # Helpers; the caller holds the lock.
 
     def _halt(self, reason: str) -> None:
-        """HOLD by request: what moves is decelerated."""
+        """HOLD by request: what moves is decelerated, and the hand begins nothing more."""
         self._modes.hold(reason)
+        self._gripper.drop()
         self._arbiter.cancel_homing()
         self._drop_dead_goal(time.monotonic())
 
@@ -374,6 +378,8 @@ class FrankaDriver:
 
     def _obstacle(self) -> str:
         """Why the arm cannot be given to anyone now; empty when it can."""
+        if self._closing.is_set():
+            return CLOSING
         if self._arm is None:
             return f"not connected to the robot: {self._problem or 'connecting'}"
         if self._measured is None:
@@ -385,6 +391,12 @@ class FrankaDriver:
         if self._measured.fault is not None:
             return str(self._measured.fault)
         return self._arm.unfit
+
+    def _hand_obstacle(self) -> str:
+        """Why the hand is not to be told anything but by who moves the arm; empty when it may be."""
+        if self._closing.is_set():
+            return CLOSING
+        return "" if self._modes.mode is Mode.HOLD else f"the driver is in {self._modes.mode.name}: set HOLD first"
 
     def _state(self, now: float) -> DriverState:
         measured = self._measured

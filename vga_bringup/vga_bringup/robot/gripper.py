@@ -181,6 +181,12 @@ class Gripper:
         with self._lock:
             self._wanted = width
 
+    def drop(self) -> None:
+        """Forgets an opening that was asked for and that the hand has not begun; what it does or holds goes on."""
+        with self._lock:
+            if self._wanted is not None and decide(self._wanted, self._last, self._config) is not None:
+                self._wanted = None
+
     def open(self) -> str:
         """Asks for the widest opening, once more where that has failed. Why it cannot be; empty when it can."""
         with self._lock:
@@ -236,20 +242,21 @@ class Gripper:
 
     def _advance(self, hand: Any) -> None:
         """Starts the next command, stopping the running one when it is overtaken."""
-        with self._lock:
-            wanted, homing = self._wanted, self._homing
-        running = self._execution
-        if running is not None and isinstance(running.command, HandHoming):
-            overtaken = homing is not None and homing.canceled
-        else:
-            command = self._next(wanted, homing)
-            if running is None and command is not None:
-                self._last = command
-                self._execution = _Execution(command, lambda: self._call(hand, command))
-            overtaken = running is not None and command is not None
-        if running is not None and overtaken and not running.superseded:
-            running.superseded = True
-            self._last = None
+        with self._lock:  # from looking at what is wanted to beginning it: in between nothing is dropped
+            running, homing = self._execution, self._homing
+            if running is not None and isinstance(running.command, HandHoming):
+                overtaken = homing is not None and homing.canceled
+            else:
+                command = self._next(self._wanted, homing)
+                if running is None and command is not None:
+                    self._last = command
+                    self._execution = _Execution(command, lambda: self._call(hand, command))
+                overtaken = running is not None and command is not None
+            stop = running is not None and overtaken and not running.superseded
+            if running is not None and stop:
+                running.superseded = True
+                self._last = None
+        if stop:
             hand.stop()
 
     def _next(self, wanted: float | None, homing: Job | None) -> Command | None:

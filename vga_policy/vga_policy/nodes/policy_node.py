@@ -42,7 +42,7 @@ from vga_policy.observation.joint_states import JointStateError, JointStates
 from vga_policy.observation.observation import Observation
 from vga_policy.observation.resampler import JpegImage, Resampler
 from vga_policy.ros import topics
-from vga_policy.ros.clocks import ClockWatch, every
+from vga_policy.ros.clocks import ClockWatch, SetClock, each_step, every
 from vga_policy.ros.diagnostics import judged
 from vga_policy.ros.messages import RawImage, chunk_message, uuid_message
 from vga_policy.ros.node import CellNode, run_node
@@ -95,7 +95,7 @@ class PolicyNode(CellNode):
         self._view_check = ViewCheck(self.cell, self._policy.checkpoint.references)
         self._joint_states = JointStates(self.cell)
         self._arm = SolePublisher(self, topics.JOINT_STATES)
-        self._clocks = ClockWatch()
+        self._clocks, self._system_clock = ClockWatch(), SetClock()
         self._cadence = CycleStatistics()
         self._runner = TaskRunner(
             self.cell.dt,
@@ -130,7 +130,7 @@ class PolicyNode(CellNode):
         self._tasks = self.create_long_action(
             RunTask, topics.POLICY_RUN_TASK, self._begin, goal_callback=self._admit, cancel_callback=self._cancel
         )
-        self.create_timer(self.cell.dt, self._on_tick)
+        each_step(self, self.cell.dt, self._on_tick)
         every(self, REHEARSAL_PERIOD, self._rehearse)
         every(self, VIEWS_PERIOD, self._view_check.again)
         every(self, 1.0 / HEARTBEAT_RATE, self._beat)
@@ -181,9 +181,20 @@ class PolicyNode(CellNode):
         self._resampler.clear()
         self._runner.end(TaskOutcome.ABORTED, "the clock was set back")
 
+    def _look_at_clock(self) -> None:
+        """Where the system's clock was set, samples of before are not from when they say, and the task ends."""
+        if self.get_clock().ros_time_is_active:
+            return  # stamps are simulated time's
+        if self._system_clock.look():
+            self._runner.end(TaskOutcome.ABORTED, self._system_clock.problem)
+            self.send(self._log_clock, self._system_clock.problem)
+        if self._system_clock.problem:
+            self._resampler.clear()
+
     # The control cycle: asked for by the tick, run in the worker's thread.
 
     def _on_tick(self) -> None:
+        self._look_at_clock()
         self._follow_driver()
         task = self._runner.task
         if task is None:
@@ -311,6 +322,7 @@ class PolicyNode(CellNode):
     # Health.
 
     def _beat(self) -> None:
+        self._look_at_clock()
         now = self.get_clock().now()
         health, task = self._health(now.nanoseconds), self._runner.task
         live = task is not None and task.phase is Phase.LIVE
@@ -330,8 +342,8 @@ class PolicyNode(CellNode):
         return self._monitor.look(now_ns, self._sender_problem())
 
     def _sender_problem(self) -> str:
-        """What is wrong with who sends the joint states, whatever they say: its clock, or that there are several."""
-        return "; ".join(filter(None, [self._clocks.problem(), self._arm.problem]))
+        """What is wrong with the joint states, whatever they say: a clock, or that several nodes send them."""
+        return "; ".join(filter(None, [self._system_clock.problem or self._clocks.problem(), self._arm.problem]))
 
     def _start_problem(self) -> str:
         """What keeps a task from beginning."""
@@ -362,6 +374,9 @@ class PolicyNode(CellNode):
 
     def _log_views(self, changed: str) -> None:
         self.get_logger().warning(f"a view is not what the policy was trained on: {changed}")
+
+    def _log_clock(self, why: str) -> None:
+        self.get_logger().error(why)
 
     def _log_disbelief(self, why: str) -> None:
         self.get_logger().warning(f"joint state not believed: {why}", throttle_duration_sec=5.0)
