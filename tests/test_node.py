@@ -45,7 +45,7 @@ def ended(process):
 
 
 @pytest.mark.parametrize("left", ["here", "apart"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_in_order(left, number):
     process = tool(left)
     assert [process.stdout.readline(), process.stdout.readline()] == ["configured for sim\n", "runs\n"]
@@ -53,6 +53,23 @@ def test_a_signal_ends_it_in_order(left, number):
     process.send_signal(number)  # Ctrl-C under a launcher comes twice
     code, lines, errors = ended(process)
     assert (code, lines, errors) == (0, WHOLE_LIFE[2:], "")
+
+
+@pytest.mark.parametrize("waits", ["start_ros()", "stop_request().__enter__().is_set()"])
+def test_under_nohup_a_terminal_may_close(waits):
+    code = f"""
+import os, signal, time
+from vga_policy.ros.client.session import stop_request
+from vga_policy.ros.lifetime import start_ros
+request = stop_request()
+asked = {waits.replace("stop_request()", "request")}
+os.kill(os.getpid(), signal.SIGHUP)
+time.sleep(0.1)
+print(bool(asked))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+    told = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE)
+    assert told.stdout == "False\n"
 
 
 def test_a_signal_interrupts_what_it_loads():

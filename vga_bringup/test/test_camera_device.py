@@ -299,3 +299,43 @@ def test_looking_for_an_absent_camera_never_holds_up_other_threads():
             time.sleep(0.01)
             worst = max(worst, time.monotonic() - started)
         assert worst < 2
+
+
+def push_one(camera, *, depth):
+    """Half a pair: the depth image, 777 everywhere, or the color image."""
+    camera.number += 1
+    size, now_ms = (camera.height, camera.width), time.time() * 1e3
+    if depth:
+        pixels = np.full(size, 777, np.uint16)
+        camera._push(camera._stereo, camera._depth_profile, pixels, now_ms, rs.timestamp_domain.global_time)
+    else:
+        pixels = image_of(camera.number, *size[::-1])
+        camera._push(camera._rgb, camera._color_profile, pixels, now_ms, rs.timestamp_domain.global_time)
+
+
+def test_depth_alone_is_no_sign_of_life():
+    with Running(DEPTH) as running:
+        camera = running.plug(depth=0.001)
+        running.push(camera)
+        deadline, states = time.monotonic() + DEADLINE_S, []
+        while CameraState.RECONNECTING not in states:
+            assert time.monotonic() < deadline
+            push_one(camera, depth=True)
+            time.sleep(1 / 30)
+            while not running.statuses.empty():
+                states.append(running.status().state)
+        assert states[-1] is CameraState.RECONNECTING
+
+
+def test_an_image_gets_no_depth_of_before():
+    with Running(DEPTH) as running:
+        camera = running.plug(depth=0.001)
+        running.push(camera, depth=777)
+        eventually(lambda: not running.depths.empty())
+        running.frames, running.depths = queue.Queue(), queue.Queue()
+        time.sleep(0.1)  # three frames long no depth has come
+        for _ in range(60):
+            push_one(camera, depth=False)
+            time.sleep(1 / 30)
+        assert running.frames.qsize() > 10
+        assert running.depths.empty()

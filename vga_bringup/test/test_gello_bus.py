@@ -4,11 +4,13 @@ import fcntl
 import os
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import serial
 from support.cells import SIM
 from support.waiting import eventually
 from vga_bringup.sim.leader.bus import Fault, LeaderBus
@@ -99,6 +101,15 @@ def test_a_pulled_plug_is_a_lost_port(fast):
 
 def test_a_missing_port_says_what_to_do(fast):
     with pytest.raises(PortError, match="does not exist: plug the leader in"):
+        Bus(fast)
+
+
+def test_a_port_that_is_unplugged_while_it_is_opened_is_a_port_error(fast, monkeypatch):
+    def gone(_):
+        raise termios.error(5, "Input/output error")
+
+    monkeypatch.setattr(serial.Serial, "_reset_input_buffer", gone)
+    with simulated(fast), pytest.raises(PortError, match=r"cannot be opened: .*Input/output error"):
         Bus(fast)
 
 

@@ -32,6 +32,7 @@ PATIENCE_NS = 3 * SECOND
 class Refused(StrEnum):
     """Why a frame has no stamp and must be dropped."""
 
+    NO_IMAGE = "without a new color image"
     NOT_NEWER = "not newer than the frame before"
     AHEAD = "stamped ahead of its arrival"
 

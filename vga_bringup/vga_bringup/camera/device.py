@@ -131,17 +131,19 @@ class DeviceLoop:
         patience_s, last_arrival = FIRST_FRAME_S, time.monotonic()
         while not self._stopping.is_set():
             arrived, frameset = pipeline.try_wait_for_frames(POLL_MS)
-            if not arrived:
+            frame = reader.read(frameset) if arrived else None
+            if frame is None or frame is Refused.NO_IMAGE:  # depth alone is no sign of life
                 if time.monotonic() - last_arrival > patience_s:
                     self._failures += 1
                     replug = "nor after its reset; replug it, or power-cycle it"
                     remedy = replug if self._was_reset else self._remedies.silent
                     silent = f"{camera} has sent no frame for {patience_s:g} s; {remedy}; reconnecting"
                     raise CameraUnavailable(CameraState.RECONNECTING, silent)
+                if frame is not None:
+                    self.statistics.refused(frame)
                 continue
             self._failures, self._was_reset = 0, False
             patience_s, last_arrival = max(SILENCE_S, 5 / self.camera.color.fps), time.monotonic()
-            frame = reader.read(frameset)
             if isinstance(frame, Refused):
                 self.statistics.refused(frame)
                 continue

@@ -303,9 +303,12 @@ class PanelRobot:
 
 
 def disk_free(directory: Path) -> int | None:
-    """Bytes left where `directory` is, or will be made; None where its parent is not on this machine."""
-    there = next((path for path in (directory, directory.parent) if path.is_dir()), None)
-    return None if there is None else shutil.disk_usage(there).free
+    """Bytes left where `directory` is, or will be made; None where its parent is not here or may not be seen."""
+    try:
+        there = next((path for path in (directory, directory.parent) if path.is_dir()), None)
+        return None if there is None else shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 def _driver(state: DriverState | None, served: bool) -> model.Driver:

@@ -26,6 +26,7 @@ class PanelTask:
         self._session, self._driver, self._policy, self._scene = session, driver, policy, scene
         self._robot = robot_option(namespace)
         self._given_up = Event()
+        self._performing = False
         self._running: tuple[str, int] | None = None
 
     @property
@@ -41,6 +42,13 @@ class PanelTask:
         """Runs a task to its end, which the simulated cell may judge; how it ended. Raises GraphError when it is
         refused, or the policy goes."""
         self._given_up.clear()
+        self._performing = True
+        try:
+            return self._perform(instruction, max_steps)
+        finally:
+            self._performing = False
+
+    def _perform(self, instruction: str, max_steps: int) -> str:
         judge = SceneJudge(self._scene, instruction, f"vga arrange{self._robot}")
         _ = judge.decided  # how the scene stands before
         self._driver.policy()
@@ -59,7 +67,7 @@ class PanelTask:
 
     def cancel(self) -> str:
         """Ends the task that runs, whoever started it, and brings the arm to rest; what was done."""
-        if self._running is not None:
+        if self._performing:  # also before it runs
             self._given_up.set()
             return "the task is being ended"
         there = self._policy.offered and self._policy.cancel_whosever()

@@ -10,11 +10,17 @@ from contextlib import contextmanager
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded() -> list[signal.Signals]:
+    """Those of SIGNALS that end this process: SIGHUP, of a terminal that closes, not where nohup had it ignored."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if number is not signal.SIGHUP or not nohup]
 
 
 class Stop:
-    """Whether SIGINT or SIGTERM has come; those after the first are ignored, for Ctrl-C under a launcher comes twice.
+    """Whether one of `heeded` has come; those after the first are ignored, for Ctrl-C under a launcher comes twice.
 
     Python hands signals back to the system while it ends: a second one would kill a process that ends in order.
     """
@@ -23,7 +29,7 @@ class Stop:
         self._asked = self._interrupts = False
         # No Event: its lock may be held by the very thread that a signal interrupts.
         self._news: queue.SimpleQueue[None] = queue.SimpleQueue()
-        for number in SIGNALS:
+        for number in heeded():
             signal.signal(number, self._on_signal)
 
     def __bool__(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ def open_port(path: str, baudrate: int) -> PortHandler:
     except BlockingIOError:
         handler.closePort()
         raise PortError(f"{path} is in use by {', '.join(holders(path)) or 'another user'}: stop that first") from None
-    except (serial.SerialException, OSError) as error:
+    except (serial.SerialException, OSError, termios.error) as error:  # the last: it is unplugged meanwhile
         if handler.is_open:
             handler.closePort()
         raise PortError(f"{path} cannot be opened: {_reason(error)}") from None

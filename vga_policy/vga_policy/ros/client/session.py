@@ -11,21 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+from uuid import uuid4
 
 import rclpy
 from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from unique_identifier_msgs.msg import UUID
 
 from vga_policy.processors import BUSY, LATE, Processors
 from vga_policy.ros.environment import REACH, node_environment
 from vga_policy.ros.errors import GraphError, RefusedError
+from vga_policy.ros.lifetime import heeded
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ANSWER_WITHIN = 5.0  # s
 AGAIN_AFTER = 1.0  # s
+CANCELED_WITHIN = 2.0  # s in which a goal that was given up may still be accepted, and its cancellation be answered
 FOUND_WITHIN = 4.0  # s in which the whole graph is found: participants announce themselves every 3 s
 ELSEWHERE = f"is it running, on this ROS_DOMAIN_ID, and with {REACH}=SUBNET in every shell if there are two PCs?"
 
@@ -38,7 +42,7 @@ def stop_request() -> Iterator[threading.Event]:
     def note(_signal: int, _frame: FrameType | None) -> None:
         requested.set()
 
-    former = {number: signal.signal(number, note) for number in STOP_SIGNALS}
+    former = {number: signal.signal(number, note) for number in heeded()}
     try:
         yield requested
     finally:
@@ -138,18 +142,33 @@ class Session:
 
     def act(self, client: ActionClient, name: str, goal: Any, stop: threading.Event, timeout: float) -> Any:
         """Result of the action `name`, done to its end. Raises GraphError when nobody offers it, when it is refused,
-        and, having canceled it, when `stop` is set or `timeout` (s) has passed."""
+        and, having canceled it, when `stop` is set or `timeout` (s) has passed. It is canceled whatever else is raised
+        meanwhile, too, and where its acceptance comes too late to be waited for."""
         name = self.resolved(name)
         self.find(client.server_is_ready, name)
-        handle = self.result(client.send_goal_async(goal), name)
-        if not handle.accepted:
-            raise GraphError(f"{name} is refused")
-        future = handle.get_result_async()
-        self.spin_until(lambda: future.done() or stop.is_set(), timeout)
+        goal_id = UUID(uuid=list(uuid4().bytes))
+        asked = client.send_goal_async(goal, goal_uuid=goal_id)
+        try:
+            handle = self.result(asked, name)
+            if not handle.accepted:
+                raise GraphError(f"{name} is refused")
+            future = handle.get_result_async()
+            self.spin_until(lambda: future.done() or stop.is_set(), timeout)
+        except BaseException:
+            self._call_off(ClientGoalHandle(client, goal_id, None), asked)
+            raise
         if not future.done():
             self.result(handle.cancel_goal_async(), name)
             raise GraphError(f"{name}: canceled" if stop.is_set() else f"{name} takes longer than {timeout:g} s")
         return future.result().result
+
+    def _call_off(self, goal: ClientGoalHandle, asked: Any) -> None:
+        """Cancels a goal that has been accepted, or that may yet be."""
+        if not asked.done():
+            goal.cancel_goal_async()  # for a server that reads both at once
+            self.spin_until(asked.done, CANCELED_WITHIN)
+        if asked.done() and asked.result().accepted:
+            self.spin_until(goal.cancel_goal_async().done, CANCELED_WITHIN)
 
 
 def _executor(context: rclpy.Context) -> Executor:
