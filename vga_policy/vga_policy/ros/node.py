@@ -163,7 +163,7 @@ def run_node(
 ) -> int:
     """The whole life of a node's process: its `main`. For the main thread.
 
-    Ends at SIGINT, SIGTERM or SIGHUP, at a NodeError, or when the node has nothing more to do. Returns the exit code: 0 after a
+    Ends at a signal, at a NodeError, or when the node has nothing more to do. Returns the exit code: 0 after a
     signal; 2 when the node refuses what it was given, with "<name>: <why>" on stderr; the code of a NodeError, with the
     same; else the node's own. Any other exception passes through, after the node was closed.
 
