@@ -309,3 +309,12 @@ def test_the_share_of_corrections_is_shown_where_there_are_any(tmp_path):
     assert measure_episode(tmp_path / "corrected").metrics.corrected_share == pytest.approx(0.25, abs=0.01)
     main(["curate", str(tmp_path), "--out", str(page)])
     assert '<td class="number">25 %</td>' in page.read_text()
+
+
+def test_a_decision_that_is_taken_while_episodes_are_measured_stays(tmp_path):
+    MadeEpisode(seconds=2.0).write(tmp_path / "e0")
+    (assessment,) = review(tmp_path).assessments
+    assert main(["curate", str(tmp_path), "--reject", "e0", "--reason", "slipped"]) == 0
+    assessment.save()
+    kept = decision(tmp_path / "e0")
+    assert (kept.decided, kept.decision_reason, kept.proposed) == (Verdict.REJECT, "slipped", Verdict.ACCEPT)

@@ -1,8 +1,11 @@
 """Verdicts beside the data: who wins, what is trained on, and what happens to a damaged file."""
 
+from dataclasses import replace
+
 import pytest
 from vga_policy.episodes.decisions import FILE, Curation, CurationError, Verdict, decide, decision, usable
-from vga_policy.episodes.metadata import Episode
+from vga_policy.episodes.listing import why_unusable
+from vga_policy.episodes.metadata import Episode, load_episode
 
 
 @pytest.fixture
@@ -24,6 +27,16 @@ def test_before_curation_the_label_decides(episode):
 def test_only_accepted_episodes_are_used(episode, verdict, used):
     Curation(proposed=verdict).save(episode)
     assert usable(episode) is used
+
+
+@pytest.mark.parametrize("outcome", ["failure", "discarded"])
+def test_a_label_that_is_corrected_after_curation_counts_unless_a_person_decided(episode, outcome):
+    Curation(proposed=Verdict.ACCEPT).save(episode)
+    replace(load_episode(episode), outcome=outcome).save(episode)
+    assert not usable(episode)
+    assert why_unusable(episode).kind == outcome
+    decide(episode, Verdict.ACCEPT, "good enough")
+    assert usable(episode)
 
 
 def test_a_person_wins_and_can_take_it_back(episode):

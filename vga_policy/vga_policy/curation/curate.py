@@ -50,9 +50,11 @@ class Assessment:
         return self.curation.verdict or verdict_of(self.findings)
 
     def save(self) -> None:
-        """Writes curation.yaml beside the bag, unless it says so already."""
-        if self.curation != self.measured.stored:
-            self.curation.save(self.measured.path)
+        """Writes curation.yaml beside the bag, unless it says so already. What a person decided meanwhile stays."""
+        now = decision(self.measured.path)
+        new = replace(self.curation, decided=now.decided, decision_reason=now.decision_reason)
+        if new != now:
+            new.save(self.measured.path)
 
 
 @dataclass(frozen=True)

@@ -88,14 +88,16 @@ def decision(episode: Path) -> Curation:
 
 
 def usable(episode: Path) -> bool:
-    """Whether to train on the episode in this directory: accepted, or not curated yet and labeled a success.
+    """Whether to train on the episode in this directory: as a person decided, else a success that was not turned down.
+
+    A proposal was made of the label as it was then, which may have been corrected since.
 
     Raises CurationError or contract.episode.EpisodeError when a file that decides it cannot be read.
     """
-    verdict = decision(episode).verdict
-    if verdict is None:
-        return load_episode(episode).outcome == SUCCESS
-    return verdict is Verdict.ACCEPT
+    curation = decision(episode)
+    if curation.decided is not None:
+        return curation.decided is Verdict.ACCEPT
+    return curation.proposed in (None, Verdict.ACCEPT) and load_episode(episode).outcome == SUCCESS
 
 
 def decide(episode: Path, verdict: Verdict | None, reason: str = "") -> Curation:

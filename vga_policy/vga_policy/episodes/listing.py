@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from vga_policy.episodes.decisions import decision, usable
+from vga_policy.episodes.decisions import Verdict, decision, usable
 from vga_policy.episodes.metadata import FILE, load_episode
 
 BAGS = (".mcap", ".db3", ".bag", ".mcap.zstd", ".mcap.lz4", ".db3.zstd", ".db3.lz4")
@@ -76,7 +76,7 @@ def why_unusable(path: Path) -> Skipped | None:
     if usable(path):
         return None if load_episode(path).says_what_to_do else Skipped(path, NO_INSTRUCTION, "no instruction")
     curation = decision(path)
-    if curation.verdict is None:
+    if curation.verdict in (None, Verdict.ACCEPT):  # the label, corrected after an accepting proposal perhaps
         outcome = load_episode(path).outcome or "not judged"
         return Skipped(path, f"outcome: {outcome}", outcome)
     why = curation.decision_reason if curation.decided else "; ".join(curation.reasons)
