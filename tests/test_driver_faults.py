@@ -4,13 +4,12 @@ import threading
 import time
 from dataclasses import replace
 
-import franky
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from support.cells import cell_at
 from support.driving import Log, Policy, driving
-from support.faulty_robot import FaultyHand, FaultyRobot, ports
+from support.faulty_robot import FaultyHand, FaultyRobot, SlowToStop, ports
 from support.owned import own_address
 from support.waiting import eventually
 from vga_bringup.nodes.driver_messages import diagnostics
@@ -287,17 +286,7 @@ class Gripping(Policy):
 
 @pytest.mark.parametrize("stopped", ["by the user stop", "by request"])
 def test_once_it_is_stopped_the_hand_begins_nothing_more(cell, stopped):
-    robot, hand = FaultyRobot(np.add(cell.arm.home, 0.01)), FaultyHand(width=0.01, speed=0.02)
-    drive, answers = hand._drive, threading.Event()
-
-    def slow_to_stop(width):
-        try:
-            return drive(width)
-        except franky.CommandException:
-            answers.wait(5.0)
-            raise
-
-    hand._drive = slow_to_stop
+    robot, hand = FaultyRobot(np.add(cell.arm.home, 0.01)), SlowToStop(width=0.01, speed=0.02)
     with ports(ADDRESS), driving(cell, robot_factory=lambda _: robot, hand_factory=lambda _: hand) as (driver, _):
         eventually(lambda: driver.gripper_state.connected, what="the hand")
         driver.set_mode(Mode.POLICY)
@@ -310,7 +299,7 @@ def test_once_it_is_stopped_the_hand_begins_nothing_more(cell, stopped):
         else:
             robot.user_stop()
         eventually(lambda: driver.state.mode is Mode.HOLD)
-        answers.set()
+        hand.answers.set()
         eventually(lambda: not driver.gripper_state.moving)
         policy.kill()
         assert hand.calls == [("move", 0.08), ("stop",)]

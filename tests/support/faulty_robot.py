@@ -293,3 +293,18 @@ class FaultyHand:
                 step = self.speed * 0.01
                 self.width += float(np.clip(width - self.width, -step, step))
         return width == wanted
+
+
+class SlowToStop(FaultyHand):
+    """Answers a stop only when it is let to, as the real hand does after a while."""
+
+    def __init__(self, **conditions):
+        super().__init__(**conditions)
+        self.answers = threading.Event()
+
+    def _drive(self, width):
+        try:
+            return super()._drive(width)
+        except franky.CommandException:
+            self.answers.wait(5.0)
+            raise

@@ -1,12 +1,11 @@
 """The hand: what to command, and that commands never block, are superseded cleanly and the latest wins."""
 
 import contextlib
-import threading
 import time
 
 import franky
 import pytest
-from support.faulty_robot import FaultyHand, ports
+from support.faulty_robot import FaultyHand, SlowToStop, ports
 from support.owned import own_address
 from support.waiting import eventually
 from vga_bringup.robot.gripper import Grasp, Gripper, Move, decide
@@ -105,21 +104,6 @@ def test_an_object_is_held_with_force_and_air_is_not(gripper, hand):
     gripper.command(0.0)
     eventually(lambda: gripper.state.width < 0.001 and not gripper.state.moving)
     assert not gripper.state.is_grasped
-
-
-class SlowToStop(FaultyHand):
-    """Answers a stop only when it is let to, as the real hand does after a while."""
-
-    def __init__(self, **conditions):
-        super().__init__(**conditions)
-        self.answers = threading.Event()
-
-    def _drive(self, width):
-        try:
-            return super()._drive(width)
-        except franky.CommandException:
-            self.answers.wait(5.0)
-            raise
 
 
 def test_what_the_hand_has_not_begun_is_dropped():
